@@ -1,0 +1,1 @@
+"""Analyses of language models: pure, without database, queue, tracking server or pages."""
