@@ -1,0 +1,82 @@
+"""Which modules of a language model write to the residual stream, and what scales their writes."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from analyses.norms import Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerAnatomy:
+    """attn_out = m · norm(z W_O + b_O), with a norm only where a post-norm follows attention."""
+
+    layer: nn.Module
+    attention: nn.Module  # what calls the attention function
+    out_proj: nn.Linear | Conv1D
+    post_norm: nn.Module | None
+    post_norm_formula: Norm | None
+    mlp: tuple[nn.Module, ...]  # what they give, summed, is the MLP's write
+
+    @property
+    def W_O(self) -> Float[Tensor, "d_z d_model"]:
+        """All heads' output matrices, one above the other, in fp32."""
+        weight: Tensor = self.out_proj.weight.detach().float()
+        return weight if isinstance(self.out_proj, Conv1D) else weight.T
+
+    @property
+    def b_O(self) -> Float[Tensor, " d_model"] | None:
+        bias: Tensor | None = self.out_proj.bias
+        return None if bias is None else bias.detach().float()
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether attention writes something that belongs to no head."""
+        norm = self.post_norm_formula
+        return self.out_proj.bias is not None or (norm is not None and norm.bias is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """logits = cap(k · (norm(resid) W_U + b_U))"""
+
+    layers: tuple[LayerAnatomy, ...]
+    n_heads: int
+    residual_multiplier: float
+    final_norm: Norm
+    unembedding: nn.Linear
+    logit_multiplier: float
+    logit_cap: float | None
+
+    @property
+    def has_unembed(self) -> bool:
+        """Whether the logits get something that is not in the residual."""
+        return self.final_norm.bias is not None or self.unembedding.bias is not None
+
+    def W_U(self, label_ids: Tensor) -> Float[Tensor, "*label d_model"]:
+        """The unembedding's rows of these tokens, scaled as the logits are."""
+        rows = self.unembedding.weight.detach()[label_ids.to(self.unembedding.weight.device)]
+        return rows.to(label_ids.device, torch.float32) * self.logit_multiplier
+
+    def b_U(self, label_ids: Tensor) -> Float[Tensor, "*label"]:
+        bias = self.unembedding.bias
+        if bias is None:
+            return torch.zeros(label_ids.shape, device=label_ids.device)
+        of_labels = bias.detach()[label_ids.to(bias.device)]
+        return of_labels.to(label_ids.device, torch.float32) * self.logit_multiplier
+
+    def cap(self, logits: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """What the model does to its logits last; not linear."""
+        if self.logit_cap is None:
+            return logits
+        return self.logit_cap * torch.tanh(logits / self.logit_cap)
+
+
+def per_head(
+    W_O: Float[Tensor, "d_z d_model"], n_heads: int
+) -> Float[Tensor, "head d_head d_model"]:
+    return rearrange(W_O, "(head d_head) d_model -> head d_head d_model", head=n_heads)

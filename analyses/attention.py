@@ -1,0 +1,111 @@
+"""The attention function our models run with: it computes as theirs does, and can be heard."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import repeat
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+NAME = "headbook"  # what a config's attention implementation is called
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionCall:
+    """What one layer's attention saw, rotary embedding applied, and what it gave."""
+
+    module: nn.Module
+    query: Float[Tensor, "batch head pos d_head"]
+    key: Float[Tensor, "batch kv_head pos d_head"]
+    value: Float[Tensor, "batch kv_head pos d_value"]
+    z: Float[Tensor, "batch pos head d_value"]
+
+
+Listener = Callable[[AttentionCall], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Inside the block, every attention call of a model with our function is told to `listener`."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def attend(
+    module: nn.Module,
+    query: Float[Tensor, "batch head pos d_head"],
+    key: Float[Tensor, "batch kv_head pos d_head"],
+    value: Float[Tensor, "batch kv_head pos d_value"],
+    attention_mask: Shaped[Tensor, "..."] | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    s_aux: Float[Tensor, " head"] | None = None,
+    **others: Any,
+) -> tuple[Float[Tensor, "batch pos head d_value"], None]:
+    """Attention as transformers' interface asks for it; z is softmax(cap(q·k scaling)) v.
+
+    `s_aux` are sinks: one more score per head that takes weight and gives nothing.
+    """
+    group = query.shape[1] // key.shape[1]
+    k = repeat(key, "batch kv_head pos d -> batch (kv_head group) pos d", group=group)
+    v = repeat(value, "batch kv_head pos d -> batch (kv_head group) pos d", group=group)
+    if softcap is None and s_aux is None:
+        z = scaled_dot_product_attention(
+            query,
+            k,
+            v,
+            attn_mask=attention_mask,
+            is_causal=attention_mask is None and query.shape[2] > 1,
+            scale=scaling,
+        )
+    else:
+        mask = causal(query) if attention_mask is None else attention_mask
+        z = _written_out(query, k, v, mask, scaling or query.shape[-1] ** -0.5, softcap, s_aux)
+    z = z.transpose(1, 2).contiguous()
+    listener = _listener.get()
+    if listener is not None:
+        listener(AttentionCall(module=module, query=query, key=key, value=value, z=z))
+    return z, None
+
+
+def causal(query: Float[Tensor, "batch head pos d_head"]) -> Bool[Tensor, "1 1 pos pos"]:
+    """Each position sees itself and those before it."""
+    pos = query.shape[2]
+    return torch.ones(1, 1, pos, pos, dtype=torch.bool, device=query.device).tril()
+
+
+def _written_out(
+    q: Float[Tensor, "batch head pos d_head"],
+    k: Float[Tensor, "batch head pos d_head"],
+    v: Float[Tensor, "batch head pos d_value"],
+    mask: Bool[Tensor, "#batch #head pos pos"],
+    scaling: float,
+    softcap: float | None,
+    sinks: Float[Tensor, " head"] | None,
+) -> Float[Tensor, "batch head pos d_value"]:
+    """For what the fused kernel cannot do: soft-capped scores, and sinks."""
+    scores = (q @ k.transpose(-1, -2)) * scaling
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    if sinks is not None:
+        sink = sinks.reshape(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
+        scores = torch.cat([scores, sink.to(scores.dtype)], dim=-1)
+    pattern = scores.softmax(-1, dtype=torch.float32).to(v.dtype)
+    return pattern[..., : v.shape[-2]] @ v
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
+ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)

@@ -1,0 +1,61 @@
+"""Prompts of unequal length as one rectangle of tokens."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from analyses.errors import Refused
+from analyses.tokenization import TokenizedPrompt
+
+
+class UnequalOptions(Refused):
+    def __init__(self, prompts: Sequence[TokenizedPrompt]) -> None:
+        counts = {prompt.number: len(prompt.label_ids) for prompt in prompts}
+        super().__init__(
+            f"Prompts of one run need the same number of options; by prompt they have {counts}. "
+            f"Choose data with as many options in every item."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Prompts padded on the right: causal attention never lets a token see what comes after it."""
+
+    numbers: tuple[int, ...]
+    input_ids: Int[Tensor, "batch pos"]
+    attention_mask: Int[Tensor, "batch pos"]
+    position_ids: Int[Tensor, "batch pos"]
+    final: Int[Tensor, " batch"]  # the position of each prompt's last token
+    label_ids: Int[Tensor, "batch label"]
+    correct: Int[Tensor, " batch"]
+
+
+def micro_batches(
+    prompts: Sequence[TokenizedPrompt], size: int
+) -> Iterator[tuple[TokenizedPrompt, ...]]:
+    """Prompts that share `number // size`: the same together, however a run is cut in parts."""
+    for _, together in groupby(prompts, key=lambda prompt: prompt.number // size):
+        yield tuple(together)
+
+
+def padded(prompts: Sequence[TokenizedPrompt], *, device: torch.device) -> Batch:
+    lengths = [len(prompt.input_ids) for prompt in prompts]
+    if len({len(prompt.label_ids) for prompt in prompts}) > 1:
+        raise UnequalOptions(prompts)
+    width = max(lengths)
+    ids = [[*p.input_ids, *[0] * (width - len(p.input_ids))] for p in prompts]
+    positions = torch.arange(width, device=device).expand(len(prompts), width)
+    final = torch.tensor(lengths, device=device) - 1
+    return Batch(
+        numbers=tuple(prompt.number for prompt in prompts),
+        input_ids=torch.tensor(ids, device=device),
+        attention_mask=(positions <= final[:, None]).long(),
+        position_ids=positions,
+        final=final,
+        label_ids=torch.tensor([prompt.label_ids for prompt in prompts], device=device),
+        correct=torch.tensor([prompt.correct for prompt in prompts], device=device),
+    )

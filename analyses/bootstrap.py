@@ -1,0 +1,164 @@
+"""Means of per-prompt scores with standard errors and intervals, resampling items; plain numpy."""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 2000
+INTERVAL = (2.5, 97.5)  # percentiles
+ROWS = 64  # scores multiplied at a time: always as many, so that none depends on its neighbours
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """`n` prompts counted, `skipped` left out; None where fewer than two items have a value."""
+
+    n: int
+    skipped: int
+    mean: float | None
+    sem: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which items each resample holds, and how often: drawn once, for every score alike.
+
+    Items, not prompts, are drawn, since the prompts of one item are not independent.
+    """
+
+    item_of_prompt: NDArray[np.int64]
+    counts: NDArray[np.float64]  # [item, resample]
+
+    @property
+    def n_items(self) -> int:
+        return len(self.counts)
+
+
+def draw(items: Sequence[str], *, seed: int, resamples: int = RESAMPLES) -> Draws:
+    """The resamples of these prompts' items, numbered in the order in which they first come."""
+    numbers = {item: number for number, item in enumerate(dict.fromkeys(items))}
+    item_of_prompt = np.array([numbers[item] for item in items], dtype=np.int64)
+    random = np.random.Generator(np.random.PCG64(seed))
+    drawn = random.integers(0, len(numbers), size=(resamples, len(numbers)))
+    counts = np.stack([np.bincount(each, minlength=len(numbers)) for each in drawn], axis=1)
+    return Draws(item_of_prompt, counts.astype(np.float64))
+
+
+def statistics(values: NDArray[np.float32], draws: Draws) -> list[Statistics]:
+    """One per row of `values` [score, prompt], where NaN is a skipped prompt.
+
+    The mean is over prompts. Its standard error treats an item's prompts as one cluster,
+    √(I/(I−1) Σ_i (Σ_p∈i x_p − mean)²) / n, which is s/√n when every item has one prompt.
+    The interval is the 95 % percentile bootstrap over items.
+    """
+    found: list[Statistics] = []
+    for rows in _row_blocks(values):
+        sums, counts = _by_item(rows, draws)
+        resampled = _resampled_means(sums, counts, draws)
+        found += [
+            _statistics(sums[i], counts[i], resampled[i], rows.shape[1]) for i in range(len(rows))
+        ]
+    return found
+
+
+def resampled_means(values: NDArray[np.float32], draws: Draws) -> NDArray[np.float64]:
+    """The mean of every score in every resample, [score, resample]; NaN where all was skipped."""
+    blocks = [_resampled_means(*_by_item(rows, draws), draws) for rows in _row_blocks(values)]
+    return np.concatenate(blocks) if blocks else np.empty((0, draws.counts.shape[1]))
+
+
+def summary_statistics(
+    summarise: Callable[[Mapping[Key, float]], Mapping[Key, float]],
+    keys: Sequence[Key],
+    values: NDArray[np.float32],
+    draws: Draws,
+) -> dict[Key, Statistics]:
+    """Numbers made of the means of a run, and their interval, made alike from every resample."""
+    every = statistics(values, draws)
+    means = {key: each.mean for key, each in zip(keys, every, strict=True) if each.mean is not None}
+    point = summarise(means)
+    if not point:
+        return {}
+    resampled = resampled_means(values, draws)
+    again = [
+        summarise(
+            {key: mean for key, mean in zip(keys, column.tolist(), strict=True) if mean == mean}
+        )
+        for column in resampled.T
+    ]
+    n = values.shape[1]
+    return {
+        key: _of_summary(value, [each[key] for each in again if key in each], n, draws.n_items)
+        for key, value in point.items()
+    }
+
+
+def _row_blocks(values: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(values), ROWS):
+        yield values[start : start + ROWS].astype(np.float64)
+
+
+def _by_item(
+    rows: NDArray[np.float64], draws: Draws
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums and numbers of the values of each item, [score, item]."""
+    sums = np.zeros((draws.n_items, len(rows)))
+    counts = np.zeros((draws.n_items, len(rows)))
+    there = ~np.isnan(rows)
+    np.add.at(sums, draws.item_of_prompt, np.where(there, rows, 0.0).T)
+    np.add.at(counts, draws.item_of_prompt, there.T.astype(np.float64))
+    return sums.T, counts.T
+
+
+def _resampled_means(
+    sums: NDArray[np.float64], counts: NDArray[np.float64], draws: Draws
+) -> NDArray[np.float64]:
+    full = np.zeros((2, ROWS, draws.n_items))
+    full[0, : len(sums)], full[1, : len(sums)] = sums, counts
+    total, n = full[0] @ draws.counts, full[1] @ draws.counts
+    means: NDArray[np.float64] = np.full_like(total, np.nan)
+    np.divide(total, n, out=means, where=n > 0)
+    return means[: len(sums)]
+
+
+def _statistics(
+    sums: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    resampled: NDArray[np.float64],
+    n_prompts: int,
+) -> Statistics:
+    n, n_items = int(counts.sum()), int((counts > 0).sum())
+    if n == 0:
+        return Statistics(n=0, skipped=n_prompts, mean=None, sem=None, ci_low=None, ci_high=None)
+    mean = float(sums.sum() / n)
+    sem = ci_low = ci_high = None
+    if n_items > 1:
+        clusters = sums - mean * counts
+        sem = float(np.sqrt(n_items / (n_items - 1) * (clusters**2).sum()) / n)
+        ci_low, ci_high = _interval(resampled)
+    return Statistics(
+        n=n, skipped=n_prompts - n, mean=mean, sem=sem, ci_low=ci_low, ci_high=ci_high
+    )
+
+
+def _of_summary(value: float, again: Sequence[float], n: int, n_items: int) -> Statistics:
+    """The standard error of a summary is the spread of its resamples."""
+    sem = ci_low = ci_high = None
+    if n_items > 1 and len(again) > 1:
+        resampled = np.array(again)
+        sem = float(resampled.std(ddof=1))
+        ci_low, ci_high = _interval(resampled)
+    return Statistics(n=n, skipped=0, mean=value, sem=sem, ci_low=ci_low, ci_high=ci_high)
+
+
+def _interval(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    there = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(there, INTERVAL)
+    return float(low), float(high)

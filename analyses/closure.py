@@ -1,0 +1,49 @@
+"""The check that parts add up to their whole; what does not close is never reported."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyses.errors import Refused
+
+# The largest relative gap allowed. Half precision rounds the residual after every layer by itself.
+PROOF = -1  # the number of the prompts that only prove a model when it is loaded
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+class DoesNotClose(Refused):
+    def __init__(self, where: str, what: str, prompt: int, gap: float, tolerance: float) -> None:
+        of = "the proof at loading" if prompt == PROOF else f"prompt {prompt}"
+        super().__init__(
+            f"In {of}, at {where}: {what} do not agree. The relative gap is {gap:.1e}, "
+            f"at most {tolerance:.0e} is allowed. Something in this model is not accounted for, so "
+            f"no attribution of it would be right; use another model or report its family."
+        )
+
+
+def relative_gap(
+    total: Float[Tensor, "batch d"], whole: Float[Tensor, "batch d"]
+) -> Float[Tensor, " batch"]:
+    """‖total − whole‖ / ‖whole‖, per prompt."""
+    difference = torch.linalg.vector_norm(total.double() - whole.double(), dim=-1)
+    size = torch.linalg.vector_norm(whole.double(), dim=-1)
+    gap: Tensor = difference / size.clamp_min(torch.finfo(torch.float32).tiny)
+    return gap.float()
+
+
+def check_closure(
+    total: Float[Tensor, "batch d"],
+    whole: Float[Tensor, "batch d"],
+    *,
+    where: str,
+    what: str,
+    numbers: Sequence[int],
+    tolerance: float,
+) -> None:
+    """Raises `DoesNotClose`, with the prompt that is furthest off."""
+    gaps = relative_gap(total, whole)
+    worst = int(gaps.nan_to_num(torch.inf).argmax())
+    if not bool(gaps[worst] <= tolerance):
+        raise DoesNotClose(where, what, numbers[worst], float(gaps[worst]), tolerance)

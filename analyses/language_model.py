@@ -1,0 +1,219 @@
+"""A causal language model, loaded from a folder and proved to be understood."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from analyses import batches, decomposition, fingerprints, model_files, recording
+from analyses.anatomy import Anatomy
+from analyses.attention import NAME
+from analyses.batches import Batch
+from analyses.closure import PROOF, TOLERANCE, check_closure
+from analyses.errors import Refused
+from analyses.model_files import ModelFiles
+from analyses.model_shape import ModelShape, shape_of
+from analyses.quiet import quiet
+from analyses.recording import Recorded
+from analyses.tokenization import TokenizedPrompt
+from analyses.tracing import (
+    NoAttentionInterface,
+    UnknownAnatomy,
+    find_anatomy,
+    own_attention,
+)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PROOF_LENGTHS = (7, 4)  # a full row and a padded one
+
+
+class UnknownDtype(Refused):
+    def __init__(self, dtype: str) -> None:
+        super().__init__(f"No dtype {dtype!r}. Choose one of {', '.join(DTYPES)}.")
+
+
+class NotALanguageModel(Refused):
+    def __init__(self, folder: Path, error: Exception) -> None:
+        super().__init__(
+            f"{folder} cannot be loaded as a causal language model: {error} "
+            f"Use a model that AutoModelForCausalLM knows."
+        )
+
+
+class IncompleteWeights(Refused):
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        super().__init__(
+            f"The weights in {folder} are not those of its config: {', '.join(names[:5])} "
+            f"({len(names)} in all) are missing or of another shape. Save the model again."
+        )
+
+
+class Changed(Refused):
+    def __init__(self, folder: Path, expected: str, found: str) -> None:
+        super().__init__(
+            f"The model in {folder} has changed since it was submitted: its fingerprint was "
+            f"{expected[:12]}, now it is {found[:12]}. Put the files back, or submit again."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel:
+    model: PreTrainedModel
+    shape: ModelShape
+    anatomy: Anatomy
+    folder: Path
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+        expect: str | None = None,
+        remembered: Path | None = None,
+    ) -> "LanguageModel":
+        """Loads and proves the model; `device` may be "auto", which spreads it over all GPUs.
+
+        With `expect`, its fingerprint must be that; `remembered` is the folder
+        of known file hashes, without which every byte is read.
+        """
+        files = model_files.read(folder)
+        if expect is not None:
+            found = fingerprints.fingerprint(files, remembered=remembered)
+            if found != expect:
+                raise Changed(folder, expect, found)
+        if dtype not in DTYPES:
+            raise UnknownDtype(dtype)
+        model = _loaded(files, DTYPES[dtype], device)
+        ids = _proof_ids(model)
+        lm = cls(
+            model=model,
+            shape=shape_of(files.config),
+            anatomy=find_anatomy(model, ids),
+            folder=folder,
+        )
+        _check_shape(lm)
+        lm.prove(ids[0].tolist())
+        return lm
+
+    @property
+    def device(self) -> torch.device:
+        """Where tokens go in and recorded values come out."""
+        return _embedding(self.model).device
+
+    @property
+    def tolerance(self) -> float:
+        return TOLERANCE[self.model.dtype]
+
+    def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
+        return batches.padded(prompts, device=self.device)
+
+    def record(self, batch: Batch) -> Recorded:
+        return recording.record(self.model, self.anatomy, batch)
+
+    def decompose(
+        self, recorded: Recorded, label_ids: Tensor
+    ) -> Float[Tensor, "batch component label"]:
+        return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
+
+    def prove(self, ids: Sequence[int]) -> None:
+        """Parts add up; padding and later tokens change nothing; attention is the family's own."""
+        prompts = [_proof_prompt(ids, length) for length in PROOF_LENGTHS]
+        whole, begun = (length - 1 for length in PROOF_LENGTHS)
+        together = self.batch(prompts)
+        recorded = self.record(together)
+        self.decompose(recorded, together.label_ids)
+        alone = self.record(self.batch(prompts[1:])).logits
+        own = self._own_logits(ids)
+        for one, other, what in (
+            (recorded.logits[1:], alone, "the logits of a padded prompt and of it alone"),
+            (own[:, begun], alone, "the logits with later tokens and without (is it causal?)"),
+            (
+                own[:, whole],
+                recorded.logits[:1],
+                "the logits with the model's own attention and ours",
+            ),
+        ):
+            check_closure(
+                one,
+                other,
+                where="loading",
+                what=what,
+                numbers=(PROOF,),
+                tolerance=self.tolerance,
+            )
+
+    @torch.no_grad()
+    def _own_logits(self, ids: Sequence[int]) -> Float[Tensor, "1 pos d_vocab"]:
+        """A plain forward pass, without anything of ours."""
+        with own_attention(self.model):
+            output = self.model(torch.tensor([ids], device=self.device), use_cache=False)
+        logits: Tensor = output.logits
+        return logits.to(self.device, torch.float32)
+
+
+def _proof_prompt(ids: Sequence[int], length: int) -> TokenizedPrompt:
+    return TokenizedPrompt(
+        number=PROOF, item="", input_ids=tuple(ids[:length]), label_ids=tuple(ids), correct=0
+    )
+
+
+def _check_shape(lm: LanguageModel) -> None:
+    """Scores go by the config's layers and heads, so the model must have as many."""
+    traced = (len(lm.anatomy.layers), lm.anatomy.n_heads)
+    if traced != (lm.shape.n_layers, lm.shape.n_heads):
+        raise UnknownAnatomy(
+            "its attention",
+            f"it ran with {traced[0]} layers of {traced[1]} heads, its config says "
+            f"{lm.shape.n_layers} of {lm.shape.n_heads}",
+        )
+
+
+def _loaded(files: ModelFiles, dtype: torch.dtype, device: str) -> PreTrainedModel:
+    placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
+    model: PreTrainedModel
+    with quiet():
+        try:
+            model, report = cast(Any, AutoModelForCausalLM).from_pretrained(
+                files.folder,
+                dtype=dtype,
+                attn_implementation=NAME,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                **placed,
+            )
+        except (ValueError, KeyError, OSError, SafetensorError) as error:
+            if error.args == (NAME,):  # a family with a table of its own for attention
+                raise NoAttentionInterface(str(files.config.get("model_type"))) from None
+            raise NotALanguageModel(files.folder, error) from error
+    missing = [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
+    if missing:
+        raise IncompleteWeights(files.folder, sorted(missing))
+    if not model._can_set_attn_implementation():
+        raise NoAttentionInterface(str(files.config.get("model_type")))
+    model.requires_grad_(False)
+    model.train(False)
+    if not placed:
+        cast(Any, model).to(device)
+    return model
+
+
+def _embedding(model: PreTrainedModel) -> Tensor:
+    weight: Tensor = cast(Any, model).get_input_embeddings().weight
+    return weight
+
+
+def _proof_ids(model: PreTrainedModel) -> Tensor:
+    """A few tokens that any model has, none of them twice."""
+    embedding = _embedding(model)
+    ids = [(3 + 97 * step) % len(embedding) for step in range(PROOF_LENGTHS[0])]
+    return torch.tensor([ids], device=embedding.device)

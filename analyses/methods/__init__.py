@@ -1,0 +1,1 @@
+"""One registered analysis per file; every file can be imported without torch."""

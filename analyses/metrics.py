@@ -1,0 +1,56 @@
+"""What is measured of the label logits at a prompt's final position, by METHODS.md section 2."""
+
+import torch
+from einops import einsum
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def contrast(correct: Int[Tensor, " batch"], n_labels: int) -> Float[Tensor, "batch label"]:
+    """The weights u with x · u = x_c − mean(x_k, k ≠ c)."""
+    weights = torch.full((len(correct), n_labels), -1.0 / (n_labels - 1), device=correct.device)
+    return weights.scatter(1, correct[:, None], 1.0)
+
+
+def logit_diff(
+    labels: Float[Tensor, "batch label"], correct: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """x_c − mean(x_k, k ≠ c)"""
+    u = contrast(correct, labels.shape[1])
+    return einsum(labels.double(), u.double(), "batch label, batch label -> batch").float()
+
+
+def label_loss(
+    labels: Float[Tensor, "batch label"], correct: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """−log softmax(x_1 … x_K)[c], over the labels only; nats."""
+    return labels.logsumexp(-1) - _of_correct(labels, correct)
+
+
+def loss(
+    labels: Float[Tensor, "batch label"],
+    correct: Int[Tensor, " batch"],
+    logsumexp: Float[Tensor, " batch"],
+) -> Float[Tensor, " batch"]:
+    """−log p(label c), over the whole vocabulary; nats."""
+    return logsumexp - _of_correct(labels, correct)
+
+
+def label_mass(
+    labels: Float[Tensor, "batch label"], logsumexp: Float[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """Σ p(label k): whether the model answers with a label at all."""
+    return (labels.logsumexp(-1) - logsumexp).exp()
+
+
+def accuracy(
+    labels: Float[Tensor, "batch label"], correct: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """1 where the correct label has the largest logit of all labels, else 0."""
+    return (labels.argmax(-1) == correct).float()
+
+
+def _of_correct(
+    labels: Float[Tensor, "batch label"], correct: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    return labels.gather(1, correct[:, None])[:, 0]

@@ -1,0 +1,169 @@
+"""A language model as a local folder of safetensors, read and checked without torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analyses.errors import Refused
+
+_PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+_CONVERT = (
+    "convert it once where you trust it: "
+    "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(OTHER_FOLDER)"
+)
+
+
+class NoSuchModel(Refused):
+    def __init__(self, ref: str) -> None:
+        super().__init__(
+            f"No model at {ref!r}: it is neither a folder nor a .gguf file. Give the path of a "
+            f"folder with config.json, tokenizer.json and safetensors weights, or of a GGUF file."
+        )
+
+
+class OutsideRoots(Refused):
+    def __init__(self, path: Path, roots: Sequence[Path]) -> None:
+        super().__init__(
+            f"{path} does not lie below a model root. Models may be read from: "
+            f"{', '.join(map(str, roots))}. Move it there, or add its folder to the roots."
+        )
+
+
+class MissingFile(Refused):
+    def __init__(self, folder: Path, name: str, way_out: str) -> None:
+        super().__init__(f"{folder} has no {name}; {way_out}.")
+
+
+class BrokenJson(Refused):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be used: {reason}. Save the model again.")
+
+
+class PickledWeights(Refused):
+    def __init__(self, folder: Path, found: Sequence[str]) -> None:
+        super().__init__(
+            f"{folder} has no safetensors, only pickled weights ({', '.join(found)}), which can "
+            f"run code when opened; {_CONVERT}."
+        )
+
+
+class CustomCode(Refused):
+    def __init__(self, folder: Path, entries: Sequence[str]) -> None:
+        super().__init__(
+            f"{folder}/config.json asks for code of its own (auto_map: {', '.join(entries)}), "
+            f"which is never run. Use a version of the model that transformers itself knows."
+        )
+
+
+class QuantisedWeights(Refused):
+    def __init__(self, folder: Path, method: str) -> None:
+        super().__init__(
+            f"The weights in {folder} are quantised ({method}), so heads cannot be told apart in "
+            f"them. Dequantise the model, save it with save_pretrained and use that folder."
+        )
+
+
+class UnmergedAdapter(Refused):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} holds an adapter (adapter_config.json). Merge it into its model "
+            f"(merge_and_unload), save that with save_pretrained and use the new folder."
+        )
+
+
+class LinkLeadsOut(Refused):
+    def __init__(self, path: Path, target: Path) -> None:
+        super().__init__(
+            f"{path} is a link to {target}, outside the model's folder. Copy the file in its place."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """The files of one model that are read, and no others: all of them decide its fingerprint."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    tokenizer: Path
+    weights: tuple[Path, ...]
+    index: Path | None  # says which tensor lies in which file, when there are several
+
+
+def resolve(ref: str, *, roots: Sequence[Path] = ()) -> Path:
+    """The folder or GGUF file that `ref` names, without links; below one of `roots` if any."""
+    path = Path(ref).expanduser().resolve()
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".gguf"):
+        raise NoSuchModel(ref)
+    if roots and not any(path.is_relative_to(root.expanduser().resolve()) for root in roots):
+        raise OutsideRoots(path, roots)
+    return path
+
+
+def read(folder: Path) -> ModelFiles:
+    """The model's files, all checked to be there and to hold no code."""
+    config = _json(_present(folder, "config.json", "save the model with save_pretrained"))
+    if config.get("auto_map"):
+        raise CustomCode(folder, sorted(map(str, config["auto_map"])))
+    if config.get("quantization_config"):
+        raise QuantisedWeights(folder, str(config["quantization_config"].get("quant_method", "?")))
+    if (folder / "adapter_config.json").exists():
+        raise UnmergedAdapter(folder)
+    index, weights = _weights(folder)
+    tokenizer = _present(
+        folder,
+        "tokenizer.json",
+        "make it with AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)",
+    )
+    return ModelFiles(
+        folder=folder, config=config, tokenizer=tokenizer, weights=weights, index=index
+    )
+
+
+def _weights(folder: Path) -> tuple[Path | None, tuple[Path, ...]]:
+    """The files transformers reads: `model.safetensors`, else what the index names."""
+    if (folder / "model.safetensors").exists():
+        return None, (_inside(folder, "model.safetensors"),)
+    if (folder / "model.safetensors.index.json").exists():
+        index = _inside(folder, "model.safetensors.index.json")
+        weight_map = _json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise BrokenJson(index, "it has no weight_map")
+        names = sorted(set(map(str, weight_map.values())))
+        way_out = "its index names that file; copy it there"
+        return index, tuple(_present(folder, name, way_out) for name in names)
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
+    if pickled:
+        raise PickledWeights(folder, pickled)
+    raise MissingFile(
+        folder, "model.safetensors or model.safetensors.index.json", "save it with save_pretrained"
+    )
+
+
+def _present(folder: Path, name: str, way_out: str) -> Path:
+    path = _inside(folder, name)
+    if not path.is_file():
+        raise MissingFile(folder, name, way_out)
+    return path
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The path, refused when it leads out of the folder; the hub cache's blobs are its own."""
+    path, home = folder / name, folder.resolve()
+    allowed = [home]
+    if home.parent.name == "snapshots":
+        allowed.append(home.parent.parent / "blobs")
+    if not any(path.resolve().is_relative_to(each) for each in allowed):
+        raise LinkLeadsOut(path, path.resolve())
+    return path
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BrokenJson(path, f"it is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise BrokenJson(path, "it is not a JSON object")
+    return value

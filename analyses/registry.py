@@ -1,0 +1,181 @@
+"""The registered analyses. Importing this, or a module that registers one, never imports torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from analyses.errors import Refused, did_you_mean
+from analyses.results import Measured, ScoreKey
+
+if TYPE_CHECKING:
+    from analyses.language_model import LanguageModel
+    from analyses.tokenization import TokenizedPrompt
+
+ENGINE_VERSION = 1  # raised when the way models are recorded changes the numbers of analyses
+GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers
+
+
+class Params(BaseModel):
+    """What a person may choose; fields carry title, description, bounds and default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(
+        8,
+        ge=1,
+        le=256,
+        title="Batch size",
+        description="Prompts in one forward pass. Batches are cut by prompt number, so the way a "
+        "run is cut into parts changes no number; another batch size moves logits by about 1e-5.",
+    )
+
+
+class Measure(Protocol):
+    """Measures some prompts. `progress` is told how many are done; it may raise to stop."""
+
+    __name__: str
+
+    def __call__(
+        self,
+        lm: "LanguageModel",
+        prompts: "Sequence[TokenizedPrompt]",
+        params: Any,
+        progress: Callable[[int], None],
+    ) -> Measured: ...
+
+
+# Mean scores of a whole run -> numbers about the run, each under a key of its own.
+Summarise = Callable[[Mapping[ScoreKey, float]], Mapping[ScoreKey, float]]
+
+
+def no_summary(means: Mapping[ScoreKey, float]) -> Mapping[ScoreKey, float]:
+    """An analysis whose scores say all there is to say."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """A registered method. `function` is an import string that only a worker resolves."""
+
+    name: str
+    version: int  # raised whenever the numbers change
+    params: type[Params]
+    function: str
+    summary: str
+    conventions: Mapping[str, str]
+    summarise: Summarise
+
+    def checked(self, values: Mapping[str, Any]) -> Params:
+        """The parameters, validated; raises `InvalidParams`."""
+        try:
+            return self.params.model_validate(values)
+        except ValidationError as error:
+            raise InvalidParams(self, error) from None
+
+    def measure(self) -> Measure:
+        """The function itself; loads torch."""
+        module, _, name = self.function.partition(":")
+        function: Measure = getattr(import_module(module), name)
+        return function
+
+
+class UnknownAnalysis(Refused):
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"No analysis named {name!r}.{did_you_mean(name, known)} "
+            f"Known analyses: {', '.join(known) or 'none'}."
+        )
+
+
+class DuplicateAnalysis(Refused):
+    def __init__(self, new: Analysis, old: Analysis) -> None:
+        super().__init__(
+            f"Two analyses are named {new.name!r}: {old.function} and {new.function}. "
+            "Rename one of them."
+        )
+
+
+class BrokenPlugin(Refused):
+    def __init__(self, entry: EntryPoint, error: Exception) -> None:
+        super().__init__(
+            f"The analysis plugin {entry.name!r} ({entry.value}) cannot be loaded: {error!r}. "
+            f"Repair or uninstall the package that declares it."
+        )
+
+
+class InvalidParams(Refused):
+    def __init__(self, analysis: Analysis, error: ValidationError) -> None:
+        said = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'params'}: {e['msg']} (given: {e['input']!r})"
+            for e in error.errors()
+        )
+        fields = ", ".join(analysis.params.model_fields) or "none"
+        super().__init__(f"Parameters of {analysis.name!r}: {said}. Its parameters are: {fields}.")
+
+
+_ANALYSES: dict[str, Analysis] = {}
+
+
+def analysis(
+    name: str,
+    version: int,
+    *,
+    params: type[Params],
+    conventions: Mapping[str, str] | None = None,
+    summarise: Summarise = no_summary,
+) -> Callable[[Measure], Measure]:
+    """Register the decorated function as an analysis. Its docstring's first line is the summary.
+
+    The module must stay importable without torch: import it inside the function.
+    `conventions` are the choices the numbers depend on; they are stored with every run.
+    Raises `DuplicateAnalysis` when another function holds the name.
+    """
+
+    def register(function: Measure) -> Measure:
+        qualified = f"{function.__module__}:{function.__name__}"
+        new = Analysis(
+            name=name,
+            version=version,
+            params=params,
+            function=qualified,
+            summary=(function.__doc__ or "").strip().partition("\n")[0],
+            conventions=conventions or {},
+            summarise=summarise,
+        )
+        old = _ANALYSES.get(name)
+        if old is not None and old.function != qualified:
+            raise DuplicateAnalysis(new, old)
+        _ANALYSES[name] = new
+        return function
+
+    return register
+
+
+@cache
+def _load_entry_points() -> None:
+    for entry in entry_points(group=GROUP):
+        try:
+            entry.load()
+        except Refused:
+            raise
+        except Exception as error:
+            raise BrokenPlugin(entry, error) from error
+
+
+def all_analyses() -> list[Analysis]:
+    """Every registered analysis, ours and those of installed plugins, by name."""
+    _load_entry_points()
+    return [_ANALYSES[name] for name in sorted(_ANALYSES)]
+
+
+def find(name: str) -> Analysis:
+    """The analysis of that name; raises `UnknownAnalysis`."""
+    known = {each.name: each for each in all_analyses()}
+    if name not in known:
+        raise UnknownAnalysis(name, list(known))
+    return known[name]

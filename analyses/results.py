@@ -1,0 +1,96 @@
+"""What an analysis hands back: scores of components and named tensors, without torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+NONE = -1  # the layer or index of a component that has none; keys are never NULL
+
+
+class Kind(StrEnum):
+    MODEL = "model"  # the whole model
+    HEAD = "head"  # one attention head: what it writes, z W_O, its value bias included
+    KV_HEAD = "kv_head"  # keys and values of one group under grouped-query attention
+    MLP = "mlp"
+    ATTN = "attn"  # all that the attention of a layer writes
+    EMBED = "embed"  # token and position embeddings: the residual that enters layer 0
+    ATTN_BIAS = "attn_bias"  # the output projection's bias (and a post-norm's) of a layer
+    UNEMBED = (
+        "unembed"  # constants after the residual: the final norm's bias, the unembedding's bias
+    )
+    SET = "set"  # several components together
+
+
+@dataclass(frozen=True, order=True, kw_only=True)
+class Component:
+    """A part of a language model that can have scores; `layer` and `index` count from 0."""
+
+    kind: Kind
+    layer: int = NONE
+    index: int = NONE
+
+    @property
+    def label(self) -> str:
+        """A short name that sorts: `L05.H01`, `L05.MLP`, `EMBED`."""
+        if self.kind is Kind.HEAD:
+            return f"L{self.layer:02d}.H{self.index:02d}"
+        if self.kind is Kind.KV_HEAD:
+            return f"L{self.layer:02d}.KV{self.index:02d}"
+        name = self.kind.value.upper()
+        return name if self.layer == NONE else f"L{self.layer:02d}.{name}"
+
+
+MODEL = Component(kind=Kind.MODEL)
+
+
+@dataclass(frozen=True, order=True, kw_only=True)
+class ScoreKey:
+    """Names one number: a metric of a component at a site.
+
+    `condition` says what else was varied (`q/placebo`), `x` is a coordinate (a rank, a share).
+    """
+
+    component: Component
+    metric: str
+    site: str = ""
+    condition: str = ""
+    x: float = 0.0
+
+
+@dataclass(frozen=True)
+class NamedTensor:
+    """An array with a name for each axis. The first axis is always `prompt`.
+
+    `coordinates` names the places along an axis: the components, in their order.
+    """
+
+    values: NDArray[np.generic]
+    axes: tuple[str, ...]
+    coordinates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.axes[:1] != ("prompt",) or len(self.axes) != self.values.ndim:
+            raise ValueError(
+                f"A tensor of shape {self.values.shape} needs one axis name per dimension, "
+                f"'prompt' first; it was given {self.axes}."
+            )
+        sizes = dict(zip(self.axes, self.values.shape, strict=True))
+        for axis, names in self.coordinates.items():
+            if sizes.get(axis) != len(names):
+                raise ValueError(
+                    f"The axis {axis!r} of a tensor of size {sizes} cannot have {len(names)} names."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one analysis measured on some prompts, in their order.
+
+    `scores` holds one float per prompt under each key; NaN where the prompt was skipped.
+    """
+
+    scores: Mapping[ScoreKey, NDArray[np.float32]]
+    tensors: Mapping[str, NamedTensor] = field(default_factory=dict)

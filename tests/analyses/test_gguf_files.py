@@ -1,0 +1,60 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from analyses import gguf_files, model_files
+from analyses.model_shape import shape_of
+
+
+def test_smollm2_becomes_a_folder_of_safetensors(smollm2: Path) -> None:
+    files = model_files.read(smollm2)
+    shape = shape_of(files.config)
+    assert (shape.n_layers, shape.n_heads, shape.n_kv_heads, shape.d_model) == (30, 9, 3, 576)
+
+
+def test_it_is_converted_only_once(smollm2: Path, smollm2_gguf: Path) -> None:
+    before = (smollm2 / "model.safetensors").stat().st_mtime_ns
+    assert gguf_files.converted(smollm2_gguf, cache=smollm2.parent) == smollm2
+    assert (smollm2 / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"GGUF but not really")
+    with pytest.raises(gguf_files.UnreadableGguf, match=r"broken.gguf"):
+        gguf_files.converted(path, cache=tmp_path / "cache")
+    assert [each.name for each in (tmp_path / "cache").iterdir()] == ["hashes"]
+
+
+def test_naming_the_folder_needs_no_torch() -> None:
+    code = "import sys, analyses.gguf_files; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "False\n"
+
+
+def test_of_two_that_convert_at_once_one_folder_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = tmp_path / "model.gguf", tmp_path / "cache"
+    path.write_bytes(b"GGUF")
+
+    def another_is_faster(_path: Path, making: Path) -> None:
+        (making / "config.json").write_text("ours")
+        other = gguf_files.folder_of(path, cache=cache)
+        other.mkdir()
+        (other / "config.json").write_text("theirs")
+
+    monkeypatch.setattr(gguf_files, "_convert", another_is_faster)
+    folder = gguf_files.converted(path, cache=cache)
+    assert (folder / "config.json").read_text() == "theirs"
+    assert {each.name for each in cache.iterdir()} == {"hashes", folder.name}
+
+
+def test_a_converted_model_says_what_it_should(smollm2: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(smollm2, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(smollm2, local_files_only=True)
+    ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
+    assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"
