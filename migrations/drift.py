@@ -1,0 +1,101 @@
+"""`python -m migrations.drift`: do migrations, tables and the checked-in schema.sql agree?
+
+Alembic's own comparison does not see triggers, views, grants and CHECKs; a dump does. With
+`--write` the dump is renewed.
+"""
+
+import difflib
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import create_engine, make_url
+
+from tracker import schema
+from tracker.home import Home
+from tracker.supervisor import binaries, postgres_place
+from tracker.supervisor.postgres import EmbeddedPostgres
+
+EXPECTED = Path(__file__).with_name("schema.sql")
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="headbook-drift-") as folder:
+        home = Home(Path(folder))
+        postgres = EmbeddedPostgres(home, settings={"fsync": "off"})
+        try:
+            postgres.start()
+            url = postgres.url()
+            schema.upgrade(url)
+            problems = compare_tables(url) + compare_dump(dump(url), write="--write" in sys.argv)
+        finally:
+            postgres.stop()
+            postgres_place.remove(home)
+    sys.stderr.write("".join(problems))
+    return 1 if problems else 0
+
+
+def compare_tables(url: str) -> list[str]:
+    """What a migration would have to change for the tables in tracker/tables."""
+    config = Config(stdout=io.StringIO())
+    config.set_main_option("script_location", "migrations:")
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.check(config)
+    except CommandError as error:
+        return [f"{error}\nWrite a migration: alembic revision --autogenerate -m …\n"]
+    finally:
+        engine.dispose()
+    return []
+
+
+def dump(url: str) -> str:
+    """The schema as pg_dump writes it, without what differs from one server to the next."""
+    where = make_url(url)
+    query: dict[str, Any] = dict(where.query)
+    result = subprocess.run(
+        [binaries.postgres() / "pg_dump", "--schema-only", "--no-owner", "--restrict-key=drift"],
+        env=os.environ
+        | {
+            "PGHOST": query["host"],
+            "PGPORT": query["port"],
+            "PGUSER": where.username or "",
+            "PGPASSWORD": str(where.password),
+            "PGDATABASE": where.database or "",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    of_this_server = re.compile(r"--|SET |SELECT pg_|\\")
+    kept = [line for line in result.stdout.splitlines() if not of_this_server.match(line)]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip() + "\n"
+
+
+def compare_dump(found: str, *, write: bool) -> list[str]:
+    if write:
+        EXPECTED.write_text(found)
+        return []
+    expected = EXPECTED.read_text() if EXPECTED.exists() else ""
+    lines = difflib.unified_diff(
+        expected.splitlines(keepends=True),
+        found.splitlines(keepends=True),
+        "migrations/schema.sql",
+        "what the migrations make",
+    )
+    diff = list(lines)
+    return [*diff, "Renew it with: python -m migrations.drift --write\n"] if diff else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

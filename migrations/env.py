@@ -1,0 +1,50 @@
+"""Runs migrations: one transaction each, under timeouts, one process at a time."""
+
+import os
+
+from alembic import context
+from sqlalchemy import Connection, create_engine, text
+
+from tracker.settings import with_psycopg
+from tracker.tables import Row
+
+LOCK = 7_309_458  # any number; the same for everybody who migrates
+
+
+def ours(name: str | None, kind: str, parent: object) -> bool:
+    """Compare only our own schema: `results` holds views alone."""
+    return name == "headbook" if kind == "schema" else True
+
+
+def migrate(connection: Connection) -> None:
+    connection.execute(text("SET lock_timeout = '60s'"))
+    connection.execute(text("SET statement_timeout = '10min'"))
+    connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
+    connection.execute(text("CREATE SCHEMA IF NOT EXISTS headbook"))
+    connection.commit()
+    context.configure(
+        connection=connection,
+        target_metadata=Row.metadata,
+        version_table_schema="headbook",
+        include_schemas=True,
+        include_name=ours,
+        compare_server_default=True,
+        transaction_per_migration=True,
+    )
+    try:
+        with context.begin_transaction():
+            context.run_migrations()
+    finally:
+        connection.rollback()
+        connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"))
+        connection.commit()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    engine = create_engine(with_psycopg(os.environ["DATABASE_URL"]))
+    with engine.connect() as connection:
+        migrate(connection)
+    engine.dispose()

@@ -1,0 +1,907 @@
+CREATE SCHEMA headbook;
+
+COMMENT ON SCHEMA headbook IS 'The tables of the product; query results instead.';
+
+CREATE SCHEMA results;
+
+COMMENT ON SCHEMA results IS 'What people query: stable while tables change.';
+
+CREATE FUNCTION headbook.guard_part() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  IF OLD.state IN ('succeeded', 'failed', 'cancelled') THEN
+    RAISE EXCEPTION 'part % of run % has ended (%) and stays as it is',
+      OLD.number, OLD.run_id, OLD.state USING ERRCODE = 'HB001', CONSTRAINT = 'part_ended';
+  END IF;
+  IF NEW.epoch < OLD.epoch OR (NEW.epoch = OLD.epoch AND (
+       (OLD.state = 'queued' AND NEW.state = 'running')
+    OR (OLD.state = 'running' AND NEW.state = 'queued')))
+  THEN
+    RAISE EXCEPTION 'part % of run %: the epoch must rise from % when it goes from % to %',
+      OLD.number, OLD.run_id, OLD.epoch, OLD.state, NEW.state
+      USING ERRCODE = 'HB003', CONSTRAINT = 'part_epoch';
+  END IF;
+  RETURN NEW;
+END $$;
+
+CREATE FUNCTION headbook.guard_run() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  IF OLD.state IN ('succeeded', 'failed', 'cancelled') THEN
+    RAISE EXCEPTION 'run % has ended (%) and stays as it is', OLD.id, OLD.state
+      USING ERRCODE = 'HB001', CONSTRAINT = 'run_ended';
+  END IF;
+  IF NEW.state <> OLD.state AND NOT (
+       (OLD.state = 'queued' AND NEW.state IN ('running', 'failed', 'cancelled'))
+    OR (OLD.state = 'running' AND NEW.state IN ('queued', 'finishing', 'failed', 'cancelled'))
+    OR (OLD.state = 'finishing' AND NEW.state IN ('succeeded', 'failed', 'cancelled')))
+  THEN
+    RAISE EXCEPTION 'run % may not move from % to %', OLD.id, OLD.state, NEW.state
+      USING ERRCODE = 'HB002', CONSTRAINT = 'run_move';
+  END IF;
+  RETURN NEW;
+END $$;
+
+CREATE FUNCTION headbook.note_part() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  IF NEW.state <> OLD.state THEN
+    INSERT INTO headbook.run_event (run_id, part, event, epoch, worker)
+    VALUES (NEW.run_id, NEW.number, NEW.state, NEW.epoch, coalesce(NEW.worker, OLD.worker));
+  END IF;
+  RETURN NULL;
+END $$;
+
+CREATE FUNCTION headbook.note_run() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  IF TG_OP = 'INSERT' OR NEW.state <> OLD.state THEN
+    INSERT INTO headbook.run_event (run_id, event, reason) VALUES (NEW.id, NEW.state, NEW.reason);
+  END IF;
+  RETURN NULL;
+END $$;
+
+CREATE TABLE headbook.alembic_version (
+    version_num character varying(32) NOT NULL
+);
+
+CREATE TABLE headbook.component (
+    id bigint NOT NULL,
+    model_id bigint NOT NULL,
+    kind text NOT NULL,
+    layer integer NOT NULL,
+    index integer NOT NULL,
+    CONSTRAINT component_kind_check CHECK ((kind = ANY (ARRAY['model'::text, 'head'::text, 'kv_head'::text, 'mlp'::text, 'attn'::text, 'embed'::text, 'attn_bias'::text, 'unembed'::text, 'set'::text])))
+);
+
+COMMENT ON TABLE headbook.component IS 'A part of a model that can have scores: a head, an MLP, the whole model …';
+
+COMMENT ON COLUMN headbook.component.id IS 'Number of the component.';
+
+COMMENT ON COLUMN headbook.component.model_id IS 'The model it belongs to.';
+
+COMMENT ON COLUMN headbook.component.kind IS 'head, mlp, model …; see docs/glossary.md.';
+
+COMMENT ON COLUMN headbook.component.layer IS 'Layer, from 0; -1 for what has no layer.';
+
+COMMENT ON COLUMN headbook.component.index IS 'Index in the layer, from 0; -1 for what has none.';
+
+ALTER TABLE headbook.component ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME headbook.component_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE headbook.distribution (
+    id bigint NOT NULL,
+    hash text NOT NULL,
+    name text NOT NULL,
+    spec jsonb NOT NULL,
+    size integer NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE headbook.distribution IS 'A prompt distribution: a hashed recipe that yields prompts.';
+
+COMMENT ON COLUMN headbook.distribution.id IS 'Number of the distribution.';
+
+COMMENT ON COLUMN headbook.distribution.hash IS 'sha256 over recipe, items, template and prompts.';
+
+COMMENT ON COLUMN headbook.distribution.name IS 'data/template/labels, for people.';
+
+COMMENT ON COLUMN headbook.distribution.spec IS 'The recipe: data, template, labels, seed, size.';
+
+COMMENT ON COLUMN headbook.distribution.size IS 'Number of prompts.';
+
+COMMENT ON COLUMN headbook.distribution.created_at IS 'When first used.';
+
+ALTER TABLE headbook.distribution ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME headbook.distribution_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE headbook.item (
+    distribution_id bigint NOT NULL,
+    key text NOT NULL,
+    topic text NOT NULL,
+    question text NOT NULL,
+    answer text NOT NULL,
+    distractors text[] NOT NULL
+);
+
+COMMENT ON TABLE headbook.item IS 'One question with its answer and distractors; prompts are made from items.';
+
+COMMENT ON COLUMN headbook.item.distribution_id IS 'The distribution it is used in.';
+
+COMMENT ON COLUMN headbook.item.key IS 'Name of the item, e.g. capitals/France.';
+
+COMMENT ON COLUMN headbook.item.topic IS 'What the question is about.';
+
+COMMENT ON COLUMN headbook.item.question IS 'The question.';
+
+COMMENT ON COLUMN headbook.item.answer IS 'The true answer.';
+
+COMMENT ON COLUMN headbook.item.distractors IS 'Answers of the same kind that are false here.';
+
+CREATE TABLE headbook.model (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    ref text NOT NULL,
+    revision text NOT NULL,
+    dtype text NOT NULL,
+    fingerprint text NOT NULL,
+    family text NOT NULL,
+    n_layers integer NOT NULL,
+    n_heads integer NOT NULL,
+    n_kv_heads integer NOT NULL,
+    d_model integer NOT NULL,
+    d_head integer NOT NULL,
+    d_vocab integer NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE headbook.model IS 'A language model at a revision, in the dtype it is run with.';
+
+COMMENT ON COLUMN headbook.model.id IS 'Number of the model.';
+
+COMMENT ON COLUMN headbook.model.name IS 'What people call it; the newest model of a name wins.';
+
+COMMENT ON COLUMN headbook.model.ref IS 'Where it was loaded from: a local folder or GGUF file.';
+
+COMMENT ON COLUMN headbook.model.revision IS 'For local files the first 40 hex digits of the fingerprint.';
+
+COMMENT ON COLUMN headbook.model.dtype IS 'Type of the weights in memory, e.g. float32.';
+
+COMMENT ON COLUMN headbook.model.fingerprint IS 'sha256 over config, tokenizer and the bytes of the weights.';
+
+COMMENT ON COLUMN headbook.model.family IS 'Architecture, e.g. llama.';
+
+COMMENT ON COLUMN headbook.model.n_layers IS 'Transformer layers.';
+
+COMMENT ON COLUMN headbook.model.n_heads IS 'Attention heads per layer.';
+
+COMMENT ON COLUMN headbook.model.n_kv_heads IS 'Key-value heads per layer.';
+
+COMMENT ON COLUMN headbook.model.d_model IS 'Width of the residual stream.';
+
+COMMENT ON COLUMN headbook.model.d_head IS 'Width of a head.';
+
+COMMENT ON COLUMN headbook.model.d_vocab IS 'Size of the vocabulary.';
+
+COMMENT ON COLUMN headbook.model.created_at IS 'When it was added.';
+
+ALTER TABLE headbook.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME headbook.model_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE headbook.part (
+    run_id uuid NOT NULL,
+    number integer NOT NULL,
+    kind text NOT NULL,
+    start integer NOT NULL,
+    stop integer NOT NULL,
+    done integer DEFAULT 0 NOT NULL,
+    state text NOT NULL,
+    epoch bigint DEFAULT '0'::bigint NOT NULL,
+    worker text,
+    lease_expires_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT part_kind_check CHECK ((kind = ANY (ARRAY['prompts'::text, 'finish'::text]))),
+    CONSTRAINT part_leased_while_running_check CHECK ((((state = 'running'::text) = (worker IS NOT NULL)) AND ((state = 'running'::text) = (lease_expires_at IS NOT NULL)))),
+    CONSTRAINT part_slice_check CHECK (((start <= stop) AND ((done >= 0) AND (done <= (stop - start))))),
+    CONSTRAINT part_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text])))
+);
+
+COMMENT ON TABLE headbook.part IS 'A piece of a run that one worker does: a slice of its prompts.';
+
+COMMENT ON COLUMN headbook.part.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.part.number IS 'Place in the run, from 0.';
+
+COMMENT ON COLUMN headbook.part.kind IS 'prompts: measures; finish: puts the slices together, once all are in.';
+
+COMMENT ON COLUMN headbook.part.start IS 'First prompt.';
+
+COMMENT ON COLUMN headbook.part.stop IS 'One past the last prompt.';
+
+COMMENT ON COLUMN headbook.part.done IS 'Prompts measured so far.';
+
+COMMENT ON COLUMN headbook.part.state IS 'queued, running under a lease, or how it ended.';
+
+COMMENT ON COLUMN headbook.part.epoch IS 'Fencing token; rises at claim, release and reap.';
+
+COMMENT ON COLUMN headbook.part.worker IS 'The worker that holds the lease.';
+
+COMMENT ON COLUMN headbook.part.lease_expires_at IS 'When the part is taken back; not indexed, so that heartbeats stay cheap.';
+
+COMMENT ON COLUMN headbook.part.started_at IS 'When it was last claimed.';
+
+COMMENT ON COLUMN headbook.part.finished_at IS 'When it ended.';
+
+CREATE TABLE headbook.part_score (
+    run_id uuid NOT NULL,
+    part integer NOT NULL,
+    component_id bigint NOT NULL,
+    metric text NOT NULL,
+    site text NOT NULL,
+    condition text NOT NULL,
+    x double precision NOT NULL,
+    "values" real[] NOT NULL
+);
+
+COMMENT ON TABLE headbook.part_score IS 'What a part has measured, until the run finishes and `score` holds it.';
+
+COMMENT ON COLUMN headbook.part_score.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.part_score.part IS 'The part.';
+
+COMMENT ON COLUMN headbook.part_score.component_id IS 'The component.';
+
+COMMENT ON COLUMN headbook.part_score.metric IS 'Name of the metric.';
+
+COMMENT ON COLUMN headbook.part_score.site IS 'Named activation, or empty.';
+
+COMMENT ON COLUMN headbook.part_score.condition IS 'What else was varied, or empty.';
+
+COMMENT ON COLUMN headbook.part_score.x IS 'Coordinate, e.g. a rank; else 0.';
+
+COMMENT ON COLUMN headbook.part_score."values" IS 'One value per prompt of the part; NULL where it was skipped.';
+
+CREATE TABLE headbook.part_tensor (
+    run_id uuid NOT NULL,
+    part integer NOT NULL,
+    name text NOT NULL,
+    axes text[] NOT NULL,
+    coordinates jsonb NOT NULL,
+    dtype text NOT NULL,
+    shape integer[] NOT NULL,
+    data bytea NOT NULL
+);
+
+COMMENT ON TABLE headbook.part_tensor IS 'A slice of a tensor, until the run finishes and MLflow stores it whole.';
+
+COMMENT ON COLUMN headbook.part_tensor.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.part_tensor.part IS 'The part.';
+
+COMMENT ON COLUMN headbook.part_tensor.name IS 'Name of the tensor.';
+
+COMMENT ON COLUMN headbook.part_tensor.axes IS 'Name of each axis; prompt first.';
+
+COMMENT ON COLUMN headbook.part_tensor.coordinates IS 'What lies along an axis, by axis name.';
+
+COMMENT ON COLUMN headbook.part_tensor.dtype IS 'NumPy''s name of the dtype.';
+
+COMMENT ON COLUMN headbook.part_tensor.shape IS 'Length of each axis.';
+
+COMMENT ON COLUMN headbook.part_tensor.data IS 'The array, little-endian, C order.';
+
+CREATE TABLE headbook.prompt (
+    distribution_id bigint NOT NULL,
+    number integer NOT NULL,
+    item_key text NOT NULL,
+    text text NOT NULL,
+    labels text[] NOT NULL,
+    options text[] NOT NULL,
+    correct integer NOT NULL,
+    spans jsonb NOT NULL
+);
+
+COMMENT ON TABLE headbook.prompt IS 'One prompt, as the model reads it.';
+
+COMMENT ON COLUMN headbook.prompt.distribution_id IS 'The distribution it belongs to.';
+
+COMMENT ON COLUMN headbook.prompt.number IS 'Place in the distribution, from 0; score.values[number + 1] belongs to it.';
+
+COMMENT ON COLUMN headbook.prompt.item_key IS 'The item it was made from.';
+
+COMMENT ON COLUMN headbook.prompt.text IS 'The whole text, up to where a label continues it.';
+
+COMMENT ON COLUMN headbook.prompt.labels IS 'Symbols of the options.';
+
+COMMENT ON COLUMN headbook.prompt.options IS 'Texts of the options.';
+
+COMMENT ON COLUMN headbook.prompt.correct IS 'Index of the correct option, from 0.';
+
+COMMENT ON COLUMN headbook.prompt.spans IS 'Characters [start, stop) of each label and option in the text.';
+
+CREATE TABLE headbook.publication (
+    run_id uuid NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    mlflow_experiment_id text,
+    mlflow_run_id text,
+    attempts integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    error text,
+    published_at timestamp with time zone,
+    CONSTRAINT publication_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'published'::text])))
+);
+
+COMMENT ON TABLE headbook.publication IS 'The state of a run''s mirror in MLflow.';
+
+COMMENT ON COLUMN headbook.publication.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.publication.state IS 'pending or published.';
+
+COMMENT ON COLUMN headbook.publication.mlflow_experiment_id IS 'MLflow''s experiment id.';
+
+COMMENT ON COLUMN headbook.publication.mlflow_run_id IS 'MLflow''s own run id.';
+
+COMMENT ON COLUMN headbook.publication.attempts IS 'Tries to publish.';
+
+COMMENT ON COLUMN headbook.publication.due_at IS 'When to try next.';
+
+COMMENT ON COLUMN headbook.publication.error IS 'Why the last try failed.';
+
+COMMENT ON COLUMN headbook.publication.published_at IS 'When MLflow had it all.';
+
+CREATE TABLE headbook.run (
+    id uuid NOT NULL,
+    fingerprint text NOT NULL,
+    rerun_of uuid,
+    nonce text,
+    analysis text NOT NULL,
+    analysis_version integer NOT NULL,
+    params jsonb NOT NULL,
+    model_id bigint NOT NULL,
+    distribution_id bigint NOT NULL,
+    seed bigint NOT NULL,
+    priority integer NOT NULL,
+    state text NOT NULL,
+    reason text,
+    n_prompts integer NOT NULL,
+    n_parts integer NOT NULL,
+    attempt integer DEFAULT 1 NOT NULL,
+    max_attempts integer DEFAULT 3 NOT NULL,
+    crashes integer DEFAULT 0 NOT NULL,
+    max_crashes integer DEFAULT 3 NOT NULL,
+    cancel_requested_at timestamp with time zone,
+    dispatch_due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    dispatch_count integer DEFAULT 0 NOT NULL,
+    not_before timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    provenance jsonb,
+    notes jsonb,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT run_failed_for_a_reason_check CHECK (((state <> 'failed'::text) OR (reason IS NOT NULL))),
+    CONSTRAINT run_finished_check CHECK (((state = ANY (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text])) = (finished_at IS NOT NULL))),
+    CONSTRAINT run_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finishing'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text])))
+);
+
+COMMENT ON TABLE headbook.run IS 'One analysis of one model on one distribution, with its parameters and seed.';
+
+COMMENT ON COLUMN headbook.run.id IS 'Name of the run everywhere.';
+
+COMMENT ON COLUMN headbook.run.fingerprint IS 'Hash of all that the numbers depend on.';
+
+COMMENT ON COLUMN headbook.run.rerun_of IS 'The run of the same fingerprint this one repeats.';
+
+COMMENT ON COLUMN headbook.run.nonce IS 'Set by a form: a second click on it makes no second run.';
+
+COMMENT ON COLUMN headbook.run.analysis IS 'Registered name of the analysis.';
+
+COMMENT ON COLUMN headbook.run.analysis_version IS 'Version of the analysis.';
+
+COMMENT ON COLUMN headbook.run.params IS 'Parameters, validated by the analysis.';
+
+COMMENT ON COLUMN headbook.run.model_id IS 'The model.';
+
+COMMENT ON COLUMN headbook.run.distribution_id IS 'The prompt distribution.';
+
+COMMENT ON COLUMN headbook.run.seed IS 'Seed of the bootstrap.';
+
+COMMENT ON COLUMN headbook.run.priority IS '0 now, 3 normal, 9 later.';
+
+COMMENT ON COLUMN headbook.run.state IS 'queued, running, finishing, or how it ended.';
+
+COMMENT ON COLUMN headbook.run.reason IS 'Why it failed or waits, in words.';
+
+COMMENT ON COLUMN headbook.run.n_prompts IS 'Prompts to measure.';
+
+COMMENT ON COLUMN headbook.run.n_parts IS 'Parts the prompts are cut into.';
+
+COMMENT ON COLUMN headbook.run.attempt IS 'Which try this is, from 1.';
+
+COMMENT ON COLUMN headbook.run.max_attempts IS 'Tries before it fails.';
+
+COMMENT ON COLUMN headbook.run.crashes IS 'Workers it has lost.';
+
+COMMENT ON COLUMN headbook.run.max_crashes IS 'Lost workers before it fails.';
+
+COMMENT ON COLUMN headbook.run.cancel_requested_at IS 'When a person cancelled.';
+
+COMMENT ON COLUMN headbook.run.dispatch_due_at IS 'When the dispatcher rings a worker for it; the outbox.';
+
+COMMENT ON COLUMN headbook.run.dispatch_count IS 'Rings since it last moved; each waits longer.';
+
+COMMENT ON COLUMN headbook.run.not_before IS 'No part is claimed before this.';
+
+COMMENT ON COLUMN headbook.run.provenance IS 'Code version, library versions, device, dtype and flags it was measured with.';
+
+COMMENT ON COLUMN headbook.run.notes IS 'Conventions of the analysis and warnings about the numbers.';
+
+COMMENT ON COLUMN headbook.run.created_by IS 'Who queued it.';
+
+COMMENT ON COLUMN headbook.run.created_at IS 'When it was queued.';
+
+COMMENT ON COLUMN headbook.run.started_at IS 'When its first part was claimed.';
+
+COMMENT ON COLUMN headbook.run.finished_at IS 'When it ended.';
+
+CREATE TABLE headbook.run_event (
+    seq bigint NOT NULL,
+    run_id uuid NOT NULL,
+    part integer,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    event text NOT NULL,
+    epoch bigint,
+    worker text,
+    reason text
+);
+
+COMMENT ON TABLE headbook.run_event IS 'What happened to a run, append-only; written by triggers.';
+
+COMMENT ON COLUMN headbook.run_event.seq IS 'Order of events.';
+
+COMMENT ON COLUMN headbook.run_event.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.run_event.part IS 'The part it happened to; NULL: the run itself.';
+
+COMMENT ON COLUMN headbook.run_event.at IS 'When.';
+
+COMMENT ON COLUMN headbook.run_event.event IS 'The state that was entered.';
+
+COMMENT ON COLUMN headbook.run_event.epoch IS 'Epoch of the part after it.';
+
+COMMENT ON COLUMN headbook.run_event.worker IS 'The worker that holds or held the part.';
+
+COMMENT ON COLUMN headbook.run_event.reason IS 'Why, in words.';
+
+ALTER TABLE headbook.run_event ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME headbook.run_event_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE headbook.score (
+    run_id uuid NOT NULL,
+    component_id bigint NOT NULL,
+    metric text NOT NULL,
+    site text NOT NULL,
+    condition text NOT NULL,
+    x double precision NOT NULL,
+    n integer NOT NULL,
+    skipped integer NOT NULL,
+    mean double precision,
+    sem double precision,
+    ci_low double precision,
+    ci_high double precision,
+    "values" real[]
+);
+
+COMMENT ON TABLE headbook.score IS 'One metric of one component in one run.';
+
+COMMENT ON COLUMN headbook.score.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.score.component_id IS 'The component.';
+
+COMMENT ON COLUMN headbook.score.metric IS 'Name of the metric.';
+
+COMMENT ON COLUMN headbook.score.site IS 'Named activation, or empty.';
+
+COMMENT ON COLUMN headbook.score.condition IS 'What else was varied, or empty.';
+
+COMMENT ON COLUMN headbook.score.x IS 'Coordinate, e.g. a rank; else 0.';
+
+COMMENT ON COLUMN headbook.score.n IS 'Prompts that count.';
+
+COMMENT ON COLUMN headbook.score.skipped IS 'Prompts that were skipped.';
+
+COMMENT ON COLUMN headbook.score.mean IS 'Mean over prompts.';
+
+COMMENT ON COLUMN headbook.score.sem IS 'Standard error of the mean, prompts of one item taken together.';
+
+COMMENT ON COLUMN headbook.score.ci_low IS 'Lower end of the 95 % bootstrap interval over items.';
+
+COMMENT ON COLUMN headbook.score.ci_high IS 'Upper end of the 95 % bootstrap interval over items.';
+
+COMMENT ON COLUMN headbook.score."values" IS 'One value per prompt, in the order of the distribution''s prompts; NULL inside: skipped; NULL as a whole: a number about the run, such as the size of a set.';
+
+CREATE TABLE headbook.study (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE headbook.study IS 'A group of runs that were queued together.';
+
+COMMENT ON COLUMN headbook.study.id IS 'Name of the study on the wire.';
+
+COMMENT ON COLUMN headbook.study.name IS 'What people call it.';
+
+COMMENT ON COLUMN headbook.study.created_by IS 'Who queued it.';
+
+COMMENT ON COLUMN headbook.study.created_at IS 'When it was queued.';
+
+CREATE TABLE headbook.study_run (
+    study_id uuid NOT NULL,
+    run_id uuid NOT NULL
+);
+
+COMMENT ON TABLE headbook.study_run IS 'Which runs belong to which studies.';
+
+COMMENT ON COLUMN headbook.study_run.study_id IS 'The study.';
+
+COMMENT ON COLUMN headbook.study_run.run_id IS 'The run.';
+
+CREATE TABLE headbook.tensor (
+    run_id uuid NOT NULL,
+    name text NOT NULL,
+    axes text[] NOT NULL,
+    coordinates jsonb NOT NULL,
+    dtype text NOT NULL,
+    shape integer[] NOT NULL,
+    sha256 text NOT NULL,
+    size_bytes bigint NOT NULL,
+    mlflow_path text NOT NULL
+);
+
+COMMENT ON TABLE headbook.tensor IS 'A stored array: what it is, and where its bytes lie.';
+
+COMMENT ON COLUMN headbook.tensor.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.tensor.name IS 'Name of the tensor.';
+
+COMMENT ON COLUMN headbook.tensor.axes IS 'Name of each axis; prompt first.';
+
+COMMENT ON COLUMN headbook.tensor.coordinates IS 'What lies along an axis, by axis name.';
+
+COMMENT ON COLUMN headbook.tensor.dtype IS 'NumPy''s name of the dtype.';
+
+COMMENT ON COLUMN headbook.tensor.shape IS 'Length of each axis.';
+
+COMMENT ON COLUMN headbook.tensor.sha256 IS 'Hash of the stored file; a reader checks it.';
+
+COMMENT ON COLUMN headbook.tensor.size_bytes IS 'Size of the stored file.';
+
+COMMENT ON COLUMN headbook.tensor.mlflow_path IS 'Path among the MLflow run''s artifacts.';
+
+CREATE TABLE headbook.worker (
+    name text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    device text NOT NULL,
+    loaded_model text,
+    busy_with text,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_seen timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    stopped_at timestamp with time zone
+);
+
+COMMENT ON TABLE headbook.worker IS 'A worker process that has been seen.';
+
+COMMENT ON COLUMN headbook.worker.name IS 'host:pid.';
+
+COMMENT ON COLUMN headbook.worker.host IS 'Host it runs on.';
+
+COMMENT ON COLUMN headbook.worker.pid IS 'Process id on that host.';
+
+COMMENT ON COLUMN headbook.worker.device IS 'Device it computes on, e.g. cpu or cuda:0.';
+
+COMMENT ON COLUMN headbook.worker.loaded_model IS 'Name of the model in its memory.';
+
+COMMENT ON COLUMN headbook.worker.busy_with IS 'Id of the run it works on; NULL: idle.';
+
+COMMENT ON COLUMN headbook.worker.started_at IS 'When it started.';
+
+COMMENT ON COLUMN headbook.worker.last_seen IS 'Its last sign of life.';
+
+COMMENT ON COLUMN headbook.worker.stopped_at IS 'When it said that it stops.';
+
+CREATE VIEW results.head_scores WITH (security_barrier='true') AS
+ SELECT score.run_id,
+    run.analysis,
+    run.analysis_version,
+    model.name AS model,
+    model.revision AS model_revision,
+    model.dtype,
+    distribution.name AS distribution,
+    distribution.hash AS distribution_hash,
+    run.params,
+    run.seed,
+    component.layer,
+    component.index AS head,
+    score.metric,
+    score.site,
+    score.condition,
+    score.x,
+    score.n,
+    score.skipped,
+    score.mean,
+    score.sem,
+    score.ci_low,
+    score.ci_high,
+    run.created_by,
+    run.finished_at
+   FROM ((((headbook.score
+     JOIN headbook.component ON ((component.id = score.component_id)))
+     JOIN headbook.run ON ((run.id = score.run_id)))
+     JOIN headbook.model ON ((model.id = run.model_id)))
+     JOIN headbook.distribution ON ((distribution.id = run.distribution_id)))
+  WHERE ((component.kind = 'head'::text) AND (run.state = 'succeeded'::text));
+
+COMMENT ON VIEW results.head_scores IS 'Every score of every attention head in every run that succeeded.';
+
+COMMENT ON COLUMN results.head_scores.run_id IS 'The run the score comes from.';
+
+COMMENT ON COLUMN results.head_scores.analysis IS 'Name of the analysis.';
+
+COMMENT ON COLUMN results.head_scores.analysis_version IS 'Its version; numbers of different versions are not comparable.';
+
+COMMENT ON COLUMN results.head_scores.model IS 'Name of the model.';
+
+COMMENT ON COLUMN results.head_scores.model_revision IS 'Revision of the model.';
+
+COMMENT ON COLUMN results.head_scores.dtype IS 'Type of the weights in memory.';
+
+COMMENT ON COLUMN results.head_scores.distribution IS 'Name of the prompt distribution: data/template/labels.';
+
+COMMENT ON COLUMN results.head_scores.distribution_hash IS 'Hash of the prompt distribution; equal hashes mean the same prompts.';
+
+COMMENT ON COLUMN results.head_scores.params IS 'Parameters of the analysis.';
+
+COMMENT ON COLUMN results.head_scores.seed IS 'Seed of the bootstrap.';
+
+COMMENT ON COLUMN results.head_scores.layer IS 'Layer of the head, from 0.';
+
+COMMENT ON COLUMN results.head_scores.head IS 'Index of the head in its layer, from 0.';
+
+COMMENT ON COLUMN results.head_scores.metric IS 'Name of the metric, e.g. logit_attribution.';
+
+COMMENT ON COLUMN results.head_scores.site IS 'Named activation, or empty.';
+
+COMMENT ON COLUMN results.head_scores.condition IS 'What else was varied, or empty.';
+
+COMMENT ON COLUMN results.head_scores.x IS 'Coordinate, e.g. a rank; else 0.';
+
+COMMENT ON COLUMN results.head_scores.n IS 'Prompts that count.';
+
+COMMENT ON COLUMN results.head_scores.skipped IS 'Prompts that were skipped.';
+
+COMMENT ON COLUMN results.head_scores.mean IS 'Mean over prompts.';
+
+COMMENT ON COLUMN results.head_scores.sem IS 'Standard error of the mean.';
+
+COMMENT ON COLUMN results.head_scores.ci_low IS 'Lower end of the 95 % bootstrap interval over items.';
+
+COMMENT ON COLUMN results.head_scores.ci_high IS 'Upper end of the 95 % bootstrap interval over items.';
+
+COMMENT ON COLUMN results.head_scores.created_by IS 'Who queued the run.';
+
+COMMENT ON COLUMN results.head_scores.finished_at IS 'When the run ended.';
+
+ALTER TABLE ONLY headbook.alembic_version
+    ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+
+ALTER TABLE ONLY headbook.component
+    ADD CONSTRAINT component_model_id_kind_layer_index_key UNIQUE (model_id, kind, layer, index);
+
+ALTER TABLE ONLY headbook.component
+    ADD CONSTRAINT component_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY headbook.distribution
+    ADD CONSTRAINT distribution_hash_key UNIQUE (hash);
+
+ALTER TABLE ONLY headbook.distribution
+    ADD CONSTRAINT distribution_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY headbook.item
+    ADD CONSTRAINT item_pkey PRIMARY KEY (distribution_id, key);
+
+ALTER TABLE ONLY headbook.model
+    ADD CONSTRAINT model_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY headbook.model
+    ADD CONSTRAINT model_ref_revision_dtype_key UNIQUE (ref, revision, dtype);
+
+ALTER TABLE ONLY headbook.part
+    ADD CONSTRAINT part_pkey PRIMARY KEY (run_id, number);
+
+ALTER TABLE ONLY headbook.part_score
+    ADD CONSTRAINT part_score_pkey PRIMARY KEY (run_id, part, component_id, metric, site, condition, x);
+
+ALTER TABLE ONLY headbook.part_tensor
+    ADD CONSTRAINT part_tensor_pkey PRIMARY KEY (run_id, part, name);
+
+ALTER TABLE ONLY headbook.prompt
+    ADD CONSTRAINT prompt_pkey PRIMARY KEY (distribution_id, number);
+
+ALTER TABLE ONLY headbook.publication
+    ADD CONSTRAINT publication_pkey PRIMARY KEY (run_id);
+
+ALTER TABLE ONLY headbook.run_event
+    ADD CONSTRAINT run_event_pkey PRIMARY KEY (seq);
+
+ALTER TABLE ONLY headbook.run
+    ADD CONSTRAINT run_nonce_key UNIQUE (nonce);
+
+ALTER TABLE ONLY headbook.run
+    ADD CONSTRAINT run_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY headbook.score
+    ADD CONSTRAINT score_pkey PRIMARY KEY (run_id, component_id, metric, site, condition, x);
+
+ALTER TABLE ONLY headbook.study
+    ADD CONSTRAINT study_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY headbook.study_run
+    ADD CONSTRAINT study_run_pkey PRIMARY KEY (study_id, run_id);
+
+ALTER TABLE ONLY headbook.tensor
+    ADD CONSTRAINT tensor_pkey PRIMARY KEY (run_id, name);
+
+ALTER TABLE ONLY headbook.worker
+    ADD CONSTRAINT worker_pkey PRIMARY KEY (name);
+
+CREATE INDEX model_name_idx ON headbook.model USING btree (name);
+
+CREATE INDEX part_running ON headbook.part USING btree (run_id) WHERE (state = 'running'::text);
+
+CREATE INDEX publication_due ON headbook.publication USING btree (due_at) WHERE (state = 'pending'::text);
+
+CREATE INDEX run_created_at_idx ON headbook.run USING btree (created_at);
+
+CREATE INDEX run_due ON headbook.run USING btree (dispatch_due_at) WHERE (state <> ALL (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text]));
+
+CREATE INDEX run_event_run_id_seq_idx ON headbook.run_event USING btree (run_id, seq);
+
+CREATE UNIQUE INDEX run_fingerprint_once ON headbook.run USING btree (fingerprint) WHERE ((state <> ALL (ARRAY['failed'::text, 'cancelled'::text])) AND (rerun_of IS NULL));
+
+CREATE INDEX score_component_id_metric_idx ON headbook.score USING btree (component_id, metric);
+
+CREATE TRIGGER guard_part BEFORE UPDATE ON headbook.part FOR EACH ROW EXECUTE FUNCTION headbook.guard_part();
+
+CREATE TRIGGER guard_run BEFORE UPDATE ON headbook.run FOR EACH ROW EXECUTE FUNCTION headbook.guard_run();
+
+CREATE TRIGGER note_part AFTER UPDATE ON headbook.part FOR EACH ROW EXECUTE FUNCTION headbook.note_part();
+
+CREATE TRIGGER note_run AFTER INSERT OR UPDATE ON headbook.run FOR EACH ROW EXECUTE FUNCTION headbook.note_run();
+
+ALTER TABLE ONLY headbook.component
+    ADD CONSTRAINT component_model_id_fkey FOREIGN KEY (model_id) REFERENCES headbook.model(id);
+
+ALTER TABLE ONLY headbook.item
+    ADD CONSTRAINT item_distribution_id_fkey FOREIGN KEY (distribution_id) REFERENCES headbook.distribution(id);
+
+ALTER TABLE ONLY headbook.part
+    ADD CONSTRAINT part_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.part_score
+    ADD CONSTRAINT part_score_component_id_fkey FOREIGN KEY (component_id) REFERENCES headbook.component(id);
+
+ALTER TABLE ONLY headbook.part_score
+    ADD CONSTRAINT part_score_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
+
+ALTER TABLE ONLY headbook.part_tensor
+    ADD CONSTRAINT part_tensor_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
+
+ALTER TABLE ONLY headbook.prompt
+    ADD CONSTRAINT prompt_distribution_id_fkey FOREIGN KEY (distribution_id) REFERENCES headbook.distribution(id);
+
+ALTER TABLE ONLY headbook.prompt
+    ADD CONSTRAINT prompt_distribution_id_item_key_fkey FOREIGN KEY (distribution_id, item_key) REFERENCES headbook.item(distribution_id, key);
+
+ALTER TABLE ONLY headbook.publication
+    ADD CONSTRAINT publication_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.run
+    ADD CONSTRAINT run_distribution_id_fkey FOREIGN KEY (distribution_id) REFERENCES headbook.distribution(id);
+
+ALTER TABLE ONLY headbook.run_event
+    ADD CONSTRAINT run_event_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.run
+    ADD CONSTRAINT run_model_id_fkey FOREIGN KEY (model_id) REFERENCES headbook.model(id);
+
+ALTER TABLE ONLY headbook.run
+    ADD CONSTRAINT run_rerun_of_fkey FOREIGN KEY (rerun_of) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.score
+    ADD CONSTRAINT score_component_id_fkey FOREIGN KEY (component_id) REFERENCES headbook.component(id);
+
+ALTER TABLE ONLY headbook.score
+    ADD CONSTRAINT score_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.study_run
+    ADD CONSTRAINT study_run_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.study_run
+    ADD CONSTRAINT study_run_study_id_fkey FOREIGN KEY (study_id) REFERENCES headbook.study(id);
+
+ALTER TABLE ONLY headbook.tensor
+    ADD CONSTRAINT tensor_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
+
+GRANT USAGE ON SCHEMA headbook TO headbook_worker;
+
+GRANT USAGE ON SCHEMA results TO headbook_reader;
+GRANT USAGE ON SCHEMA results TO headbook_worker;
+
+GRANT SELECT ON TABLE headbook.alembic_version TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.component TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.distribution TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.item TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.model TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_score TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_tensor TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.prompt TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.publication TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.run TO headbook_worker;
+
+GRANT SELECT,INSERT ON TABLE headbook.run_event TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.score TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.study TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.study_run TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.tensor TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.worker TO headbook_worker;
+
+GRANT SELECT ON TABLE results.head_scores TO headbook_reader;
+GRANT SELECT ON TABLE results.head_scores TO headbook_worker;

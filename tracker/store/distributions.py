@@ -1,0 +1,99 @@
+"""Prompt distributions, their items and prompts."""
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from analyses.distributions import Distribution, Prompt
+from analyses.templates import Span
+from tracker.tables import DistributionRow, ItemRow, PromptRow
+
+
+def add_distribution(session: Session, distribution: Distribution) -> int:
+    """The id of the distribution, stored with its items and prompts where it is new."""
+    new: int | None = session.scalar(
+        insert(DistributionRow)
+        .values(
+            hash=distribution.hash,
+            name=distribution.spec.name,
+            spec=distribution.spec.model_dump(mode="json"),
+            size=len(distribution.prompts),
+        )
+        .on_conflict_do_nothing(index_elements=[DistributionRow.hash])
+        .returning(DistributionRow.id)
+    )
+    if new is None:
+        query = select(DistributionRow.id).where(DistributionRow.hash == distribution.hash)
+        return session.scalars(query).one()
+    session.execute(
+        insert(ItemRow),
+        [
+            {
+                "distribution_id": new,
+                "key": item.id,
+                "topic": item.topic,
+                "question": item.question,
+                "answer": item.answer,
+                "distractors": list(item.distractors),
+            }
+            for item in distribution.items
+        ],
+    )
+    session.execute(
+        insert(PromptRow),
+        [
+            {
+                "distribution_id": new,
+                "number": prompt.number,
+                "item_key": prompt.item,
+                "text": prompt.text,
+                "labels": list(prompt.labels),
+                "options": list(prompt.options),
+                "correct": prompt.correct,
+                "spans": {"labels": prompt.label_spans, "options": prompt.option_spans},
+            }
+            for prompt in distribution.prompts
+        ],
+    )
+    return new
+
+
+def prompts(session: Session, distribution_id: int, start: int, stop: int) -> list[Prompt]:
+    """Prompts `start` to `stop` - 1 of a stored distribution, in their order."""
+    query = (
+        select(PromptRow)
+        .where(
+            PromptRow.distribution_id == distribution_id,
+            PromptRow.number >= start,
+            PromptRow.number < stop,
+        )
+        .order_by(PromptRow.number)
+    )
+    return [_to_prompt(row) for row in session.scalars(query)]
+
+
+def item_keys(session: Session, distribution_id: int) -> list[str]:
+    """The item behind each prompt, in the order of the prompts."""
+    query = (
+        select(PromptRow.item_key)
+        .where(PromptRow.distribution_id == distribution_id)
+        .order_by(PromptRow.number)
+    )
+    return list(session.scalars(query))
+
+
+def _to_prompt(row: PromptRow) -> Prompt:
+    return Prompt(
+        number=row.number,
+        item=row.item_key,
+        text=row.text,
+        labels=tuple(row.labels),
+        options=tuple(row.options),
+        correct=row.correct,
+        label_spans=_spans(row.spans["labels"]),
+        option_spans=_spans(row.spans["options"]),
+    )
+
+
+def _spans(pairs: list[list[int]]) -> tuple[Span, ...]:
+    return tuple(Span(start, stop) for start, stop in pairs)

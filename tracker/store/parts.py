@@ -1,0 +1,136 @@
+"""Parts: claimed under a lease, kept by heartbeats, and fenced by their epoch.
+
+One conditional statement decides each move; no row means "not yours any more". Every function but
+`heartbeat` locks the run's row first (see `runs.lock`).
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, case, exists, func, select, update
+from sqlalchemy.orm import Session
+
+from tracker.domain import ACTIVE, PartClaim, PartKind, PartState, RunState
+from tracker.store import runs
+from tracker.tables import PartRow, RunRow
+
+NOW = func.clock_timestamp()
+
+
+class LeaseLost(Exception):
+    """The part belongs to somebody else by now, or has ended; what was done for it is dropped."""
+
+
+class CancelSeen(Exception):
+    """A person has asked the run to stop."""
+
+
+def seconds(count: float) -> ColumnElement[Any]:
+    return func.make_interval(0, 0, 0, 0, 0, 0, count)
+
+
+def waiting_runs(
+    session: Session, *, loaded_model_id: int | None, hint: UUID | None, limit: int = 20
+) -> list[UUID]:
+    """Runs with a part to claim: urgent first, then those of the loaded model, then `hint`."""
+    waiting = exists().where(PartRow.run_id == RunRow.id, PartRow.state == PartState.QUEUED)
+    query = (
+        select(RunRow.id)
+        .where(RunRow.state.in_(list(ACTIVE)), RunRow.not_before <= NOW, waiting)
+        .order_by(
+            RunRow.priority,
+            (RunRow.model_id == loaded_model_id).desc().nulls_last(),
+            (RunRow.id == hint).desc().nulls_last(),
+            RunRow.created_at,
+        )
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def claim(session: Session, run_id: UUID, *, worker: str, lease: float) -> PartClaim | None:
+    """Give the run's next waiting part to `worker` for `lease` seconds; None if none waits."""
+    if runs.lock(session, run_id) is None:
+        return None
+    first = (
+        select(func.min(PartRow.number))
+        .where(PartRow.run_id == run_id, PartRow.state == PartState.QUEUED)
+        .scalar_subquery()
+    )
+    row = session.scalars(
+        update(PartRow)
+        .where(
+            PartRow.run_id == run_id,
+            PartRow.number == first,
+            PartRow.state == PartState.QUEUED,
+            RunRow.id == PartRow.run_id,
+            RunRow.state.in_(list(ACTIVE)),
+            RunRow.cancel_requested_at.is_(None),
+            RunRow.not_before <= NOW,
+        )
+        .values(
+            state=PartState.RUNNING,
+            epoch=PartRow.epoch + 1,
+            worker=worker,
+            lease_expires_at=NOW + seconds(lease),
+            started_at=NOW,
+        )
+        .returning(PartRow)
+    ).one_or_none()
+    if row is None:
+        return None
+    session.execute(
+        update(RunRow)
+        .where(RunRow.id == run_id)
+        .values(
+            state=case(
+                (RunRow.state == RunState.QUEUED, RunState.RUNNING.value), else_=RunRow.state
+            ),
+            started_at=func.coalesce(RunRow.started_at, NOW),
+            dispatch_count=0,
+        )
+    )
+    return PartClaim(run_id, row.number, PartKind(row.kind), row.epoch, row.start, row.stop)
+
+
+def held(claim: PartClaim) -> ColumnElement[bool]:
+    """True of the part's row while the claim still holds it."""
+    return and_(
+        PartRow.run_id == claim.run_id,
+        PartRow.number == claim.number,
+        PartRow.epoch == claim.epoch,
+        PartRow.state == PartState.RUNNING,
+    )
+
+
+def heartbeat(session: Session, claim: PartClaim, *, lease: float, done: int | None = None) -> bool:
+    """Renew the lease; True if a person has asked the run to stop. Raises `LeaseLost`."""
+    asked = session.scalars(
+        update(PartRow)
+        .where(held(claim), RunRow.id == PartRow.run_id)
+        .values(
+            lease_expires_at=NOW + seconds(lease),
+            done=PartRow.done if done is None else func.greatest(PartRow.done, done),
+        )
+        .returning(RunRow.cancel_requested_at.is_not(None))
+    ).one_or_none()
+    if asked is None:
+        raise LeaseLost(claim)
+    return asked
+
+
+def fence(session: Session, claim: PartClaim, *, lease: float) -> None:
+    """Open a transaction that writes for the claim; raises `LeaseLost`, `CancelSeen`."""
+    runs.lock(session, claim.run_id)
+    if heartbeat(session, claim, lease=lease):
+        raise CancelSeen(claim)
+
+
+def expired(session: Session, limit: int = 100) -> list[tuple[UUID, int]]:
+    """Run and number of the parts whose lease has run out."""
+    query = (
+        select(PartRow.run_id, PartRow.number)
+        .where(PartRow.state == PartState.RUNNING, PartRow.lease_expires_at < NOW)
+        .limit(limit)
+    )
+    return [(row.run_id, row.number) for row in session.execute(query)]

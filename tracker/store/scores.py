@@ -1,0 +1,110 @@
+"""Scores, written by COPY: those of parts while a run is under way, those of the run in the end."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from analyses.bootstrap import Statistics
+from analyses.results import Component, Kind, ScoreKey
+from tracker.domain import PartClaim
+from tracker.store.models import component_ids
+from tracker.tables import ComponentRow, PartScoreRow, Row, ScoreRow
+
+Vectors = Mapping[ScoreKey, NDArray[np.float32]]
+
+
+def copy_rows(
+    session: Session, table: type[Row], columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """COPY rows into a table within the session's transaction."""
+    connection = session.connection().connection.driver_connection
+    assert connection is not None
+    names = ", ".join(columns)
+    target = f"{Row.metadata.schema}.{table.__tablename__} ({names})"
+    with connection.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def insert_part_scores(session: Session, claim: PartClaim, model_id: int, scores: Vectors) -> None:
+    """What a part has measured, NaN as NULL."""
+    ids = component_ids(session, model_id, (key.component for key in scores))
+    rows = (
+        (claim.run_id, claim.number, ids[key.component], *_key(key), _with_null(values))
+        for key, values in scores.items()
+    )
+    columns = ["run_id", "part", "component_id", "metric", "site", "condition", "x", "values"]
+    copy_rows(session, PartScoreRow, columns, rows)
+
+
+def joined_part_scores(session: Session, run_id: UUID) -> dict[ScoreKey, NDArray[np.float32]]:
+    """The vectors of all parts, put together in the order of the prompts; NULL as NaN."""
+    query = (
+        select(PartScoreRow, ComponentRow)
+        .join(ComponentRow, ComponentRow.id == PartScoreRow.component_id)
+        .where(PartScoreRow.run_id == run_id)
+        .order_by(PartScoreRow.part)
+    )
+    slices: dict[ScoreKey, list[NDArray[np.float32]]] = {}
+    for row, component in session.execute(query):
+        key = ScoreKey(
+            component=Component(
+                kind=Kind(component.kind), layer=component.layer, index=component.index
+            ),
+            metric=row.metric,
+            site=row.site,
+            condition=row.condition,
+            x=row.x,
+        )
+        slices.setdefault(key, []).append(_with_nan(row.values))
+    return {key: np.concatenate(vectors) for key, vectors in sorted(slices.items())}
+
+
+def insert_scores(
+    session: Session,
+    run_id: UUID,
+    model_id: int,
+    scores: Mapping[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]],
+) -> None:
+    """The run's scores: statistics over prompts, and the vector behind them if there is one."""
+    ids = component_ids(session, model_id, (key.component for key in scores))
+    columns = ["run_id", "component_id", "metric", "site", "condition", "x"]
+    columns += ["n", "skipped", "mean", "sem", "ci_low", "ci_high", "values"]
+    copy_rows(session, ScoreRow, columns, _score_rows(run_id, ids, scores))
+
+
+def _score_rows(
+    run_id: UUID,
+    ids: Mapping[Component, int],
+    scores: Mapping[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]],
+) -> Iterator[tuple[Any, ...]]:
+    for key, (found, values) in scores.items():
+        yield (
+            run_id,
+            ids[key.component],
+            *_key(key),
+            found.n,
+            found.skipped,
+            found.mean,
+            found.sem,
+            found.ci_low,
+            found.ci_high,
+            None if values is None else _with_null(values),
+        )
+
+
+def _key(key: ScoreKey) -> tuple[str, str, str, float]:
+    return key.metric, key.site, key.condition, key.x
+
+
+def _with_null(values: NDArray[np.float32]) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _with_nan(values: Sequence[float | None]) -> NDArray[np.float32]:
+    return np.asarray([np.nan if value is None else value for value in values], dtype=np.float32)

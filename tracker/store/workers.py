@@ -1,0 +1,48 @@
+"""Worker processes and their signs of life."""
+
+from sqlalchemy import func, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from tracker.tables import WorkerRow
+
+NOW = func.clock_timestamp()
+
+
+def seen(session: Session, *, name: str, host: str, pid: int, device: str) -> None:
+    """Record that a worker lives."""
+    session.execute(
+        insert(WorkerRow)
+        .values(name=name, host=host, pid=pid, device=device)
+        .on_conflict_do_update(
+            index_elements=[WorkerRow.name], set_={"last_seen": NOW, "stopped_at": None}
+        )
+    )
+
+
+def works_on(
+    session: Session,
+    *,
+    name: str,
+    run_id: str | None,
+    loaded_model: str | None,
+    device: str | None,
+) -> None:
+    """Record what a worker is busy with, None for nothing, and the model in its memory."""
+    session.execute(
+        update(WorkerRow)
+        .where(WorkerRow.name == name)
+        .values(
+            busy_with=run_id,
+            loaded_model=loaded_model,
+            device=func.coalesce(device, WorkerRow.device),
+            last_seen=NOW,
+        )
+    )
+
+
+def stopped(session: Session, *, name: str) -> None:
+    """Record that a worker said goodbye."""
+    session.execute(
+        update(WorkerRow).where(WorkerRow.name == name).values(stopped_at=NOW, busy_with=None)
+    )

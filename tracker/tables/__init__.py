@@ -1,0 +1,29 @@
+"""The tables of schema `headbook`, as migrations/ makes them."""
+
+from tracker.tables.metadata import Row
+from tracker.tables.models import ComponentRow, ModelRow
+from tracker.tables.parts import PartRow, PartScoreRow, PartTensorRow
+from tracker.tables.prompts import DistributionRow, ItemRow, PromptRow
+from tracker.tables.runs import PublicationRow, RunEventRow, RunRow, StudyRow, StudyRunRow
+from tracker.tables.scores import ScoreRow, TensorRow
+from tracker.tables.workers import WorkerRow
+
+__all__ = [
+    "ComponentRow",
+    "DistributionRow",
+    "ItemRow",
+    "ModelRow",
+    "PartRow",
+    "PartScoreRow",
+    "PartTensorRow",
+    "PromptRow",
+    "PublicationRow",
+    "Row",
+    "RunEventRow",
+    "RunRow",
+    "ScoreRow",
+    "StudyRow",
+    "StudyRunRow",
+    "TensorRow",
+    "WorkerRow",
+]

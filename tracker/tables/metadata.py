@@ -1,0 +1,35 @@
+"""What all tables share: schema, names of constraints, column types, CHECKs of states."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from sqlalchemy import CheckConstraint, DateTime, Identity, MetaData, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+NOW = text("clock_timestamp()")  # Postgres' clock is the only one that is compared
+
+Instant = Annotated[datetime, mapped_column(DateTime(timezone=True))]
+Id = Annotated[int, mapped_column(Identity(always=True), primary_key=True)]
+Json = Annotated[dict[str, Any], mapped_column(JSONB)]
+
+
+class Row(DeclarativeBase):
+    metadata = MetaData(
+        schema="headbook",
+        naming_convention={
+            "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+            "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+            "pk": "%(table_name)s_pkey",
+        },
+    )
+    type_annotation_map = {str: Text()}  # noqa: RUF012 - SQLAlchemy reads a plain dict here
+
+
+def one_of(column: str, members: type[StrEnum]) -> CheckConstraint:
+    """Text with a CHECK: a native enum does not survive a downgrade followed by an upgrade."""
+    values = ", ".join(f"'{member.value}'" for member in members)
+    return CheckConstraint(f"{column} IN ({values})", name=column)

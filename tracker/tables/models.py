@@ -1,0 +1,56 @@
+"""Language models and their components."""
+
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from analyses.results import Kind
+from tracker.tables.metadata import NOW, Id, Instant, Row, one_of
+
+
+class ModelRow(Row):
+    __tablename__ = "model"
+    __table_args__ = (
+        UniqueConstraint("ref", "revision", "dtype"),
+        Index(None, "name"),
+        {"comment": "A language model at a revision, in the dtype it is run with."},
+    )
+
+    id: Mapped[Id] = mapped_column(BigInteger, comment="Number of the model.")
+    name: Mapped[str] = mapped_column(
+        comment="What people call it; the newest model of a name wins."
+    )
+    ref: Mapped[str] = mapped_column(
+        comment="Where it was loaded from: a local folder or GGUF file."
+    )
+    revision: Mapped[str] = mapped_column(
+        comment="For local files the first 40 hex digits of the fingerprint."
+    )
+    dtype: Mapped[str] = mapped_column(comment="Type of the weights in memory, e.g. float32.")
+    fingerprint: Mapped[str] = mapped_column(
+        comment="sha256 over config, tokenizer and the bytes of the weights."
+    )
+    family: Mapped[str] = mapped_column(comment="Architecture, e.g. llama.")
+    n_layers: Mapped[int] = mapped_column(comment="Transformer layers.")
+    n_heads: Mapped[int] = mapped_column(comment="Attention heads per layer.")
+    n_kv_heads: Mapped[int] = mapped_column(comment="Key-value heads per layer.")
+    d_model: Mapped[int] = mapped_column(comment="Width of the residual stream.")
+    d_head: Mapped[int] = mapped_column(comment="Width of a head.")
+    d_vocab: Mapped[int] = mapped_column(comment="Size of the vocabulary.")
+    created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When it was added.")
+
+
+class ComponentRow(Row):
+    __tablename__ = "component"
+    __table_args__ = (
+        UniqueConstraint("model_id", "kind", "layer", "index"),
+        one_of("kind", Kind),
+        {"comment": "A part of a model that can have scores: a head, an MLP, the whole model …"},
+    )
+
+    id: Mapped[Id] = mapped_column(BigInteger, comment="Number of the component.")
+    model_id: Mapped[int] = mapped_column(
+        ForeignKey(ModelRow.id), comment="The model it belongs to."
+    )
+    kind: Mapped[str] = mapped_column(comment="head, mlp, model …; see docs/glossary.md.")
+    layer: Mapped[int] = mapped_column(comment="Layer, from 0; -1 for what has no layer.")
+    index: Mapped[int] = mapped_column(comment="Index in the layer, from 0; -1 for what has none.")

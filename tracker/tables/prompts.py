@@ -1,0 +1,67 @@
+"""Prompt distributions, with the text of every prompt and the item behind it."""
+
+from sqlalchemy import ARRAY, BigInteger, ForeignKey, ForeignKeyConstraint, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tracker.tables.metadata import NOW, Id, Instant, Json, Row
+
+
+class DistributionRow(Row):
+    __tablename__ = "distribution"
+    __table_args__ = ({"comment": "A prompt distribution: a hashed recipe that yields prompts."},)
+
+    id: Mapped[Id] = mapped_column(BigInteger, comment="Number of the distribution.")
+    hash: Mapped[str] = mapped_column(
+        unique=True, comment="sha256 over recipe, items, template and prompts."
+    )
+    name: Mapped[str] = mapped_column(comment="data/template/labels, for people.")
+    spec: Mapped[Json] = mapped_column(comment="The recipe: data, template, labels, seed, size.")
+    size: Mapped[int] = mapped_column(comment="Number of prompts.")
+    created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When first used.")
+
+
+class ItemRow(Row):
+    __tablename__ = "item"
+    __table_args__ = (
+        {"comment": "One question with its answer and distractors; prompts are made from items."},
+    )
+
+    distribution_id: Mapped[int] = mapped_column(
+        ForeignKey(DistributionRow.id), primary_key=True, comment="The distribution it is used in."
+    )
+    key: Mapped[str] = mapped_column(
+        primary_key=True, comment="Name of the item, e.g. capitals/France."
+    )
+    topic: Mapped[str] = mapped_column(comment="What the question is about.")
+    question: Mapped[str] = mapped_column(comment="The question.")
+    answer: Mapped[str] = mapped_column(comment="The true answer.")
+    distractors: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), comment="Answers of the same kind that are false here."
+    )
+
+
+class PromptRow(Row):
+    __tablename__ = "prompt"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["distribution_id", "item_key"], [ItemRow.distribution_id, ItemRow.key]
+        ),
+        {"comment": "One prompt, as the model reads it."},
+    )
+
+    distribution_id: Mapped[int] = mapped_column(
+        ForeignKey(DistributionRow.id), primary_key=True, comment="The distribution it belongs to."
+    )
+    number: Mapped[int] = mapped_column(
+        primary_key=True,
+        autoincrement=False,
+        comment="Place in the distribution, from 0; score.values[number + 1] belongs to it.",
+    )
+    item_key: Mapped[str] = mapped_column(comment="The item it was made from.")
+    text: Mapped[str] = mapped_column(comment="The whole text, up to where a label continues it.")
+    labels: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="Symbols of the options.")
+    options: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="Texts of the options.")
+    correct: Mapped[int] = mapped_column(comment="Index of the correct option, from 0.")
+    spans: Mapped[Json] = mapped_column(
+        comment="Characters [start, stop) of each label and option in the text."
+    )

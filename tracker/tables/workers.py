@@ -1,0 +1,20 @@
+"""Worker processes, as the app shows them."""
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tracker.tables.metadata import NOW, Instant, Row
+
+
+class WorkerRow(Row):
+    __tablename__ = "worker"
+    __table_args__ = ({"comment": "A worker process that has been seen."},)
+
+    name: Mapped[str] = mapped_column(primary_key=True, comment="host:pid.")
+    host: Mapped[str] = mapped_column(comment="Host it runs on.")
+    pid: Mapped[int] = mapped_column(comment="Process id on that host.")
+    device: Mapped[str] = mapped_column(comment="Device it computes on, e.g. cpu or cuda:0.")
+    loaded_model: Mapped[str | None] = mapped_column(comment="Name of the model in its memory.")
+    busy_with: Mapped[str | None] = mapped_column(comment="Id of the run it works on; NULL: idle.")
+    started_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When it started.")
+    last_seen: Mapped[Instant] = mapped_column(server_default=NOW, comment="Its last sign of life.")
+    stopped_at: Mapped[Instant | None] = mapped_column(comment="When it said that it stops.")
