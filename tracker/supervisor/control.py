@@ -1,0 +1,100 @@
+"""`up`, `down` and `status`, as the command line calls them."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracker.home import Home, StackState
+from tracker.supervisor import background, lock, processes, services, waiting
+from tracker.supervisor.errors import AlreadyRunning, DidNotStop
+from tracker.supervisor.options import StackOptions
+from tracker.supervisor.process import log_file
+from tracker.supervisor.processes import ComponentStatus
+from tracker.supervisor.stack import MakeServices, Stack
+
+STOP_SECONDS = 90.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackStatus:
+    """What runs on a home now."""
+
+    home: str
+    state: str  # stopped, starting, running or stopping
+    pid: int | None = None
+    app_url: str | None = None
+    mlflow_tracking_uri: str | None = None
+    components: tuple[ComponentStatus, ...] = ()
+
+
+def up(
+    home: Home,
+    *,
+    detach: bool = False,
+    options: StackOptions | None = None,
+    on_ready: Callable[[StackState], None] = lambda _: None,
+    make_services: MakeServices = services.all_of,
+) -> StackState | None:
+    """Run the stack until a signal comes; detached, return its state once it is ready."""
+    home = Home(home.root.absolute())
+    if detach:
+        if running := lock.holder(home):
+            raise AlreadyRunning(home.root, running.pid, lock.addresses(home))
+        state = background.start(home)
+        on_ready(state)
+        return state
+    with lock.held(home) as file, _log(home):
+        options = options or StackOptions.from_environment()
+        Stack(home, options, lock=file, make_services=make_services).run(on_ready)
+    return None
+
+
+def down(home: Home) -> bool:
+    """Stop the stack and wait for its end; False if none runs."""
+    home = Home(home.root.absolute())
+    if not (running := lock.holder(home)):
+        return False
+    os.kill(running.pid, signal.SIGTERM)
+    gone = waiting.passes(lambda: not running.alive and lock.is_free(home), seconds=STOP_SECONDS)
+    if not gone:
+        raise DidNotStop(running.pid, STOP_SECONDS)
+    return True
+
+
+def status(home: Home) -> StackStatus:
+    """What runs on the home, component by component."""
+    home = Home(home.root.absolute())
+    if not (running := lock.holder(home)):
+        return StackStatus(home=str(home.root), state="stopped")
+    state, shown = home.running(), processes.read(home)
+    return StackStatus(
+        home=str(home.root),
+        state=shown.state,
+        pid=running.pid,
+        app_url=state.app_url if state else None,
+        mlflow_tracking_uri=state.mlflow_tracking_uri if state else None,
+        components=shown.components,
+    )
+
+
+@contextmanager
+def _log(home: Home) -> Iterator[None]:
+    """Keep the supervisor's own log beside those of its children."""
+    path: Path = home.log("supervisor")
+    log_file(path).close()
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("tracker.supervisor")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

@@ -1,0 +1,68 @@
+"""Private folders, and the short ones for sockets. Nothing here adopts what others planted."""
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+from pathlib import Path
+
+from tracker.supervisor.errors import NoShortFolder, NotOurFolder
+from tracker.supervisor.process import Owner
+
+SOCKET_BYTES = 107  # of sun_path, without its closing zero
+PLAIN = re.compile(r"[A-Za-z0-9/._-]+")  # needs no quoting in a URL or in Postgres' own lists
+
+
+def private(folder: Path, *, mode: int = 0o700, owner: Owner | None = None) -> Path:
+    """Make the folder, or check that the one which is there is a real folder of our own."""
+    try:
+        folder.mkdir(mode=mode)
+        if owner:
+            os.chown(folder, owner.uid, owner.gid)
+    except FileExistsError:
+        check_ours(folder, uid=owner.uid if owner else os.geteuid())
+    folder.chmod(mode)
+    return folder
+
+
+def check_ours(folder: Path, *, uid: int) -> None:
+    """Raise `NotOurFolder` for a link, for a stranger's folder, and for one that others write."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotOurFolder(folder, "is not a folder")
+    if found.st_uid != uid:
+        raise NotOurFolder(folder, f"belongs to user {found.st_uid}")
+    if found.st_mode & 0o022:
+        raise NotOurFolder(folder, "can be written by others")
+
+
+def for_socket(preferred: Path, name: str, *, owner: Owner | None = None) -> Path:
+    """A folder for the socket `name`: the preferred one, or a short one below /tmp in its place."""
+    if _fits(preferred / name):
+        return private(preferred, mode=_mode(owner), owner=owner)
+    for parent in (Path("/tmp"), Path("/var/tmp")):
+        outer = parent / f"headbook-{os.geteuid()}-{digest(preferred)}"
+        try:
+            return private(private(outer, mode=_mode(owner)) / "s", mode=_mode(owner), owner=owner)
+        except (NotOurFolder, OSError):
+            continue
+    raise NoShortFolder(preferred)
+
+
+def tidy(folder: Path) -> None:
+    """Remove a short folder below /tmp whose server has stopped."""
+    if folder.name == "s" and folder.parent.name.startswith("headbook-"):
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+
+
+def _fits(socket: Path) -> bool:
+    return len(os.fsencode(socket)) <= SOCKET_BYTES and bool(PLAIN.fullmatch(str(socket)))
+
+
+def _mode(owner: Owner | None) -> int:
+    return 0o711 if owner else 0o700  # another user's server needs a way through

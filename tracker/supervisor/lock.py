@@ -1,0 +1,105 @@
+"""The lock of a home: one supervisor at a time, and who it is.
+
+The guard holds the same lock until the supervisor's last child has ended, so a stack that was
+killed and its successor never overlap.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import psutil
+
+from tracker.home import Home
+from tracker.supervisor import sessions
+from tracker.supervisor.errors import AlreadyRunning, HomeNotWritable, StillStopping
+
+CLEANUP_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """The process that took the lock."""
+
+    pid: int
+    started: float
+
+    @property
+    def alive(self) -> bool:
+        return sessions.is_alive(self.pid, self.started)
+
+
+@contextmanager
+def held(home: Home) -> Iterator[int]:
+    """Hold the home; yields the lock's file descriptor. Refuses while another supervisor lives."""
+    try:
+        # Postgres' own user may have to pass through a home that root makes.
+        home.root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        file = os.open(home.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise HomeNotWritable(home.root, error.strerror or str(error)) from None
+    try:
+        _take(home, file)
+        _write(file, json.dumps(asdict(_this_process())))
+        yield file
+        _write(file, "")
+    finally:
+        os.close(file)
+
+
+def holder(home: Home) -> Holder | None:
+    """The living supervisor of this home, ready or not."""
+    try:
+        found = Holder(**json.loads(home.lock_file.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if found.alive else None
+
+
+def is_free(home: Home) -> bool:
+    """Whether nobody holds the home now, no guard either."""
+    try:
+        file = os.open(home.lock_file, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    try:
+        return _try(file)
+    finally:
+        os.close(file)
+
+
+def _take(home: Home, file: int) -> None:
+    deadline = time.monotonic() + CLEANUP_SECONDS
+    while not _try(file):
+        if other := holder(home):
+            raise AlreadyRunning(home.root, other.pid, addresses(home))
+        if time.monotonic() > deadline:
+            raise StillStopping(home.root)
+        time.sleep(0.1)
+
+
+def _try(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write(file: int, text: str) -> None:
+    os.ftruncate(file, 0)
+    os.pwrite(file, text.encode(), 0)
+
+
+def _this_process() -> Holder:
+    return Holder(pid=os.getpid(), started=psutil.Process().create_time())
+
+
+def addresses(home: Home) -> dict[str, str]:
+    """Where the stack of this home is reached; empty until it is ready."""
+    state = home.running()
+    return {"app": state.app_url, "MLflow": state.mlflow_tracking_uri} if state else {}

@@ -1,0 +1,48 @@
+"""What a person may decide about a stack; the rest is found."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from tracker.errors import TrackerError
+
+
+class NotAPort(TrackerError):
+    def __init__(self, variable: str, value: str) -> None:
+        super().__init__(
+            f"{variable} is {value!r}: give a number from 1 to 65535, or leave it out."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions:
+    """A URL that is given replaces a component; a port that is not given is a free one."""
+
+    database_url: str | None = field(default=None, repr=False)
+    broker_url: str | None = field(default=None, repr=False)
+    mlflow_tracking_uri: str | None = None
+    app_port: int | None = None
+    mlflow_port: int | None = None
+    postgres_user: str = "nobody"  # where root starts the stack
+    device: str = "auto"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        return cls(
+            database_url=environment.get("DATABASE_URL") or None,
+            broker_url=environment.get("CELERY_BROKER_URL") or None,
+            mlflow_tracking_uri=environment.get("MLFLOW_TRACKING_URI") or None,
+            app_port=_port(environment, "HEADBOOK_APP_PORT"),
+            mlflow_port=_port(environment, "HEADBOOK_MLFLOW_PORT"),
+            postgres_user=environment.get("HEADBOOK_POSTGRES_USER") or "nobody",
+            device=environment.get("HEADBOOK_DEVICE") or "auto",
+        )
+
+
+def _port(environment: Mapping[str, str], variable: str) -> int | None:
+    if not (value := environment.get(variable)):
+        return None
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        raise NotAPort(variable, value)
+    return int(value)

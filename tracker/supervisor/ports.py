@@ -1,0 +1,57 @@
+"""Ports of 127.0.0.1: those asked for, those of last time (people keep links), or free ones."""
+
+import json
+import socket
+from dataclasses import asdict, dataclass
+
+from tracker.home import Home
+from tracker.supervisor.errors import PortInUse
+from tracker.supervisor.options import StackOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    app: int
+    mlflow: int
+
+
+def choose(home: Home, options: StackOptions) -> Ports:
+    """Raises `PortInUse` for a port that was asked for and is taken."""
+    file = home.root / "ports.json"
+    try:
+        last = Ports(**json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
+        last = Ports(app=0, mlflow=0)
+    if options.app_port and options.app_port == options.mlflow_port:
+        raise PortInUse(options.app_port, "HEADBOOK_MLFLOW_PORT")
+    app = _one(options.app_port, last.app, "HEADBOOK_APP_PORT")
+    mlflow = _one(options.mlflow_port, last.mlflow, "HEADBOOK_MLFLOW_PORT")
+    if app == mlflow and options.mlflow_port:
+        app = free()
+    elif app == mlflow:
+        mlflow = free()
+    ports = Ports(app=app, mlflow=mlflow)
+    file.write_text(json.dumps(asdict(ports)))
+    return ports
+
+
+def _one(asked: int | None, last: int, variable: str) -> int:
+    if asked and not _is_free(asked):
+        raise PortInUse(asked, variable)
+    return asked or (last if last and _is_free(last) else free())
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,252 @@
+"""The embedded Postgres: bundled binaries on a private socket, passwords throughout."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from tracker.home import Home
+from tracker.supervisor import folders, passwords, postgres_place, sessions, waiting
+from tracker.supervisor.errors import DataInUse, PasswordsLost, StartFailed
+from tracker.supervisor.passwords import Passwords
+from tracker.supervisor.postgres_place import Place
+from tracker.supervisor.process import Command, Process, as_user
+
+PORT = 5432  # part of the socket's name; no TCP port is opened
+SOCKET = f".s.PGSQL.{PORT}"
+DATABASES = {"headbook": "postgres", "mlflow": "mlflow"}  # and who owns each
+SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "100",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+    "log_parameter_max_length_on_error": "0",
+    # Locks of a client that was cut off are freed (RELIABILITY.md section 4).
+    "client_connection_check_interval": "5s",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15s",
+}
+
+
+class EmbeddedPostgres:
+    """One cluster on one home. Usable alone: `start`, `url`, `stop`."""
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        run_as: str = "nobody",  # where root starts it
+        settings: Mapping[str, str] = SETTINGS,
+    ) -> None:
+        self.home = home
+        self.log = home.log("postgres")
+        self._run_as = run_as
+        self._settings = SETTINGS | dict(settings)
+        self._process: Process | None = None
+
+    def start(self) -> str:
+        """Start the server and wait for it; the superuser's URL."""
+        command = self.prepare()
+        self._process = Process(command)
+        try:
+            waiting.until(self.ready, process=self._process, seconds=60)
+            self.provide()
+        except BaseException:
+            self.stop()
+            raise
+        return self.url("postgres", "postgres")
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.stop()
+            self._process = None
+            self.tidy()
+
+    def prepare(self) -> Command:
+        """Make the cluster if there is none; how to run it."""
+        self._passwords: Passwords = passwords.of_home(self.home)
+        self._place: Place = postgres_place.of_home(self.home, run_as=self._run_as)
+        binaries = self._place.binaries()
+        if not (self._place.data / "PG_VERSION").exists():
+            self._make_cluster(binaries)
+        self._clear_the_way()
+        self._sockets = folders.for_socket(
+            self._place.folder / "run", SOCKET, owner=self._place.owner
+        )
+        access = "0777" if self._place.owner else "0700"  # scram guards the open one
+        settings = self._settings | {"unix_socket_permissions": access}
+        return Command(
+            name="postgres",
+            argv=(
+                *(str(binaries / "postgres"), "-D", str(self._place.data)),
+                *("-k", str(self._sockets), "-p", str(PORT)),
+                *(word for pair in settings.items() for word in ("-c", "=".join(pair))),
+            ),
+            env=_environment(),
+            cwd=Path("/"),
+            log=self.log,
+            owner=self._place.owner,
+            stop_signals=(signal.SIGINT, signal.SIGQUIT),  # "fast", then "immediate"
+            grace=20,
+        )
+
+    def ready(self) -> bool:
+        """Whether it accepts connections; raises `PasswordsLost` if not with our password."""
+        try:
+            self._connect("postgres").close()
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise PasswordsLost(self.home.secrets_file, self._place.data) from None
+            return False
+        return True
+
+    def provide(self) -> None:
+        """Make the databases and MLflow's role; nobody else may enter them."""
+        with self._connect("postgres") as connection:
+            self._let_in(connection, "mlflow")
+            rows = connection.execute("SELECT datname FROM pg_database").fetchall()
+            for name, owner in DATABASES.items():
+                if (name,) not in rows:
+                    connection.execute(
+                        sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                            sql.Identifier(name), sql.Identifier(owner)
+                        )
+                    )
+            for name in (*DATABASES, "postgres", "template1"):
+                connection.execute(
+                    sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
+                )
+
+    def let_in_people(self) -> None:
+        """Give the roles that the schema has made a login to the database `headbook`."""
+        with self._connect("postgres") as connection:
+            for role in ("headbook_worker", "headbook_reader"):
+                self._let_in(connection, role)
+                connection.execute(
+                    sql.SQL("GRANT CONNECT ON DATABASE headbook TO {}").format(sql.Identifier(role))
+                )
+
+    def url(self, database: str = "headbook", role: str = "postgres") -> str:
+        """A SQLAlchemy URL, password included."""
+        password = getattr(self._passwords, role)
+        where = urlencode({"host": self._sockets, "port": PORT}, safe="/")
+        return f"postgresql+psycopg://{role}:{password}@/{database}?{where}"
+
+    def tidy(self) -> None:
+        """Clear away the folder of the socket where it is a temporary one."""
+        folders.tidy(self._sockets)
+
+    @property
+    def address(self) -> str:
+        """Where it is, without a password."""
+        return str(self._sockets / SOCKET)
+
+    def _connect(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(
+            host=str(self._sockets),
+            port=PORT,
+            user="postgres",
+            password=self._passwords.postgres,
+            dbname=database,
+            connect_timeout=5,
+            autocommit=True,
+        )
+
+    def _let_in(self, connection: psycopg.Connection, role: str) -> None:
+        """Login with our password, of which the server only ever sees the scram verifier."""
+        name = sql.Identifier(role)
+        found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+        if not found:
+            connection.execute(sql.SQL("CREATE ROLE {}").format(name))
+        verifier = connection.pgconn.encrypt_password(
+            getattr(self._passwords, role).encode(), role.encode(), b"scram-sha-256"
+        ).decode()
+        connection.execute(
+            sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(verifier))
+        )
+
+    def _make_cluster(self, binaries: Path) -> None:
+        """initdb into a draft folder, renamed when it is whole."""
+        owner, draft = self._place.owner, self._place.folder / f"data.{uuid4().hex[:8]}"
+        for left in self._place.folder.glob("data.*"):
+            shutil.rmtree(left, ignore_errors=True)
+        folders.private(draft, owner=owner)
+        secret = self._place.folder / "initdb.password"
+        secret.unlink(missing_ok=True)
+        try:
+            with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
+                f.write(self._passwords.postgres)
+                if owner:
+                    os.fchown(f.fileno(), owner.uid, owner.gid)
+            made = subprocess.run(
+                (
+                    *(str(binaries / "initdb"), "-D", str(draft), "-U", "postgres"),
+                    *("--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"),
+                    *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                ),
+                **as_user(owner),
+                cwd="/",
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                start_new_session=True,
+            )
+        finally:
+            secret.unlink(missing_ok=True)
+        if made.returncode:
+            reason = made.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise StartFailed("postgres", f"initdb failed: {reason[0]}", self.log)
+        draft.rename(self._place.data)
+
+    def _clear_the_way(self) -> None:
+        """The server of a supervisor that was killed ends by itself; its pid is never signalled."""
+        pid = _postmaster(self._place.data)
+        if pid and not waiting.passes(lambda: _postmaster(self._place.data) is None, seconds=30):
+            raise DataInUse(self._place.data, pid)
+        _disown(self._place.data)
+
+
+def _postmaster(data: Path) -> int | None:
+    """The living Postgres that says it runs on `data`; a stale pid file names none."""
+    try:
+        pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+        process = psutil.Process(pid)
+        ours = process.name() == "postgres" and str(data) in process.cmdline()
+        return pid if ours and sessions.alive(process) else None
+    except psutil.AccessDenied:
+        return pid
+    except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+        return None
+
+
+def _disown(data: Path) -> None:
+    """Where a stale pid file names a stranger, name ourselves.
+
+    Postgres refuses to start while the named process lives, whatever it is, but passes over its
+    own parent. The rest of the file stays: with it Postgres sees whether backends still run.
+    """
+    try:
+        with (data / "postmaster.pid").open("r+") as file:
+            _, *rest = file.read().splitlines()
+            file.seek(0)
+            file.truncate()
+            file.write("\n".join((str(os.getpid()), *rest, "")))
+    except (FileNotFoundError, ValueError):
+        return
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the caller's: as root, it is not for an ordinary user's process to see."""
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}

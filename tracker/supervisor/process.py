@@ -1,0 +1,151 @@
+"""A child process: its own session, its own log, and an end no later than its parent's."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import psutil
+
+from tracker.supervisor import sessions
+
+PR_SET_PDEATHSIG = 1
+STEP = 0.02  # seconds
+LOG_BYTES = 20_000_000  # a longer log is put aside as `.log.1` when its process starts
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The ordinary user that a child runs as."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to run. Passwords belong into `env` or into files, never into `argv`."""
+
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+    env: Mapping[str, str] = field(repr=False)
+    cwd: Path | None = None
+    owner: Owner | None = None
+    stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)  # politest first
+    grace: float = 10.0  # seconds, for all of them together
+
+
+class Process:
+    """A started command."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self._popen = spawn(command)
+        self.pid = self._popen.pid
+        self._asked = 0.0
+        try:
+            self.started = psutil.Process(self.pid).create_time()
+        except psutil.NoSuchProcess:
+            self.started = time.time()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._popen.poll()
+
+    def ask_to_stop(self, step: int = 0) -> None:
+        self._asked = self._asked or time.monotonic()
+        if self.exit_code is None:
+            self._popen.send_signal(self.command.stop_signals[step])
+
+    def finish(self, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Wait for a process that was asked to stop, asking less politely as time passes."""
+        share = self.command.grace / len(self.command.stop_signals)
+        for step in range(len(self.command.stop_signals)):
+            if step and not hurry():
+                self.ask_to_stop(step)
+            while self.exit_code is None and time.monotonic() < self._asked + share * (step + 1):
+                if hurry():
+                    break
+                time.sleep(STEP)
+        self.kill()
+
+    def kill(self) -> None:
+        """End at once what is left of it and of its children."""
+        left = sessions.members(self.pid, self.started)
+        if self.exit_code is None:
+            self._popen.kill()
+        sessions.kill(left)
+        self._popen.wait()
+
+    def stop(self) -> None:
+        self.ask_to_stop()
+        self.finish()
+
+
+def spawn(command: Command) -> subprocess.Popen[bytes]:
+    """Start a command in its own session, to be signalled when this process dies.
+
+    PR_SET_PDEATHSIG follows the thread that forked, so only the main thread may spawn. It is set
+    in the child after the change of user, which would clear it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("children are started by the main thread only")
+    with log_file(command.log) as log, warnings.catch_warnings():
+        # Python 3.12 warns of any preexec_fn beside threads; ours only makes system calls.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return subprocess.Popen(
+            command.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=dict(command.env),
+            cwd=command.cwd,
+            start_new_session=True,
+            preexec_fn=_die_with_parent(command.stop_signals[0]),
+            **as_user(command.owner),
+        )
+
+
+def as_user(owner: Owner | None) -> dict[str, Any]:
+    """The arguments of `subprocess` that give up root for `owner`, groups included."""
+    if owner is None:
+        return {}
+    return {"user": owner.uid, "group": owner.gid, "extra_groups": []}
+
+
+def log_file(path: Path) -> BinaryIO:
+    """The log, open at its end, readable by its owner only."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+
+
+def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+    if sys.platform != "linux":  # the guard does it there, a moment later
+        return None
+    libc, parent = _libc(), os.getpid()
+
+    def in_child() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        if os.getppid() != parent:  # it died before the call
+            os._exit(1)
+
+    return in_child
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

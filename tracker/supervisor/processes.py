@@ -1,0 +1,88 @@
+"""The file in which a supervisor says what it runs, for `status`."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tracker.home import Home
+from tracker.supervisor import sessions
+from tracker.supervisor.component import Component
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentStatus:
+    """One process of the stack. The address holds no password."""
+
+    name: str
+    state: str  # starting, running, restarting or stopped
+    pid: int | None
+    address: str | None
+    restarts: int
+    log: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """The stack as its supervisor last described it."""
+
+    state: str  # starting, running or stopping
+    components: tuple[ComponentStatus, ...]
+
+
+class Notice:
+    """The file as its one writer sees it: rewritten when something has changed."""
+
+    def __init__(self, home: Home) -> None:
+        self._file = home.processes_file
+        self._written = ""
+
+    def write(self, state: str, components: Iterable[Component]) -> None:
+        rows = [_row(component) for component in components]
+        text = json.dumps({"state": state, "components": rows}, indent=1)
+        if text != self._written:
+            draft = self._file.with_suffix(".tmp")
+            draft.write_text(text)
+            draft.replace(self._file)
+            self._written = text
+
+    def remove(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+
+def read(home: Home) -> Shown:
+    """What the file says, checked against the processes that live."""
+    try:
+        found = json.loads(home.processes_file.read_text())
+    except (OSError, ValueError):
+        return Shown(state="starting", components=())
+    return Shown(state=found["state"], components=tuple(_checked(**r) for r in found["components"]))
+
+
+def _row(component: Component) -> dict[str, str | int | float | None]:
+    process = component.process
+    return {
+        "name": component.name,
+        "state": component.state,
+        "pid": process.pid if process else None,
+        "started": process.started if process else None,
+        "address": component.service.address,
+        "restarts": component.restarts,
+        "log": str(component.service.command.log),
+    }
+
+
+def _checked(
+    *,
+    name: str,
+    state: str,
+    pid: int | None,
+    started: float | None,
+    address: str | None,
+    restarts: int,
+    log: str,
+) -> ComponentStatus:
+    if pid and not (started and sessions.is_alive(pid, started)):
+        pid, state = None, "restarting"  # the supervisor is about to see it
+    return ComponentStatus(
+        name=name, state=state, pid=pid, address=address, restarts=restarts, log=log
+    )

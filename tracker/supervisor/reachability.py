@@ -1,0 +1,76 @@
+"""Whether a server that a person named in the environment answers; messages show no password."""
+
+import socket
+import urllib.error
+import urllib.request
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+
+import psycopg
+
+from tracker.supervisor.errors import Unreachable
+from tracker.supervisor.options import StackOptions
+
+SECONDS = 5
+PORTS = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672, "redis": 6379, "rediss": 6379}
+
+
+def check(options: StackOptions) -> None:
+    """Raises `Unreachable` for the first given server that does not answer."""
+    if options.database_url:
+        check_database(options.database_url)
+    if options.broker_url:
+        check_broker(options.broker_url)
+    if options.mlflow_tracking_uri:
+        check_tracking(options.mlflow_tracking_uri)
+
+
+def check_database(url: str) -> None:
+    try:
+        psycopg.connect(url.replace("+psycopg", "", 1), connect_timeout=SECONDS).close()
+    except psycopg.Error as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise Unreachable("DATABASE_URL", without_password(url), reason) from None
+
+
+def check_broker(url: str) -> None:
+    """Connect to each host of the URL; kombu separates several by semicolons."""
+    for one in url.split(";"):
+        try:
+            _connect(one)
+        except (OSError, ValueError) as error:
+            raise Unreachable("CELERY_BROKER_URL", without_password(one), str(error)) from None
+
+
+def check_tracking(uri: str) -> None:
+    """Only servers are asked: other addresses (databricks …) are MLflow's own affair."""
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=SECONDS).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code >= 500:
+            raise Unreachable("MLFLOW_TRACKING_URI", without_password(uri), str(error)) from None
+    except (OSError, ValueError) as error:
+        raise Unreachable("MLFLOW_TRACKING_URI", without_password(uri), str(error)) from None
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None and "password" not in parse_qs(parts.query):
+        return url
+    place = parts.netloc.rpartition("@")[2]
+    query = "" if "password" in parse_qs(parts.query) else parts.query
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{place}", query=query))
+
+
+def _connect(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme.endswith("socket"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(SECONDS)
+            client.connect(unquote(parts.path))
+    elif parts.scheme in PORTS:
+        port = parts.port or PORTS[parts.scheme]
+        socket.create_connection((parts.hostname or "127.0.0.1", port), timeout=SECONDS).close()

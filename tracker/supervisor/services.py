@@ -1,0 +1,172 @@
+"""The Python services of a stack: MLflow, the dispatcher, a worker per device, and the app."""
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tracker
+from tracker.home import Home
+from tracker.supervisor.component import Service
+from tracker.supervisor.process import Command
+
+APP = Path(tracker.__file__).parents[1] / "app" / "main.py"
+CLI = (sys.executable, "-m", "tracker.cli")
+WORKER_GRACE = 20.0  # seconds: a worker gives its part back between two batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """What the services need to know of each other. The URLs hold passwords."""
+
+    database_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    mlflow_backend: str | None = field(default=None, repr=False)  # None: a server outside is used
+    mlflow_port: int
+    mlflow_tracking_uri: str
+    app_port: int
+    device: str = "auto"
+
+    @property
+    def app_url(self) -> str:
+        return f"http://127.0.0.1:{self.app_port}"
+
+
+def all_of(home: Home, addresses: Addresses) -> list[Service]:
+    """In the order of starting; they stop in the reverse order."""
+    mlflow = [mlflow_server(home, addresses)] if addresses.mlflow_backend else []
+    return [
+        *mlflow,
+        dispatcher(home, addresses),
+        *workers(home, addresses),
+        app(home, addresses),
+    ]
+
+
+def mlflow_server(home: Home, addresses: Addresses) -> Service:
+    """One uvicorn worker without job runners: the defaults cost 1.9 GB and leave orphans."""
+    port = addresses.mlflow_port
+    hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
+    return Service(
+        command=Command(
+            name="mlflow",
+            argv=(
+                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+                *("--host", "127.0.0.1", "--port", str(port)),
+                *("--allowed-hosts", ",".join(hosts)),
+                *("--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)),
+                *("--serve-artifacts", "--artifacts-destination", str(home.artifacts)),
+            ),
+            env=os.environ
+            | {
+                "MLFLOW_BACKEND_STORE_URI": addresses.mlflow_backend or "",  # holds a password
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5",
+                "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "5",
+            },
+            cwd=home.root,
+            log=home.log("mlflow"),
+        ),
+        ready=answers(f"{addresses.mlflow_tracking_uri}/health"),
+        address=addresses.mlflow_tracking_uri,
+    )
+
+
+def dispatcher(home: Home, addresses: Addresses) -> Service:
+    return Service(
+        command=Command(
+            name="dispatcher",
+            argv=(*CLI, "dispatch"),
+            env=_environment(home, addresses),
+            log=home.log("dispatcher"),
+        ),
+        steady=2,
+    )
+
+
+def workers(home: Home, addresses: Addresses) -> list[Service]:
+    """One per CUDA device, which is all that this worker sees; one on the CPU otherwise."""
+    visible = cuda_devices() if addresses.device == "auto" else []
+    if not visible:
+        return [_worker("worker", home, addresses, {})]
+    return [
+        _worker(f"worker-{number}", home, addresses, {"CUDA_VISIBLE_DEVICES": device})
+        for number, device in enumerate(visible)
+    ]
+
+
+def app(home: Home, addresses: Addresses) -> Service:
+    return Service(
+        command=Command(
+            name="app",
+            argv=(
+                *(sys.executable, "-m", "streamlit", "run", str(APP)),
+                *("--server.headless", "true", "--server.address", "127.0.0.1"),
+                *("--server.port", str(addresses.app_port)),
+                *("--server.allowedHosts", "127.0.0.1", "--server.allowedHosts", "localhost"),
+                *("--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"),
+                *("--client.toolbarMode", "viewer"),
+            ),
+            env=_environment(home, addresses),
+            log=home.log("app"),
+        ),
+        ready=answers(f"{addresses.app_url}/_stcore/health"),
+        address=addresses.app_url,
+    )
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Whether an HTTP server says that it is well."""
+
+    def ask() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=1) as response:
+                return bool(response.status == 200)
+        except (OSError, ValueError):
+            return False
+
+    return ask
+
+
+def cuda_devices() -> list[str]:
+    """The devices as CUDA_VISIBLE_DEVICES names them, found without importing torch."""
+    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [device.strip() for device in chosen.split(",") if device.strip() not in ("", "-1")]
+    if not (tool := shutil.which("nvidia-smi")):
+        return []
+    try:
+        listed = subprocess.run((tool, "-L"), capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    found = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+    return [str(number) for number in range(len(found))] if listed.returncode == 0 else []
+
+
+def _worker(name: str, home: Home, addresses: Addresses, device: Mapping[str, str]) -> Service:
+    return Service(
+        command=Command(
+            name=name,
+            argv=(*CLI, "worker"),
+            env=_environment(home, addresses) | dict(device),
+            log=home.log(name),
+            grace=WORKER_GRACE,
+        ),
+        steady=2,
+    )
+
+
+def _environment(home: Home, addresses: Addresses) -> dict[str, str]:
+    return os.environ | {
+        "HEADBOOK_HOME": str(home.root),
+        "HEADBOOK_APP_URL": addresses.app_url,
+        "DATABASE_URL": addresses.database_url,
+        "CELERY_BROKER_URL": addresses.broker_url,
+        "MLFLOW_TRACKING_URI": addresses.mlflow_tracking_uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONUNBUFFERED": "1",
+    }

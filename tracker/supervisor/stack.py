@@ -1,0 +1,211 @@
+"""The supervisor itself: starts the components in order, keeps them running, stops them."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import psutil
+
+from tracker.errors import TrackerError
+from tracker.home import Home, StackState
+from tracker.settings import with_psycopg
+from tracker.supervisor import folders, ports, reachability, services
+from tracker.supervisor.component import Component, Service
+from tracker.supervisor.errors import HomeNotWritable, Interrupted, SchemaFailed
+from tracker.supervisor.guard import Guard
+from tracker.supervisor.options import StackOptions
+from tracker.supervisor.postgres import EmbeddedPostgres
+from tracker.supervisor.processes import Notice
+from tracker.supervisor.services import Addresses
+from tracker.supervisor.valkey import EmbeddedValkey
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.1  # seconds
+SERVERS = ("postgres", "valkey")
+
+MakeServices = Callable[[Home, Addresses], Sequence[Service]]
+
+
+class Stack:
+    """Everything that runs on one home. Whoever runs it holds the home's lock."""
+
+    def __init__(
+        self,
+        home: Home,
+        options: StackOptions,
+        *,
+        lock: int,
+        make_services: MakeServices = services.all_of,
+    ) -> None:
+        self.home = home
+        self.options = options
+        self._make_services = make_services
+        self._components: list[Component] = []
+        self._tidy: list[Callable[[], None]] = []
+        self._stops = 0  # how often we were asked to stop
+        self._notice = Notice(home)
+        self._state = "starting"
+        self._guard = Guard(lock)
+
+    def run(self, on_ready: Callable[[StackState], None]) -> None:
+        """Start, say that all is ready, watch until a signal comes, stop."""
+        with _signals(self._on_signal):
+            try:
+                state = self._start()
+                self.home.write_state(state)
+                self._state = "running"
+                self._watch()
+                on_ready(state)
+                while not self._stops:
+                    self._watch()
+            finally:
+                self._stop()
+
+    def _start(self) -> StackState:
+        self.home.state_file.unlink(missing_ok=True)
+        try:
+            folders.private(self.home.logs)
+            folders.private(self.home.artifacts)
+            chosen = ports.choose(self.home, self.options)
+        except OSError as error:
+            raise HomeNotWritable(self.home.root, error.strerror or str(error)) from None
+        reachability.check(self.options)
+        postgres, valkey = self._servers()
+        self._upgrade(postgres)
+        addresses = Addresses(
+            database_url=postgres.url("headbook", "headbook_worker")
+            if postgres
+            else with_psycopg(self.options.database_url or ""),
+            broker_url=valkey.url() if valkey else self.options.broker_url or "",
+            mlflow_backend=self._mlflow_backend(postgres),
+            mlflow_port=chosen.mlflow,
+            mlflow_tracking_uri=self.options.mlflow_tracking_uri
+            or f"http://127.0.0.1:{chosen.mlflow}",
+            app_port=chosen.app,
+            device=self.options.device,
+        )
+        self._bring_up(self._make_services(self.home, addresses))
+        return StackState(
+            pid=os.getpid(),
+            started=psutil.Process().create_time(),
+            database_url=addresses.database_url,
+            broker_url=addresses.broker_url,
+            mlflow_tracking_uri=addresses.mlflow_tracking_uri,
+            app_url=addresses.app_url,
+            owner_url=postgres.url("headbook") if postgres else addresses.database_url,
+            reader_url=postgres.url("headbook", "headbook_reader") if postgres else None,
+        )
+
+    def _servers(self) -> tuple[EmbeddedPostgres | None, EmbeddedValkey | None]:
+        """Start the servers that are not given."""
+        postgres = valkey = None
+        wanted: list[Service] = []
+        if not self.options.database_url:
+            postgres = EmbeddedPostgres(self.home, run_as=self.options.postgres_user)
+            wanted.append(_service(postgres))
+        if not self.options.broker_url:
+            valkey = EmbeddedValkey(self.home)
+            wanted.append(_service(valkey))
+        self._tidy = [server.tidy for server in (postgres, valkey) if server]
+        self._bring_up(wanted)
+        return postgres, valkey
+
+    def _upgrade(self, postgres: EmbeddedPostgres | None) -> None:
+        from tracker import schema  # SQLAlchemy and Alembic: not needed to stop or ask for status
+
+        if postgres:
+            postgres.provide()
+        url = postgres.url("headbook") if postgres else self.options.database_url or ""
+        try:
+            schema.upgrade(with_psycopg(url))
+        except TrackerError:
+            raise
+        except Exception as error:  # whatever Alembic and the migrations may raise
+            raise SchemaFailed(error) from error
+        if postgres:
+            postgres.let_in_people()
+
+    def _mlflow_backend(self, postgres: EmbeddedPostgres | None) -> str | None:
+        if self.options.mlflow_tracking_uri:
+            return None
+        return (
+            postgres.url("mlflow", "mlflow")
+            if postgres  # MLflow's tables are never put into a database that a person named
+            else f"sqlite:///{self.home.root / 'mlflow.db'}"
+        )
+
+    def _bring_up(self, wanted: Iterable[Service]) -> None:
+        """Start the services side by side and wait until each is ready."""
+        new = [Component(service, self._guard) for service in wanted]
+        for component in new:
+            self._components.append(component)
+            component.start()
+        while not all(component.ready for component in new):
+            self._watch()
+            if self._stops:
+                raise Interrupted
+
+    def _watch(self) -> None:
+        for component in self._components:
+            component.tend()
+        self._guard.tend()
+        self._notice.write(self._state, self._components)
+        time.sleep(TICK)
+
+    def _stop(self) -> None:
+        """Stop in reverse order: first who uses a server, then the server."""
+        self.home.state_file.unlink(missing_ok=True)
+        self._state = "stopping"
+        self._notice.write(self._state, self._components)
+        asked = max(self._stops, 1)
+        for group in _stop_order(self._components):
+            for component in group:
+                component.ask_to_stop()
+            for component in group:
+                # A second Ctrl-C hurries all but the servers of data, which are quick anyway.
+                patient = component.name in SERVERS
+                component.finish(_never if patient else lambda: self._stops > asked)
+        self._guard.dismiss()
+        for server in self._tidy:
+            server()
+        self._notice.remove()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._stops += 1
+
+
+def _stop_order(components: Sequence[Component]) -> Iterator[list[Component]]:
+    """Everything that uses a server at once, then the servers, the last started first."""
+    yield [c for c in reversed(components) if c.name not in (*SERVERS, "mlflow")]
+    for component in reversed(components):
+        if component.name in (*SERVERS, "mlflow"):
+            yield [component]
+
+
+def _never() -> bool:
+    return False
+
+
+def _service(server: EmbeddedPostgres | EmbeddedValkey) -> Service:
+    command = server.prepare()
+    return Service(command=command, ready=server.ready, address=server.address)
+
+
+@contextmanager
+def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {
+        number: signal.signal(number, handler)
+        for number in numbers
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN  # `nohup`
+    }
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

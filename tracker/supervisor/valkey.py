@@ -1,0 +1,96 @@
+"""The embedded Valkey: the bundled binary on a private socket, its data logged to disk."""
+
+import os
+import socket
+
+from tracker.home import Home
+from tracker.supervisor import binaries, folders, passwords, waiting
+from tracker.supervisor.process import Command, Process
+
+SOCKET = "valkey.sock"
+
+
+class EmbeddedValkey:
+    """One server on one home. Usable alone: `start`, `url`, `stop`."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.log = home.log("valkey")
+        self._process: Process | None = None
+
+    def start(self) -> str:
+        """Start the server and wait for it; the broker URL for Celery."""
+        self._process = Process(self.prepare())
+        try:
+            waiting.until(self.ready, process=self._process, seconds=60)
+        except BaseException:
+            self.stop()
+            raise
+        return self.url()
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.stop()
+            self._process = None
+            self.tidy()
+
+    def prepare(self) -> Command:
+        """Write the configuration; how to run it."""
+        self._password = passwords.of_home(self.home).valkey
+        folder = folders.private(self.home.root / "valkey")
+        self._socket = folders.for_socket(folder / "run", SOCKET) / SOCKET
+        config = folder / "valkey.conf"
+        settings = {
+            "dir": str(folder),
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "requirepass": self._password,
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "logfile": "",
+        }
+        config.unlink(missing_ok=True)
+        with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.writelines(f"{key} {_quoted(value)}\n" for key, value in settings.items())
+        return Command(
+            name="valkey",
+            argv=(str(binaries.valkey()), str(config)),
+            env={"PATH": "/usr/bin:/bin"},
+            cwd=folder,
+            log=self.log,
+        )
+
+    def ready(self) -> bool:
+        """Whether it answers and has read its data from disk."""
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(2)
+                client.connect(str(self._socket))
+                client.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                reply = b""
+                while reply.count(b"\r\n") < 2 and (more := client.recv(256)):
+                    reply += more
+        except OSError:
+            return False
+        return reply == b"+OK\r\n+PONG\r\n"
+
+    def url(self, database: int = 0) -> str:
+        """A kombu URL, password included."""
+        return f"redis+socket://:{self._password}@{self._socket}?virtual_host={database}"
+
+    def tidy(self) -> None:
+        """Clear away the folder of the socket where it is a temporary one."""
+        folders.tidy(self._socket.parent)
+
+    @property
+    def address(self) -> str:
+        """Where it is, without a password."""
+        return str(self._socket)
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
