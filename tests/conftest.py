@@ -1,0 +1,127 @@
+"""A real Postgres cluster and a real Valkey for the whole test run, a database per test worker."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plain_connection import connect
+from sqlalchemy import make_url, text
+
+from tracker import db, schema
+from tracker.db import Sessions
+from tracker.home import Home
+from tracker.supervisor import ports, postgres_place, services, waiting
+from tracker.supervisor.postgres import EmbeddedPostgres
+from tracker.supervisor.process import Process
+from tracker.supervisor.valkey import EmbeddedValkey
+
+SERVERS = pytest.StashKey["Servers"]()
+# What a developer has set must not decide what a test does.
+OURS = ("DATABASE_URL", "CELERY_BROKER_URL", "MLFLOW_TRACKING_URI")
+
+
+class Servers:
+    """Started once by the process that began the tests, used by all of its workers."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="headbook-tests-"))
+        self.home = Home(self.folder)
+        self.postgres = EmbeddedPostgres(self.home, settings={"fsync": "off"})
+        self.valkey = EmbeddedValkey(self.home)
+
+    def start(self) -> dict[str, str]:
+        return {"postgres": self.postgres.start(), "valkey": self.valkey.start()}
+
+    def stop(self) -> None:
+        self.valkey.stop()
+        self.postgres.stop()
+        postgres_place.remove(self.home)
+        shutil.rmtree(self.folder)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in list(os.environ):
+        if name in OURS or (name.startswith("HEADBOOK_") and name != "HEADBOOK_TEST_CACHE"):
+            del os.environ[name]
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    servers = Servers()
+    config.stash[SERVERS] = servers
+    config.add_cleanup(servers.stop)
+    config.server_urls = servers.start()  # type: ignore[attr-defined]
+
+
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the servers are."""
+    node.workerinput["server_urls"] = node.config.server_urls
+
+
+@pytest.fixture(scope="session")
+def server_urls(pytestconfig: pytest.Config) -> dict[str, str]:
+    given = getattr(pytestconfig, "workerinput", None)
+    urls: dict[str, str] = given["server_urls"] if given else pytestconfig.server_urls  # type: ignore[attr-defined]
+    return urls
+
+
+@pytest.fixture(scope="session")
+def database_url(server_urls: dict[str, str], worker_id: str) -> str:
+    """A migrated database of this test worker's own."""
+    name = f"test_{worker_id}"
+    admin = make_url(server_urls["postgres"])
+    with connect(admin.render_as_string(hide_password=False)) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    url = admin.set(database=name).render_as_string(hide_password=False)
+    schema.upgrade(url)
+    return url
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator[Sessions]:
+    """Sessions on an empty database; what a test wrote is gone before the next."""
+    made = db.connect(database_url)
+    yield made
+    with db.transaction(made) as session:
+        tables = session.scalars(
+            text(
+                "SELECT format('headbook.%I', tablename) FROM pg_tables"
+                " WHERE schemaname = 'headbook' AND tablename <> 'alembic_version'"
+            )
+        ).all()
+        session.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))
+    db.close(made)
+
+
+@pytest.fixture
+def broker_url(server_urls: dict[str, str], worker_id: str) -> str:
+    """The Valkey database of this test worker."""
+    number = 0 if worker_id == "master" else 1 + int(worker_id.removeprefix("gw"))
+    return server_urls["valkey"].replace("virtual_host=0", f"virtual_host={number}")
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MLflow server, started as the stack starts it."""
+    home = Home(tmp_path_factory.mktemp("mlflow"))
+    home.logs.mkdir()
+    port = ports.free()
+    service = services.mlflow_server(
+        home,
+        services.Addresses(
+            database_url="",
+            broker_url="",
+            mlflow_backend=f"sqlite:///{home.root}/mlflow.db",
+            mlflow_port=port,
+            mlflow_tracking_uri=f"http://127.0.0.1:{port}",
+            app_port=0,
+        ),
+    )
+    process = Process(service.command)
+    try:
+        waiting.until(service.ready, process=process, seconds=120)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.stop()

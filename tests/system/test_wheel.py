@@ -1,0 +1,84 @@
+"""The built package works in a bare environment, away from the clone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("analyses", "app", "migrations", "tracker")
+
+
+def run(*command: str | Path, cwd: Path = Path("/"), **environment: str) -> str:
+    """The output of a command that must succeed."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # what an earlier build left beside the code must not get in
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, source / package)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, source, cwd=folder)
+    (built,) = folder.glob("headbook-*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_four_packages_and_their_data_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    info = next(name for name in names if ".dist-info/" in name).partition("/")[0]
+    assert {name.partition("/")[0] for name in names} == {*PACKAGES, info}
+    for wanted in (
+        "analyses/data/facts/capitals.csv",
+        "analyses/data/facts/relations.json",
+        "app/main.py",
+        "migrations/script.py.mako",
+        "migrations/versions/0001_tables.py",
+        f"{info}/licenses/LICENSE",
+    ):
+        assert wanted in names
+
+
+@pytest.mark.slow
+def test_the_wheel_works_in_a_bare_environment_from_the_root_folder(
+    wheel: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    run(sys.executable, "-m", "venv", bare)
+    pip = [bare / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    constraints = ("--constraint", ROOT / "constraints.txt")
+    run(*pip, *constraints, "torch")
+    run(*pip, *constraints, wheel)
+    headbook = bare / "bin" / "headbook"
+    home = {"HEADBOOK_HOME": str(tmp_path / "a home")}
+    try:
+        run(headbook, "up", "--detach", **home)
+        run(headbook, "db", "upgrade", **home)
+        status = json.loads(run(headbook, "status", "--json", **home))
+        assert status["stack"]["state"] == "running"
+        states = {each["name"]: each["state"] for each in status["stack"]["components"]}
+        assert set(states.values()) == {"running"}
+        assert json.loads(run(headbook, "runs", "list", "--json", **home)) == []
+        prompts = run(
+            headbook, "distributions", "show", "facts", "--prompts", "2", "--json", **home
+        )
+        assert len(json.loads(prompts)["prompts"]) == 2
+    finally:
+        run(headbook, "down", **home)

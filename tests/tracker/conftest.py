@@ -1,0 +1,138 @@
+"""A model, a distribution and runs to test the tracker with."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tiny_llama import save_tiny_llama
+
+from analyses import distributions
+from analyses.distributions import Distribution, DistributionSpec
+from tracker import models, submission
+from tracker.db import Sessions, transaction
+from tracker.domain import Model, Priority, Run
+from tracker.execution import Workbench
+from tracker.home import Home
+from tracker.publication import mlflow_client
+from tracker.store import distributions as distribution_store
+from tracker.store import models as model_store
+from tracker.store import runs as run_store
+from tracker.submission import Submitted
+
+MakeRun = Callable[..., Run]
+Submit = Callable[..., Submitted]
+
+
+@pytest.fixture
+def model(sessions: Sessions) -> Model:
+    with transaction(sessions) as session:
+        return model_store.add_model(
+            session,
+            name="tiny",
+            ref="/models/tiny",
+            revision="0" * 40,
+            dtype="float32",
+            fingerprint="f" * 64,
+            family="llama",
+            n_layers=2,
+            n_heads=4,
+            n_kv_heads=2,
+            d_model=32,
+            d_head=8,
+            d_vocab=100,
+        )
+
+
+@pytest.fixture(scope="session")
+def distribution() -> Distribution:
+    return distributions.build(DistributionSpec(size=8))
+
+
+@pytest.fixture
+def distribution_id(sessions: Sessions, distribution: Distribution) -> int:
+    with transaction(sessions) as session:
+        return distribution_store.add_distribution(session, distribution)
+
+
+@pytest.fixture
+def make_run(sessions: Sessions, model: Model, distribution_id: int) -> MakeRun:
+    """Queues a run of eight prompts in two parts; keywords replace what it is queued with."""
+
+    def make(**changes: Any) -> Run:
+        asked = {
+            "fingerprint": uuid4().hex,
+            "bounds": [(0, 4), (4, 8)],
+            "priority": Priority.NORMAL,
+            "analysis": "attribution",
+            "analysis_version": 1,
+            "params": {"batch_size": 4},
+            "model_id": model.id,
+            "distribution_id": distribution_id,
+            "seed": 0,
+            "n_prompts": 8,
+            "created_by": "ada",
+        }
+        with transaction(sessions) as session:
+            run = run_store.insert_run(session, **asked | changes)
+        assert run is not None
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random llama with a byte-level tokenizer, as safetensors."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_llama(folder, seed=0)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def tiny(sessions: Sessions, model_folder: Path, home: Home) -> Model:
+    """The small llama, added and proved."""
+    return models.add_model(
+        str(model_folder), name="tiny", dtype="float32", home=home, roots=(), sessions=sessions
+    )
+
+
+@pytest.fixture
+def submit(sessions: Sessions, home: Home, tiny: Model) -> Submit:
+    """Submits attribution of the small llama over eight prompts; keywords change the request."""
+
+    def submit(**changes: Any) -> Submitted:
+        asked = {
+            "analysis": "attribution",
+            "model": "tiny",
+            "distribution": DistributionSpec(size=8),
+            "params": {"batch_size": 2},
+            "created_by": "ada",
+            "prompts_per_part": 4,
+        }
+        return submission.submit(
+            submission.Request(**asked | changes), sessions=sessions, home=home
+        )
+
+    return submit
+
+
+@pytest.fixture
+def bench(sessions: Sessions, home: Home, mlflow_uri: str) -> Workbench:
+    """A worker's bench."""
+    return Workbench(
+        name="w1",
+        sessions=sessions,
+        mlflow=mlflow_client(mlflow_uri),
+        home=home,
+        roots=(),
+        device="cpu",
+        lease=60,
+        heartbeat=15,
+    )

@@ -1,0 +1,292 @@
+"""Runs are worked on for real: a small model, Postgres, an MLflow store, no worker process."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from numpy.typing import NDArray
+from sqlalchemy import select, text, update
+
+from analyses import registry
+from analyses.registry import Params, analysis
+from analyses.results import MODEL, Kind, Measured, ScoreKey
+from tracker import publication, reports
+from tracker.db import Sessions, transaction
+from tracker.domain import RunState
+from tracker.execution import Workbench, publish_if_ended, work
+from tracker.publication import TensorChanged
+from tracker.reports import RunDetail
+from tracker.store import publications, runs, tensors
+from tracker.store.publications import MlflowIds
+from tracker.tables import RunRow, ScoreRow
+
+from .conftest import Submit
+
+Vectors = dict[tuple[int, str, float], NDArray[np.float32]]
+
+
+def detail(sessions: Sessions, run_id: UUID) -> RunDetail:
+    with transaction(sessions) as session:
+        return reports.run_detail(session, run_id)
+
+
+def vectors(sessions: Sessions, run_id: UUID) -> Vectors:
+    with transaction(sessions) as session:
+        rows = session.scalars(select(ScoreRow).where(ScoreRow.run_id == run_id))
+        return {
+            (row.component_id, row.metric, row.x): np.asarray(row.values, dtype=np.float32)
+            for row in rows
+            if row.values is not None
+        }
+
+
+def mlflow_ids(sessions: Sessions, run_id: UUID) -> MlflowIds:
+    with transaction(sessions) as session:
+        ids = publications.mlflow_ids(session, run_id)
+    assert ids is not None
+    return ids
+
+
+def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit(study="first").run
+    assert work(bench, hint=None) == 3  # two slices of prompts, then the finish
+    seen = detail(sessions, run.id)
+    assert (seen.line.state, seen.line.done, seen.line.published) == (RunState.SUCCEEDED, 8, True)
+    assert seen.provenance["versions"]["torch"] == torch.__version__
+    assert seen.notes["conventions"]["position"] == "the last token of the prompt"
+    with transaction(sessions) as session:
+        lines = reports.scores(session, run.id)
+    heads = [line for line in lines if line.component.kind is Kind.HEAD]
+    assert len(heads) == 8
+    assert all(line.n == 8 and line.ci_low <= line.mean <= line.ci_high for line in heads)  # type: ignore[operator]
+
+    ids = mlflow_ids(sessions, run.id)
+    mirrored = bench.mlflow.get_run(ids.run_id)
+    assert mirrored.info.status == "FINISHED"
+    assert mirrored.data.params["batch_size"] == "2"
+    assert mirrored.data.tags["headbook.run"] == str(run.id)
+    assert mirrored.data.tags["headbook.study"] == "first"
+    assert 0 < len(mirrored.data.metrics) <= 30
+    (dataset,) = mirrored.inputs.dataset_inputs
+    assert dataset.dataset.name == "facts/chinchilla/ABCD"
+    table = pd.read_parquet(bench.mlflow.download_artifacts(ids.run_id, "scores.parquet"))
+    assert len(table) == len(lines)
+    plot = Path(bench.mlflow.download_artifacts(ids.run_id, "plots/heads.png"))
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_shares_of_all_components_add_up_to_the_logit_difference(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit().run
+    work(bench, hint=None)
+    with transaction(sessions) as session:
+        lines = reports.scores(session, run.id)
+    shares = sum(line.mean or 0 for line in lines if line.metric == "logit_attribution")
+    whole = next(line.mean for line in lines if line.metric == "logit_diff")
+    assert shares == pytest.approx(whole, rel=1e-4)
+
+
+def test_one_or_four_parts_give_the_same_bits(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    whole = submit(prompts_per_part=8).run
+    cut = submit(prompts_per_part=2, force=True).run
+    work(bench, hint=None)
+    assert (whole.n_parts, cut.n_parts) == (1, 4)
+    first, second = vectors(sessions, whole.id), vectors(sessions, cut.id)
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
+
+
+def test_a_stored_tensor_is_read_back_and_a_changed_one_is_refused(
+    submit: Submit, bench: Workbench, sessions: Sessions, tmp_path: Path
+) -> None:
+    run = submit().run
+    work(bench, hint=None)
+    ids = mlflow_ids(sessions, run.id)
+    with transaction(sessions) as session:
+        (stored,) = tensors.tensors(session, run.id)
+    tensor = publication.fetch_tensor(bench.mlflow, ids, stored)
+    assert tensor.axes == ("prompt", "component", "label")
+    assert tensor.values.shape == (8, len(tensor.coordinates["component"]), 4)
+    file = Path(bench.mlflow.download_artifacts(ids.run_id, stored.mlflow_path, str(tmp_path)))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    bench.mlflow.log_artifact(ids.run_id, str(file), "tensors")
+    with pytest.raises(TensorChanged, match="is not what was written"):
+        publication.fetch_tensor(bench.mlflow, ids, stored)
+
+
+def test_the_same_request_finds_the_same_run_and_force_makes_another(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    first = submit()
+    assert first.new
+    assert not submit().new
+    work(bench, hint=None)
+    again = submit()
+    assert (again.new, again.run.id, again.run.state) == (False, first.run.id, RunState.SUCCEEDED)
+    assert submit(seed=1).run.id != first.run.id
+    forced = submit(force=True)
+    assert forced.new
+    assert forced.run.fingerprint == first.run.fingerprint
+
+
+def test_publishing_twice_changes_nothing(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit().run
+    work(bench, hint=None)
+    ids = mlflow_ids(sessions, run.id)
+    with transaction(sessions) as session:
+        lines = reports.scores(session, run.id)
+    publication.publish(bench.mlflow, ids, detail(sessions, run.id), lines)
+    assert publication.ensure_run(bench.mlflow, detail(sessions, run.id)) == ids
+    history = bench.mlflow.get_metric_history(ids.run_id, "logit_diff")
+    assert len(history) == 1
+
+
+def test_a_cancelled_run_is_shown_as_killed(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit().run
+    with transaction(sessions) as session:
+        runs.cancel(session, run.id)
+    assert work(bench, hint=None) == 0
+    publish_if_ended(bench, run.id)
+    ids = mlflow_ids(sessions, run.id)
+    assert bench.mlflow.get_run(ids.run_id).info.status == "KILLED"
+
+
+def test_a_model_whose_files_have_changed_is_not_measured(
+    submit: Submit, bench: Workbench, sessions: Sessions, model_folder: Path, tmp_path: Path
+) -> None:
+    weights = model_folder / "model.safetensors"
+    run = submit().run
+    shutil.copy(weights, tmp_path / "kept")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    try:
+        weights.write_bytes(content)
+        work(bench, hint=None)
+    finally:
+        shutil.copy(tmp_path / "kept", weights)
+    line = detail(sessions, run.id).line
+    assert line.state is RunState.FAILED
+    assert line.reason is not None
+    assert "has changed since it was submitted" in line.reason
+
+
+def test_a_run_waits_for_mlflow_without_holding_a_worker(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit().run
+    there, bench.mlflow = bench.mlflow, MlflowClient("http://127.0.0.1:1")
+    assert work(bench, hint=None) == 3
+    line = detail(sessions, run.id).line
+    assert line.state is RunState.FINISHING
+    assert line.reason is not None
+    assert line.reason.startswith("waiting for MLflow")
+    bench.mlflow = there
+    assert work(bench, hint=None) == 0  # not yet: it is tried again in a while
+    with transaction(sessions) as session:
+        session.execute(update(RunRow).values(not_before=text("clock_timestamp()")))
+    assert work(bench, hint=None) == 1
+    assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
+
+
+Behave = Callable[[Callable[[int], None]], None]
+BEHAVIOUR: dict[str, Behave] = {}
+
+
+class OddParams(Params):
+    """None of its own."""
+
+
+@pytest.fixture
+def odd() -> Iterator[dict[str, Behave]]:
+    """An analysis `odd` that does what the test puts under "does"."""
+
+    @analysis("odd", version=1, params=OddParams)
+    def odd(lm: Any, prompts: Any, params: Any, progress: Callable[[int], None]) -> Measured:
+        """Does as it is told."""
+        BEHAVIOUR["does"](progress)
+        return Measured(
+            scores={ScoreKey(component=MODEL, metric="one"): np.ones(len(prompts), np.float32)}
+        )
+
+    globals()["odd"] = odd
+    yield BEHAVIOUR
+    del registry._ANALYSES["odd"]
+    BEHAVIOUR.clear()
+
+
+def test_an_analysis_that_raises_fails_its_run_and_the_next_run_is_served(
+    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave]
+) -> None:
+    def raises(_: object) -> None:
+        raise ZeroDivisionError("by zero\nand more")
+
+    odd["does"] = raises
+    broken = submit(analysis="odd").run
+    work(bench, hint=None)
+    line = detail(sessions, broken.id).line
+    assert (line.state, line.reason) == (RunState.FAILED, "error: ZeroDivisionError: by zero")
+    ids = mlflow_ids(sessions, broken.id)
+    assert bench.mlflow.get_run(ids.run_id).info.status == "FAILED"
+    odd["does"] = lambda _: None
+    served = submit(analysis="odd", seed=1).run
+    work(bench, hint=None)
+    assert detail(sessions, served.id).line.state is RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_running_out_of_memory_is_tried_again_and_then_fails_as_oom(
+    submit: Submit,
+    bench: Workbench,
+    sessions: Sessions,
+    odd: dict[str, Behave],
+    error: type[Exception],
+) -> None:
+    tries = []
+
+    def grows(_: object) -> None:
+        tries.append(1)
+        raise error("too big")
+
+    odd["does"] = grows
+    run = submit(analysis="odd").run
+    work(bench, hint=None)
+    line = detail(sessions, run.id).line
+    assert (line.state, line.reason) == (RunState.FAILED, "oom: too big; attempt 3 of 3")
+    assert len(tries) == 3
+
+
+def test_a_run_that_is_cancelled_while_it_is_measured_stops_and_stores_nothing(
+    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave]
+) -> None:
+    bench.heartbeat = 0.05
+
+    def waits_for_the_end(progress: Callable[[int], None]) -> None:
+        with transaction(sessions) as session:
+            runs.cancel(session, run.id)
+        while True:
+            progress(1)
+
+    odd["does"] = waits_for_the_end
+    run = submit(analysis="odd").run
+    work(bench, hint=None)
+    assert detail(sessions, run.id).line.state is RunState.CANCELLED
+    assert vectors(sessions, run.id) == {}

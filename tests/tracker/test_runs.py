@@ -1,0 +1,130 @@
+"""A run is recorded once per fingerprint, and rung for until it moves."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from tracker.db import Sessions, transaction
+from tracker.domain import Run, RunState
+from tracker.store import parts, publications, runs
+from tracker.store.runs import AmbiguousRun, UnknownRun
+from tracker.tables import PartRow, RunRow
+
+from .conftest import MakeRun
+
+
+def due_now(sessions: Sessions) -> None:
+    with transaction(sessions) as session:
+        session.execute(update(RunRow).values(dispatch_due_at=text("clock_timestamp()")))
+
+
+def test_twenty_submissions_at_once_of_one_fingerprint_make_one_run(
+    sessions: Sessions, make_run: MakeRun
+) -> None:
+    def attempt(_: int) -> Run | None:
+        try:
+            return make_run(fingerprint="same")
+        except AssertionError:  # insert_run gave None
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        made = [run for run in pool.map(attempt, range(20)) if run is not None]
+    assert len(made) == 1
+    with transaction(sessions) as session:
+        assert session.scalar(select(func.count()).select_from(PartRow)) == 2
+
+
+def test_a_cancelled_fingerprint_can_be_queued_again(sessions: Sessions, make_run: MakeRun) -> None:
+    run = make_run(fingerprint="same")
+    with transaction(sessions) as session:
+        runs.cancel(session, run.id)
+    assert make_run(fingerprint="same").id != run.id
+
+
+def test_a_forced_run_stands_beside_the_one_it_repeats(
+    sessions: Sessions, make_run: MakeRun
+) -> None:
+    run = make_run(fingerprint="same")
+    again = make_run(fingerprint="same", rerun_of=run.id)
+    assert again.id != run.id
+    with transaction(sessions) as session:
+        standing = runs.live_or_done(session, fingerprint="same", nonce=None)
+    assert standing is not None
+    assert standing.id == run.id
+
+
+def test_a_form_that_is_sent_twice_makes_one_run(sessions: Sessions, make_run: MakeRun) -> None:
+    run = make_run(nonce="click")
+    with pytest.raises(AssertionError):  # insert_run gave None
+        make_run(nonce="click")
+    with transaction(sessions) as session:
+        found = runs.live_or_done(session, fingerprint="another", nonce="click")
+    assert found is not None
+    assert found.id == run.id
+
+
+def test_a_queued_run_is_rung_for_again_and_again_but_ever_more_seldom(
+    sessions: Sessions, make_run: MakeRun
+) -> None:
+    run = make_run()
+    waits = []
+    for _ in range(7):
+        with transaction(sessions) as session:
+            assert runs.ring_due(session) == [run.id]
+        with transaction(sessions) as session:
+            assert runs.ring_due(session) == []
+            wait = RunRow.dispatch_due_at - func.clock_timestamp()
+            waits.append(round(float(session.scalar(select(func.extract("epoch", wait))) or 0)))
+        due_now(sessions)
+    assert waits == [1, 2, 4, 8, 15, 15, 15]
+
+
+def test_nobody_is_rung_for_a_run_all_of_whose_parts_are_under_way(
+    sessions: Sessions, make_run: MakeRun
+) -> None:
+    run = make_run()
+    for expected in ([run.id], []):
+        with transaction(sessions) as session:
+            assert parts.claim(session, run.id, worker="w", lease=60)
+        due_now(sessions)
+        with transaction(sessions) as session:
+            assert runs.ring_due(session) == expected
+
+
+def test_two_dispatchers_never_ring_for_the_same_run_at_once(
+    sessions: Sessions, make_run: MakeRun
+) -> None:
+    run = make_run()
+    with transaction(sessions) as first, transaction(sessions) as second:
+        assert runs.ring_due(first) == [run.id]
+        assert runs.ring_due(second) == []
+
+
+def test_a_run_is_found_by_how_its_id_begins(sessions: Sessions, make_run: MakeRun) -> None:
+    run = make_run()
+    with transaction(sessions) as session:
+        assert runs.find_run(session, str(run.id)[:8]).id == run.id
+        for unknown in ("zzz", "", "%", "ffffffff-ffff"):
+            with pytest.raises(UnknownRun, match="headbook runs list"):
+                runs.find_run(session, unknown)
+    for _ in range(16):
+        make_run()
+    with transaction(sessions) as session:
+        beginnings = [str(each)[0] for each in session.scalars(select(RunRow.id))]
+        shared = next(each for each in beginnings if beginnings.count(each) > 1)
+        with pytest.raises(AmbiguousRun, match="Write more of the id"):
+            runs.find_run(session, shared)
+
+
+def test_the_end_of_a_run_is_due_for_publication(sessions: Sessions, make_run: MakeRun) -> None:
+    run = make_run()
+    with transaction(sessions) as session:
+        assert publications.due(session) == []
+        assert runs.cancel(session, run.id).state is RunState.CANCELLED
+    with transaction(sessions) as session:
+        assert publications.pending(session) == [run.id]
+        assert publications.due(session) == [run.id]
+        assert publications.due(session) == []  # the next try is further off
+        publications.published(session, run.id)
+        assert publications.pending(session) == []

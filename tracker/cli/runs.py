@@ -1,0 +1,110 @@
+"""`headbook runs`: what was queued, how far it is, how it ended."""
+
+from typing import Annotated
+
+import typer
+
+from tracker import reports
+from tracker.cli.session import open_sessions
+from tracker.cli.terminal import AsJson, console, print_json, print_table
+from tracker.db import transaction
+from tracker.domain import RunState
+from tracker.settings import Settings
+from tracker.store import publications
+from tracker.store import runs as store
+
+app = typer.Typer(help="Runs.", no_args_is_help=True)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or how it begins.")]
+
+
+@app.command("list")
+def list_runs(
+    state: Annotated[
+        list[RunState] | None, typer.Option(help="Only runs in this state; may be repeated.")
+    ] = None,
+    analysis: Annotated[str | None, typer.Option(help="Only runs of this analysis.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at the most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show the newest runs."""
+    with open_sessions(Settings()) as sessions, transaction(sessions) as session:
+        found = reports.runs(session, states=state or [], analysis=analysis, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["run", "analysis", "model", "distribution", "state", "prompts", "seconds", "why"],
+        [
+            (
+                str(r.id)[:8],
+                r.analysis,
+                r.model,
+                r.distribution,
+                r.state,
+                f"{r.done}/{r.n_prompts}",
+                "" if r.seconds is None else f"{r.seconds:.1f}",
+                r.reason,
+            )
+            for r in found
+        ],
+        empty="No run. Queue one: headbook submit attribution --model MODEL --distribution facts",
+    )
+
+
+@app.command()
+def show(run: RunId, as_json: AsJson = False) -> None:
+    """Show a run: what was asked, how it went, what it was measured with."""
+    with open_sessions(Settings()) as sessions, transaction(sessions) as session:
+        detail = reports.run_detail(session, store.find_run(session, run).id)
+    if as_json:
+        print_json(detail)
+        return
+    line = detail.line
+    facts = {
+        "run": line.id,
+        "state": line.state + (f": {line.reason}" if line.reason else ""),
+        "analysis": f"{line.analysis} version {line.analysis_version}",
+        "params": ", ".join(f"{key}={value}" for key, value in line.params.items()),
+        "model": f"{line.model} at {detail.model_revision[:12]}, {detail.dtype}",
+        "distribution": f"{line.distribution} {line.distribution_hash[:12]}",
+        "prompts": f"{line.done} of {line.n_prompts} measured, attempt {line.attempt}",
+        "seed": line.seed,
+        "fingerprint": detail.fingerprint,
+        "studies": ", ".join(detail.studies.values()),
+        "mlflow": line.mlflow_run_id,
+        **{f"measured with {key}": value for key, value in detail.provenance.items()},
+        **{f"note: {key}": value for key, value in detail.notes.items()},
+    }
+    print_table(["", ""], facts.items(), empty="")
+    console.print()
+    print_table(
+        ["at", "part", "event", "worker", "why"],
+        [(f"{e.at:%Y-%m-%d %H:%M:%S}", e.part, e.event, e.worker, e.reason) for e in detail.events],
+        empty="",
+    )
+
+
+@app.command()
+def cancel(run: RunId) -> None:
+    """Ask a run to stop; a part under way stops after its current batch."""
+    with open_sessions(Settings()) as sessions, transaction(sessions) as session:
+        found = store.cancel(session, store.find_run(session, run).id)
+    typer.echo(f"{found.id}: {found.state}" + ("" if found.finished_at else ", asked to stop"))
+
+
+def publish() -> None:
+    """Bring MLflow up to date with every run that has ended."""
+    settings = Settings()
+    with open_sessions(settings) as sessions:
+        with transaction(sessions) as session:
+            waiting = publications.pending(session)
+        from tracker.finishing import publish as publish_run
+        from tracker.publication import mlflow_client
+
+        client = mlflow_client(settings.tracking())
+        for run_id in waiting:
+            publish_run(sessions, client, run_id)
+            typer.echo(f"{run_id}: published")
+    if not waiting:
+        typer.echo("MLflow is up to date.")

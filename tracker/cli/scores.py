@@ -1,0 +1,79 @@
+"""`headbook scores`: the numbers of a run."""
+
+import csv
+import sys
+from typing import Annotated
+
+import typer
+
+from analyses.results import Kind
+from tracker import reports
+from tracker.cli.runs import RunId
+from tracker.cli.session import open_sessions
+from tracker.cli.terminal import AsJson, print_json, print_table
+from tracker.db import transaction
+from tracker.settings import Settings
+from tracker.store import runs as store
+
+_COLUMNS = ["kind", "layer", "index", "metric", "site", "condition", "x"]
+_COLUMNS += ["n", "skipped", "mean", "sem", "ci_low", "ci_high"]
+
+
+def scores(
+    run: RunId,
+    kind: Annotated[Kind | None, typer.Option(help="Only components of this kind.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Only this metric.")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Only the strongest, by absolute mean.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV in place of a table.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the scores of a run, with 95 % intervals."""
+    with open_sessions(Settings()) as sessions, transaction(sessions) as session:
+        found = store.find_run(session, run)
+        lines = reports.scores(session, found.id, kind=kind, metric=metric)
+    if top is not None:
+        lines = reports.strongest(lines, top)
+    rows = [
+        {
+            "kind": line.component.kind.value,
+            "layer": line.component.layer,
+            "index": line.component.index,
+            **{column: getattr(line, column) for column in _COLUMNS[3:]},
+        }
+        for line in lines
+    ]
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        print_scores(lines, empty=f"Run {found.id} has no such scores; it is {found.state}.")
+
+
+def print_scores(lines: list[reports.ScoreLine], *, empty: str) -> None:
+    """A table of scores with their intervals."""
+    print_table(
+        ["component", "metric", "x", "mean", "ci low", "ci high", "sem", "n"],
+        [
+            (
+                line.component.label,
+                " ".join(filter(None, (line.metric, line.site, line.condition))),
+                f"{line.x:g}" if line.x else "",
+                _short(line.mean),
+                _short(line.ci_low),
+                _short(line.ci_high),
+                _short(line.sem),
+                line.n,
+            )
+            for line in lines
+        ],
+        empty=empty,
+    )
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,18 @@
+"""The database of a command, closed when the command ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tracker import db
+from tracker.db import Sessions
+from tracker.settings import Settings
+
+
+@contextmanager
+def open_sessions(settings: Settings) -> Iterator[Sessions]:
+    """Sessions on the settings' database; raises `NoDatabase` at once where none is known."""
+    sessions = db.connect(settings.database())
+    try:
+        yield sessions
+    finally:
+        db.close(sessions)

@@ -1,0 +1,63 @@
+"""How commands print: tables for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+
+_WIDE = 200  # columns when nobody looks: a file has no edge to wrap at
+
+console = Console(width=None if sys.stdout.isatty() else _WIDE)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout; dataclasses become objects."""
+    typer.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """A table, or the sentence `empty` that says how to get a first row."""
+    lines = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+    if not lines:
+        console.print(empty, markup=False)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        numeric = all(_is_number(line[number]) for line in lines)
+        table.add_column(column, justify="right" if numeric else "left", overflow="ellipsis")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console.print(table)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""The end of a run: its parts' vectors put together, its tensors stored, its mirror published."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+import numpy as np
+from mlflow import MlflowClient
+from numpy.typing import NDArray
+
+from analyses import bootstrap, registry
+from analyses.bootstrap import Statistics
+from analyses.registry import Analysis
+from analyses.results import MODEL, ScoreKey
+from tracker import publication, reports
+from tracker.db import Sessions, transaction
+from tracker.domain import PartClaim, Run
+from tracker.heartbeat import Beat
+from tracker.publication import MlflowUnavailable
+from tracker.store import distributions, endings, parts, publications, runs, scores, tensors
+from tracker.store.publications import MlflowIds
+from tracker.store.tensors import StoredTensor
+
+Vectors = Mapping[ScoreKey, NDArray[np.float32]]
+Scores = dict[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]]
+
+LEAST_LABEL_MASS = 0.5
+
+
+def finish(
+    claim: PartClaim, beat: Beat, sessions: Sessions, mlflow: MlflowClient, *, lease: float
+) -> None:
+    """Turn what the parts have measured into the run's scores and tensors, in one transaction.
+
+    Raises `MlflowUnavailable` while the tensors cannot be stored.
+    """
+    with transaction(sessions) as session:
+        run = runs.run(session, claim.run_id)
+        items = distributions.item_keys(session, run.distribution_id)
+        vectors = scores.joined_part_scores(session, run.id)
+    analysis = registry.find(run.analysis)
+    found = with_statistics(vectors, items, analysis, seed=run.seed)
+    beat(0)
+    ids, stored = _store_tensors(run, beat, sessions, mlflow)
+    with transaction(sessions) as session:
+        parts.fence(session, claim, lease=lease)
+        scores.insert_scores(session, run.id, run.model_id, found)
+        tensors.insert_tensors(session, run.id, stored)
+        if ids is not None:
+            publications.set_mlflow_ids(session, run.id, ids)
+        endings.finish_run(session, claim, notes=notes(analysis, found))
+
+
+def with_statistics(vectors: Vectors, items: list[str], analysis: Analysis, *, seed: int) -> Scores:
+    """Each vector with its mean and interval, and the analysis's own numbers about the run."""
+    keys = list(vectors)
+    values = np.stack(list(vectors.values()))
+    draws = bootstrap.draw(items[: values.shape[1]], seed=seed)
+    each = bootstrap.statistics(values, draws)
+    found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
+    summary = bootstrap.summary_statistics(analysis.summarise, keys, values, draws)
+    return found | {key: (stats, None) for key, stats in summary.items()}
+
+
+def notes(analysis: Analysis, found: Scores) -> dict[str, object]:
+    """The conventions behind the numbers, and what a reader should be warned of."""
+    warnings = []
+    mass = found.get(ScoreKey(component=MODEL, metric="label_mass"))
+    if mass is not None and mass[0].mean is not None and mass[0].mean < LEAST_LABEL_MASS:
+        warnings.append(
+            f"The labels together have a probability of {mass[0].mean:.2f} on average, under "
+            f"{LEAST_LABEL_MASS}: the model often answers with something that is no label."
+        )
+    return {"conventions": dict(analysis.conventions), "warnings": warnings}
+
+
+def _store_tensors(
+    run: Run, beat: Beat, sessions: Sessions, mlflow: MlflowClient
+) -> tuple[MlflowIds | None, list[StoredTensor]]:
+    with transaction(sessions) as session:
+        joined = tensors.joined_part_tensors(session, run.id)
+        detail = reports.run_detail(session, run.id)
+    if not joined:
+        return None, []
+    ids = publication.ensure_run(mlflow, detail)
+    stored = []
+    for name, tensor in joined.items():
+        beat(0)
+        stored.append(publication.store_tensor(mlflow, ids, name, tensor))
+    return ids, stored
+
+
+def publish(sessions: Sessions, mlflow: MlflowClient, run_id: UUID) -> None:
+    """Make MLflow show how a run ended; raises `MlflowUnavailable`, which is also recorded."""
+    with transaction(sessions) as session:
+        detail = reports.run_detail(session, run_id)
+        lines = reports.scores(session, run_id)
+    try:
+        ids = publication.ensure_run(mlflow, detail)
+        publication.publish(mlflow, ids, detail, lines)
+    except MlflowUnavailable as error:
+        with transaction(sessions) as session:
+            publications.not_published(session, run_id, str(error))
+        raise
+    with transaction(sessions) as session:
+        publications.set_mlflow_ids(session, run_id, ids)
+        publications.published(session, run_id)

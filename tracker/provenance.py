@@ -1,0 +1,63 @@
+"""What a run's numbers were made with: code, libraries, device and flags. Loads torch."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from analyses.language_model import LanguageModel
+from analyses.registry import ENGINE_VERSION
+
+_LIBRARIES = ("headbook", "torch", "transformers", "tokenizers", "safetensors", "numpy")
+
+
+def provenance(lm: LanguageModel) -> dict[str, Any]:
+    """Plain values for the run's row."""
+    return {
+        **_code(),
+        "engine_version": ENGINE_VERSION,
+        "versions": {library: version(library) for library in _LIBRARIES},
+        "python": platform.python_version(),
+        "host": platform.node(),
+        "device": str(lm.device),
+        "device_name": _device_name(lm.device),
+        "dtype": str(lm.model.dtype).removeprefix("torch."),
+        "attention": lm.model.config._attn_implementation,
+        "threads": torch.get_num_threads(),
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _code() -> dict[str, Any]:
+    """The commit of the clone this runs from, and whether it was changed; None in a wheel."""
+    here = Path(__file__).parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        # A clone of something else may hold the installed package: only a tracked file counts.
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
+        changed = bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": changed}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    ).stdout.strip()

@@ -1,0 +1,254 @@
+"""The door to MLflow: a run's tensors while it finishes, its mirror once it has ended.
+
+Postgres holds the truth. Everything here may be repeated: a run is looked up by its tag before it
+is made, files are replaced, metrics carry fixed timestamps.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from analyses.results import Kind, NamedTensor
+from tracker.domain import RunState
+from tracker.errors import TrackerError
+from tracker.figures import save_head_map
+from tracker.reports import RunDetail, ScoreLine
+from tracker.store.publications import MlflowIds
+from tracker.store.tensors import StoredTensor
+
+MOST_METRICS = 30  # its search slows down with the number of keys per run
+STRONGEST_HEADS = 10
+_STATUS = {
+    RunState.SUCCEEDED: "FINISHED",
+    RunState.FAILED: "FAILED",
+    RunState.CANCELLED: "KILLED",
+}
+# By default a server that is down blocks one call for four minutes.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_TRUNCATE_LONG_VALUES": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+class MlflowUnavailable(Exception):
+    """MLflow does not answer, or refuses; what was to be stored there can be stored later."""
+
+
+class TensorChanged(TrackerError):
+    def __init__(self, path: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"The stored file {path} is not what was written: sha256 {found[:12]}… in place of "
+            f"{expected[:12]}…. Do not use it; queue the run again with --force."
+        )
+
+
+def mlflow_client(tracking_uri: str) -> MlflowClient:
+    """A client that gives up within seconds when the server is down."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    return MlflowClient(tracking_uri)
+
+
+@contextmanager
+def _mlflow_errors() -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, RequestException, OSError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise MlflowUnavailable(said[0][:500]) from error
+
+
+def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
+    """The MLflow run of a run, made if the tag `headbook.run` finds none."""
+    with _mlflow_errors():
+        line = run.line
+        experiment = _experiment_id(client, line.analysis)
+        found = client.search_runs(
+            [experiment], f"tags.`headbook.run` = '{line.id}'", max_results=1
+        )
+        if found:
+            return MlflowIds(experiment_id=experiment, run_id=found[0].info.run_id)
+        made = client.create_run(
+            experiment, start_time=_millis(line.started_at or line.created_at), tags=_tags(run)
+        )
+        return MlflowIds(experiment_id=experiment, run_id=made.info.run_id)
+
+
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return str(known.experiment_id)
+    try:
+        return str(client.create_experiment(name))
+    except MlflowException:  # another worker made it at this moment
+        known = client.get_experiment_by_name(name)
+        if known is None:
+            raise
+        return str(known.experiment_id)
+
+
+def store_tensor(
+    client: MlflowClient, ids: MlflowIds, name: str, tensor: NamedTensor
+) -> StoredTensor:
+    """Write a tensor to the run's artifacts and read it back; raises `MlflowUnavailable`."""
+    values = np.ascontiguousarray(tensor.values)
+    described = {
+        "axes": json.dumps(list(tensor.axes)),
+        "coordinates": json.dumps({axis: list(c) for axis, c in tensor.coordinates.items()}),
+    }
+    content = save_safetensors({name: values}, metadata=described)
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = f"tensors/{name}.safetensors"
+    with _mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+        file = Path(folder) / f"{name}.safetensors"
+        file.write_bytes(content)
+        client.log_artifact(ids.run_id, str(file), "tensors")
+    stored = StoredTensor(
+        name=name,
+        axes=tensor.axes,
+        coordinates=tensor.coordinates,
+        dtype=values.dtype.name,
+        shape=values.shape,
+        sha256=sha256,
+        size_bytes=len(content),
+        mlflow_path=path,
+    )
+    try:
+        fetch_tensor(client, ids, stored)
+    except TensorChanged as changed:
+        raise MlflowUnavailable(str(changed)) from changed
+    return stored
+
+
+def fetch_tensor(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
+    """A stored tensor; raises `TensorChanged` if its bytes are not those that were written."""
+    with _mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+        content = Path(
+            client.download_artifacts(ids.run_id, stored.mlflow_path, folder)
+        ).read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != stored.sha256:
+        raise TensorChanged(stored.mlflow_path, stored.sha256, found)
+    return NamedTensor(load_safetensors(content)[stored.name], stored.axes, stored.coordinates)
+
+
+def publish(
+    client: MlflowClient,
+    ids: MlflowIds,
+    run: RunDetail,
+    scores: Sequence[ScoreLine],
+) -> None:
+    """Make MLflow show how the run ended: params, metrics, dataset, scores, plot and status."""
+    line = run.line
+    with _mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+        at = _millis(line.finished_at or line.created_at)
+        metrics = [Metric(key, value, at, 0) for key, value in summary_metrics(scores).items()]
+        params = [Param(key, value) for key, value in _params(run).items()]
+        tags = [RunTag(key, value) for key, value in _tags(run).items()]
+        client.log_batch(ids.run_id, metrics=metrics, params=params, tags=tags)
+        client.log_inputs(ids.run_id, [_dataset(run)])
+        if scores:
+            table = Path(folder) / "scores.parquet"
+            scores_frame(scores).to_parquet(table)
+            client.log_artifact(ids.run_id, str(table))
+            plot = Path(folder) / "heads.png"
+            title = f"{line.analysis} · {line.model} · {line.distribution}"
+            if save_head_map(scores, plot, title=title):
+                client.log_artifact(ids.run_id, str(plot), "plots")
+        client.set_terminated(ids.run_id, status=_STATUS[line.state], end_time=at)
+
+
+def summary_metrics(scores: Sequence[ScoreLine]) -> dict[str, float]:
+    """The numbers about the whole model, then the strongest heads, 30 at the most."""
+    whole = [s for s in scores if s.component.kind is Kind.MODEL and s.mean is not None]
+    heads = [s for s in scores if s.component.kind is Kind.HEAD and s.mean is not None]
+    heads.sort(key=lambda s: (-abs(s.mean or 0.0), s.component))
+    metrics: dict[str, float] = {}
+    for s in whole:
+        metrics[f"{s.metric}/{s.x:g}" if s.x else s.metric] = s.mean or 0.0
+    for s in heads[:STRONGEST_HEADS]:
+        metrics[f"{s.component.label}/{s.metric}"] = s.mean or 0.0
+    return dict(list(metrics.items())[:MOST_METRICS])
+
+
+def scores_frame(scores: Sequence[ScoreLine]) -> pd.DataFrame:
+    """Every score as a table row, the component spread over kind, layer and index."""
+    rows = []
+    for score in scores:
+        row = asdict(score)
+        component = row.pop("component")
+        rows.append({"kind": str(component["kind"]), **_place(component), **row})
+    return pd.DataFrame(rows)
+
+
+def _place(component: Mapping[str, Any]) -> dict[str, int]:
+    return {"layer": component["layer"], "index": component["index"]}
+
+
+def _params(run: RunDetail) -> dict[str, str]:
+    line = run.line
+    facts = {
+        "model": line.model,
+        "model_revision": run.model_revision,
+        "dtype": run.dtype,
+        "distribution": line.distribution,
+        "prompts": line.n_prompts,
+        "seed": line.seed,
+        "analysis_version": line.analysis_version,
+    }
+    return {key: str(value) for key, value in {**facts, **line.params}.items()}
+
+
+def _tags(run: RunDetail) -> dict[str, str]:
+    line = run.line
+    tags = {
+        "headbook.run": str(line.id),
+        "headbook.study": ",".join(run.studies.values()),
+        "headbook.model": line.model,
+        "headbook.distribution": line.distribution_hash,
+        "headbook.state": line.state.value,
+        "headbook.reason": line.reason or "",
+        "mlflow.runName": f"{line.model} · {line.distribution}",
+        "mlflow.user": line.created_by,
+        "mlflow.note.content": f"Run `{line.id}`: `headbook runs show {line.id}`",
+    }
+    if commit := run.provenance.get("commit"):
+        tags["mlflow.source.git.commit"] = commit
+    return {key: value for key, value in tags.items() if value}
+
+
+def _dataset(run: RunDetail) -> DatasetInput:
+    line = run.line
+    source = {"hash": line.distribution_hash, "name": line.distribution, "size": line.n_prompts}
+    dataset = Dataset(
+        name=line.distribution,
+        digest=line.distribution_hash[:36],
+        source_type="headbook",
+        source=json.dumps(source),
+        profile=json.dumps({"num_rows": line.n_prompts}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "analysis")])
+
+
+def _millis(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

@@ -1,0 +1,162 @@
+"""Queueing a run: everything is checked at the door, then recorded in one transaction.
+
+Nothing is told to the broker here: the row is the outbox, and the dispatcher rings for it. Torch
+is never imported.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from analyses import distributions, gguf_files, model_files, registry
+from analyses.distributions import Distribution, DistributionSpec
+from analyses.errors import Refused
+from analyses.registry import Analysis, Params
+from analyses.tokenization import load_tokenizer, tokenize
+from tracker.db import Sessions, transaction
+from tracker.domain import Model, Priority, Run
+from tracker.errors import TrackerError
+from tracker.fingerprint import run_fingerprint
+from tracker.home import Home
+from tracker.store import distributions as distribution_store
+from tracker.store import models as model_store
+from tracker.store import runs as run_store
+
+PROMPTS_PER_PART = 32
+
+
+class InvalidRequest(TrackerError):
+    """The request cannot be queued; the message is that of what was wrong with it."""
+
+
+class NotConverted(Refused):
+    def __init__(self, path: Path, cache: Path) -> None:
+        super().__init__(
+            f"{path} was not converted into {cache} yet. Run `headbook models add {path}` here."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person asks for."""
+
+    analysis: str
+    model: str
+    distribution: DistributionSpec
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    priority: Priority = Priority.NORMAL
+    created_by: str
+    study: str | None = None
+    prompts_per_part: int = PROMPTS_PER_PART
+    force: bool = False  # run again although the fingerprint is live or done
+    nonce: str | None = None  # a form's: the same nonce never makes a second run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """The run that stands for a request; `new` if this request made it."""
+
+    run: Run
+    new: bool
+    study: UUID | None
+
+
+def submit(
+    request: Request, *, sessions: Sessions, home: Home, roots: Sequence[Path] = ()
+) -> Submitted:
+    """Record the run that is asked for, or find the one that is live or done already.
+
+    Raises `InvalidRequest` for what the analyses refuse, and other `TrackerError`s.
+    """
+    with transaction(sessions) as session:
+        model = model_store.model_named(session, request.model)
+    try:
+        analysis = registry.find(request.analysis)
+        params = analysis.checked(request.params)
+        distribution = distributions.build(request.distribution)
+        check_labels(model, distribution, home=home, roots=roots)
+    except Refused as error:
+        raise InvalidRequest(str(error)) from error
+    return _record(request, analysis, params, model, distribution, sessions=sessions)
+
+
+def check_labels(
+    model: Model, distribution: Distribution, *, home: Home, roots: Sequence[Path]
+) -> None:
+    """Refuse prompts whose labels are not one token for this model's tokenizer."""
+    folder = tokenizer_folder(model, home=home, roots=roots)
+    tokenizer = load_tokenizer(model_files.read(folder).tokenizer)
+    for prompt in distribution.prompts:
+        tokenize(tokenizer, prompt)
+
+
+def tokenizer_folder(model: Model, *, home: Home, roots: Sequence[Path]) -> Path:
+    """Where the model's tokenizer.json lies: its folder, or what its GGUF file was converted to."""
+    path = model_files.resolve(model.ref, roots=roots)
+    if path.is_dir():
+        return path
+    folder = gguf_files.folder_of(path, cache=home.models)
+    if not folder.is_dir():
+        raise NotConverted(path, home.models)
+    return folder
+
+
+def _record(
+    request: Request,
+    analysis: Analysis,
+    params: Params,
+    model: Model,
+    distribution: Distribution,
+    *,
+    sessions: Sessions,
+) -> Submitted:
+    values = params.model_dump(mode="json")
+    fingerprint = run_fingerprint(
+        analysis, values, model, distribution_hash=distribution.hash, seed=request.seed
+    )
+    size = len(distribution.prompts)
+    with transaction(sessions) as session:
+        known = run_store.live_or_done(session, fingerprint=fingerprint, nonce=request.nonce)
+        again = request.force and known is not None and known.fingerprint == fingerprint
+        run = None
+        if known is None or again:
+            run = run_store.insert_run(
+                session,
+                fingerprint=fingerprint,
+                bounds=part_bounds(size, params.batch_size, request.prompts_per_part),
+                priority=request.priority,
+                rerun_of=known.id if known and again else None,
+                nonce=request.nonce,
+                analysis=analysis.name,
+                analysis_version=analysis.version,
+                params=values,
+                model_id=model.id,
+                distribution_id=distribution_store.add_distribution(session, distribution),
+                seed=request.seed,
+                n_prompts=size,
+                created_by=request.created_by,
+            )
+        new = run is not None
+        # Somebody else may have recorded the same fingerprint between the look and the insert.
+        run = run or run_store.live_or_done(session, fingerprint=fingerprint, nonce=request.nonce)
+        assert run is not None
+        study = _study(request, run, session) if request.study else None
+    return Submitted(run=run, new=new, study=study)
+
+
+def _study(request: Request, run: Run, session: Session) -> UUID:
+    assert request.study is not None
+    return run_store.add_to_study(
+        session, name=request.study, created_by=request.created_by, runs=[run.id]
+    )
+
+
+def part_bounds(size: int, batch_size: int, prompts_per_part: int) -> list[tuple[int, int]]:
+    """Cut `size` prompts into parts that never split a batch, so that the cut changes no number."""
+    step = max(1, round(prompts_per_part / batch_size)) * batch_size
+    return [(start, min(start + step, size)) for start in range(0, size, step)]
