@@ -11,23 +11,24 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from analyses import batches, decomposition, fingerprints, model_files, recording
-from analyses.anatomy import Anatomy
-from analyses.attention import NAME
-from analyses.batches import Batch
-from analyses.closure import PROOF, TOLERANCE, check_closure
-from analyses.errors import Refused
-from analyses.model_files import ModelFiles
-from analyses.model_shape import ModelShape, shape_of
-from analyses.quiet import quiet
-from analyses.recording import Recorded
-from analyses.tokenization import TokenizedPrompt
-from analyses.tracing import (
+from analyses.checkpoints import fingerprints, folders
+from analyses.checkpoints.folders import ModelFiles
+from analyses.checkpoints.quiet import quiet
+from analyses.checkpoints.shapes import ModelShape, shape_of
+from analyses.engine import batches, decomposition, recording
+from analyses.engine.anatomy import Anatomy
+from analyses.engine.attention import NAME
+from analyses.engine.batches import Batch
+from analyses.engine.closure import PROOF, TOLERANCE, check_closure
+from analyses.engine.recording import Recorded
+from analyses.engine.tracing import (
     NoAttentionInterface,
     UnknownAnatomy,
     find_anatomy,
     own_attention,
 )
+from analyses.errors import Refused
+from analyses.prompts.tokenization import TokenizedPrompt
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PROOF_LENGTHS = (7, 4)  # a full row and a padded one
@@ -84,7 +85,7 @@ class LanguageModel:
         With `expect`, its fingerprint must be that; `remembered` is the folder
         of known file hashes, without which every byte is read.
         """
-        files = model_files.read(folder)
+        files = folders.read(folder)
         if expect is not None:
             found = fingerprints.fingerprint(files, remembered=remembered)
             if found != expect:

@@ -14,7 +14,7 @@ from analyses.results import Measured, ScoreKey
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
-    from analyses.tokenization import TokenizedPrompt
+    from analyses.prompts.tokenization import TokenizedPrompt
 
 ENGINE_VERSION = 1  # raised when the way models are recorded changes the numbers of analyses
 GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers

@@ -562,9 +562,9 @@ COMMENT ON COLUMN headbook.study.id IS 'Name of the study on the wire.';
 
 COMMENT ON COLUMN headbook.study.name IS 'What people call it.';
 
-COMMENT ON COLUMN headbook.study.created_by IS 'Who queued it.';
+COMMENT ON COLUMN headbook.study.created_by IS 'Who queued its first run.';
 
-COMMENT ON COLUMN headbook.study.created_at IS 'When it was queued.';
+COMMENT ON COLUMN headbook.study.created_at IS 'When it was made.';
 
 CREATE TABLE headbook.study_run (
     study_id uuid NOT NULL,
@@ -773,6 +773,9 @@ ALTER TABLE ONLY headbook.run
 
 ALTER TABLE ONLY headbook.score
     ADD CONSTRAINT score_pkey PRIMARY KEY (run_id, component_id, metric, site, condition, x);
+
+ALTER TABLE ONLY headbook.study
+    ADD CONSTRAINT study_name_key UNIQUE (name);
 
 ALTER TABLE ONLY headbook.study
     ADD CONSTRAINT study_pkey PRIMARY KEY (id);

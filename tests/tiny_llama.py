@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from analyses.quiet import quiet
+from analyses.checkpoints.quiet import quiet
 
 
 def save_tiny_llama(folder: Path, *, seed: int, unknown: str = "") -> None:

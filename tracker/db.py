@@ -19,6 +19,7 @@ LIMITS = {
     "lock_timeout": "5s",
     "statement_timeout": "30s",
 }
+_GONE = ("08", "53", "57")  # connection lost, no resources left, shut down or cancelled
 _UNDEFINED = ("42P01", "3F000", "42703")  # no such table, schema, column
 
 
@@ -61,7 +62,8 @@ def transaction(sessions: Sessions) -> Iterator[Session]:
         with sessions.begin() as session:
             yield session
     except OperationalError as error:
-        if error.orig is not None and getattr(error.orig, "sqlstate", None) is None:
+        state = getattr(error.orig, "sqlstate", None)
+        if error.orig is not None and (state is None or state[:2] in _GONE):
             raise UnreachableDatabase(error.orig) from error
         raise
     except ProgrammingError as error:

@@ -10,11 +10,12 @@ import torch
 from mlflow import MlflowClient
 from structlog import get_logger
 
-from analyses import model_files, registry
+from analyses import registry
+from analyses.checkpoints import folders
 from analyses.errors import Refused
 from analyses.language_model import LanguageModel
+from analyses.prompts.tokenization import load_tokenizer, tokenize
 from analyses.results import Measured
-from analyses.tokenization import load_tokenizer, tokenize
 from tracker import finishing, models, publication
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, PartClaim, PartKind, Run
@@ -170,7 +171,7 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
     lm = bench.language_model(model)
     _show(bench, busy_with=claim.run_id)
     beat(0)
-    tokenizer = load_tokenizer(model_files.read(lm.folder).tokenizer)
+    tokenizer = load_tokenizer(folders.read(lm.folder).tokenizer)
     tokenized = [tokenize(tokenizer, prompt) for prompt in prompts]
     measured: Measured = analysis.measure()(lm, tokenized, analysis.checked(run.params), beat)
     with transaction(bench.sessions) as session:

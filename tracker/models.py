@@ -3,23 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from analyses import fingerprints, gguf_files, model_files
+from analyses.checkpoints import fingerprints, folders, gguf
+from analyses.checkpoints.shapes import shape_of
 from analyses.language_model import LanguageModel
-from analyses.model_shape import shape_of
 from tracker.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.home import Home
 from tracker.store import models as store
 
 
-def files_of(ref: str, *, home: Home, roots: Sequence[Path]) -> model_files.ModelFiles:
+def files_of(ref: str, *, home: Home, roots: Sequence[Path]) -> folders.ModelFiles:
     """The safetensors folder behind a ref; a GGUF file is converted into the home once."""
-    path = model_files.resolve(ref, roots=roots)
-    folder = path if path.is_dir() else gguf_files.converted(path, cache=home.models)
-    return model_files.read(folder)
+    path = folders.resolve(ref, roots=roots)
+    folder = path if path.is_dir() else gguf.converted(path, cache=home.models)
+    return folders.read(folder)
 
 
-def fingerprint_of(files: model_files.ModelFiles, *, home: Home) -> str:
+def fingerprint_of(files: folders.ModelFiles, *, home: Home) -> str:
     """sha256 over config, tokenizer and weights; large files are hashed once per home."""
     return fingerprints.fingerprint(files, remembered=hashes(home))
 
@@ -43,7 +43,7 @@ def add_model(
     fingerprint = fingerprint_of(files, home=home)
     shape = shape_of(files.config)
     LanguageModel.load(files.folder, dtype=dtype, device="cpu")
-    path = model_files.resolve(ref, roots=roots)
+    path = folders.resolve(ref, roots=roots)
     with transaction(sessions) as session:
         return store.add_model(
             session,

@@ -12,11 +12,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from analyses import distributions, gguf_files, model_files, registry
-from analyses.distributions import Distribution, DistributionSpec
+from analyses import registry
+from analyses.checkpoints import folders, gguf
 from analyses.errors import Refused
+from analyses.prompts import distributions
+from analyses.prompts.distributions import Distribution, DistributionSpec
+from analyses.prompts.tokenization import load_tokenizer, tokenize
 from analyses.registry import Analysis, Params
-from analyses.tokenization import load_tokenizer, tokenize
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, Run
 from tracker.errors import TrackerError
@@ -90,17 +92,17 @@ def check_labels(
 ) -> None:
     """Refuse prompts whose labels are not one token for this model's tokenizer."""
     folder = tokenizer_folder(model, home=home, roots=roots)
-    tokenizer = load_tokenizer(model_files.read(folder).tokenizer)
+    tokenizer = load_tokenizer(folders.read(folder).tokenizer)
     for prompt in distribution.prompts:
         tokenize(tokenizer, prompt)
 
 
 def tokenizer_folder(model: Model, *, home: Home, roots: Sequence[Path]) -> Path:
     """Where the model's tokenizer.json lies: its folder, or what its GGUF file was converted to."""
-    path = model_files.resolve(model.ref, roots=roots)
+    path = folders.resolve(model.ref, roots=roots)
     if path.is_dir():
         return path
-    folder = gguf_files.folder_of(path, cache=home.models)
+    folder = gguf.folder_of(path, cache=home.models)
     if not folder.is_dir():
         raise NotConverted(path, home.models)
     return folder

@@ -11,7 +11,7 @@ from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, Scor
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
-    from analyses.tokenization import TokenizedPrompt
+    from analyses.prompts.tokenization import TokenizedPrompt
 
 SHARES = (0.5, 0.8, 0.9)
 ROUNDING = 1e-12  # so that ten equal parts hold 80 % with eight
@@ -63,8 +63,8 @@ def attribution(
     progress: Callable[[int], None],
 ) -> Measured:
     """Each component's own share of the label logits (direct logit attribution)."""
-    from analyses.batches import micro_batches
-    from analyses.decomposition import components
+    from analyses.engine.batches import micro_batches
+    from analyses.engine.decomposition import components
 
     measured = []
     done = 0

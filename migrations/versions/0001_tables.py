@@ -107,15 +107,16 @@ def upgrade() -> None:
         "study",
         sa.Column("id", sa.Uuid(), nullable=False, comment="Name of the study on the wire."),
         sa.Column("name", sa.Text(), nullable=False, comment="What people call it."),
-        sa.Column("created_by", sa.Text(), nullable=False, comment="Who queued it."),
+        sa.Column("created_by", sa.Text(), nullable=False, comment="Who queued its first run."),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
-            comment="When it was queued.",
+            comment="When it was made.",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("study_pkey")),
+        sa.UniqueConstraint("name", name=op.f("study_name_key")),
         schema="headbook",
         comment="A group of runs that were queued together.",
     )

@@ -13,10 +13,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from analyses import attention, gguf_files
+from analyses.checkpoints import gguf
+from analyses.checkpoints.quiet import quiet
+from analyses.engine import attention
 from analyses.language_model import LanguageModel
-from analyses.quiet import quiet
-from analyses.tokenization import TokenizedPrompt
+from analyses.prompts.tokenization import TokenizedPrompt
 
 D_VOCAB = 60
 SMALL = {
@@ -181,4 +182,4 @@ def smollm2(smollm2_gguf: Path) -> Path:
     """The folder of SmolLM2-135M, converted once for all sessions."""
     shared = Path(tempfile.gettempdir()) / f"headbook-test-cache-{os.getuid()}"
     cache = Path(os.environ.get("HEADBOOK_TEST_CACHE", shared))
-    return gguf_files.converted(smollm2_gguf, cache=cache)
+    return gguf.converted(smollm2_gguf, cache=cache)

@@ -7,8 +7,8 @@ import torch
 
 from analyses import registry
 from analyses.methods.attribution import AttributionParams, attribution, smallest_sets
+from analyses.prompts.tokenization import TokenizedPrompt
 from analyses.results import MODEL, Component, Kind, ScoreKey
-from analyses.tokenization import TokenizedPrompt
 
 GOLDEN = {
     ("EMBED", "logit_attribution"): [5.746635, -5.663603],

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from analyses import closure, decomposition
-from analyses.closure import DoesNotClose, relative_gap
-from analyses.decomposition import components
+from analyses.engine import closure, decomposition
+from analyses.engine.closure import DoesNotClose, relative_gap
+from analyses.engine.decomposition import components
+from analyses.prompts.tokenization import TokenizedPrompt
 from analyses.results import Component, Kind
-from analyses.tokenization import TokenizedPrompt
 
 PATHS = {  # layers, attention, output projection, post-norm, MLP's write, final norm
     "gemma2": ("model.layers", "self_attn.o_proj", "post_attention_layernorm"),

@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from analyses import items, templates
-from analyses.distributions import DistributionSpec, build, recipes
 from analyses.errors import Refused
+from analyses.prompts import items, templates
+from analyses.prompts.distributions import DistributionSpec, build, recipes
 
 GOLDEN = "e7965ac204e66494194cd10d73d15fc089be7124ac787becddc685c6b6a65cf8"
 
@@ -19,7 +19,7 @@ C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
 
 PRINT_DISTRIBUTION = """
 import sys
-from analyses.distributions import DistributionSpec, build
+from analyses.prompts.distributions import DistributionSpec, build
 import json
 assert not {"torch", "transformers"} & set(sys.modules)
 print(json.dumps(build(DistributionSpec()).to_json()))
@@ -132,7 +132,7 @@ def test_the_hash_follows_data_that_no_prompt_uses(distribution, monkeypatch):
     used = {item.id for item in distribution.items}
     fewer = items.load_items("facts")
     fewer.remove(next(item for item in fewer if item.id not in used))
-    monkeypatch.setattr("analyses.distributions.load_items", lambda data: fewer)
+    monkeypatch.setattr("analyses.prompts.distributions.load_items", lambda data: fewer)
     shorter = build(DistributionSpec())
     assert [prompt.text for prompt in shorter.prompts] == [
         prompt.text for prompt in distribution.prompts

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from analyses import fingerprints, model_files
+from analyses.checkpoints import fingerprints, folders
 
 
 @pytest.fixture
 def fingerprint(tmp_path: Path):
     def of(folder: Path) -> str:
-        files = model_files.read(folder)
+        files = folders.read(folder)
         return fingerprints.fingerprint(files, remembered=tmp_path / "hashes")
 
     return of

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from analyses.errors import Refused
-from analyses.items import content_hash, digest, load_items, load_relations
+from analyses.prompts.items import content_hash, digest, load_items, load_relations
 
 RELATIONS = load_relations("facts")
 ITEMS = {item.id: item for item in load_items("facts")}

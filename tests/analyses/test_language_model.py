@@ -2,9 +2,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from analyses.closure import DoesNotClose
+from analyses.engine.closure import DoesNotClose
+from analyses.engine.tracing import NoAttentionInterface, UnknownAnatomy
 from analyses.language_model import Changed, IncompleteWeights, LanguageModel, UnknownDtype
-from analyses.tracing import NoAttentionInterface, UnknownAnatomy
 
 
 def test_a_model_is_loaded_when_every_layer_closes(load, family: str) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from analyses.recording import record
+from analyses.engine.recording import record
 
 TWO = pytest.mark.parametrize("family", ["gemma2", "gpt2", "gpt_oss", "llama", "mistral", "opt"])
 

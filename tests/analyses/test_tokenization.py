@@ -6,8 +6,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, processors
 from transformers import AutoTokenizer
 
-from analyses.distributions import DistributionSpec, Prompt, build
-from analyses.tokenization import (
+from analyses.prompts.distributions import DistributionSpec, Prompt, build
+from analyses.prompts.tokenization import (
     EmptyPrompt,
     LabelIsNotOneToken,
     LabelIsUnknown,
@@ -153,6 +153,6 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
 
 def test_tokenizing_needs_no_torch() -> None:
     heavy = "{'torch', 'transformers'} & set(sys.modules)"
-    code = f"import sys, analyses.tokenization; print({heavy})"
+    code = f"import sys, analyses.prompts.tokenization; print({heavy})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "set()\n"

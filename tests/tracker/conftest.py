@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from tiny_llama import save_tiny_llama
 
-from analyses import distributions
-from analyses.distributions import Distribution, DistributionSpec
+from analyses.prompts import distributions
+from analyses.prompts.distributions import Distribution, DistributionSpec
 from tracker import models, submission
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, Run

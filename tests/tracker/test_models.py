@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from analyses.checkpoints.quiet import quiet
 from analyses.errors import Refused
-from analyses.quiet import quiet
 from tracker import models
 from tracker.db import Sessions, transaction
 from tracker.domain import Model

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 from tiny_llama import save_tiny_llama
 
-from analyses.distributions import DistributionSpec, SizeOutOfRange
+from analyses.prompts.distributions import DistributionSpec, SizeOutOfRange
 from tracker import models
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, RunState
@@ -110,3 +110,10 @@ def test_parts_hold_every_prompt_once_and_never_split_a_batch(size: int, batch: 
     bounds = part_bounds(size, batch, 32)
     assert [n for start, stop in bounds for n in range(start, stop)] == list(range(size))
     assert all(start % batch == 0 for start, _ in bounds)
+
+
+def test_a_study_is_one_group_however_often_it_is_named(submit: Submit, sessions: Sessions) -> None:
+    studies = {submit(study="scan", seed=seed, nonce=f"click-{seed}").study for seed in (1, 2, 2)}
+    assert len(studies) == 1
+    with transaction(sessions) as session:
+        assert session.scalar(select(func.count()).select_from(StudyRow)) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from analyses.distributions import DistributionSpec
+from analyses.prompts.distributions import DistributionSpec
 from analyses.results import Kind
 from tracker import reports
 from tracker.cli.models import add

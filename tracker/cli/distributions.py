@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from analyses import distributions
-from analyses.distributions import DistributionSpec
+from analyses.prompts import distributions
+from analyses.prompts.distributions import DistributionSpec
 from tracker import reports
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table

@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from analyses.distributions import DistributionSpec
+from analyses.prompts.distributions import DistributionSpec
 from tracker import reports, submission
 from tracker.cli.distributions import Seed, Size
 from tracker.cli.session import open_sessions

@@ -4,8 +4,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from analyses.distributions import Distribution, Prompt
-from analyses.templates import Span
+from analyses.prompts.distributions import Distribution, Prompt
+from analyses.prompts.templates import Span
 from tracker.tables import DistributionRow, ItemRow, PromptRow
 
 

@@ -117,9 +117,13 @@ def live_or_done(session: Session, *, fingerprint: str, nonce: str | None) -> Ru
 
 
 def add_to_study(session: Session, *, name: str, created_by: str, runs: Sequence[UUID]) -> UUID:
-    """Group runs that were queued together."""
-    study_id = uuid4()
-    session.execute(insert(StudyRow).values(id=study_id, name=name, created_by=created_by))
+    """Put runs into the study of that name, which is made if it is new."""
+    statement = insert(StudyRow).values(id=uuid4(), name=name, created_by=created_by)
+    study_id = session.scalars(
+        statement.on_conflict_do_update(
+            index_elements=[StudyRow.name], set_={"name": statement.excluded.name}
+        ).returning(StudyRow.id)
+    ).one()
     rows = [{"study_id": study_id, "run_id": each} for each in runs]
     session.execute(insert(StudyRunRow).values(rows).on_conflict_do_nothing())
     return study_id

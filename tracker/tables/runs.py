@@ -18,9 +18,9 @@ class StudyRow(Row):
     __table_args__ = ({"comment": "A group of runs that were queued together."},)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, comment="Name of the study on the wire.")
-    name: Mapped[str] = mapped_column(comment="What people call it.")
-    created_by: Mapped[str] = mapped_column(comment="Who queued it.")
-    created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When it was queued.")
+    name: Mapped[str] = mapped_column(unique=True, comment="What people call it.")
+    created_by: Mapped[str] = mapped_column(comment="Who queued its first run.")
+    created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When it was made.")
 
 
 class RunRow(Row):

@@ -5,32 +5,32 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from analyses import gguf_files, model_files
-from analyses.model_shape import shape_of
+from analyses.checkpoints import folders, gguf
+from analyses.checkpoints.shapes import shape_of
 
 
 def test_smollm2_becomes_a_folder_of_safetensors(smollm2: Path) -> None:
-    files = model_files.read(smollm2)
+    files = folders.read(smollm2)
     shape = shape_of(files.config)
     assert (shape.n_layers, shape.n_heads, shape.n_kv_heads, shape.d_model) == (30, 9, 3, 576)
 
 
 def test_it_is_converted_only_once(smollm2: Path, smollm2_gguf: Path) -> None:
     before = (smollm2 / "model.safetensors").stat().st_mtime_ns
-    assert gguf_files.converted(smollm2_gguf, cache=smollm2.parent) == smollm2
+    assert gguf.converted(smollm2_gguf, cache=smollm2.parent) == smollm2
     assert (smollm2 / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF but not really")
-    with pytest.raises(gguf_files.UnreadableGguf, match=r"broken.gguf"):
-        gguf_files.converted(path, cache=tmp_path / "cache")
+    with pytest.raises(gguf.UnreadableGguf, match=r"broken.gguf"):
+        gguf.converted(path, cache=tmp_path / "cache")
     assert [each.name for each in (tmp_path / "cache").iterdir()] == ["hashes"]
 
 
 def test_naming_the_folder_needs_no_torch() -> None:
-    code = "import sys, analyses.gguf_files; print('torch' in sys.modules)"
+    code = "import sys, analyses.checkpoints.gguf; print('torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "False\n"
 
@@ -43,12 +43,12 @@ def test_of_two_that_convert_at_once_one_folder_stays(
 
     def another_is_faster(_path: Path, making: Path) -> None:
         (making / "config.json").write_text("ours")
-        other = gguf_files.folder_of(path, cache=cache)
+        other = gguf.folder_of(path, cache=cache)
         other.mkdir()
         (other / "config.json").write_text("theirs")
 
-    monkeypatch.setattr(gguf_files, "_convert", another_is_faster)
-    folder = gguf_files.converted(path, cache=cache)
+    monkeypatch.setattr(gguf, "_convert", another_is_faster)
+    folder = gguf.converted(path, cache=cache)
     assert (folder / "config.json").read_text() == "theirs"
     assert {each.name for each in cache.iterdir()} == {"hashes", folder.name}
 

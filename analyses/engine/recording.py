@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from analyses.anatomy import Anatomy, LayerAnatomy
-from analyses.attention import AttentionCall, listening
-from analyses.batches import Batch
-from analyses.tracing import first_tensor
+from analyses.engine.anatomy import Anatomy, LayerAnatomy
+from analyses.engine.attention import AttentionCall, listening
+from analyses.engine.batches import Batch
+from analyses.engine.tracing import first_tensor
 
 
 @dataclass(frozen=True, kw_only=True)

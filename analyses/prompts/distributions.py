@@ -7,10 +7,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from analyses import templates
 from analyses.errors import Refused, did_you_mean
-from analyses.items import DATA_SETS, Item, content_hash, digest, load_items
-from analyses.templates import Span
+from analyses.prompts import templates
+from analyses.prompts.items import DATA_SETS, Item, content_hash, digest, load_items
+from analyses.prompts.templates import Span
 
 LABELS = {"ABCD": ("A", "B", "C", "D")}
 

@@ -3,19 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from analyses import model_files
-from analyses.model_shape import ModelShape, UnknownShape, shape_of
+from analyses.checkpoints import folders
+from analyses.checkpoints.shapes import ModelShape, UnknownShape, shape_of
 
 
 def test_grouped_queries_and_a_head_size_of_its_own(saved) -> None:
-    config = model_files.read(saved("gemma2")).config
+    config = folders.read(saved("gemma2")).config
     assert shape_of(config) == ModelShape(
         family="gemma2", n_layers=2, n_heads=4, n_kv_heads=2, d_model=32, d_head=16, d_vocab=60
     )
 
 
 def test_gpt2_calls_everything_differently(saved) -> None:
-    config = model_files.read(saved("gpt2")).config
+    config = folders.read(saved("gpt2")).config
     assert shape_of(config) == ModelShape(
         family="gpt2", n_layers=2, n_heads=4, n_kv_heads=4, d_model=32, d_head=8, d_vocab=60
     )

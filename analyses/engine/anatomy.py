@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from analyses.norms import Norm
+from analyses.engine.norms import Norm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from analyses.checkpoints.fingerprints import file_sha256
+from analyses.checkpoints.quiet import quiet
 from analyses.errors import Refused
-from analyses.fingerprints import file_sha256
-from analyses.quiet import quiet
 
 
 class UnreadableGguf(Refused):

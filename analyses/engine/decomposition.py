@@ -7,9 +7,9 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyses.anatomy import Anatomy, LayerAnatomy, per_head
-from analyses.closure import check_closure
-from analyses.recording import Recorded, RecordedLayer
+from analyses.engine.anatomy import Anatomy, LayerAnatomy, per_head
+from analyses.engine.closure import check_closure
+from analyses.engine.recording import Recorded, RecordedLayer
 from analyses.results import Component, Kind
 
 

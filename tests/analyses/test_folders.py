@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from analyses import model_files
-from analyses.model_files import (
+from analyses.checkpoints import folders
+from analyses.checkpoints.folders import (
     CustomCode,
     LinkLeadsOut,
     MissingFile,
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_whole_folder_is_read(folder: Path) -> None:
-    files = model_files.read(folder)
+    files = folders.read(folder)
     assert files.weights == (folder / "model.safetensors",)
     assert files.index is None
 
@@ -39,26 +39,26 @@ def test_weights_in_several_files_are_those_the_index_names(folder: Path) -> Non
     (folder / "stray.safetensors").write_bytes(b"not of this model")
     index = {"weight_map": {"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert [path.name for path in model_files.read(folder).weights] == [
+    assert [path.name for path in folders.read(folder).weights] == [
         "a.safetensors",
         "b.safetensors",
     ]
     (folder / "a.safetensors").unlink()
     with pytest.raises(MissingFile, match=r"a\.safetensors"):
-        model_files.read(folder)
+        folders.read(folder)
 
 
 def test_a_path_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     for ref in (tmp_path / "nowhere", tmp_path / "notes.txt"):
         with pytest.raises(NoSuchModel, match=r"neither a folder nor a \.gguf file"):
-            model_files.resolve(str(ref))
+            folders.resolve(str(ref))
 
 
 def test_a_model_must_lie_below_a_root(folder: Path, tmp_path: Path) -> None:
-    assert model_files.resolve(str(folder), roots=[tmp_path / "models"]) == folder
+    assert folders.resolve(str(folder), roots=[tmp_path / "models"]) == folder
     with pytest.raises(OutsideRoots, match="elsewhere"):
-        model_files.resolve(str(folder), roots=[tmp_path / "elsewhere"])
+        folders.resolve(str(folder), roots=[tmp_path / "elsewhere"])
 
 
 def test_a_link_below_a_root_counts_where_it_leads(folder: Path, tmp_path: Path) -> None:
@@ -66,22 +66,22 @@ def test_a_link_below_a_root_counts_where_it_leads(folder: Path, tmp_path: Path)
     root.mkdir()
     (root / "link").symlink_to(folder)
     with pytest.raises(OutsideRoots):
-        model_files.resolve(str(root / "link"), roots=[root])
+        folders.resolve(str(root / "link"), roots=[root])
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_folder_without_a_file_says_how_to_make_it(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(MissingFile, match=rf"has no {name}.*save_pretrained"):
-        model_files.read(folder)
+        folders.read(folder)
 
 
 def test_pickled_weights_are_refused_and_ignored_beside_safetensors(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(b"pickle")
-    assert model_files.read(folder).weights == (folder / "model.safetensors",)
+    assert folders.read(folder).weights == (folder / "model.safetensors",)
     (folder / "model.safetensors").unlink()
     with pytest.raises(PickledWeights, match=r"pytorch_model.bin.*save_pretrained"):
-        model_files.read(folder)
+        folders.read(folder)
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_a_config_with_code_or_quantised_weights_is_refused(
 ) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(error):
-        model_files.read(folder)
+        folders.read(folder)
 
 
 def test_an_adapter_is_refused(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
     with pytest.raises(UnmergedAdapter, match="merge"):
-        model_files.read(folder)
+        folders.read(folder)
 
 
 def test_a_file_that_is_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_file_that_is_a_link_out_of_the_folder_is_refused(folder: Path, tmp_pa
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").symlink_to(tmp_path / "secret")
     with pytest.raises(LinkLeadsOut, match="secret"):
-        model_files.read(folder)
+        folders.read(folder)
 
 
 def test_the_hub_cache_may_link_to_its_blobs(folder: Path, tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_the_hub_cache_may_link_to_its_blobs(folder: Path, tmp_path: Path) -> No
     for path in folder.iterdir():
         (blobs / path.name).write_bytes(path.read_bytes())
         (snapshot / path.name).symlink_to(blobs / path.name)
-    assert model_files.read(snapshot).folder == snapshot
+    assert folders.read(snapshot).folder == snapshot

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from analyses.distributions import Prompt
 from analyses.errors import Refused
+from analyses.prompts.distributions import Prompt
 
 
 class UnreadableTokenizer(Refused):

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from analyses.errors import Refused
-from analyses.tokenization import TokenizedPrompt
+from analyses.prompts.tokenization import TokenizedPrompt
 
 
 class UnequalOptions(Refused):

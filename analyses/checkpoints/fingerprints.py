@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analyses.model_files import ModelFiles
+from analyses.checkpoints.folders import ModelFiles
 
 # Written by the library that saved the model; they change no number.
 _INCIDENTAL = {"transformers_version", "_name_or_path"}

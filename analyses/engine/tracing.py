@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from analyses.anatomy import Anatomy, LayerAnatomy
-from analyses.attention import AttentionCall, listening
+from analyses.engine.anatomy import Anatomy, LayerAnatomy
+from analyses.engine.attention import AttentionCall, listening
+from analyses.engine.norms import Norm, probe
 from analyses.errors import Refused
-from analyses.norms import Norm, probe
 
 
 class NoAttentionInterface(Refused):

@@ -1,0 +1,1 @@
+"""Language models as files: read, checked and hashed without torch, converted with it."""

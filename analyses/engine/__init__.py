@@ -1,0 +1,1 @@
+"""What happens inside a language model: found by tracing, recorded, and added up again."""
