@@ -1,0 +1,157 @@
+"""The app's only door: the one module that reads settings, opens sessions and asks the tracker.
+
+Everything here returns values. What a person can put right is raised as a `TrackerError` or
+`Refused`, whose message is the sentence to show.
+"""
+
+import getpass
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import streamlit as st
+
+from analyses import registry
+from analyses.prompts import distributions
+from analyses.prompts.distributions import DistributionSpec, Recipe
+from analyses.registry import Analysis
+from tracker import db, reports, submission
+from tracker.db import Sessions, transaction
+from tracker.domain import Model, Priority, RunState
+from tracker.errors import NoTrackingServer
+from tracker.home import Home
+from tracker.settings import Settings
+from tracker.store import models as model_store
+from tracker.store import runs as run_store
+from tracker.submission import Request, Submitted
+
+NEWEST = 500  # runs that the list shows at the most
+
+
+@st.cache_resource(show_spinner=False, on_release=db.close)
+def _connected(database_url: str) -> Sessions:
+    return db.connect(database_url, pool_size=5)
+
+
+def _sessions() -> Sessions:
+    return _connected(Settings().database())
+
+
+def analyses() -> list[Analysis]:
+    """Every registered analysis, by name."""
+    return registry.all_analyses()
+
+
+@st.cache_data(show_spinner=False)
+def recipes() -> list[Recipe]:
+    """Every prompt distribution that can be built."""
+    return distributions.recipes()
+
+
+def models() -> list[Model]:
+    """The models that runs may name: of each name the newest."""
+    with transaction(_sessions()) as session:
+        newest = {model.name: model for model in reversed(model_store.all_models(session))}
+    return [newest[name] for name in sorted(newest)]
+
+
+def workers() -> list[reports.WorkerLine]:
+    """The workers that are up."""
+    with transaction(_sessions()) as session:
+        return [worker for worker in reports.workers(session) if worker.fresh]
+
+
+def counts() -> Mapping[RunState, int]:
+    """How many runs are in each state."""
+    with transaction(_sessions()) as session:
+        return reports.counts_by_state(session)
+
+
+def runs(states: Sequence[RunState], analysis: str | None) -> list[reports.RunLine]:
+    """The newest runs; no `states` means every state."""
+    with transaction(_sessions()) as session:
+        return reports.runs(session, states=states, analysis=analysis, limit=NEWEST)
+
+
+def run(run_id: str) -> reports.RunDetail:
+    """A run by the id in an address; raises `UnknownRun` for what is no id, too."""
+    try:
+        known = UUID(run_id)
+    except ValueError:
+        raise run_store.UnknownRun(run_id) from None
+    with transaction(_sessions()) as session:
+        return reports.run_detail(session, known)
+
+
+def scores(run_id: UUID) -> list[reports.ScoreLine]:
+    """All scores of a run; none before it has succeeded."""
+    with transaction(_sessions()) as session:
+        return reports.scores(session, run_id)
+
+
+def cancel(run_ids: Sequence[UUID]) -> None:
+    """Ask runs to stop, all or none; those that have ended stay as they are."""
+    with transaction(_sessions()) as session:
+        for run_id in sorted(run_ids):
+            run_store.cancel(session, run_id)
+
+
+def submit(
+    *,
+    analysis: str,
+    model: str,
+    distribution: str,
+    size: int,
+    prompt_seed: int,
+    params: Mapping[str, Any],
+    seed: int,
+    priority: Priority,
+    study: str | None,
+    nonce: str,
+    force: bool,
+) -> Submitted:
+    """Queue a run, or find the one that stands for the same request."""
+    settings = Settings()
+    request = Request(
+        analysis=analysis,
+        model=model,
+        distribution=DistributionSpec.parse(distribution, size=size, seed=prompt_seed),
+        params=params,
+        seed=seed,
+        priority=priority,
+        created_by=getpass.getuser(),
+        study=study,
+        nonce=nonce,
+        force=force,
+    )
+    return submission.submit(
+        request, sessions=_sessions(), home=Home(settings.home), roots=settings.model_roots
+    )
+
+
+def mlflow_address() -> str | None:
+    """Where MLflow's pages are, without a password; None where only its files are known."""
+    try:
+        parts = urlsplit(Settings().tracking())
+    except NoTrackingServer:
+        return None
+    if parts.scheme not in ("http", "https"):
+        return None
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def answers(address: str) -> bool:
+    """Whether a web server is there, whatever it says."""
+    try:
+        with urllib.request.urlopen(address, timeout=1):
+            return True
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return True
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,20 @@
+"""The app's frame: its name and its pages."""
+
+import streamlit as st
+
+from app.refusals import said
+
+# An emoji is drawn in place; a material icon would be fetched from outside.
+st.set_page_config(page_title="Headbook", page_icon="📓", layout="wide")
+page = st.navigation(
+    [
+        st.Page("views/runs.py", title="Runs", icon=":material/list:", default=True),
+        st.Page(
+            "views/queue_form.py", title="Queue a run", icon=":material/add:", url_path="queue"
+        ),
+        st.Page("views/run.py", title="Run", url_path="run", visibility="hidden"),
+    ],
+    position="top",
+)
+with said():
+    page.run()

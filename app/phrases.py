@@ -1,0 +1,39 @@
+"""Times, durations and states in words."""
+
+from datetime import UTC, datetime
+
+from tracker.reports import RunLine, WorkerLine
+
+NO_WORKER = "No worker is up: queued runs wait. Start one with `headbook worker`."
+
+
+def moment(at: datetime | None) -> str:
+    """A time in UTC, to the second."""
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def utc(at: datetime) -> datetime:
+    """The time in UTC without saying so, as Streamlit's tables want it."""
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def standing(line: RunLine) -> str:
+    """How far a run is, and why it is where it is."""
+    attempt = f"attempt {line.attempt} of {line.max_attempts}" if line.attempt > 1 else ""
+    said = filter(None, (line.reason, attempt, duration(line.seconds)))
+    return " · ".join((f"{line.done} of {line.n_prompts} prompts measured", *said))
+
+
+def worker(line: WorkerLine) -> str:
+    doing = f"works on {line.busy_with[:8]}" if line.busy_with else "idle"
+    return f"{line.name} on {line.device}, {doing}"

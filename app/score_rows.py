@@ -1,0 +1,58 @@
+"""Scores as rows: the metrics among them, tables to look at, CSV to take away."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from analyses.results import Kind
+from tracker.reports import ScoreLine
+
+COLUMNS = ("metric", "site", "condition", "x", "n", "skipped", "mean", "sem", "ci_low", "ci_high")
+
+
+def metric_name(line: ScoreLine) -> str:
+    """Everything that tells scores of one component apart, in words."""
+    x = f"x={line.x:g}" if line.x else ""
+    return " ".join(filter(None, (line.metric, line.site, line.condition, x)))
+
+
+def by_metric(lines: Sequence[ScoreLine]) -> dict[str, list[ScoreLine]]:
+    """The scores of each metric, in the order of the scores."""
+    found: dict[str, list[ScoreLine]] = {}
+    for line in lines:
+        found.setdefault(metric_name(line), []).append(line)
+    return found
+
+
+def of_kind(lines: Sequence[ScoreLine], *kinds: Kind) -> list[ScoreLine]:
+    return [line for line in lines if line.component.kind in kinds]
+
+
+def table(lines: Sequence[ScoreLine]) -> list[dict[str, Any]]:
+    """Rows to look at: component, metric, mean and its interval."""
+    return [
+        {
+            "component": line.component.label,
+            "metric": metric_name(line),
+            "mean": line.mean,
+            "ci_low": line.ci_low,
+            "ci_high": line.ci_high,
+            "sem": line.sem,
+            "n": line.n,
+            "skipped": line.skipped,
+        }
+        for line in lines
+    ]
+
+
+def as_csv(lines: Sequence[ScoreLine]) -> str:
+    """All columns, every digit; the same columns as `headbook scores --csv`."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("kind", "layer", "index", *COLUMNS))
+    for line in lines:
+        component = line.component
+        place = component.kind.value, component.layer, component.index
+        writer.writerow((*place, *(getattr(line, column) for column in COLUMNS)))
+    return text.getvalue()

@@ -1,0 +1,45 @@
+"""What became of the form: the run that stands for it, new or known."""
+
+from typing import Any
+from uuid import uuid4
+
+import streamlit as st
+
+from app import data
+from app.refusals import said
+
+
+def submit(asked: dict[str, Any], *, nonce: str, force: bool = False) -> None:
+    """Queue the run and keep what came of it; the next click is a request of its own."""
+    submitted = data.submit(**asked, nonce=nonce, force=force)
+    st.session_state["outcome"] = asked, submitted
+    st.session_state["nonce"] = uuid4().hex
+    if submitted.new:
+        st.toast(f"Queued {str(submitted.run.id)[:8]}.")
+
+
+def draw() -> None:
+    """Say which run it is and lead there; a known run can be run again."""
+    if "outcome" not in st.session_state:
+        return
+    asked, submitted = st.session_state["outcome"]
+    run = submitted.run
+    with st.container(border=True):
+        if submitted.new:
+            st.success("The run is queued.", icon=":material/check:")
+        else:
+            st.info(f"The same run exists already; it is {run.state.value}.")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.page_link(
+                "views/run.py",
+                label=f"Open run {str(run.id)[:8]}",
+                icon=":material/arrow_forward:",
+                query_params={"id": str(run.id)},
+            )
+            if not submitted.new:
+                st.button("Run again", on_click=_again, args=(asked,), icon=":material/replay:")
+
+
+def _again(asked: dict[str, Any]) -> None:
+    with said():
+        submit(asked, nonce=uuid4().hex, force=True)

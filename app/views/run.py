@@ -1,0 +1,55 @@
+"""One run: how it stands, what it found, what happened to it, how to repeat it."""
+
+import streamlit as st
+
+from app import data, links
+from app.views import run_header, run_record, run_scores
+
+run_id = st.query_params.get("id")
+if not run_id:
+    st.info("Which run? Choose one in the list.")
+    st.page_link("views/runs.py", label="Runs", icon=":material/list:")
+    st.stop()
+
+detail = data.run(run_id)
+line = detail.line
+st.title(f"{line.analysis} · {line.model}")
+st.caption(f"{line.n_prompts} prompts of {line.distribution} · run `{line.id}`")
+st.fragment(run_header.header, run_every=None if line.ended else 2)(run_id, line.state)
+
+mlflow = data.mlflow_address()
+with st.container(horizontal=True, vertical_alignment="center"):
+    if not line.ended:
+        st.button("Cancel", on_click=run_header.cancel, args=(line.id,), icon=":material/block:")
+    address = links.mlflow_run(mlflow, line)
+    st.link_button(
+        "Open in MLflow", address or "", disabled=address is None, icon=":material/open_in_new:"
+    )
+    if mlflow is None:
+        st.caption("No MLflow address is known: set MLFLOW_TRACKING_URI to its http address.")
+    elif not data.answers(mlflow):
+        st.caption(f":orange[MLflow at {mlflow} does not answer.] The numbers here do not need it.")
+    elif address is None:
+        st.caption("MLflow does not have this run yet.")
+
+for warning in detail.notes.get("warnings", ()):
+    st.warning(warning, icon=":material/warning:")
+
+heads, others, events, repro = st.tabs(
+    ["Heads", "Other components", "Events", "Repro"],
+    key="tab",
+    on_change="rerun",
+    bind="query-params",
+)
+with heads:
+    if heads.open:
+        run_scores.heads(line, data.scores(line.id))
+with others:
+    if others.open:
+        run_scores.others(line, data.scores(line.id))
+with events:
+    if events.open:
+        run_record.events(detail)
+with repro:
+    if repro.open:
+        run_record.repro(detail)

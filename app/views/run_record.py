@@ -1,0 +1,74 @@
+"""What happened to a run, and all that its numbers depend on."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from app import commands, phrases
+from tracker.reports import RunDetail
+
+
+def events(detail: RunDetail) -> None:
+    """What happened to the run and its parts, in order."""
+    st.dataframe(
+        [
+            {
+                "at": phrases.moment(event.at),
+                "part": "the run" if event.part is None else f"part {event.part}",
+                "event": event.event,
+                "worker": event.worker,
+                "why": event.reason,
+            }
+            for event in detail.events
+        ],
+        hide_index=True,
+    )
+
+
+def repro(detail: RunDetail) -> None:
+    """All that the numbers depend on, and the command that makes them again."""
+    line = detail.line
+    st.markdown("**Run it again from a shell**")
+    st.code(commands.repeat(detail), language="bash", wrap_lines=True)
+    left, right = st.columns(2)
+    with left:
+        _facts(
+            "What was asked",
+            {
+                "analysis": f"{line.analysis} version {line.analysis_version}",
+                "model": f"{line.model}, {detail.dtype}",
+                "distribution": f"{line.distribution}, {line.n_prompts} prompts",
+                "prompt seed": detail.prompt_seed,
+                "bootstrap seed": line.seed,
+                **line.params,
+                "studies": ", ".join(detail.studies.values()),
+                "queued": f"{phrases.moment(line.created_at)} by {line.created_by}",
+                "ended": phrases.moment(line.finished_at),
+            },
+        )
+        _facts(
+            "Fingerprints",
+            {
+                "run": detail.fingerprint,
+                "model": detail.model_fingerprint,
+                "model revision": detail.model_revision,
+                "distribution": line.distribution_hash,
+            },
+        )
+    with right:
+        _facts("Measured with", detail.provenance)
+        _facts("Conventions", detail.notes.get("conventions", {}))
+
+
+def _facts(title: str, facts: Mapping[str, object]) -> None:
+    st.markdown(f"**{title}**")
+    known = {name: value for name, value in facts.items() if value not in (None, "")}
+    if known:
+        st.table(
+            {"name": list(known), "value": [f"`{value}`" for value in known.values()]},
+            border="horizontal",
+            hide_index=True,
+            hide_header=True,
+        )
+    else:
+        st.caption("Known when the run has begun.")

@@ -1,0 +1,95 @@
+"""The scores of a run: its heads as a map and a table, its other components as tables."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from analyses.results import Kind
+from app import charts, score_rows
+from tracker.domain import RunState
+from tracker.reports import RunLine, ScoreLine, strongest
+
+STRONGEST = 20
+COLUMNS = {
+    "component": st.column_config.TextColumn("Component"),
+    "metric": st.column_config.TextColumn("Metric"),
+    "mean": st.column_config.NumberColumn("Mean", format="%.4f"),
+    "ci_low": st.column_config.NumberColumn("95 % from", format="%.4f"),
+    "ci_high": st.column_config.NumberColumn("to", format="%.4f"),
+    "sem": st.column_config.NumberColumn("Std. error", format="%.4f"),
+    "n": st.column_config.NumberColumn("Prompts", width=70),
+    "skipped": st.column_config.NumberColumn("Skipped", width=70),
+}
+KINDS = {
+    "The whole model": (Kind.MODEL,),
+    "MLPs": (Kind.MLP,),
+    "Attention layers": (Kind.ATTN, Kind.ATTN_BIAS),
+    "Embedding and unembedding": (Kind.EMBED, Kind.UNEMBED),
+    "Key-value heads": (Kind.KV_HEAD,),
+    "Sets of components": (Kind.SET,),
+}
+
+
+def heads(line: RunLine, scores: Sequence[ScoreLine]) -> None:
+    """The map of one metric, and the heads that are furthest from 0."""
+    metrics = score_rows.by_metric(score_rows.of_kind(scores, Kind.HEAD))
+    if not metrics:
+        _none(line, "heads")
+        return
+    names = list(metrics)
+    metric = st.selectbox("Metric", names, width=320) if len(names) > 1 else names[0]
+    found = metrics[metric or names[0]]
+    with st.container(horizontal=True, gap="large"):
+        st.altair_chart(charts.head_map(found, title=str(metric)), width="content")
+        with st.container(width=500):
+            _table(
+                strongest(found, STRONGEST),
+                title=f"The strongest of {len(found)} heads",
+                without=["metric"],
+            )
+    _download(line, scores)
+
+
+def others(line: RunLine, scores: Sequence[ScoreLine]) -> None:
+    """A table for each kind of component that is no head."""
+    if not scores:
+        _none(line, "components")
+        return
+    columns = st.columns(2)
+    filled = [(title, score_rows.of_kind(scores, *kinds)) for title, kinds in KINDS.items()]
+    for number, (title, found) in enumerate((t, f) for t, f in filled if f):
+        with columns[number % 2]:
+            _table(found, title=title)
+    _download(line, scores)
+
+
+def _table(scores: Sequence[ScoreLine], *, title: str, without: Sequence[str] = ()) -> None:
+    st.markdown(f"**{title}**")
+    st.dataframe(
+        score_rows.table(scores),
+        column_config=COLUMNS,
+        column_order=[column for column in COLUMNS if column not in without],
+        hide_index=True,
+        height="content" if len(scores) <= STRONGEST else 36 * STRONGEST,
+        placeholder="",
+    )
+
+
+def _download(line: RunLine, scores: Sequence[ScoreLine]) -> None:
+    st.download_button(
+        "All scores as CSV",
+        score_rows.as_csv(scores),
+        file_name=f"scores-{line.id}.csv",
+        mime="text/csv",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+
+
+def _none(line: RunLine, what: str) -> None:
+    if line.state is RunState.SUCCEEDED:
+        st.info(f"This analysis has no scores of {what}.")
+    elif line.ended:
+        st.info(f"The run is {line.state.value}: it has no scores.")
+    else:
+        st.info("The scores come when the run has succeeded.")

@@ -1,0 +1,77 @@
+"""The table of runs. What is selected is kept as run ids: positions change under the reader."""
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+import streamlit as st
+
+from app import links, phrases
+from tracker.reports import RunLine
+
+WITHOUT_SCROLLING = 16  # rows
+COLUMNS = {
+    "run": st.column_config.LinkColumn("Run", display_text=r"id=(.{8})", width=90),
+    "state": st.column_config.TextColumn("State", width=90),
+    "analysis": st.column_config.TextColumn("Analysis"),
+    "model": st.column_config.TextColumn("Model"),
+    "distribution": st.column_config.TextColumn("Prompts from"),
+    "progress": st.column_config.ProgressColumn(
+        "Measured", format="percent", min_value=0, max_value=1, color="blue", width=120
+    ),
+    "seconds": st.column_config.NumberColumn("Seconds", format="%.1f", width=80),
+    "reason": st.column_config.TextColumn("Why", width="medium"),
+    "created": st.column_config.DatetimeColumn(
+        "Queued (UTC)", format="YYYY-MM-DD HH:mm:ss", width=160
+    ),
+    "mlflow": st.column_config.LinkColumn("MLflow", display_text="open", width=70),
+}
+
+
+def draw(lines: Sequence[RunLine], selected: Sequence[UUID], mlflow: str | None) -> None:
+    """The table, with the selected runs marked wherever they stand now."""
+    ids = [line.id for line in lines]
+    rows = [row for row, each in enumerate(ids) if each in selected]
+    st.session_state["runs"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    st.dataframe(
+        [_row(line, mlflow) for line in lines],
+        column_config=COLUMNS,
+        key="runs",
+        on_select=partial(_remember, ids),
+        selection_mode="multi-row",
+        hide_index=True,
+        height="content" if len(lines) <= WITHOUT_SCROLLING else 36 * WITHOUT_SCROLLING,
+        placeholder="",
+    )
+
+
+def about_choice(chosen: Sequence[RunLine], there: Sequence[RunLine], mlflow: str | None) -> str:
+    """What can be done with the selected runs, and why not more."""
+    if not chosen:
+        return "Select runs on the left edge of the table to cancel or compare them."
+    said = [f"{len(chosen)} selected."]
+    if mlflow is None:
+        said.append("No MLflow address is known: set MLFLOW_TRACKING_URI to its http address.")
+    elif missing := len(chosen) - len(there):
+        said.append(f"{missing} of them not in MLflow yet: left out of the comparison.")
+    return " ".join(said)
+
+
+def _row(line: RunLine, mlflow: str | None) -> dict[str, object]:
+    return {
+        "run": links.run_page(line.id),
+        "state": line.state.value,
+        "analysis": line.analysis,
+        "model": line.model,
+        "distribution": line.distribution,
+        "progress": round(line.done / line.n_prompts, 2),
+        "seconds": line.seconds,
+        "reason": line.reason,
+        "created": phrases.utc(line.created_at),
+        "mlflow": links.mlflow_run(mlflow, line),
+    }
+
+
+def _remember(ids: Sequence[UUID]) -> None:
+    rows = st.session_state["runs"]["selection"]["rows"]
+    st.session_state["selected"] = [ids[row] for row in rows if row < len(ids)]

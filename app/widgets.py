@@ -1,0 +1,94 @@
+"""Pieces of pages: the widget of each kind of form field, seeds, states in colour."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import streamlit as st
+
+from app.form_fields import FieldKind, FormField
+from tracker.domain import RunState
+
+Colour = Literal["gray", "blue", "violet", "green", "red", "orange"]
+COLOURS: Mapping[RunState, Colour] = {
+    RunState.QUEUED: "gray",
+    RunState.RUNNING: "blue",
+    RunState.FINISHING: "violet",
+    RunState.SUCCEEDED: "green",
+    RunState.FAILED: "red",
+    RunState.CANCELLED: "orange",
+}
+LARGEST_SEED = 2**31 - 1
+
+
+def state(of: RunState, *, count: int | None = None) -> None:
+    """A state in its colour, with how many runs are in it; gray for none."""
+    text = of.value if count is None else f"{count} {of.value}"
+    st.badge(text, color="gray" if count == 0 else COLOURS[of])
+
+
+def seed(title: str, *, help: str) -> int:
+    return st.number_input(title, 0, LARGEST_SEED, 0, help=help)
+
+
+def ask(fields: Sequence[FormField], *, key: str) -> dict[str, Any]:
+    """Draw the fields and return what they hold, by name."""
+    return {field.name: field.value(_widget(field, f"{key}.{field.name}")) for field in fields}
+
+
+def _widget(field: FormField, key: str) -> Any:
+    match field.kind:
+        case FieldKind.INTEGER | FieldKind.NUMBER:
+            return _number(field, key)
+        case FieldKind.BOOLEAN if not field.optional:
+            return st.checkbox(field.title, bool(field.default), key=key, help=field.description)
+        case FieldKind.BOOLEAN | FieldKind.CHOICE:
+            return _choice(field, key)
+        case FieldKind.LIST | FieldKind.JSON:
+            how = "separated by commas" if field.kind is FieldKind.LIST else "as JSON"
+            label = f"{field.title} ({how})"
+            return st.text_input(label, field.text, key=key, help=field.description)
+    return st.text_input(field.title, field.text, key=key, help=field.description)
+
+
+def _number(field: FormField, key: str) -> Any:
+    """The widget wants all its numbers to be of one type."""
+    kind = int if field.kind is FieldKind.INTEGER else float
+    start = field.default if field.default is not None or field.optional else field.least or 0
+    numbers: dict[str, Any] = {
+        "min_value": field.least,
+        "max_value": field.most,
+        "value": start,
+        "step": field.step or _step(field),
+    }
+    typed: Any = {
+        name: None if number is None else kind(number) for name, number in numbers.items()
+    }
+    return st.number_input(
+        field.title,
+        **typed,
+        format=None if kind is int else "%g",
+        key=key,
+        help=field.description,
+        placeholder="not set" if field.optional else None,
+    )
+
+
+def _step(field: FormField) -> float:
+    """A tenth of the default's own size, so that small numbers can be stepped through."""
+    if field.kind is FieldKind.INTEGER:
+        return 1
+    return float(10.0 ** (math.floor(math.log10(abs(field.default))) - 1 if field.default else -2))
+
+
+def _choice(field: FormField, key: str) -> Any:
+    choices = field.choices or (True, False)
+    start = choices.index(field.default) if field.default in choices else None
+    return st.selectbox(
+        field.title,
+        choices,
+        index=start if start is not None or field.optional else 0,
+        key=key,
+        help=field.description,
+        placeholder="not set" if field.optional else None,
+    )
