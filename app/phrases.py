@@ -30,7 +30,8 @@ def duration(seconds: float | None) -> str:
 def standing(line: RunLine) -> str:
     """How far a run is, and why it is where it is."""
     attempt = f"attempt {line.attempt} of {line.max_attempts}" if line.attempt > 1 else ""
-    said = filter(None, (line.reason, attempt, duration(line.seconds)))
+    stopping = "asked to stop" if line.stopping else ""
+    said = filter(None, (stopping, line.reason, attempt, duration(line.seconds)))
     return " · ".join((f"{line.done} of {line.n_prompts} prompts measured", *said))
 
 

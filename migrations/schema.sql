@@ -349,6 +349,7 @@ CREATE TABLE headbook.publication (
     mlflow_run_id text,
     attempts integer DEFAULT 0 NOT NULL,
     due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    held_until timestamp with time zone,
     error text,
     published_at timestamp with time zone,
     CONSTRAINT publication_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'published'::text])))
@@ -367,6 +368,8 @@ COMMENT ON COLUMN headbook.publication.mlflow_run_id IS 'MLflow''s own run id.';
 COMMENT ON COLUMN headbook.publication.attempts IS 'Tries to publish.';
 
 COMMENT ON COLUMN headbook.publication.due_at IS 'When to try next.';
+
+COMMENT ON COLUMN headbook.publication.held_until IS 'A worker is publishing it and is given up after this.';
 
 COMMENT ON COLUMN headbook.publication.error IS 'Why the last try failed.';
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -19,27 +20,35 @@ LIMITS = {
     "lock_timeout": "5s",
     "statement_timeout": "30s",
 }
+_SINCE = {"transaction_timeout": 170_000}
 _GONE = ("08", "53", "57")  # connection lost, no resources left, shut down or cancelled
 _UNDEFINED = ("42P01", "3F000", "42703")  # no such table, schema, column
 
 
 def connect(database_url: str | URL, *, pool_size: int = 3) -> Sessions:
     """Sessions on a database. Nothing is opened before the first use."""
-    options = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
     engine = create_engine(
         database_url,
         pool_size=pool_size,
         pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={
-            "options": options,
             "connect_timeout": 3,
             "keepalives_idle": 15,
             "keepalives_interval": 5,
             "keepalives_count": 3,
         },
     )
+    event.listen(engine, "connect", _set_limits)
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def _set_limits(connection: Any, _record: object) -> None:
+    """Set them on a new connection, those that the server knows: one came with Postgres 17."""
+    known = [name for name in LIMITS if connection.info.server_version >= _SINCE.get(name, 0)]
+    for name in known:
+        connection.execute(f"SET {name} = '{LIMITS[name]}'")
+    connection.commit()
 
 
 def alone(sessions: Sessions) -> Sessions:

@@ -28,7 +28,6 @@ from tracker.store import (
     distributions,
     endings,
     parts,
-    publications,
     runs,
     scores,
     tensors,
@@ -196,9 +195,6 @@ def _check_version(run: Run, installed: int) -> None:
 
 def publish_if_ended(bench: Workbench, run_id: UUID) -> None:
     """Make MLflow show a run's end; when that fails, the dispatcher rings for it again."""
-    with transaction(bench.sessions) as session:
-        if run_id not in publications.pending(session):
-            return
     try:
         finishing.publish(bench.sessions, bench.mlflow, run_id)
     except publication.MlflowUnavailable as error:

@@ -89,9 +89,14 @@ def _store_tensors(
     return ids, stored
 
 
-def publish(sessions: Sessions, mlflow: MlflowClient, run_id: UUID) -> None:
-    """Make MLflow show how a run ended; raises `MlflowUnavailable`, which is also recorded."""
+def publish(sessions: Sessions, mlflow: MlflowClient, run_id: UUID) -> bool:
+    """Make MLflow show how a run ended; False if it has not, or somebody else is at it.
+
+    Raises `MlflowUnavailable`, which is also recorded.
+    """
     with transaction(sessions) as session:
+        if not publications.take(session, run_id):
+            return False
         detail = reports.run_detail(session, run_id)
         lines = reports.scores(session, run_id)
     try:
@@ -104,3 +109,4 @@ def publish(sessions: Sessions, mlflow: MlflowClient, run_id: UUID) -> None:
     with transaction(sessions) as session:
         publications.set_mlflow_ids(session, run_id, ids)
         publications.published(session, run_id)
+    return True

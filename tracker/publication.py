@@ -50,8 +50,15 @@ _PATIENCE = {
 }
 
 
-class MlflowUnavailable(Exception):
+class MlflowUnavailable(TrackerError):
     """MLflow does not answer, or refuses; what was to be stored there can be stored later."""
+
+    def __init__(self, error: Exception) -> None:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        super().__init__(
+            f"MLflow did not take it: {said}. Nothing is lost: it is tried again, or now with "
+            "`headbook publish`. Is the server of MLFLOW_TRACKING_URI up?"
+        )
 
 
 class TensorChanged(TrackerError):
@@ -74,8 +81,7 @@ def _mlflow_errors() -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, OSError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise MlflowUnavailable(said[0][:500]) from error
+        raise MlflowUnavailable(error) from error
 
 
 def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
@@ -136,7 +142,7 @@ def store_tensor(
     try:
         fetch_tensor(client, ids, stored)
     except TensorChanged as changed:
-        raise MlflowUnavailable(str(changed)) from changed
+        raise MlflowUnavailable(changed) from changed
     return stored
 
 

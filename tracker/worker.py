@@ -13,6 +13,7 @@ from celery import shared_task, signals
 from structlog import get_logger
 
 from tracker import broker, db, logs
+from tracker.heartbeat import StopRequest
 from tracker.home import Home
 from tracker.settings import Settings
 from tracker.store import workers
@@ -85,13 +86,18 @@ def _tell_child_to_release(**_: Any) -> None:
 
 
 @cache
+def _stop() -> StopRequest:
+    return StopRequest()
+
+
+@cache
 def _bench() -> Any:
     """What the child works with, made at its first task: this is where torch is loaded."""
     from tracker.execution import Workbench
     from tracker.publication import mlflow_client
 
     settings = Settings()
-    bench = Workbench(
+    return Workbench(
         name=os.environ["HEADBOOK_WORKER"],
         sessions=db.connect(settings.database()),
         mlflow=mlflow_client(settings.tracking()),
@@ -100,16 +106,15 @@ def _bench() -> Any:
         device=settings.device,
         lease=settings.lease_seconds,
         heartbeat=settings.heartbeat_seconds,
+        stop=_stop(),
     )
-    bench.stop.listen(signal.SIGUSR2)
-    return bench
 
 
 @signals.worker_process_init.connect
-def _until_ready(**_: Any) -> None:
-    """Before the first task a request to stop must not end the child by the signal's default."""
+def _child_starts(**_: Any) -> None:
+    """Heed a request to stop from the first moment; by default that signal ends a process."""
     logs.configure()
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    _stop().listen(signal.SIGUSR2)
 
 
 @shared_task(name=broker.HELP_WITH_RUN)

@@ -563,6 +563,12 @@ def upgrade() -> None:
             nullable=False,
             comment="When to try next.",
         ),
+        sa.Column(
+            "held_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="A worker is publishing it and is given up after this.",
+        ),
         sa.Column("error", sa.Text(), nullable=True, comment="Why the last try failed."),
         sa.Column(
             "published_at",

@@ -32,6 +32,7 @@ def line(mlflow_run_id="abc", experiment="1", **facts):
         "reason": None,
         "done": 3,
         "n_prompts": 8,
+        "stopping": False,
         "attempt": 1,
         "max_attempts": 3,
         "created_by": "somebody",

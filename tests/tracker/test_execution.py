@@ -158,6 +158,20 @@ def test_publishing_twice_changes_nothing(
     assert len(history) == 1
 
 
+def test_a_run_that_could_not_be_published_is_published_later(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit().run
+    there, bench.mlflow = bench.mlflow, MlflowClient("http://127.0.0.1:1")
+    with transaction(sessions) as session:
+        runs.cancel(session, run.id)
+    publish_if_ended(bench, run.id)
+    assert not detail(sessions, run.id).line.published
+    bench.mlflow = there
+    publish_if_ended(bench, run.id)
+    assert detail(sessions, run.id).line.published
+
+
 def test_a_cancelled_run_is_shown_as_killed(
     submit: Submit, bench: Workbench, sessions: Sessions
 ) -> None:

@@ -126,5 +126,10 @@ def test_the_end_of_a_run_is_due_for_publication(sessions: Sessions, make_run: M
         assert publications.pending(session) == [run.id]
         assert publications.due(session) == [run.id]
         assert publications.due(session) == []  # the next try is further off
+        assert publications.take(session, run.id)
+        assert not publications.take(session, run.id)  # another worker is at it
+        publications.not_published(session, run.id, "no answer")
+        assert publications.take(session, run.id)
         publications.published(session, run.id)
         assert publications.pending(session) == []
+        assert not publications.take(session, run.id)

@@ -104,7 +104,7 @@ def publish() -> None:
 
         client = mlflow_client(settings.tracking())
         for run_id in waiting:
-            publish_run(sessions, client, run_id)
-            typer.echo(f"{run_id}: published")
+            done = publish_run(sessions, client, run_id)
+            typer.echo(f"{run_id}: " + ("published" if done else "a worker is publishing it"))
     if not waiting:
         typer.echo("MLflow is up to date.")

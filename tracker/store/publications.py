@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from tracker.domain import TERMINAL, PublicationState
@@ -11,7 +11,8 @@ from tracker.store.parts import seconds
 from tracker.tables import PublicationRow, RunRow
 
 NOW = func.clock_timestamp()
-_LONGEST_WAIT = 300  # seconds between two tries
+_LONGEST_WAIT = 300  # seconds between two rings
+_LONGEST_TRY = 120  # seconds after which another worker may publish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ def due(session: Session, limit: int = 20) -> list[UUID]:
         .where(
             PublicationRow.state == PublicationState.PENDING,
             PublicationRow.due_at <= NOW,
+            _free(),
             RunRow.state.in_(list(TERMINAL)),
         )
         .limit(limit)
@@ -72,15 +74,40 @@ def pending(session: Session) -> list[UUID]:
     return list(session.scalars(query))
 
 
+def _free() -> ColumnElement[bool]:
+    return or_(PublicationRow.held_until.is_(None), PublicationRow.held_until < NOW)
+
+
+def take(session: Session, run_id: UUID) -> bool:
+    """Hold an ended run's publication, so that two workers never make two MLflow runs of it."""
+    ended = exists().where(RunRow.id == run_id, RunRow.state.in_(list(TERMINAL)))
+    mine = session.scalars(
+        update(PublicationRow)
+        .where(
+            PublicationRow.run_id == run_id,
+            PublicationRow.state == PublicationState.PENDING,
+            _free(),
+            ended,
+        )
+        .values(held_until=NOW + seconds(_LONGEST_TRY))
+        .returning(PublicationRow.run_id)
+    ).one_or_none()
+    return mine is not None
+
+
 def published(session: Session, run_id: UUID) -> None:
+    """MLflow shows it all."""
     session.execute(
         update(PublicationRow)
         .where(PublicationRow.run_id == run_id)
-        .values(state=PublicationState.PUBLISHED, published_at=NOW, error=None)
+        .values(state=PublicationState.PUBLISHED, published_at=NOW, error=None, held_until=None)
     )
 
 
 def not_published(session: Session, run_id: UUID, error: str) -> None:
+    """Give the publication back, with the reason."""
     session.execute(
-        update(PublicationRow).where(PublicationRow.run_id == run_id).values(error=error)
+        update(PublicationRow)
+        .where(PublicationRow.run_id == run_id)
+        .values(error=error, held_until=None)
     )

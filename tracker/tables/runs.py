@@ -138,5 +138,8 @@ class PublicationRow(Row):
     mlflow_run_id: Mapped[str | None] = mapped_column(comment="MLflow's own run id.")
     attempts: Mapped[int] = mapped_column(server_default="0", comment="Tries to publish.")
     due_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When to try next.")
+    held_until: Mapped[Instant | None] = mapped_column(
+        comment="A worker is publishing it and is given up after this."
+    )
     error: Mapped[str | None] = mapped_column(comment="Why the last try failed.")
     published_at: Mapped[Instant | None] = mapped_column(comment="When MLflow had it all.")

@@ -1,0 +1,83 @@
+"""A run with all that is known about it but its scores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tracker.reports.run_lines import RunLine, line_of, run_lines
+from tracker.store.runs import UnknownRun
+from tracker.tables import RunEventRow, RunRow, StudyRow, StudyRunRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvent:
+    """Something that happened to a run, or to one of its parts."""
+
+    at: datetime
+    part: int | None
+    event: str
+    epoch: int | None
+    worker: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDetail:
+    """A run with all that is known about it but its scores."""
+
+    line: RunLine
+    fingerprint: str
+    model_fingerprint: str
+    model_revision: str
+    dtype: str
+    prompt_seed: int
+    provenance: Mapping[str, Any]
+    notes: Mapping[str, Any]
+    studies: Mapping[UUID, str]
+    events: tuple[RunEvent, ...]
+
+
+def run_detail(session: Session, run_id: UUID) -> RunDetail:
+    """All that is known about a run but its scores; raises `UnknownRun`."""
+    row = session.execute(run_lines().where(RunRow.id == run_id)).one_or_none()
+    if row is None:
+        raise UnknownRun(run_id)
+    run, model, distribution = row[0], row[1], row[2]
+    studies = session.execute(
+        select(StudyRow.id, StudyRow.name)
+        .join(StudyRunRow, StudyRunRow.study_id == StudyRow.id)
+        .where(StudyRunRow.run_id == run_id)
+        .order_by(StudyRow.created_at)
+    )
+    return RunDetail(
+        line=line_of(row),
+        fingerprint=run.fingerprint,
+        model_fingerprint=model.fingerprint,
+        model_revision=model.revision,
+        dtype=model.dtype,
+        prompt_seed=distribution.spec["seed"],
+        provenance=run.provenance or {},
+        notes=run.notes or {},
+        studies={study.id: study.name for study in studies},
+        events=tuple(_events(session, run_id)),
+    )
+
+
+def _events(session: Session, run_id: UUID) -> list[RunEvent]:
+    query = select(RunEventRow).where(RunEventRow.run_id == run_id).order_by(RunEventRow.seq)
+    return [
+        RunEvent(
+            at=row.at,
+            part=row.part,
+            event=row.event,
+            epoch=row.epoch,
+            worker=row.worker,
+            reason=row.reason,
+        )
+        for row in session.scalars(query)
+    ]

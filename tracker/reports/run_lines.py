@@ -1,0 +1,127 @@
+"""Runs as a list shows them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from tracker.domain import RunState
+from tracker.tables import DistributionRow, ModelRow, PartRow, PublicationRow, RunRow, StudyRunRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLine:
+    """A run as a list shows it."""
+
+    id: UUID
+    analysis: str
+    analysis_version: int
+    model: str
+    distribution: str
+    distribution_hash: str
+    params: Mapping[str, Any]
+    seed: int
+    state: RunState
+    reason: str | None
+    done: int  # prompts measured so far
+    n_prompts: int
+    stopping: bool  # a person has cancelled it; a part is still under way
+    attempt: int
+    max_attempts: int
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float | None  # from start to end, or to now
+    mlflow_experiment_id: str | None
+    mlflow_run_id: str | None
+    published: bool
+
+    @property
+    def ended(self) -> bool:
+        return self.finished_at is not None
+
+
+def counts_by_state(session: Session) -> dict[RunState, int]:
+    """How many runs are in each state; every state is there."""
+    query = select(RunRow.state, func.count()).group_by(RunRow.state)
+    found = dict(session.execute(query).all())
+    return {state: found.get(state.value, 0) for state in RunState}
+
+
+def run_lines() -> Select[*tuple[Any, ...]]:
+    """Runs joined with what a list shows of them; how many prompts were measured, and how long."""
+    measured = func.coalesce(
+        select(func.sum(PartRow.done)).where(PartRow.run_id == RunRow.id).scalar_subquery(), 0
+    )
+    end = func.coalesce(RunRow.finished_at, func.clock_timestamp())
+    return (
+        select(
+            RunRow,
+            ModelRow,
+            DistributionRow,
+            PublicationRow,
+            measured.label("done"),
+            func.extract("epoch", end - RunRow.started_at).label("seconds"),
+        )
+        .join(ModelRow, ModelRow.id == RunRow.model_id)
+        .join(DistributionRow, DistributionRow.id == RunRow.distribution_id)
+        .join(PublicationRow, PublicationRow.run_id == RunRow.id)
+    )
+
+
+def line_of(row: Any) -> RunLine:
+    """The value of a row of `run_lines`."""
+    run, model, distribution, publication, done, seconds = row
+    return RunLine(
+        id=run.id,
+        analysis=run.analysis,
+        analysis_version=run.analysis_version,
+        model=model.name,
+        distribution=distribution.name,
+        distribution_hash=distribution.hash,
+        params=run.params,
+        seed=run.seed,
+        state=RunState(run.state),
+        reason=run.reason,
+        done=int(done),
+        n_prompts=run.n_prompts,
+        stopping=run.cancel_requested_at is not None and run.finished_at is None,
+        attempt=run.attempt,
+        max_attempts=run.max_attempts,
+        created_by=run.created_by,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        seconds=None if seconds is None else float(seconds),
+        mlflow_experiment_id=publication.mlflow_experiment_id,
+        mlflow_run_id=publication.mlflow_run_id,
+        published=publication.state == "published",
+    )
+
+
+def runs(
+    session: Session,
+    *,
+    states: Sequence[RunState] = (),
+    analysis: str | None = None,
+    study: UUID | None = None,
+    ids: Sequence[UUID] | None = None,
+    limit: int = 100,
+) -> list[RunLine]:
+    """The newest runs; an empty `states` means every state, `ids` None every run."""
+    query = run_lines().order_by(RunRow.created_at.desc(), RunRow.id).limit(limit)
+    if states:
+        query = query.where(RunRow.state.in_(list(states)))
+    if analysis:
+        query = query.where(RunRow.analysis == analysis)
+    if ids is not None:
+        query = query.where(RunRow.id.in_(list(ids)))
+    if study:
+        query = query.join(StudyRunRow, StudyRunRow.run_id == RunRow.id)
+        query = query.where(StudyRunRow.study_id == study)
+    return [line_of(row) for row in session.execute(query)]

@@ -1,0 +1,42 @@
+"""Worker processes and whether they live."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from tracker.tables import WorkerRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerLine:
+    """A worker process; `fresh` while its last sign of life is younger than a minute."""
+
+    name: str
+    device: str
+    loaded_model: str | None
+    busy_with: str | None
+    last_seen: datetime
+    fresh: bool
+
+
+def workers(session: Session) -> list[WorkerLine]:
+    """Workers that have not said goodbye and were seen within the last hour, the latest first."""
+    age = func.clock_timestamp() - WorkerRow.last_seen
+    query = (
+        select(WorkerRow, (age < func.make_interval(0, 0, 0, 0, 0, 1)).label("fresh"))
+        .where(WorkerRow.stopped_at.is_(None), age < func.make_interval(0, 0, 0, 0, 1))
+        .order_by(WorkerRow.last_seen.desc())
+    )
+    return [
+        WorkerLine(
+            name=row.name,
+            device=row.device,
+            loaded_model=row.loaded_model,
+            busy_with=row.busy_with,
+            last_seen=row.last_seen,
+            fresh=fresh,
+        )
+        for row, fresh in session.execute(query)
+    ]
