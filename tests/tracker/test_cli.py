@@ -1,0 +1,127 @@
+"""The commands print tables for people, JSON for programs, and one sentence when they cannot."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from stack import Stack
+
+from analyses.prompts import distributions
+from analyses.prompts.distributions import DistributionSpec
+from tracker.db import Sessions
+from tracker.execution import Workbench, work
+
+from .conftest import MakeRun, Submit
+
+
+@pytest.fixture
+def cli(sessions: Sessions, database_url: str, tmp_path: Path) -> Stack:
+    """Commands on the test's database, on a home where nothing runs."""
+    return Stack(tmp_path / "home", DATABASE_URL=database_url)
+
+
+def test_lists_are_empty_in_words_and_in_json(cli: Stack) -> None:
+    assert "headbook models add" in cli.headbook("models", "list")
+    assert "headbook submit" in cli.headbook("runs", "list")
+    for words in (("models", "list"), ("runs", "list")):
+        assert cli.json(*words) == []
+
+
+def test_an_analysis_is_listed_with_the_bounds_of_its_parameters(cli: Stack) -> None:
+    (attribution,) = cli.json("analyses", "list")
+    assert (attribution["name"], attribution["version"]) == ("attribution", 1)
+    batch_size = attribution["params"]["properties"]["batch_size"]
+    assert (batch_size["minimum"], batch_size["maximum"], batch_size["default"]) == (1, 256, 8)
+    assert "attribution" in cli.headbook("analyses", "list")
+
+
+def test_a_distribution_is_shown_down_to_every_prompt(cli: Stack) -> None:
+    shown = cli.json("distributions", "show", "facts", "--prompts", "3", "--prompt-seed", "5")
+    built = distributions.build(DistributionSpec(size=3, seed=5))
+    assert shown["hash"] == built.hash
+    for prompt, expected in zip(shown["prompts"], built.prompts, strict=True):
+        assert prompt["text"] == expected.text
+        assert prompt["labels"] == ["A", "B", "C", "D"]
+        assert prompt["options"] == list(expected.options)
+        assert prompt["correct"] == expected.correct
+    assert built.prompts[2].text in cli.headbook(
+        "distributions", "show", "facts", "--prompts", "3", "--prompt-seed", "5"
+    )
+
+
+def test_a_run_is_shown_with_its_events_and_found_by_how_its_id_begins(
+    cli: Stack, make_run: MakeRun
+) -> None:
+    run = make_run()
+    (line,) = cli.json("runs", "list", "--state", "queued")
+    assert line["id"] == str(run.id)
+    assert cli.json("runs", "list", "--state", "failed") == []
+    shown = cli.json("runs", "show", str(run.id)[:13])
+    assert [event["event"] for event in shown["events"]] == ["queued"]
+    assert "facts/chinchilla/ABCD" in cli.headbook("runs", "show", str(run.id))
+    assert "cancelled" in cli.headbook("runs", "cancel", str(run.id))
+    assert (used := cli.json("distributions", "list")["used"])[0]["runs"] == 1
+    assert used[0]["name"] == "facts/chinchilla/ABCD"
+
+
+def test_scores_are_the_same_in_a_table_in_csv_and_in_json(
+    cli: Stack, submit: Submit, bench: Workbench
+) -> None:
+    run = submit().run
+    assert "has no such scores; it is queued" in cli.headbook("scores", str(run.id))
+    work(bench, hint=None)
+    as_json = cli.json("scores", str(run.id), "--kind", "head")
+    as_csv = list(
+        csv.DictReader(io.StringIO(cli.headbook("scores", str(run.id), "--kind", "head", "--csv")))
+    )
+    assert len(as_json) == len(as_csv) == 8
+    for one, other in zip(as_json, as_csv, strict=True):
+        assert {name: "" if value is None else str(value) for name, value in one.items()} == other
+    strongest = cli.json("scores", str(run.id), "--kind", "head", "--top", "2")
+    by_size = sorted(as_json, key=lambda score: -abs(score["mean"]))
+    assert strongest == by_size[:2]
+    assert f"L{strongest[0]['layer']:02d}.H{strongest[0]['index']:02d}" in cli.headbook(
+        "scores", str(run.id), "--kind", "head", "--top", "1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("runs", "show", "zzz"), "No run 'zzz'"),
+        (("runs", "show", str(uuid4())), "headbook runs list"),
+        (("scores", "0"), "No run '0'"),
+        (("models", "add", "/no/such/model"), "neither a folder nor a .gguf file"),
+        (("distributions", "show", "fact"), "Did you mean 'facts'"),
+        (("submit", "attribution", "--model", "m", "--distribution", "facts"), "models add"),
+        (
+            ("submit", "attribution", "--model", "m", "--distribution", "facts", "-p", "x"),
+            "not of the form NAME=VALUE",
+        ),
+        (("worker",), "No broker is known"),
+        (("dispatch",), "No broker is known"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(cli: Stack, words: tuple[str, ...], says: str) -> None:
+    assert says in cli.refusal(*words)
+
+
+def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    nowhere = Stack(tmp_path, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    for words in (("runs", "list"), ("db", "upgrade"), ("models", "add", str(tmp_path))):
+        assert "The database cannot be reached" in nowhere.refusal(*words)
+
+
+def test_quick_commands_never_load_torch(tmp_path: Path) -> None:
+    code = "import sys; import tracker.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_json_is_json_even_for_what_a_person_wrote(cli: Stack, make_run: MakeRun) -> None:
+    make_run(created_by='[bold]"ada"\n')
+    assert json.loads(cli.headbook("runs", "list", "--json"))[0]["created_by"] == '[bold]"ada"\n'
