@@ -16,7 +16,10 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """`n` prompts counted, `skipped` left out; None where fewer than two items have a value."""
+    """`n` prompts counted, `skipped` left out.
+
+    No mean without a value; no error and no interval with values of fewer than two items.
+    """
 
     n: int
     skipped: int

@@ -7,6 +7,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from analyses.errors import Refused
+
 NONE = -1  # the layer or index of a component that has none; keys are never NULL
 
 
@@ -85,6 +87,14 @@ class NamedTensor:
                 )
 
 
+class WrongLength(Refused):
+    def __init__(self, what: str, shape: tuple[int, ...], prompts: int) -> None:
+        super().__init__(
+            f"The analysis gave a {what} of shape {shape} for {prompts} prompts. "
+            "Give one entry per prompt first, NaN where a prompt was skipped."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """What one analysis measured on some prompts, in their order.
@@ -94,3 +104,12 @@ class Measured:
 
     scores: Mapping[ScoreKey, NDArray[np.float32]]
     tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
+
+    def check(self, prompts: int) -> None:
+        """Raises `WrongLength` unless every vector and tensor has one entry per prompt."""
+        for key, vector in self.scores.items():
+            if np.shape(vector) != (prompts,):
+                raise WrongLength(f"score {key.metric!r}", np.shape(vector), prompts)
+        for name, tensor in self.tensors.items():
+            if tensor.values.shape[0] != prompts:
+                raise WrongLength(f"tensor {name!r}", tensor.values.shape, prompts)

@@ -4,7 +4,6 @@ Everything here returns values. What a person can put right is raised as a `Trac
 `Refused`, whose message is the sentence to show.
 """
 
-import getpass
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, RunState
 from tracker.errors import NoTrackingServer
 from tracker.home import Home
-from tracker.settings import Settings
+from tracker.settings import Settings, user
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
 from tracker.submission import Request, Submitted
@@ -122,7 +121,7 @@ def submit(
         params=params,
         seed=seed,
         priority=priority,
-        created_by=getpass.getuser(),
+        created_by=user(),
         study=study,
         nonce=nonce,
         force=force,

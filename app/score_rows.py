@@ -1,14 +1,10 @@
-"""Scores as rows: the metrics among them, tables to look at, CSV to take away."""
+"""Scores as rows: the metrics among them, and tables to look at."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from analyses.results import Kind
 from tracker.reports import ScoreLine
-
-COLUMNS = ("metric", "site", "condition", "x", "n", "skipped", "mean", "sem", "ci_low", "ci_high")
 
 
 def metric_name(line: ScoreLine) -> str:
@@ -44,15 +40,3 @@ def table(lines: Sequence[ScoreLine]) -> list[dict[str, Any]]:
         }
         for line in lines
     ]
-
-
-def as_csv(lines: Sequence[ScoreLine]) -> str:
-    """All columns, every digit; the same columns as `headbook scores --csv`."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(("kind", "layer", "index", *COLUMNS))
-    for line in lines:
-        component = line.component
-        place = component.kind.value, component.layer, component.index
-        writer.writerow((*place, *(getattr(line, column) for column in COLUMNS)))
-    return text.getvalue()

@@ -5,8 +5,8 @@ import os
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
 
-from tracker.settings import with_psycopg
 from tracker.tables import Row
+from tracker.urls import with_psycopg
 
 LOCK = 7_309_458  # any number; the same for everybody who migrates
 

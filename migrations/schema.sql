@@ -59,7 +59,9 @@ CREATE FUNCTION headbook.note_run() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-  IF TG_OP = 'INSERT' OR NEW.state <> OLD.state THEN
+  IF TG_OP = 'INSERT' OR NEW.state <> OLD.state
+    OR (NEW.reason IS NOT NULL AND NEW.reason IS DISTINCT FROM OLD.reason)
+  THEN
     INSERT INTO headbook.run_event (run_id, event, reason) VALUES (NEW.id, NEW.state, NEW.reason);
   END IF;
   RETURN NULL;
@@ -382,6 +384,7 @@ CREATE TABLE headbook.run (
     nonce text,
     analysis text NOT NULL,
     analysis_version integer NOT NULL,
+    engine_version integer NOT NULL,
     params jsonb NOT NULL,
     model_id bigint NOT NULL,
     distribution_id bigint NOT NULL,
@@ -423,6 +426,8 @@ COMMENT ON COLUMN headbook.run.nonce IS 'Set by a form: a second click on it mak
 COMMENT ON COLUMN headbook.run.analysis IS 'Registered name of the analysis.';
 
 COMMENT ON COLUMN headbook.run.analysis_version IS 'Version of the analysis.';
+
+COMMENT ON COLUMN headbook.run.engine_version IS 'Version of what recorded the model.';
 
 COMMENT ON COLUMN headbook.run.params IS 'Parameters, validated by the analysis.';
 

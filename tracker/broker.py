@@ -1,11 +1,14 @@
 """The door to Celery: a doorbell that may lose or repeat a ring, and nothing breaks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 from celery import Celery
 
+Ring = Callable[[Celery, UUID], None]
+
+QUEUE = "headbook"
 HELP_WITH_RUN = "headbook.help_with_run"
 PUBLISH_RUN = "headbook.publish_run"
 
@@ -15,7 +18,7 @@ SETTINGS: Mapping[str, Any] = {
     "result_serializer": "json",
     "result_backend": None,
     "task_ignore_result": True,
-    "task_default_queue": "headbook",
+    "task_default_queue": QUEUE,
     "task_acks_late": False,
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
@@ -52,6 +55,15 @@ def celery_app(broker_url: str | None = None) -> Celery:
     if broker_url is not None:
         app.conf.update(broker_url=broker_url)
     return app
+
+
+def hanging(app: Celery) -> int:
+    """How many rings no worker has answered yet."""
+    pool: Any = app.pool  # of connections, whatever its stubs say
+    with pool.acquire(block=True, timeout=5) as connection:
+        # Declared as the workers declare it; asking passively fails on Redis under a key prefix.
+        declared = connection.default_channel.queue_declare(queue=QUEUE, durable=True)
+        return int(declared.message_count)
 
 
 def ring(app: Celery, run_id: UUID) -> None:

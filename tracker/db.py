@@ -1,44 +1,77 @@
 """The door to Postgres: an engine, sessions, one transaction at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, create_engine, event
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
+from tracker.errors import TrackerError
 from tracker.schema import NotMigrated, UnreachableDatabase
+from tracker.urls import without_credentials
 
 Sessions = sessionmaker[Session]
+T = TypeVar("T")
 
 # A worker frozen inside a transaction must not hold its locks for ever: without these limits the
-# reaper would skip its part as locked.
+# reaper would skip its part as locked. Others wait for a lock longer than it can be held so.
 LIMITS = {
     "idle_in_transaction_session_timeout": "10s",
     "transaction_timeout": "30s",
-    "lock_timeout": "5s",
+    "lock_timeout": "15s",
     "statement_timeout": "30s",
 }
 _SINCE = {"transaction_timeout": 170_000}
-_GONE = ("08", "53", "57")  # connection lost, no resources left, shut down or cancelled
+PATIENCE = 45.0  # seconds a worker tries one transaction; its lease is longer
+
+_GONE = ("08", "53", "57P")  # connection lost, no resources left, shut down
+_SLOW = ("55P03", "57014", "25P03", "25P04", "40001", "40P01")  # timeouts, deadlocks
 _UNDEFINED = ("42P01", "3F000", "42703")  # no such table, schema, column
+_FORBIDDEN = "42501"
+
+
+class BadDatabaseUrl(TrackerError):
+    def __init__(self) -> None:
+        super().__init__(
+            "DATABASE_URL is not the address of a Postgres database. It looks like "
+            "postgresql://user:password@host:5432/database, with %40 for an @ in the password."
+        )
+
+
+class BusyDatabase(TrackerError):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(
+            f"The database did not answer in time: {_said(error)}. Try again in a moment."
+        )
+
+
+class ForbiddenByDatabase(TrackerError):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(
+            f"This database user may not do that: {_said(error)}. Use the address of a member of "
+            "headbook_worker; that of a reader only reads the views of schema results."
+        )
 
 
 def connect(database_url: str | URL, *, pool_size: int = 3) -> Sessions:
-    """Sessions on a database. Nothing is opened before the first use."""
-    engine = create_engine(
-        database_url,
-        pool_size=pool_size,
-        pool_pre_ping=True,
-        pool_recycle=1800,
-        connect_args={
-            "connect_timeout": 3,
-            "keepalives_idle": 15,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-        },
-    )
+    """Sessions on a database. Nothing is opened before the first use.
+
+    Raises `BadDatabaseUrl`.
+    """
+    network = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+    try:
+        engine = create_engine(
+            database_url,
+            pool_size=pool_size,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            connect_args={"connect_timeout": 3, "tcp_user_timeout": 15_000, **network},
+        )
+    except (ArgumentError, ValueError, ImportError, TypeError):
+        raise BadDatabaseUrl from None
     event.listen(engine, "connect", _set_limits)
     return sessionmaker(engine, expire_on_commit=False)
 
@@ -65,17 +98,53 @@ def close(sessions: Sessions) -> None:
 def transaction(sessions: Sessions) -> Iterator[Session]:
     """Commit at the end of the block, roll back when it raises.
 
-    Raises `UnreachableDatabase` and `NotMigrated` in place of the driver's errors.
+    Raises `UnreachableDatabase`, `BusyDatabase`, `NotMigrated` and `ForbiddenByDatabase` in place
+    of the driver's errors.
     """
     try:
         with sessions.begin() as session:
             yield session
-    except OperationalError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        if error.orig is not None and (state is None or state[:2] in _GONE):
-            raise UnreachableDatabase(error.orig) from error
-        raise
-    except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) in _UNDEFINED:
-            raise NotMigrated from error
-        raise
+    except DBAPIError as error:
+        translated = _translated(error)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def _translated(error: DBAPIError) -> TrackerError | None:
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    original = error.orig or error
+    if state in _SLOW:
+        return BusyDatabase(original)
+    if state.startswith(_GONE) or (not state and error.connection_invalidated):
+        return UnreachableDatabase(original)
+    if not state and type(original).__name__ in ("OperationalError", "InterfaceError"):
+        return UnreachableDatabase(original)
+    if state in _UNDEFINED:
+        return NotMigrated()
+    return ForbiddenByDatabase(original) if state == _FORBIDDEN else None
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the same transaction may succeed a little later."""
+    return isinstance(error, UnreachableDatabase | BusyDatabase)
+
+
+@retry(
+    retry=retry_if_exception(passes),
+    wait=wait_exponential(multiplier=0.2, max=5),
+    stop=stop_after_delay(PATIENCE),
+    reraise=True,
+)
+def patiently(sessions: Sessions, work: Callable[[Session], T]) -> T:
+    """Do `work` in one transaction, again and again through a short outage of the database.
+
+    A commit whose answer was lost is done twice: `work` must stand that, as fenced writes do.
+    """
+    with transaction(sessions) as session:
+        return work(session)
+
+
+def _said(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return without_credentials(lines[0])

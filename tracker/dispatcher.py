@@ -8,57 +8,74 @@ from structlog import get_logger
 
 from tracker import broker
 from tracker.db import Sessions, transaction
-from tracker.schema import UnreachableDatabase
-from tracker.store import endings, parts, publications, runs
+from tracker.errors import TrackerError
+from tracker.store import endings, parts, publications, runs, workers
 
 log = get_logger(__name__)
 
 
 def ring_due(app: Celery, sessions: Sessions) -> int:
-    """Ring for every due run and publication, after the commit; how many rings went out.
+    """Ring for due runs and publications, after the commit; how many rings went out.
 
-    A ring that the broker does not take is not lost: its row is due again a little later.
+    A worker that is rung for works until nothing waits, so as many rings as there are workers
+    are enough: while so many still hang, no more are added. A ring that the broker does not take,
+    or loses, is not lost: its row is due again a little later.
     """
     with transaction(sessions) as session:
-        due = runs.ring_due(session)
-        unpublished = publications.due(session)
-    bells = [(broker.ring, each) for each in due]
-    bells += [(broker.ring_to_publish, each) for each in unpublished]
-    rung = 0
-    for bell, run_id in bells:
-        try:
-            bell(app, run_id)
-            rung += 1
-        except Exception as error:  # the transport's errors are many; the row rings again
-            log.warning("the broker took no ring", run_id=str(run_id), error=str(error))
-            break
-    return rung
+        room = max(1, workers.live(session))
+    try:
+        room -= broker.hanging(app)
+        if room <= 0:
+            return 0
+        bells = _due(sessions, room)
+        for ring, run_id in bells:
+            ring(app, run_id)
+    except TrackerError:
+        raise
+    except Exception as error:  # the transports' errors are many
+        log.warning("the broker takes no rings", error=str(error))
+        return 0
+    return len(bells)
+
+
+def _due(sessions: Sessions, room: int) -> list[tuple[broker.Ring, UUID]]:
+    with transaction(sessions) as session:
+        due = runs.ring_due(session, limit=room)
+        unpublished = publications.due(session, limit=max(1, room - len(due)))
+    bells: list[tuple[broker.Ring, UUID]] = [(broker.ring, each) for each in due]
+    return bells + [(broker.ring_to_publish, each) for each in unpublished]
 
 
 def reap(sessions: Sessions) -> list[UUID]:
     """Take back every part whose lease ran out; the runs they belong to."""
     with transaction(sessions) as session:
-        lost = parts.expired(session)
+        lost = parts.runs_with_lost_parts(session)
     reaped = []
-    for run_id, number in lost:
+    for run_id in lost:
         with transaction(sessions) as session:
-            if endings.reap(session, run_id, number):
-                log.warning("part taken back from a lost worker", run_id=str(run_id), part=number)
-                reaped.append(run_id)
+            taken = endings.reap(session, run_id)
+        if taken:
+            log.warning("parts taken back from lost workers", run_id=str(run_id), parts=taken)
+            reaped.append(run_id)
     return reaped
 
 
-def dispatch_forever(app: Celery, sessions: Sessions, *, every: float, reap_every: float) -> None:
-    """Ring and reap until the process ends; outages of database or broker are waited out."""
-    last_reap = float("-inf")
+def dispatch_forever(
+    app: Celery, sessions: Sessions, *, every: float, reap_every: float, grace: float
+) -> None:
+    """Ring and reap until the process ends; outages of database or broker are waited out.
+
+    After an outage, and at the start, workers get `grace` seconds to renew their leases first.
+    """
+    next_reap = time.monotonic() + grace
     while True:
         try:
             ring_due(app, sessions)
-            if time.monotonic() - last_reap >= reap_every:
-                last_reap = time.monotonic()
+            if time.monotonic() >= next_reap:
+                next_reap = time.monotonic() + reap_every
                 reap(sessions)
-        except UnreachableDatabase as error:
-            log.warning("waiting for the database", error=str(error))
-        except Exception:
-            log.exception("dispatching failed; trying again")
+        except Exception as error:
+            known = isinstance(error, TrackerError)
+            log.warning("waiting for the database", error=str(error), exc_info=not known)
+            next_reap = time.monotonic() + grace
         time.sleep(every)

@@ -36,16 +36,7 @@ class PublicationState(StrEnum):
 
 
 TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
-ACTIVE = frozenset(RunState) - TERMINAL
-
-# The legal moves; the trigger headbook.guard_run holds the same table in the database.
-MOVES: Mapping[RunState, frozenset[RunState]] = {
-    RunState.QUEUED: frozenset({RunState.RUNNING, RunState.FAILED, RunState.CANCELLED}),
-    RunState.RUNNING: frozenset(
-        {RunState.QUEUED, RunState.FINISHING, RunState.FAILED, RunState.CANCELLED}
-    ),
-    RunState.FINISHING: TERMINAL,
-}
+ACTIVE = frozenset(RunState) - TERMINAL  # moves between them: migrations, headbook.guard_run
 
 
 class Priority(StrEnum):
@@ -99,6 +90,7 @@ class Run:
     fingerprint: str
     analysis: str
     analysis_version: int
+    engine_version: int
     params: Mapping[str, Any]
     model_id: int
     distribution_id: int

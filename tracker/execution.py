@@ -1,25 +1,27 @@
 """What a worker does: claim a part, measure its prompts, commit; and finish runs. Loads torch."""
 
 import gc
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import torch
 from mlflow import MlflowClient
+from sqlalchemy.orm import Session
 from structlog import get_logger
 
-from analyses import registry
 from analyses.checkpoints import folders
 from analyses.errors import Refused
 from analyses.language_model import LanguageModel
 from analyses.prompts.tokenization import load_tokenizer, tokenize
-from analyses.results import Measured
-from tracker import finishing, models, publication
-from tracker.db import Sessions, transaction
-from tracker.domain import Model, PartClaim, PartKind, Run
+from tracker import finishing, models
+from tracker.db import Sessions, passes, patiently, transaction
+from tracker.domain import Model, PartClaim, PartKind
 from tracker.errors import TrackerError
+from tracker.finishing import NotHere
 from tracker.heartbeat import Beat, Released, StopRequest, kept_alive
 from tracker.home import Home
 from tracker.provenance import provenance
@@ -35,11 +37,12 @@ from tracker.store import (
 )
 from tracker.store import models as model_store
 from tracker.store.parts import CancelSeen, LeaseLost
+from tracker.urls import without_credentials
 
 log = get_logger(__name__)
 
 _MLFLOW_WAIT = 15.0  # seconds before a run that could not store its tensors is tried again
-_REFUSALS = (Refused, TrackerError)
+_HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
 
 
 @dataclass
@@ -54,15 +57,20 @@ class Workbench:
     device: str
     lease: float
     heartbeat: float
+    app_url: str | None = None
     stop: StopRequest = field(default_factory=StopRequest)
+    avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
     loaded: tuple[Model, LanguageModel] | None = None
 
     def language_model(self, model: Model) -> LanguageModel:
-        """The model in memory, loaded now unless it is there; raises `Refused`."""
+        """The model in memory, loaded now unless it is there; raises `Refused`, `NotHere`."""
         if self.loaded is not None and self.loaded[0].id == model.id:
             return self.loaded[1]
         self.drop_model()
-        files = models.files_of(model.ref, home=self.home, roots=self.roots)
+        try:
+            files = models.files_of(model.ref, home=self.home, roots=self.roots)
+        except (folders.NoSuchModel, folders.OutsideRoots) as error:
+            raise NotHere(str(error)) from error
         loaded = LanguageModel.load(
             files.folder,
             dtype=model.dtype,
@@ -97,8 +105,12 @@ def work(bench: Workbench, hint: UUID | None) -> int:
 
 def _claim_next(bench: Workbench, hint: UUID | None) -> PartClaim | None:
     loaded = bench.loaded[0].id if bench.loaded else None
-    with transaction(bench.sessions) as session:
-        waiting = parts.waiting_runs(session, loaded_model_id=loaded, hint=hint)
+    now = time.monotonic()
+    avoid = [run_id for run_id, until in bench.avoid.items() if until > now]
+    waiting = patiently(
+        bench.sessions,
+        lambda session: parts.waiting_runs(session, loaded_model_id=loaded, hint=hint, avoid=avoid),
+    )
     for run_id in waiting:
         with transaction(bench.sessions) as session:
             claim = parts.claim(session, run_id, worker=bench.name, lease=bench.lease)
@@ -126,37 +138,51 @@ def _do(bench: Workbench, claim: PartClaim) -> None:
     except LeaseLost:
         logger.warning("the part was taken back; its results are dropped")
     except CancelSeen:
-        with transaction(bench.sessions) as session:
-            endings.cancelled(session, claim)
+        _end(bench, endings.cancelled, claim)
     except Released:
-        with transaction(bench.sessions) as session:
-            endings.release(session, claim, reason="released: its worker was stopped")
+        _end(bench, endings.release, claim, reason="released: its worker was stopped")
     except MlflowUnavailable as error:
         logger.warning("MLflow cannot store the tensors yet", error=str(error))
-        with transaction(bench.sessions) as session:
-            reason = f"waiting for MLflow: {error}"
-            endings.release(session, claim, wait=_MLFLOW_WAIT, reason=reason)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        logger.warning("out of memory", error=str(error))
-        bench.drop_model()
-        with transaction(bench.sessions) as session:
-            endings.retry(session, claim, reason=f"oom: {first_line(error)}")
-    except _REFUSALS as error:
-        _fail(bench, claim, str(error))
+        reason = f"waiting for MLflow: {error}"
+        _end(bench, endings.release, claim, wait=_MLFLOW_WAIT, reason=reason)
+    except NotHere as error:
+        logger.warning("this worker cannot do the part", error=str(error))
+        bench.avoid[claim.run_id] = time.monotonic() + _HEAD_START
+        _end(bench, endings.retry, claim, reason=f"{bench.name}: {error}")
+    except (Refused, TrackerError) as error:
+        if passes(error):
+            logger.warning("the database is away; the part goes back", error=str(error))
+            _end(bench, endings.release, claim, reason="released: the database was away")
+        else:
+            _end(bench, endings.fail, claim, reason=str(error))
     except Exception as error:
-        logger.exception("the analysis raised")
-        _fail(bench, claim, f"error: {type(error).__name__}: {first_line(error)}")
+        if is_out_of_memory(error):
+            logger.warning("out of memory", error=str(error))
+            bench.drop_model()
+            _end(bench, endings.retry, claim, reason=f"oom: {first_line(error)}")
+        else:
+            logger.exception("the analysis raised")
+            said = f"error: {type(error).__name__}: {first_line(error)}"
+            _end(bench, endings.fail, claim, reason=said)
     publish_if_ended(bench, claim.run_id)
+
+
+def _end(bench: Workbench, how: Callable[..., object], claim: PartClaim, **why: Any) -> None:
+    """End the part or give it back; each way is refused by itself if the lease is lost."""
+    patiently(bench.sessions, lambda session: how(session, claim, **why))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """On a GPU torch has a class for it, on the CPU only a sentence."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def first_line(error: BaseException) -> str:
     """What an error says, short enough for a row; the worker's log has the rest."""
-    return (str(error).strip().splitlines() or ["no message"])[0][:300]
-
-
-def _fail(bench: Workbench, claim: PartClaim, reason: str) -> None:
-    with transaction(bench.sessions) as session:
-        endings.fail(session, claim, reason=reason)
+    lines = str(error).strip().splitlines() or ["no message"]
+    return without_credentials(lines[0])[:300]
 
 
 def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
@@ -165,44 +191,36 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
         run = runs.run(session, claim.run_id)
         model = model_store.model(session, run.model_id)
         prompts = distributions.prompts(session, run.distribution_id, claim.start, claim.stop)
-    analysis = registry.find(run.analysis)
-    _check_version(run, analysis.version)
+    analysis = finishing.analysis_of(run)
     lm = bench.language_model(model)
     _show(bench, busy_with=claim.run_id)
     beat(0)
     tokenizer = load_tokenizer(folders.read(lm.folder).tokenizer)
     tokenized = [tokenize(tokenizer, prompt) for prompt in prompts]
-    measured: Measured = analysis.measure()(lm, tokenized, analysis.checked(run.params), beat)
-    with transaction(bench.sessions) as session:
+    measured = analysis.measure()(lm, tokenized, analysis.checked(run.params), beat)
+    measured.check(len(prompts))
+
+    def commit(session: Session) -> None:
         parts.fence(session, claim, lease=bench.lease)
         scores.insert_part_scores(session, claim, model.id, measured.scores)
         tensors.insert_part_tensors(session, claim, measured.tensors)
         endings.finish_part(session, claim, provenance=provenance(lm))
 
-
-class OtherVersion(TrackerError):
-    def __init__(self, run: Run, installed: int) -> None:
-        super().__init__(
-            f"The run was queued for version {run.analysis_version} of {run.analysis!r}, this "
-            f"worker has version {installed}. Update the worker, or queue the run again."
-        )
-
-
-def _check_version(run: Run, installed: int) -> None:
-    if run.analysis_version != installed:
-        raise OtherVersion(run, installed)
+    patiently(bench.sessions, commit)
 
 
 def publish_if_ended(bench: Workbench, run_id: UUID) -> None:
     """Make MLflow show a run's end; when that fails, the dispatcher rings for it again."""
     try:
-        finishing.publish(bench.sessions, bench.mlflow, run_id)
-    except publication.MlflowUnavailable as error:
+        finishing.publish(bench.sessions, bench.mlflow, run_id, app_url=bench.app_url)
+    except TrackerError as error:
         log.warning("not published yet", run_id=str(run_id), error=str(error))
+    except Exception:
+        log.exception("publishing failed", run_id=str(run_id))
 
 
 def _show(bench: Workbench, *, busy_with: UUID | None) -> None:
-    with transaction(bench.sessions) as session:
+    def show(session: Session) -> None:
         workers.works_on(
             session,
             name=bench.name,
@@ -210,3 +228,5 @@ def _show(bench: Workbench, *, busy_with: UUID | None) -> None:
             loaded_model=bench.loaded[0].name if bench.loaded else None,
             device=str(bench.loaded[1].device) if bench.loaded else None,
         )
+
+    patiently(bench.sessions, show)

@@ -6,24 +6,56 @@ from uuid import UUID
 import numpy as np
 from mlflow import MlflowClient
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
 from analyses import bootstrap, registry
 from analyses.bootstrap import Statistics
 from analyses.registry import Analysis
 from analyses.results import MODEL, ScoreKey
 from tracker import publication, reports
-from tracker.db import Sessions, transaction
+from tracker.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
+from tracker.errors import TrackerError
 from tracker.heartbeat import Beat
-from tracker.publication import MlflowUnavailable
 from tracker.store import distributions, endings, parts, publications, runs, scores, tensors
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
+from tracker.urls import without_credentials
 
 Vectors = Mapping[ScoreKey, NDArray[np.float32]]
 Scores = dict[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]]
 
 LEAST_LABEL_MASS = 0.5
+
+
+class NotHere(TrackerError):
+    """This worker cannot do the part; another may."""
+
+
+class PartsDiffer(TrackerError):
+    def __init__(self, key: ScoreKey, found: int, wanted: int) -> None:
+        super().__init__(
+            f"The score {key.metric!r} of {key.component.label} was measured on {found} of "
+            f"{wanted} prompts: some parts of the run do not have it. An analysis gives the same "
+            "scores for every slice of prompts, NaN where one was skipped."
+        )
+
+
+def analysis_of(run: Run) -> Analysis:
+    """The analysis in the version the run was queued for; raises `NotHere`."""
+    try:
+        analysis = registry.find(run.analysis)
+    except registry.UnknownAnalysis as error:
+        raise NotHere(str(error)) from error
+    wanted = run.analysis_version, run.engine_version
+    installed = analysis.version, registry.ENGINE_VERSION
+    if wanted != installed:
+        raise NotHere(
+            f"The run was queued for version {wanted[0]} of {run.analysis!r} on engine "
+            f"{wanted[1]}; this worker has {installed[0]} on {installed[1]}. Update it, or queue "
+            "the run again."
+        )
+    return analysis
 
 
 def finish(
@@ -37,11 +69,12 @@ def finish(
         run = runs.run(session, claim.run_id)
         items = distributions.item_keys(session, run.distribution_id)
         vectors = scores.joined_part_scores(session, run.id)
-    analysis = registry.find(run.analysis)
+    analysis = analysis_of(run)
     found = with_statistics(vectors, items, analysis, seed=run.seed)
     beat(0)
     ids, stored = _store_tensors(run, beat, sessions, mlflow)
-    with transaction(sessions) as session:
+
+    def commit(session: Session) -> None:
         parts.fence(session, claim, lease=lease)
         scores.insert_scores(session, run.id, run.model_id, found)
         tensors.insert_tensors(session, run.id, stored)
@@ -49,12 +82,19 @@ def finish(
             publications.set_mlflow_ids(session, run.id, ids)
         endings.finish_run(session, claim, notes=notes(analysis, found))
 
+    patiently(sessions, commit)
+
 
 def with_statistics(vectors: Vectors, items: list[str], analysis: Analysis, *, seed: int) -> Scores:
     """Each vector with its mean and interval, and the analysis's own numbers about the run."""
+    if not vectors:
+        return {}
+    for key, vector in vectors.items():
+        if len(vector) != len(items):
+            raise PartsDiffer(key, len(vector), len(items))
     keys = list(vectors)
     values = np.stack(list(vectors.values()))
-    draws = bootstrap.draw(items[: values.shape[1]], seed=seed)
+    draws = bootstrap.draw(items, seed=seed)
     each = bootstrap.statistics(values, draws)
     found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
     summary = bootstrap.summary_statistics(analysis.summarise, keys, values, draws)
@@ -89,24 +129,28 @@ def _store_tensors(
     return ids, stored
 
 
-def publish(sessions: Sessions, mlflow: MlflowClient, run_id: UUID) -> bool:
+def publish(sessions: Sessions, mlflow: MlflowClient, run_id: UUID, *, app_url: str | None) -> bool:
     """Make MLflow show how a run ended; False if it has not, or somebody else is at it.
 
-    Raises `MlflowUnavailable`, which is also recorded.
+    What keeps it from being published is recorded and raised, `MlflowUnavailable` above all.
     """
     with transaction(sessions) as session:
         if not publications.take(session, run_id):
             return False
-        detail = reports.run_detail(session, run_id)
-        lines = reports.scores(session, run_id)
     try:
-        ids = publication.ensure_run(mlflow, detail)
-        publication.publish(mlflow, ids, detail, lines)
-    except MlflowUnavailable as error:
         with transaction(sessions) as session:
-            publications.not_published(session, run_id, str(error))
+            detail = reports.run_detail(session, run_id)
+            lines = reports.scores(session, run_id)
+        ids = publication.ensure_run(mlflow, detail)
+        publication.publish(mlflow, ids, detail, lines, app_url=app_url)
+    except Exception as error:
+        said = without_credentials(str(error))[:500]
+        patiently(sessions, lambda session: publications.not_published(session, run_id, said))
         raise
-    with transaction(sessions) as session:
+
+    def done(session: Session) -> None:
         publications.set_mlflow_ids(session, run_id, ids)
         publications.published(session, run_id)
+
+    patiently(sessions, done)
     return True

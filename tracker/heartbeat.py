@@ -87,12 +87,12 @@ class _Beating:
 
     def report(self, done: int) -> None:
         self.done = done
-        self.stop.check()
         if time.monotonic() - self.reported >= _REPORT_EVERY:
             self.reported = time.monotonic()
             self._beat()
         if self.verdict is not None:
             raise self.verdict
+        self.stop.check()
 
     def _beat(self) -> None:
         try:

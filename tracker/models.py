@@ -8,8 +8,17 @@ from analyses.checkpoints.shapes import shape_of
 from analyses.language_model import LanguageModel
 from tracker.db import Sessions, transaction
 from tracker.domain import Model
+from tracker.errors import TrackerError
 from tracker.home import Home
 from tracker.store import models as store
+
+
+class NameTaken(TrackerError):
+    def __init__(self, name: str, path: Path, other: str) -> None:
+        super().__init__(
+            f"{path} would be called {name!r}, as {other} is already. "
+            "Choose a name with --name; the same name means: use this one from now on."
+        )
 
 
 def files_of(ref: str, *, home: Home, roots: Sequence[Path]) -> folders.ModelFiles:
@@ -29,6 +38,14 @@ def hashes(home: Home) -> Path:
     return home.models / "hashes"
 
 
+def _check_free(name: str, path: Path, sessions: Sessions) -> None:
+    """A name that nobody chose must not take another model's place."""
+    with transaction(sessions) as session:
+        others = {m.ref for m in store.all_models(session) if m.name == name} - {str(path)}
+    if others:
+        raise NameTaken(name, path, sorted(others)[0])
+
+
 def add_model(
     ref: str,
     *,
@@ -39,15 +56,18 @@ def add_model(
     sessions: Sessions,
 ) -> Model:
     """Record a model after it was loaded and proved: every layer closes, or it is refused."""
+    path = folders.resolve(ref, roots=roots)
+    named = name or (path.stem if path.is_file() else path.name)
+    if name is None:
+        _check_free(named, path, sessions)
     files = files_of(ref, home=home, roots=roots)
     fingerprint = fingerprint_of(files, home=home)
     shape = shape_of(files.config)
     LanguageModel.load(files.folder, dtype=dtype, device="cpu")
-    path = folders.resolve(ref, roots=roots)
     with transaction(sessions) as session:
         return store.add_model(
             session,
-            name=name or path.stem,
+            name=named,
             ref=str(path),
             revision=fingerprint[:40],
             dtype=dtype,

@@ -8,12 +8,10 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,9 +26,10 @@ from analyses.results import Kind, NamedTensor
 from tracker.domain import RunState
 from tracker.errors import TrackerError
 from tracker.figures import save_head_map
-from tracker.reports import RunDetail, ScoreLine
+from tracker.reports import RunDetail, ScoreLine, as_row
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
+from tracker.urls import without_credentials
 
 MOST_METRICS = 30  # its search slows down with the number of keys per run
 STRONGEST_HEADS = 10
@@ -54,10 +53,11 @@ class MlflowUnavailable(TrackerError):
     """MLflow does not answer, or refuses; what was to be stored there can be stored later."""
 
     def __init__(self, error: Exception) -> None:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        said = without_credentials(first)[:300]
         super().__init__(
-            f"MLflow did not take it: {said}. Nothing is lost: it is tried again, or now with "
-            "`headbook publish`. Is the server of MLFLOW_TRACKING_URI up?"
+            f"MLflow did not take it: {said}. Nothing is lost, it is tried again. "
+            "Is the server of MLFLOW_TRACKING_URI up?"
         )
 
 
@@ -88,6 +88,8 @@ def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
     """The MLflow run of a run, made if the tag `headbook.run` finds none."""
     with _mlflow_errors():
         line = run.line
+        if line.mlflow_run_id and line.mlflow_experiment_id:
+            return MlflowIds(experiment_id=line.mlflow_experiment_id, run_id=line.mlflow_run_id)
         experiment = _experiment_id(client, line.analysis)
         found = client.search_runs(
             [experiment], f"tags.`headbook.run` = '{line.id}'", max_results=1
@@ -103,6 +105,8 @@ def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
 def _experiment_id(client: MlflowClient, name: str) -> str:
     known = client.get_experiment_by_name(name)
     if known is not None:
+        if known.lifecycle_stage == "deleted":  # by a person; its runs go on
+            client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
     try:
         return str(client.create_experiment(name))
@@ -163,6 +167,8 @@ def publish(
     ids: MlflowIds,
     run: RunDetail,
     scores: Sequence[ScoreLine],
+    *,
+    app_url: str | None,
 ) -> None:
     """Make MLflow show how the run ended: params, metrics, dataset, scores, plot and status."""
     line = run.line
@@ -171,6 +177,7 @@ def publish(
         metrics = [Metric(key, value, at, 0) for key, value in summary_metrics(scores).items()]
         params = [Param(key, value) for key, value in _params(run).items()]
         tags = [RunTag(key, value) for key, value in _tags(run).items()]
+        tags.append(RunTag("mlflow.note.content", _note(run, app_url)))
         client.log_batch(ids.run_id, metrics=metrics, params=params, tags=tags)
         client.log_inputs(ids.run_id, [_dataset(run)])
         if scores:
@@ -188,27 +195,29 @@ def summary_metrics(scores: Sequence[ScoreLine]) -> dict[str, float]:
     """The numbers about the whole model, then the strongest heads, 30 at the most."""
     whole = [s for s in scores if s.component.kind is Kind.MODEL and s.mean is not None]
     heads = [s for s in scores if s.component.kind is Kind.HEAD and s.mean is not None]
+    heads = [s for s in heads if _what(s) == _what(heads[0])]  # as the plot of the heads does
     heads.sort(key=lambda s: (-abs(s.mean or 0.0), s.component))
     metrics: dict[str, float] = {}
     for s in whole:
-        metrics[f"{s.metric}/{s.x:g}" if s.x else s.metric] = s.mean or 0.0
+        metrics[_key(s)] = s.mean or 0.0
     for s in heads[:STRONGEST_HEADS]:
-        metrics[f"{s.component.label}/{s.metric}"] = s.mean or 0.0
+        metrics[f"{s.component.label}/{_key(s)}"] = s.mean or 0.0
     return dict(list(metrics.items())[:MOST_METRICS])
+
+
+def _what(score: ScoreLine) -> tuple[str, str, str, float]:
+    return score.metric, score.site, score.condition, score.x
+
+
+def _key(score: ScoreLine) -> str:
+    """The metric and whatever else tells this score from others of its component."""
+    x = f"{score.x:g}" if score.x else ""
+    return "/".join(filter(None, (score.metric, score.site, score.condition, x)))
 
 
 def scores_frame(scores: Sequence[ScoreLine]) -> pd.DataFrame:
     """Every score as a table row, the component spread over kind, layer and index."""
-    rows = []
-    for score in scores:
-        row = asdict(score)
-        component = row.pop("component")
-        rows.append({"kind": str(component["kind"]), **_place(component), **row})
-    return pd.DataFrame(rows)
-
-
-def _place(component: Mapping[str, Any]) -> dict[str, int]:
-    return {"layer": component["layer"], "index": component["index"]}
+    return pd.DataFrame([as_row(score) for score in scores])
 
 
 def _params(run: RunDetail) -> dict[str, str]:
@@ -222,7 +231,8 @@ def _params(run: RunDetail) -> dict[str, str]:
         "seed": line.seed,
         "analysis_version": line.analysis_version,
     }
-    return {key: str(value) for key, value in {**facts, **line.params}.items()}
+    own = {f"params.{key}" if key in facts else key: each for key, each in line.params.items()}
+    return {key: str(value) for key, value in {**facts, **own}.items()}
 
 
 def _tags(run: RunDetail) -> dict[str, str]:
@@ -233,14 +243,19 @@ def _tags(run: RunDetail) -> dict[str, str]:
         "headbook.model": line.model,
         "headbook.distribution": line.distribution_hash,
         "headbook.state": line.state.value,
-        "headbook.reason": line.reason or "",
+        "headbook.reason": (line.reason or "") if line.ended else "",
         "mlflow.runName": f"{line.model} · {line.n_prompts} prompts of {line.distribution}",
         "mlflow.user": line.created_by,
-        "mlflow.note.content": f"Run `{line.id}`: `headbook runs show {line.id}`",
     }
     if commit := run.provenance.get("commit"):
         tags["mlflow.source.git.commit"] = commit
     return {key: value for key, value in tags.items() if value}
+
+
+def _note(run: RunDetail, app_url: str | None) -> str:
+    """What MLflow shows above the run: the way back."""
+    shell = f"`headbook runs show {run.line.id}`"
+    return f"[Run {run.line.id}]({app_url}/run?id={run.line.id}), {shell}" if app_url else shell
 
 
 def _dataset(run: RunDetail) -> DatasetInput:

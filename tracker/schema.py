@@ -1,11 +1,15 @@
 """Brings a database to the schema of this version: roles, then migrations."""
 
+from collections.abc import Sequence
+
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tracker.errors import TrackerError
+from tracker.urls import without_credentials
 
 ROLES = ("headbook_worker", "headbook_reader")
 
@@ -29,7 +33,7 @@ class NoRoles(TrackerError):
 
 class UnreachableDatabase(TrackerError):
     def __init__(self, error: Exception) -> None:
-        said = str(error).strip().splitlines()[0]
+        said = without_credentials(str(error).strip().splitlines()[0])
         super().__init__(
             f"The database cannot be reached: {said}. "
             "Check DATABASE_URL, or start the embedded stack with `headbook up`."
@@ -43,10 +47,18 @@ class NotMigrated(TrackerError):
         )
 
 
-def ensure_roles(connection: Connection) -> None:
+class NotMigratable(TrackerError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The database cannot be brought to the schema of this version: {reason}. "
+            "Run it as the owner of the database, with the newest headbook."
+        )
+
+
+def ensure_roles(connection: Connection, roles: Sequence[str] = ROLES) -> None:
     """Make the cluster's roles where they are missing; raises `NoRoles` where that is forbidden."""
     have = set(connection.scalars(text("SELECT rolname FROM pg_roles")))
-    missing = [role for role in ROLES if role not in have]
+    missing = [role for role in roles if role not in have]
     try:
         for role in missing:
             connection.execute(text(_MAKE_ROLE.format(role=role)))
@@ -76,5 +88,9 @@ def migrate(database_url: str, revision: str) -> None:
                 command.upgrade(config, revision)
     except OperationalError as error:
         raise UnreachableDatabase(error.orig or error) from error
+    except ProgrammingError as error:
+        raise NotMigratable(str(error.orig).strip().splitlines()[0]) from error
+    except CommandError as error:  # a revision that this version does not know
+        raise NotMigratable(f"{error}; is it the database of a newer version?") from error
     finally:
         engine.dispose()

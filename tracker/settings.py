@@ -1,13 +1,26 @@
 """The environment, read once by an entry point; everything below gets values."""
 
+import getpass
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from tracker.errors import NoBroker, NoDatabase, NoTrackingServer
+from tracker.errors import NoBroker, NoDatabase, NoTrackingServer, TrackerError
 from tracker.home import Home, StackState
+from tracker.urls import with_psycopg
+
+
+class BadEnvironment(TrackerError):
+    def __init__(self, error: ValidationError) -> None:
+        said = "; ".join(
+            f"HEADBOOK_{'.'.join(map(str, each['loc']))}".upper()
+            + f" is {each['input']!r}: {each['msg']}"
+            for each in error.errors()
+        )
+        super().__init__(f"The environment cannot be used. {said}.")
 
 
 class Settings(BaseSettings):
@@ -32,6 +45,13 @@ class Settings(BaseSettings):
     reap_seconds: float = Field(5, gt=0)
     dispatch_seconds: float = Field(0.5, gt=0)
 
+    def __init__(self, **given: Any) -> None:
+        """Raises `BadEnvironment`."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise BadEnvironment(error) from None
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
@@ -45,6 +65,11 @@ class Settings(BaseSettings):
             if isinstance(roots, str)
             else roots
         )
+
+    def app(self) -> str | None:
+        """The app's address, where one is known."""
+        stack = self.stack
+        return self.app_url or (stack.app_url if stack else None)
 
     @property
     def stack(self) -> StackState | None:
@@ -80,9 +105,9 @@ class Settings(BaseSettings):
         raise NoTrackingServer(self.home)
 
 
-def with_psycopg(url: str) -> str:
-    """A plain `postgres://…` or `postgresql://…` URL, as SQLAlchemy wants it for psycopg 3."""
-    for prefix in ("postgres://", "postgresql://"):
-        if url.startswith(prefix):
-            return "postgresql+psycopg://" + url.removeprefix(prefix)
-    return url
+def user() -> str:
+    """Who is asking, as far as the system says; containers run under numbers without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"

@@ -29,6 +29,7 @@ from tracker.store import models as model_store
 from tracker.store import runs as run_store
 
 PROMPTS_PER_PART = 32
+MOST_SEED = 2**63
 
 
 class InvalidRequest(TrackerError):
@@ -75,6 +76,8 @@ def submit(
 
     Raises `InvalidRequest` for what the analyses refuse, and other `TrackerError`s.
     """
+    if not 0 <= request.seed < MOST_SEED:
+        raise InvalidRequest(f"A seed is from 0 to {MOST_SEED - 1}; {request.seed} was given.")
     with transaction(sessions) as session:
         model = model_store.model_named(session, request.model)
     try:
@@ -136,6 +139,7 @@ def _record(
                 nonce=request.nonce,
                 analysis=analysis.name,
                 analysis_version=analysis.version,
+                engine_version=registry.ENGINE_VERSION,
                 params=values,
                 model_id=model.id,
                 distribution_id=distribution_store.add_distribution(session, distribution),

@@ -12,6 +12,7 @@ import psutil
 from celery import shared_task, signals
 from structlog import get_logger
 
+from analyses import registry
 from tracker import broker, db, logs
 from tracker.heartbeat import StopRequest
 from tracker.home import Home
@@ -27,6 +28,8 @@ def run_worker(settings: Settings) -> int:
     """Work until stopped; the exit code of the process."""
     logs.configure()
     app = broker.celery_app(settings.broker())
+    settings.tracking()  # a worker that could never finish a run does not start
+    registry.all_analyses()
     app.conf.imports = ("tracker.worker",)
     name = f"{platform.node()}:{os.getpid()}"
     os.environ["HEADBOOK_WORKER"] = name  # for the child, which is a fresh interpreter
@@ -82,7 +85,8 @@ class _SignsOfLife:
 def _tell_child_to_release(**_: Any) -> None:
     """A warm shutdown waits for the child's task; this ends the task after its current batch."""
     for child in psutil.Process().children():
-        child.send_signal(signal.SIGUSR2)
+        if "spawn_main" in " ".join(child.cmdline()):  # others keep semaphores; they must stay
+            child.send_signal(signal.SIGUSR2)
 
 
 @cache
@@ -107,6 +111,7 @@ def _bench() -> Any:
         lease=settings.lease_seconds,
         heartbeat=settings.heartbeat_seconds,
         stop=_stop(),
+        app_url=settings.app(),
     )
 
 

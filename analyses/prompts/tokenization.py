@@ -99,12 +99,6 @@ def tokenize(tokenizer: Tokenizer, prompt: Prompt) -> TokenizedPrompt:
     )
 
 
-def count_unknown(tokenizer: Tokenizer, prompt: TokenizedPrompt) -> int:
-    """How many tokens of the prompt stand for text the tokenizer does not know."""
-    unknown = _unknown_id(tokenizer)
-    return 0 if unknown is None else prompt.input_ids.count(unknown)
-
-
 def _plain_ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
     return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
 

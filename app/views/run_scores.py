@@ -7,7 +7,7 @@ import streamlit as st
 from analyses.results import Kind
 from app import charts, score_rows
 from tracker.domain import RunState
-from tracker.reports import RunLine, ScoreLine, strongest
+from tracker.reports import RunLine, ScoreLine, as_csv, strongest
 
 STRONGEST = 20
 COLUMNS = {
@@ -78,7 +78,7 @@ def _table(scores: Sequence[ScoreLine], *, title: str, without: Sequence[str] = 
 def _download(line: RunLine, scores: Sequence[ScoreLine]) -> None:
     st.download_button(
         "All scores as CSV",
-        score_rows.as_csv(scores),
+        as_csv(scores),
         file_name=f"scores-{line.id}.csv",
         mime="text/csv",
         on_click="ignore",

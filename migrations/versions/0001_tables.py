@@ -261,6 +261,12 @@ def upgrade() -> None:
             "analysis_version", sa.Integer(), nullable=False, comment="Version of the analysis."
         ),
         sa.Column(
+            "engine_version",
+            sa.Integer(),
+            nullable=False,
+            comment="Version of what recorded the model.",
+        ),
+        sa.Column(
             "params",
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=False,

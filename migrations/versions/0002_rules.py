@@ -46,7 +46,9 @@ END $$
 NOTE_RUN = """
 CREATE FUNCTION headbook.note_run() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP = 'INSERT' OR NEW.state <> OLD.state THEN
+  IF TG_OP = 'INSERT' OR NEW.state <> OLD.state
+    OR (NEW.reason IS NOT NULL AND NEW.reason IS DISTINCT FROM OLD.reason)
+  THEN
     INSERT INTO headbook.run_event (run_id, event, reason) VALUES (NEW.id, NEW.state, NEW.reason);
   END IF;
   RETURN NULL;

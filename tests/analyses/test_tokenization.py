@@ -13,7 +13,6 @@ from analyses.prompts.tokenization import (
     LabelIsUnknown,
     LabelsCollide,
     UnreadableTokenizer,
-    count_unknown,
     load_tokenizer,
     tokenize,
 )
@@ -128,10 +127,6 @@ def test_labels_that_are_the_same_token_are_refused(tokenizer: Tokenizer, prompt
 def test_a_prompt_without_tokens_is_refused(tokenizer: Tokenizer, prompt) -> None:
     with pytest.raises(EmptyPrompt):
         tokenize(tokenizer, prompt(""))
-
-
-def test_unknown_tokens_elsewhere_are_counted(llama_tokenizer: Tokenizer, prompt) -> None:
-    assert count_unknown(llama_tokenizer, tokenize(llama_tokenizer, prompt("Ω A Ω ("))) == 2
 
 
 def test_padding_and_cutting_of_a_saved_tokenizer_are_off(

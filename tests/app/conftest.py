@@ -70,6 +70,7 @@ def queued(sessions, model):
                 priority=Priority.NORMAL,
                 analysis="attribution",
                 analysis_version=1,
+                engine_version=1,
                 params={"batch_size": 8},
                 model_id=of.id,
                 distribution_id=distribution_store.add_distribution(session, built),

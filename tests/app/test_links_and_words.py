@@ -11,9 +11,9 @@ from uuid import UUID
 
 import pytest
 
-from app import commands, links, phrases, score_rows
+from app import commands, links, phrases
 from tracker.domain import Priority, RunState
-from tracker.reports import RunLine
+from tracker.reports import RunLine, as_csv
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -90,7 +90,7 @@ def test_the_command_says_what_the_form_says():
 
 def test_the_csv_has_a_row_for_each_score_with_every_digit(score):
     lines = [score(0, 1, -0.12345678901), score(1, 0, None)]
-    first, second = csv.DictReader(io.StringIO(score_rows.as_csv(lines)))
+    first, second = csv.DictReader(io.StringIO(as_csv(lines)))
     assert first | {"kind": "head", "layer": "0", "index": "1", "mean": "-0.12345678901"} == first
     assert second["mean"] == ""
 

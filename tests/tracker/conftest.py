@@ -67,6 +67,7 @@ def make_run(sessions: Sessions, model: Model, distribution_id: int) -> MakeRun:
             "priority": Priority.NORMAL,
             "analysis": "attribution",
             "analysis_version": 1,
+            "engine_version": 1,
             "params": {"batch_size": 4},
             "model_id": model.id,
             "distribution_id": distribution_id,
@@ -135,4 +136,5 @@ def bench(sessions: Sessions, home: Home, mlflow_uri: str) -> Workbench:
         device="cpu",
         lease=60,
         heartbeat=15,
+        app_url="http://app",
     )

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,9 +118,49 @@ def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None
         assert "The database cannot be reached" in nowhere.refusal(*words)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("DATABASE_URL", "foo", "DATABASE_URL is not the address of a Postgres database"),
+        ("DATABASE_URL", "mysql://me@host/db", "DATABASE_URL is not the address"),
+        ("HEADBOOK_LEASE_SECONDS", "abc", "HEADBOOK_LEASE_SECONDS is 'abc'"),
+    ],
+)
+def test_a_wrong_environment_is_one_sentence(
+    tmp_path: Path, variable: str, value: str, says: str
+) -> None:
+    assert says in Stack(tmp_path, **{variable: value}).refusal("runs", "list")
+
+
+def test_the_password_of_a_database_is_never_shown(tmp_path: Path) -> None:
+    wrong = Stack(tmp_path, DATABASE_URL="postgresql://ada:s3cret@word@127.0.0.1:1/none")
+    assert "s3cret" not in wrong.refusal("runs", "list")
+
+
+def test_a_reader_who_queues_is_told_whose_address_it_takes(
+    sessions: Sessions, database_url: str, tmp_path: Path
+) -> None:
+    as_reader = f"{database_url}&options=-c%20role%3Dheadbook_reader"
+    said = Stack(tmp_path, DATABASE_URL=as_reader).refusal("runs", "list")
+    assert "may not do that" in said
+    assert "headbook_worker" in said
+
+
 def test_quick_commands_never_load_torch(tmp_path: Path) -> None:
-    code = "import sys; import tracker.cli; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    for words in (["analyses", "list"], ["distributions", "show", "facts"], ["status"]):
+        code = f"""
+import sys
+from tracker.cli import app
+app({words}, standalone_mode=False)
+sys.exit('torch' in sys.modules or 'celery' in sys.modules)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"HEADBOOK_HOME": str(tmp_path)},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, words
 
 
 def test_json_is_json_even_for_what_a_person_wrote(cli: Stack, make_run: MakeRun) -> None:

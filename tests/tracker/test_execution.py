@@ -12,6 +12,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from numpy.typing import NDArray
+from plain_connection import connect
 from sqlalchemy import select, text, update
 
 from analyses import registry
@@ -20,7 +21,7 @@ from analyses.results import MODEL, Kind, Measured, ScoreKey
 from tracker import publication, reports
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import Workbench, publish_if_ended, work
+from tracker.execution import Workbench, is_out_of_memory, publish_if_ended, work
 from tracker.publication import TensorChanged
 from tracker.reports import RunDetail
 from tracker.store import publications, runs, tensors
@@ -30,6 +31,38 @@ from tracker.tables import RunRow, ScoreRow
 from .conftest import Submit
 
 Vectors = dict[tuple[int, str, float], NDArray[np.float32]]
+
+
+Behave = Callable[[Callable[[int], None]], None]
+BEHAVIOUR: dict[str, Behave] = {}
+GIVES: dict[str, int] = {}
+
+
+class OddParams(Params):
+    """None of its own."""
+
+
+@pytest.fixture
+def odd() -> Iterator[dict[str, Behave]]:
+    """An analysis `odd` that does what the test puts under "does"."""
+
+    @analysis("odd", version=1, params=OddParams)
+    def odd(lm: Any, prompts: Any, params: Any, progress: Callable[[int], None]) -> Measured:
+        """Does as it is told."""
+        BEHAVIOUR["does"](progress)
+        return Measured(
+            scores={
+                ScoreKey(component=MODEL, metric="one"): np.ones(
+                    GIVES.get("prompts", len(prompts)), np.float32
+                )
+            }
+        )
+
+    globals()["odd"] = odd
+    yield BEHAVIOUR
+    del registry._ANALYSES["odd"]
+    BEHAVIOUR.clear()
+    GIVES.clear()
 
 
 def detail(sessions: Sessions, run_id: UUID) -> RunDetail:
@@ -73,6 +106,8 @@ def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
     mirrored = bench.mlflow.get_run(ids.run_id)
     assert mirrored.info.status == "FINISHED"
     assert mirrored.data.params["batch_size"] == "2"
+    note = mirrored.data.tags["mlflow.note.content"]
+    assert note.startswith(f"[Run {run.id}](http://app/run?id={run.id})")
     assert mirrored.data.tags["headbook.run"] == str(run.id)
     assert mirrored.data.tags["headbook.study"] == "first"
     assert 0 < len(mirrored.data.metrics) <= 30
@@ -152,7 +187,7 @@ def test_publishing_twice_changes_nothing(
     ids = mlflow_ids(sessions, run.id)
     with transaction(sessions) as session:
         lines = reports.scores(session, run.id)
-    publication.publish(bench.mlflow, ids, detail(sessions, run.id), lines)
+    publication.publish(bench.mlflow, ids, detail(sessions, run.id), lines, app_url=None)
     assert publication.ensure_run(bench.mlflow, detail(sessions, run.id)) == ids
     history = bench.mlflow.get_metric_history(ids.run_id, "logit_diff")
     assert len(history) == 1
@@ -219,32 +254,87 @@ def test_a_run_waits_for_mlflow_without_holding_a_worker(
         session.execute(update(RunRow).values(not_before=text("clock_timestamp()")))
     assert work(bench, hint=None) == 1
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
+    tags = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).data.tags
+    assert "headbook.reason" not in tags
 
 
-Behave = Callable[[Callable[[int], None]], None]
-BEHAVIOUR: dict[str, Behave] = {}
+def test_an_mlflow_run_whose_experiment_a_person_deleted_is_published(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    first = submit().run
+    work(bench, hint=None)
+    bench.mlflow.delete_experiment(mlflow_ids(sessions, first.id).experiment_id)
+    second = submit(seed=1).run
+    work(bench, hint=None)
+    assert detail(sessions, second.id).line.published
 
 
-class OddParams(Params):
-    """None of its own."""
+def test_a_worker_that_lacks_the_model_leaves_the_run_to_others_and_then_says_why(
+    submit: Submit, bench: Workbench, sessions: Sessions, tmp_path: Path
+) -> None:
+    run = submit().run
+    bench.roots = (tmp_path / "elsewhere",)
+    assert work(bench, hint=None) == 1
+    line = detail(sessions, run.id).line
+    assert (line.state, line.attempt) == (RunState.QUEUED, 2)
+    assert line.reason is not None
+    assert line.reason.startswith("w1: ")
+    assert "does not lie below a model root" in line.reason
+    another = Workbench(**vars(bench) | {"name": "w2", "roots": (), "avoid": {}})
+    assert work(another, hint=None) == 3
+    assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
 
 
-@pytest.fixture
-def odd() -> Iterator[dict[str, Behave]]:
-    """An analysis `odd` that does what the test puts under "does"."""
+def test_a_run_of_another_version_is_not_mixed_with_this_one(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit().run
+    with transaction(sessions) as session:
+        session.execute(update(RunRow).values(engine_version=99))
+    for _ in range(3):
+        bench.avoid.clear()
+        work(bench, hint=None)
+    line = detail(sessions, run.id).line
+    assert line.state is RunState.FAILED
+    assert line.reason is not None
+    assert "on engine 99" in line.reason
 
-    @analysis("odd", version=1, params=OddParams)
-    def odd(lm: Any, prompts: Any, params: Any, progress: Callable[[int], None]) -> Measured:
-        """Does as it is told."""
-        BEHAVIOUR["does"](progress)
-        return Measured(
-            scores={ScoreKey(component=MODEL, metric="one"): np.ones(len(prompts), np.float32)}
-        )
 
-    globals()["odd"] = odd
-    yield BEHAVIOUR
-    del registry._ANALYSES["odd"]
-    BEHAVIOUR.clear()
+def test_memory_that_the_cpu_cannot_give_is_known_for_what_it_is() -> None:
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(10**15)
+    assert is_out_of_memory(refused.value)
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+
+
+def test_an_analysis_that_gives_too_few_values_is_told_so(
+    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave]
+) -> None:
+    odd["does"] = lambda _: None
+    GIVES["prompts"] = 3
+    run = submit(analysis="odd").run
+    work(bench, hint=None)
+    line = detail(sessions, run.id).line
+    assert line.state is RunState.FAILED
+    assert line.reason is not None
+    assert "gave a score 'one' of shape (3,) for 4 prompts" in line.reason
+
+
+def test_a_database_that_is_away_for_a_moment_costs_no_run(
+    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave], database_url: str
+) -> None:
+    def cut_all_connections(_: object) -> None:
+        with connect(database_url) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    odd["does"] = cut_all_connections
+    run = submit(analysis="odd").run
+    work(bench, hint=None)
+    line = detail(sessions, run.id).line
+    assert (line.state, line.attempt) == (RunState.SUCCEEDED, 1)
 
 
 def test_an_analysis_that_raises_fails_its_run_and_the_next_run_is_served(

@@ -8,12 +8,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 from plain_connection import connect as plain
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 
 from migrations import drift
 from tracker import schema
 from tracker.db import Sessions, connect, transaction
-from tracker.schema import NotMigrated, UnreachableDatabase
+from tracker.schema import NoRoles, NotMigratable, NotMigrated, UnreachableDatabase
 from tracker.store import models
 
 
@@ -37,12 +37,12 @@ def relations(url: str) -> list[tuple[str, ...]]:
 
 def test_up_down_up_ends_where_it_began(new_database: str) -> None:
     schema.migrate(new_database, "head")
-    first = relations(new_database)
+    first = drift.dump(new_database)
     schema.migrate(new_database, "base")
     assert relations(new_database) == [("headbook.alembic_version",)]
     schema.migrate(new_database, "head")
-    assert relations(new_database) == first
-    assert ("results.head_scores",) in first
+    assert drift.dump(new_database) == first
+    assert ("results.head_scores",) in relations(new_database)
 
 
 def test_four_processes_may_upgrade_at_once(new_database: str) -> None:
@@ -130,9 +130,22 @@ def test_a_worker_can_neither_rewrite_history_nor_change_the_schema(
         connection.execute(refused)
 
 
-def test_a_user_who_may_not_make_roles_is_told_what_to_ask_for(server_urls: dict[str, str]) -> None:
-    missing = schema.NoRoles(["headbook_reader"])
-    assert "CREATE ROLE headbook_reader NOLOGIN;" in str(missing)
+def test_a_user_who_may_not_make_roles_is_told_what_to_ask_for(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        connection.execute(text("SET ROLE headbook_reader"))
+        connection.commit()
+        with pytest.raises(NoRoles, match="CREATE ROLE headbook_auditor NOLOGIN;"):
+            schema.ensure_roles(connection, ["headbook_reader", "headbook_auditor"])
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_version_is_one_sentence(new_database: str) -> None:
+    schema.upgrade(new_database)
+    with plain(new_database) as connection:
+        connection.execute("UPDATE headbook.alembic_version SET version_num = '9999'")
+    with pytest.raises(NotMigratable, match="newer version"):
+        schema.upgrade(new_database)
 
 
 def test_a_database_that_is_not_there_is_one_sentence() -> None:

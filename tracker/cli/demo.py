@@ -1,6 +1,5 @@
 """`headbook demo`: from nothing to the strongest heads of a real language model."""
 
-import getpass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tracker.cli.terminal import print_table
 from tracker.db import transaction
 from tracker.errors import TrackerError
 from tracker.home import Home
-from tracker.settings import Settings
+from tracker.settings import Settings, user
 from tracker.store import models as store
 from tracker.submission import Request
 from tracker.supervisor import control
@@ -51,7 +50,7 @@ def demo() -> None:
         analysis="attribution",
         model=MODEL,
         distribution=DistributionSpec(),
-        created_by=getpass.getuser(),
+        created_by=user(),
         study="demo",
     )
     run = queue(request, wait=True).run
@@ -80,8 +79,12 @@ def gguf_file() -> Path:
 
 
 def _known() -> bool:
+    """Whether the model was added, and from where it is now: an environment may have moved."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
-        return any(model.name == MODEL for model in store.all_models(session))
+        return any(
+            model.name == MODEL and model.ref == str(gguf_file().resolve())
+            for model in store.all_models(session)
+        )
 
 
 def _print_addresses(home: Home, run_id: object) -> None:

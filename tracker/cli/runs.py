@@ -9,6 +9,7 @@ from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.db import transaction
 from tracker.domain import RunState
+from tracker.errors import TrackerError
 from tracker.settings import Settings
 from tracker.store import publications
 from tracker.store import runs as store
@@ -103,8 +104,16 @@ def publish() -> None:
         from tracker.publication import mlflow_client
 
         client = mlflow_client(settings.tracking())
+        failed = 0
         for run_id in waiting:
-            done = publish_run(sessions, client, run_id)
-            typer.echo(f"{run_id}: " + ("published" if done else "a worker is publishing it"))
+            try:
+                done = publish_run(sessions, client, run_id, app_url=settings.app())
+            except TrackerError as error:
+                failed += 1
+                typer.echo(f"{run_id}: {error}", err=True)
+            else:
+                typer.echo(f"{run_id}: " + ("published" if done else "a worker is publishing it"))
     if not waiting:
         typer.echo("MLflow is up to date.")
+    if failed:
+        raise typer.Exit(1)

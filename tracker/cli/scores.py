@@ -1,7 +1,5 @@
 """`headbook scores`: the numbers of a run."""
 
-import csv
-import sys
 from typing import Annotated
 
 import typer
@@ -14,9 +12,6 @@ from tracker.cli.terminal import AsJson, print_json, print_table
 from tracker.db import transaction
 from tracker.settings import Settings
 from tracker.store import runs as store
-
-_COLUMNS = ["kind", "layer", "index", "metric", "site", "condition", "x"]
-_COLUMNS += ["n", "skipped", "mean", "sem", "ci_low", "ci_high"]
 
 
 def scores(
@@ -35,21 +30,10 @@ def scores(
         lines = reports.scores(session, found.id, kind=kind, metric=metric)
     if top is not None:
         lines = reports.strongest(lines, top)
-    rows = [
-        {
-            "kind": line.component.kind.value,
-            "layer": line.component.layer,
-            "index": line.component.index,
-            **{column: getattr(line, column) for column in _COLUMNS[3:]},
-        }
-        for line in lines
-    ]
     if as_json:
-        print_json(rows)
+        print_json([reports.as_row(line) for line in lines])
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, _COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+        typer.echo(reports.as_csv(lines), nl=False)
     else:
         print_scores(lines, empty=f"Run {found.id} has no such scores; it is {found.state}.")
 

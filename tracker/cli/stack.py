@@ -8,6 +8,7 @@ from tracker.cli.terminal import AsJson, print_json, print_table
 from tracker.home import Home, StackState
 from tracker.settings import Settings
 from tracker.supervisor import control
+from tracker.urls import without_password
 
 
 def up(
@@ -26,7 +27,7 @@ def up(
             print_json(addresses(state))
             return
         typer.echo(f"app       {state.app_url}")
-        typer.echo(f"MLflow    {state.mlflow_tracking_uri}")
+        typer.echo(f"MLflow    {without_password(state.mlflow_tracking_uri)}")
         if state.reader_url:
             typer.echo(f"SQL       {_libpq(state.reader_url)}")
         typer.echo("Stop it with: headbook down" if detach else "Stop it with Ctrl-C.")
@@ -61,7 +62,7 @@ def status(as_json: AsJson = False) -> None:
 def addresses(state: StackState) -> dict[str, str | None]:
     return {
         "app": state.app_url,
-        "mlflow": state.mlflow_tracking_uri,
+        "mlflow": without_password(state.mlflow_tracking_uri),
         "sql": _libpq(state.reader_url) if state.reader_url else None,
     }
 
@@ -90,4 +91,5 @@ def dispatch() -> None:
         db.connect(settings.database()),
         every=settings.dispatch_seconds,
         reap_every=settings.reap_seconds,
+        grace=1.5 * settings.heartbeat_seconds,
     )

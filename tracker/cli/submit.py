@@ -1,6 +1,5 @@
 """`headbook submit`: queue a run, and wait for it if asked."""
 
-import getpass
 import json
 import time
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tracker.db import Sessions, transaction
 from tracker.domain import Priority, RunState
 from tracker.errors import TrackerError
 from tracker.home import Home
-from tracker.settings import Settings
+from tracker.settings import Settings, user
 
 _LOOK_EVERY = 0.3  # seconds
 
@@ -60,7 +59,7 @@ def submit(
             params=dict(_param(each) for each in param or []),
             seed=seed,
             priority=priority,
-            created_by=getpass.getuser(),
+            created_by=user(),
             study=study,
             force=force,
         ),

@@ -3,7 +3,7 @@
 from tracker.reports.distribution_lines import DistributionLine, distributions
 from tracker.reports.run_details import RunDetail, RunEvent, run_detail
 from tracker.reports.run_lines import RunLine, counts_by_state, runs
-from tracker.reports.score_lines import ScoreLine, scores, strongest
+from tracker.reports.score_lines import ScoreLine, as_csv, as_row, scores, strongest
 from tracker.reports.worker_lines import WorkerLine, workers
 
 __all__ = [
@@ -13,6 +13,8 @@ __all__ = [
     "RunLine",
     "ScoreLine",
     "WorkerLine",
+    "as_csv",
+    "as_row",
     "counts_by_state",
     "distributions",
     "run_detail",

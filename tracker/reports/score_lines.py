@@ -1,5 +1,7 @@
 """The scores of a run."""
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -75,3 +77,26 @@ def strongest(lines: Sequence[ScoreLine], count: int) -> list[ScoreLine]:
     """The scores with the largest absolute means."""
     known = [line for line in lines if line.mean is not None]
     return sorted(known, key=lambda line: (-abs(line.mean or 0.0), line.component))[:count]
+
+
+COLUMNS = (
+    *("kind", "layer", "index"),
+    *("metric", "site", "condition", "x"),
+    *("n", "skipped", "mean", "sem", "ci_low", "ci_high"),
+)
+
+
+def as_row(line: ScoreLine) -> dict[str, object]:
+    """A score as a flat row under `COLUMNS`, every digit kept."""
+    component = line.component
+    place = {"kind": component.kind.value, "layer": component.layer, "index": component.index}
+    return {**place, **{column: getattr(line, column) for column in COLUMNS[len(place) :]}}
+
+
+def as_csv(lines: Sequence[ScoreLine]) -> str:
+    """Scores as CSV with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(map(as_row, lines))
+    return text.getvalue()

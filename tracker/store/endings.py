@@ -1,17 +1,19 @@
 """How parts and runs end or go back to the queue: done, failed, cancelled, released, lost.
 
-Every function locks the run's row first (see `runs.lock`), or follows `parts.fence`.
+Every function locks the run's row first (see `runs.lock`), or follows `parts.fence`. A part of a
+run that was asked to stop never goes back to the queue.
 """
 
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, cast, exists, func, null, select, update
+from sqlalchemy import ColumnElement, and_, case, cast, exists, func, null, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
-from tracker.domain import PartClaim, PartKind, PartState, RunState
+from tracker.domain import PartClaim, PartKind, PartState, Run, RunState
 from tracker.store import runs
 from tracker.store.parts import NOW, held, seconds
 from tracker.tables import PartRow, PartScoreRow, PartTensorRow, RunRow
@@ -63,13 +65,7 @@ def finish_run(session: Session, claim: PartClaim, *, notes: Mapping[str, Any]) 
 def fail(session: Session, claim: PartClaim, *, reason: str) -> bool:
     """End the run as failed, its other parts as cancelled; False if the claim is lost."""
     runs.lock(session, claim.run_id)
-    mine = session.scalars(
-        update(PartRow)
-        .where(held(claim))
-        .values(_ended(PartState.FAILED))
-        .returning(PartRow.number)
-    ).one_or_none()
-    if mine is None:
+    if not _end(session, held(claim), PartState.FAILED):
         return False
     _end_failed(session, claim.run_id, reason)
     return True
@@ -78,24 +74,18 @@ def fail(session: Session, claim: PartClaim, *, reason: str) -> bool:
 def cancelled(session: Session, claim: PartClaim) -> None:
     """End the part because its run was asked to stop, and the run when this was its last one."""
     runs.lock(session, claim.run_id)
-    session.execute(update(PartRow).where(held(claim)).values(_ended(PartState.CANCELLED)))
+    _end(session, held(claim), PartState.CANCELLED)
     runs.end_if_idle(session, claim.run_id)
 
 
-def release(
-    session: Session, claim: PartClaim, *, wait: float = 0, reason: str | None = None
-) -> None:
+def release(session: Session, claim: PartClaim, *, reason: str, wait: float = 0) -> None:
     """Give the part back, without blame; it can be claimed again after `wait` seconds."""
     runs.lock(session, claim.run_id)
-    if _requeue(session, held(claim)) is not None:
-        _move_run(
-            session,
-            claim.run_id,
-            reason=reason,
-            not_before=NOW + seconds(wait),
-            dispatch_due_at=NOW + seconds(wait),
+    if _give_back(session, claim.run_id, held(claim)):
+        later = NOW + seconds(wait)
+        _back_to_queue(
+            session, claim.run_id, reason=reason, not_before=later, dispatch_due_at=later
         )
-        _queued_when_idle(session, claim.run_id)
 
 
 def retry(session: Session, claim: PartClaim, *, reason: str) -> None:
@@ -103,52 +93,63 @@ def retry(session: Session, claim: PartClaim, *, reason: str) -> None:
     run = runs.lock(session, claim.run_id)
     if run is None:
         return
-    if run.attempt >= run.max_attempts:
+    if run.attempt >= run.max_attempts and not _asked_to_stop(session, run.id):
         fail(session, claim, reason=f"{reason}; attempt {run.attempt} of {run.max_attempts}")
-        return
-    if _requeue(session, held(claim)) is not None:
-        _next_attempt(session, run.id, run.attempt, run.max_attempts, reason)
+    elif _give_back(session, run.id, held(claim)):
+        _next_attempt(session, run, reason)
 
 
-def reap(session: Session, run_id: UUID, number: int) -> bool:
-    """Take back a part whose worker is lost; False if its lease was renewed meanwhile."""
+def reap(session: Session, run_id: UUID) -> int:
+    """Take back the run's parts whose leases ran out; how many.
+
+    However many of its workers were lost at once, an outage counts as one crash of the run.
+    """
     run = runs.lock(session, run_id)
     lost = and_(
         PartRow.run_id == run_id,
-        PartRow.number == number,
         PartRow.state == PartState.RUNNING,
         PartRow.lease_expires_at < NOW,
     )
-    since = func.to_char(PartRow.lease_expires_at, "HH24:MI:SS TZ")
-    last = session.execute(select(PartRow.worker, since).where(lost)).one_or_none()
-    if run is None or last is None:
-        return False
-    reason = f"lost: worker {last[0]} let its lease run out at {last[1]}"
-    crashes = run.crashes + 1
-    session.execute(update(RunRow).where(RunRow.id == run_id).values(crashes=crashes))
+    # Heartbeats do not lock the run: the parts are locked, so that none is renewed meanwhile.
+    parts = session.scalars(select(PartRow).where(lost).with_for_update()).all()
+    if run is None or not parts:
+        return 0
+    which = and_(PartRow.run_id == run_id, PartRow.number.in_([part.number for part in parts]))
+    names = ", ".join(sorted({str(part.worker) for part in parts}))
+    since = min(part.lease_expires_at for part in parts if part.lease_expires_at)
+    reason = f"lost: no heartbeat of {names} until {since.astimezone(UTC):%H:%M:%S} UTC"
+    session.execute(update(RunRow).where(RunRow.id == run_id).values(crashes=run.crashes + 1))
+    out_of_tries = run.crashes + 1 >= run.max_crashes or run.attempt >= run.max_attempts
+    if out_of_tries and not _asked_to_stop(session, run_id):
+        _end(session, which, PartState.FAILED)
+        tries = f"crash {run.crashes + 1}, attempt {run.attempt} of {run.max_attempts}"
+        _end_failed(session, run_id, f"{reason}; {tries}")
+    elif _give_back(session, run_id, which):
+        _next_attempt(session, run, reason)
+    return len(parts)
+
+
+def _asked_to_stop(session: Session, run_id: UUID) -> bool:
     asked = select(RunRow.cancel_requested_at.is_not(None)).where(RunRow.id == run_id)
-    if session.scalars(asked).one():
-        session.execute(update(PartRow).where(lost).values(_ended(PartState.CANCELLED)))
-        runs.end_if_idle(session, run_id)
-    elif crashes >= run.max_crashes or run.attempt >= run.max_attempts:
-        session.execute(update(PartRow).where(lost).values(_ended(PartState.FAILED)))
-        _end_failed(
-            session,
-            run_id,
-            f"{reason}; crash {crashes}, attempt {run.attempt} of {run.max_attempts}",
-        )
-    else:
-        _requeue(session, lost)
-        _next_attempt(session, run_id, run.attempt, run.max_attempts, reason)
-    return True
+    return session.scalars(asked).one()
+
+
+def _end(session: Session, which: ColumnElement[bool], state: PartState) -> bool:
+    ended = update(PartRow).where(which).values(_ended(state)).returning(PartRow.number)
+    return bool(session.scalars(ended).all())
 
 
 def _ended(state: PartState) -> dict[str, Any]:
     return {"state": state, "worker": None, "lease_expires_at": None, "finished_at": NOW}
 
 
-def _requeue(session: Session, which: ColumnElement[bool]) -> int | None:
-    return session.scalars(
+def _give_back(session: Session, run_id: UUID, which: ColumnElement[bool]) -> bool:
+    """Put parts back into the queue; where the run was asked to stop, end them instead."""
+    if _asked_to_stop(session, run_id):
+        _end(session, which, PartState.CANCELLED)
+        runs.end_if_idle(session, run_id)
+        return False
+    waiting = (
         update(PartRow)
         .where(which)
         .values(
@@ -158,36 +159,32 @@ def _requeue(session: Session, which: ColumnElement[bool]) -> int | None:
             lease_expires_at=None,
             done=0,
         )
-        .returning(PartRow.number)
-    ).one_or_none()
+    )
+    return bool(session.scalars(waiting.returning(PartRow.number)).all())
 
 
-def _next_attempt(session: Session, run_id: UUID, attempt: int, most: int, reason: str) -> None:
-    _move_run(
+def _next_attempt(session: Session, run: Run, reason: str) -> None:
+    following = run.attempt + 1
+    _back_to_queue(
         session,
-        run_id,
-        attempt=attempt + 1,
-        reason=f"{reason}; attempt {attempt + 1} of {most} is queued",
+        run.id,
+        attempt=following,
+        reason=f"{reason}; attempt {following} of {run.max_attempts} is queued",
         dispatch_due_at=NOW,
     )
-    _queued_when_idle(session, run_id)
 
 
-def _queued_when_idle(session: Session, run_id: UUID) -> None:
-    under_way = exists().where(PartRow.run_id == RunRow.id, PartRow.state == PartState.RUNNING)
-    session.execute(
-        update(RunRow)
-        .where(RunRow.id == run_id, RunRow.state == RunState.RUNNING, ~under_way)
-        .values(state=RunState.QUEUED, dispatch_count=0)
-    )
+def _back_to_queue(session: Session, run_id: UUID, **values: Any) -> None:
+    """Say why, and let a run none of whose parts is under way wait as a queued one."""
+    under_way = exists().where(PartRow.run_id == run_id, PartRow.state == PartState.RUNNING)
+    idle = and_(RunRow.state == RunState.RUNNING, ~under_way)
+    state = case((idle, RunState.QUEUED.value), else_=RunRow.state)
+    _move_run(session, run_id, state=state, dispatch_count=0, **values)
 
 
 def _end_failed(session: Session, run_id: UUID, reason: str) -> None:
-    session.execute(
-        update(PartRow)
-        .where(PartRow.run_id == run_id, PartRow.state.in_([PartState.QUEUED, PartState.RUNNING]))
-        .values(_ended(PartState.CANCELLED))
-    )
+    left = PartRow.state.in_([PartState.QUEUED, PartState.RUNNING])
+    _end(session, and_(PartRow.run_id == run_id, left), PartState.CANCELLED)
     _move_run(session, run_id, state=RunState.FAILED, finished_at=NOW, reason=reason)
 
 

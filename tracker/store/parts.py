@@ -4,10 +4,11 @@ One conditional statement decides each move; no row means "not yours any more". 
 `heartbeat` locks the run's row first (see `runs.lock`).
 """
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, null, select, update
 from sqlalchemy.orm import Session
 
 from tracker.domain import ACTIVE, PartClaim, PartKind, PartState, RunState
@@ -30,13 +31,24 @@ def seconds(count: float) -> ColumnElement[Any]:
 
 
 def waiting_runs(
-    session: Session, *, loaded_model_id: int | None, hint: UUID | None, limit: int = 20
+    session: Session,
+    *,
+    loaded_model_id: int | None,
+    hint: UUID | None,
+    avoid: Collection[UUID] = (),
+    limit: int = 20,
 ) -> list[UUID]:
     """Runs with a part to claim: urgent first, then those of the loaded model, then `hint`."""
     waiting = exists().where(PartRow.run_id == RunRow.id, PartRow.state == PartState.QUEUED)
     query = (
         select(RunRow.id)
-        .where(RunRow.state.in_(list(ACTIVE)), RunRow.not_before <= NOW, waiting)
+        .where(
+            RunRow.state.in_(list(ACTIVE)),
+            RunRow.cancel_requested_at.is_(None),
+            RunRow.not_before <= NOW,
+            RunRow.id.not_in(list(avoid)),
+            waiting,
+        )
         .order_by(
             RunRow.priority,
             (RunRow.model_id == loaded_model_id).desc().nulls_last(),
@@ -87,7 +99,7 @@ def claim(session: Session, run_id: UUID, *, worker: str, lease: float) -> PartC
                 (RunRow.state == RunState.QUEUED, RunState.RUNNING.value), else_=RunRow.state
             ),
             started_at=func.coalesce(RunRow.started_at, NOW),
-            dispatch_count=0,
+            reason=null(),  # why it had waited
         )
     )
     return PartClaim(run_id, row.number, PartKind(row.kind), row.epoch, row.start, row.stop)
@@ -105,12 +117,13 @@ def held(claim: PartClaim) -> ColumnElement[bool]:
 
 def heartbeat(session: Session, claim: PartClaim, *, lease: float, done: int | None = None) -> bool:
     """Renew the lease; True if a person has asked the run to stop. Raises `LeaseLost`."""
+    so_far = func.least(PartRow.stop - PartRow.start, done)
     asked = session.scalars(
         update(PartRow)
         .where(held(claim), RunRow.id == PartRow.run_id)
         .values(
             lease_expires_at=NOW + seconds(lease),
-            done=PartRow.done if done is None else func.greatest(PartRow.done, done),
+            done=PartRow.done if done is None else func.greatest(PartRow.done, so_far),
         )
         .returning(RunRow.cancel_requested_at.is_not(None))
     ).one_or_none()
@@ -126,11 +139,12 @@ def fence(session: Session, claim: PartClaim, *, lease: float) -> None:
         raise CancelSeen(claim)
 
 
-def expired(session: Session, limit: int = 100) -> list[tuple[UUID, int]]:
-    """Run and number of the parts whose lease has run out."""
+def runs_with_lost_parts(session: Session, limit: int = 100) -> list[UUID]:
+    """Runs of which a part's lease has run out."""
     query = (
-        select(PartRow.run_id, PartRow.number)
+        select(PartRow.run_id)
         .where(PartRow.state == PartState.RUNNING, PartRow.lease_expires_at < NOW)
+        .distinct()
         .limit(limit)
     )
-    return [(row.run_id, row.number) for row in session.execute(query)]
+    return list(session.scalars(query))

@@ -8,7 +8,7 @@ from sqlalchemy import Text, cast, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from tracker.domain import ACTIVE, PartKind, PartState, Priority, Run, RunState
+from tracker.domain import ACTIVE, PartKind, PartState, Priority, PublicationState, Run, RunState
 from tracker.errors import TrackerError
 from tracker.tables import PartRow, PublicationRow, RunRow, StudyRow, StudyRunRow
 
@@ -126,6 +126,11 @@ def add_to_study(session: Session, *, name: str, created_by: str, runs: Sequence
     ).one()
     rows = [{"study_id": study_id, "run_id": each} for each in runs]
     session.execute(insert(StudyRunRow).values(rows).on_conflict_do_nothing())
+    session.execute(  # MLflow shows the studies of a run
+        update(PublicationRow)
+        .where(PublicationRow.run_id.in_(list(runs)))
+        .values(state=PublicationState.PENDING, due_at=func.clock_timestamp())
+    )
     return study_id
 
 

@@ -1,6 +1,6 @@
 """Worker processes and their signs of life."""
 
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -46,3 +46,10 @@ def stopped(session: Session, *, name: str) -> None:
     session.execute(
         update(WorkerRow).where(WorkerRow.name == name).values(stopped_at=NOW, busy_with=None)
     )
+
+
+def live(session: Session) -> int:
+    """How many workers gave a sign of life within the last minute."""
+    fresh = WorkerRow.last_seen > NOW - func.make_interval(0, 0, 0, 0, 0, 1)
+    count = select(func.count()).where(WorkerRow.stopped_at.is_(None), fresh)
+    return session.scalars(count).one()

@@ -9,8 +9,7 @@ from tracker.errors import TrackerError
 class HomeNotWritable(TrackerError):
     def __init__(self, home: Path, reason: str) -> None:
         super().__init__(
-            f"The home {home} cannot be written ({reason}). "
-            "Choose another with HEADBOOK_HOME or `--home`."
+            f"The home {home} cannot be written ({reason}). Choose another with HEADBOOK_HOME."
         )
 
 

@@ -3,12 +3,13 @@
 import socket
 import urllib.error
 import urllib.request
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import psycopg
 
 from tracker.supervisor.errors import Unreachable
 from tracker.supervisor.options import StackOptions
+from tracker.urls import without_password
 
 SECONDS = 5
 PORTS = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672, "redis": 6379, "rediss": 6379}
@@ -53,16 +54,6 @@ def check_tracking(uri: str) -> None:
             raise Unreachable("MLFLOW_TRACKING_URI", without_password(uri), str(error)) from None
     except (OSError, ValueError) as error:
         raise Unreachable("MLFLOW_TRACKING_URI", without_password(uri), str(error)) from None
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None and "password" not in parse_qs(parts.query):
-        return url
-    place = parts.netloc.rpartition("@")[2]
-    query = "" if "password" in parse_qs(parts.query) else parts.query
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{place}", query=query))
 
 
 def _connect(url: str) -> None:

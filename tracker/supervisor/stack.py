@@ -12,7 +12,6 @@ import psutil
 
 from tracker.errors import TrackerError
 from tracker.home import Home, StackState
-from tracker.settings import with_psycopg
 from tracker.supervisor import folders, ports, reachability, services
 from tracker.supervisor.component import Component, Service
 from tracker.supervisor.errors import HomeNotWritable, Interrupted, SchemaFailed
@@ -22,6 +21,7 @@ from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.processes import Notice
 from tracker.supervisor.services import Addresses
 from tracker.supervisor.valkey import EmbeddedValkey
+from tracker.urls import with_psycopg
 
 logger = logging.getLogger(__name__)
 

@@ -50,6 +50,7 @@ class RunRow(Row):
     )
     analysis: Mapped[str] = mapped_column(comment="Registered name of the analysis.")
     analysis_version: Mapped[int] = mapped_column(comment="Version of the analysis.")
+    engine_version: Mapped[int] = mapped_column(comment="Version of what recorded the model.")
     params: Mapped[Json] = mapped_column(comment="Parameters, validated by the analysis.")
     model_id: Mapped[int] = mapped_column(ForeignKey(ModelRow.id), comment="The model.")
     distribution_id: Mapped[int] = mapped_column(
