@@ -50,7 +50,7 @@ def test_the_wheel_holds_the_four_packages_and_their_data_and_nothing_else(wheel
         "analyses/data/facts/relations.json",
         "app/main.py",
         "migrations/script.py.mako",
-        "migrations/versions/0001_tables.py",
+        "migrations/versions/0005_results.py",
         f"{info}/licenses/LICENSE",
     ):
         assert wanted in names

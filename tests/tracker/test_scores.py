@@ -13,7 +13,7 @@ from tracker.store import endings, parts, scores, tensors
 from tracker.tables import ComponentRow, PartScoreRow, PartTensorRow
 
 from .conftest import MakeRun
-from .test_parts import claim
+from .part_work import claim
 
 HEAD = Component(kind=Kind.HEAD, layer=1, index=3)
 KEYS = [

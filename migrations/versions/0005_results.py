@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0005"
+down_revision = "0004"
 
 HEAD_SCORES = """
 CREATE VIEW results.head_scores WITH (security_barrier) AS

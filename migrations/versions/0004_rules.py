@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0004"
+down_revision = "0003"
 
 GUARD_RUN = """
 CREATE FUNCTION headbook.guard_run() RETURNS trigger LANGUAGE plpgsql AS $$
