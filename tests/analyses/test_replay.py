@@ -17,6 +17,7 @@ from analyses.prompts.tokenization import TokenizedPrompt
 
 TOLERANCE = 1e-4
 EFFECT = 100 * TOLERANCE  # that every single intervention has at least, so that none is idle
+LOUDNESS = {"cohere": 2.0, "granite": 2.0, "qwen2_moe": 2.0}  # theirs saturate before others'
 WITHOUT_ROTARY = {"gpt2", "opt"}
 LoadLoud = Callable[..., LanguageModel]
 
@@ -29,7 +30,7 @@ def load_loud(load, random_model) -> LoadLoud:
         model = random_model(family, **choices)
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1 and not any(end in name for end in ("embed", "wte", "lm_head")):
-                parameter.data *= 2.5
+                parameter.data *= LOUDNESS.get(family, 2.5)
         return load(model)
 
     return load_it
