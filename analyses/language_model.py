@@ -21,7 +21,7 @@ from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import NAME
 from analyses.engine.batches import Batch
 from analyses.engine.closure import PROOF, TOLERANCE, check_closure
-from analyses.engine.interventions import Intervention
+from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
 from analyses.engine.tracing import (
@@ -151,15 +151,26 @@ class LanguageModel:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
 
     def prove(self, ids: Sequence[int]) -> None:
-        """Parts add up; padding and later tokens change nothing; attention is the family's own."""
+        """Parts add up and can be replayed; padding and later tokens change nothing; attention is
+        the family's own.
+        """
         prompts = [_proof_prompt(ids, length) for length in PROOF_LENGTHS]
         whole, begun = (length - 1 for length in PROOF_LENGTHS)
         together = self.batch(prompts)
-        recorded = self.record(together)
+        recorded = self.record(together, keep=Keep.PREFIX)
         self.decompose(recorded, together.label_ids)
+        rider = Patch(site=Site.RESID_PRE, layer=0, value=SOURCE)  # all layers, nothing changed
+        replayed = self.replay(
+            recorded, [Intervention((rider,))], together.label_ids, source=recorded
+        )
         alone = self.record(self.batch(prompts[1:])).logits
         own = self._own_logits(ids)
         for one, other, what in (
+            (
+                replayed.labels[0],
+                recorded.logits.gather(1, together.label_ids),
+                "the logits of final positions replayed and of the whole prompts",
+            ),
             (recorded.logits[1:], alone, "the logits of a padded prompt and of it alone"),
             (own[:, begun], alone, "the logits with later tokens and without (is it causal?)"),
             (
