@@ -1,6 +1,6 @@
 """A causal language model, loaded from a folder and proved to be understood."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,11 +16,14 @@ from analyses.checkpoints.folders import ModelFiles
 from analyses.checkpoints.quiet import quiet
 from analyses.checkpoints.shapes import ModelShape, shape_of
 from analyses.engine import batches, decomposition, recording
+from analyses.engine import replay as replaying
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import NAME
 from analyses.engine.batches import Batch
 from analyses.engine.closure import PROOF, TOLERANCE, check_closure
-from analyses.engine.recording import Recorded
+from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
+from analyses.engine.recording import Keep, Recorded
+from analyses.engine.replay import Replayed
 from analyses.engine.tracing import (
     NoAttentionInterface,
     UnknownAnatomy,
@@ -116,8 +119,31 @@ class LanguageModel:
     def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
         return batches.padded(prompts, device=self.device)
 
-    def record(self, batch: Batch) -> Recorded:
-        return recording.record(self.model, self.anatomy, batch)
+    def record(self, batch: Batch, *, keep: Keep = Keep.WRITES) -> Recorded:
+        return recording.record(self.model, self.anatomy, batch, keep=keep)
+
+    def replay(
+        self,
+        recorded: Recorded,
+        interventions: Sequence[Intervention],
+        label_ids: Tensor,
+        *,
+        source: Recorded | None = None,
+        whole_vocabulary: bool = False,
+        budget: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Replayed:
+        """What the model says under each intervention; see `engine.replay`."""
+        return replaying.replay(
+            self.anatomy,
+            recorded,
+            interventions,
+            label_ids,
+            source=source,
+            whole_vocabulary=whole_vocabulary,
+            budget=budget,
+            progress=progress,
+        )
 
     def decompose(
         self, recorded: Recorded, label_ids: Tensor
@@ -125,15 +151,26 @@ class LanguageModel:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
 
     def prove(self, ids: Sequence[int]) -> None:
-        """Parts add up; padding and later tokens change nothing; attention is the family's own."""
+        """Parts add up and can be replayed; padding and later tokens change nothing; attention is
+        the family's own.
+        """
         prompts = [_proof_prompt(ids, length) for length in PROOF_LENGTHS]
         whole, begun = (length - 1 for length in PROOF_LENGTHS)
         together = self.batch(prompts)
-        recorded = self.record(together)
+        recorded = self.record(together, keep=Keep.PREFIX)
         self.decompose(recorded, together.label_ids)
+        rider = Patch(site=Site.RESID_PRE, layer=0, value=SOURCE)  # all layers, nothing changed
+        replayed = self.replay(
+            recorded, [Intervention((rider,))], together.label_ids, source=recorded
+        )
         alone = self.record(self.batch(prompts[1:])).logits
         own = self._own_logits(ids)
         for one, other, what in (
+            (
+                replayed.labels[0],
+                recorded.logits.gather(1, together.label_ids),
+                "the logits of final positions replayed and of the whole prompts",
+            ),
             (recorded.logits[1:], alone, "the logits of a padded prompt and of it alone"),
             (own[:, begun], alone, "the logits with later tokens and without (is it causal?)"),
             (

@@ -23,6 +23,11 @@ class LayerAnatomy:
     mlp: tuple[nn.Module, ...]  # what they give, summed, is the MLP's write
 
     @property
+    def attention_writer(self) -> nn.Module:
+        """What gives attention's write, before the residual multiplier."""
+        return self.out_proj if self.post_norm is None else self.post_norm
+
+    @property
     def W_O(self) -> Float[Tensor, "d_z d_model"]:
         """All heads' output matrices, one above the other, in fp32."""
         weight: Tensor = self.out_proj.weight.detach().float()

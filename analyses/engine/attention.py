@@ -28,8 +28,23 @@ class AttentionCall:
     z: Float[Tensor, "batch pos head d_value"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One layer's attention before it is computed."""
+
+    module: nn.Module
+    query: Float[Tensor, "batch head pos d_head"]
+    key: Float[Tensor, "batch kv_head pos d_head"]
+    value: Float[Tensor, "batch kv_head pos d_value"]
+    scaling: float
+    softcap: float | None
+    sinks: Float[Tensor, " head"] | None
+
+
 Listener = Callable[[AttentionCall], None]
+Answer = Callable[[Asked], Float[Tensor, "batch pos head d_value"]]
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_answer: ContextVar[Answer | None] = ContextVar("answer", default=None)
 
 
 @contextmanager
@@ -40,6 +55,16 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextmanager
+def answering(answer: Answer) -> Iterator[None]:
+    """Inside the block, z is what `answer` says in place of what attention would give."""
+    token = _answer.set(answer)
+    try:
+        yield
+    finally:
+        _answer.reset(token)
 
 
 def attend(
@@ -58,6 +83,18 @@ def attend(
 
     `s_aux` are sinks: one more score per head that takes weight and gives nothing.
     """
+    answer = _answer.get()
+    if answer is not None:
+        asked = Asked(
+            module=module,
+            query=query,
+            key=key,
+            value=value,
+            scaling=scaling or query.shape[-1] ** -0.5,
+            softcap=softcap,
+            sinks=s_aux,
+        )
+        return answer(asked), None
     group = query.shape[1] // key.shape[1]
     k = repeat(key, "batch kv_head pos d -> batch (kv_head group) pos d", group=group)
     v = repeat(value, "batch kv_head pos d -> batch (kv_head group) pos d", group=group)
@@ -97,14 +134,25 @@ def _written_out(
 ) -> Float[Tensor, "batch head pos d_value"]:
     """For what the fused kernel cannot do: soft-capped scores, and sinks."""
     scores = (q @ k.transpose(-1, -2)) * scaling
+    return attention_pattern(scores, mask, softcap, sinks).to(v.dtype) @ v
+
+
+def attention_pattern(
+    scores: Float[Tensor, "batch head *query key"],
+    mask: Bool[Tensor, "..."] | None,
+    softcap: float | None,
+    sinks: Float[Tensor, " head"] | None,
+) -> Float[Tensor, "batch head *query key"]:
+    """softmax(cap(scores)) over what the mask lets see; a sink takes its share of the weight."""
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    keys = scores.shape[-1]
     if sinks is not None:
-        sink = sinks.reshape(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
+        sink = sinks.reshape(-1, *[1] * (scores.dim() - 2)).expand(*scores.shape[:-1], 1)
         scores = torch.cat([scores, sink.to(scores.dtype)], dim=-1)
-    pattern = scores.softmax(-1, dtype=torch.float32).to(v.dtype)
-    return pattern[..., : v.shape[-2]] @ v
+    return scores.softmax(-1, dtype=torch.float32)[..., :keys]
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

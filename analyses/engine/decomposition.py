@@ -158,9 +158,13 @@ def _check_end(
 
 
 def pre_cap_logits(
-    anatomy: Anatomy, resid: Float[Tensor, "batch d_model"], label_ids: Int[Tensor, "batch label"]
-) -> Float[Tensor, "batch label"]:
+    anatomy: Anatomy,
+    resid: Float[Tensor, "*n batch d_model"],
+    label_ids: Int[Tensor, "batch label"],
+) -> Float[Tensor, "*n batch label"]:
     """The label logits of a final residual, before a soft-cap."""
     normed = anatomy.final_norm(resid)
     W_U = anatomy.W_U(label_ids)
-    return einsum(normed, W_U, "batch d, batch label d -> batch label") + anatomy.b_U(label_ids)
+    return einsum(normed, W_U, "... batch d, batch label d -> ... batch label") + anatomy.b_U(
+        label_ids
+    )

@@ -1,22 +1,25 @@
-"""One forward pass that keeps what each component wrote at the prompts' final positions."""
+"""One forward pass that keeps what each component wrote, and what a replay has to read."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.batches import Batch
+from analyses.engine.interventions import Site
 from analyses.engine.tracing import first_tensor
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedLayer:
     """One layer at the final positions, in fp32. Writes are as added, multiplier included."""
 
@@ -28,23 +31,56 @@ class RecordedLayer:
     resid_post: Float[Tensor, "batch d_model"]
 
 
-@dataclass(frozen=True, kw_only=True)
+class Keep(IntEnum):
+    WRITES = 0  # what each component wrote at the final positions
+    PREFIX = 1  # and what a replay from there reads: queries, and all keys and values
+    POSITIONS = 2  # and every site at every position, for a replay from anywhere
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerReads:
+    """What a replay of one layer reads, on the layer's own device and in the model's dtype."""
+
+    q: Float[Tensor, "batch head d_head"]  # at the final positions
+    key: Float[Tensor, "batch kv_head pos d_head"]
+    value: Float[Tensor, "batch kv_head pos d_value"]
+    arguments: Mapping[str, Any]  # what the layer was called with beside the residual, by name
+    everywhere: Mapping[Site, Float[Tensor, "batch pos *rest"]]  # empty unless kept
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Recorded:
     numbers: tuple[int, ...]  # the prompts', one per row
+    final: Int[Tensor, " batch"]
     layers: tuple[RecordedLayer, ...]
+    reads: tuple[LayerReads, ...]  # empty unless kept
     logits: Float[Tensor, "batch d_vocab"]  # the model's own, after a soft-cap
+
+    def at_final(self, site: Site, layer: int, head: int | None = None) -> Float[Tensor, "batch d"]:
+        """A site's activation at the final positions, in fp32 where it was recorded in less."""
+        if site is Site.Q:
+            found = self.reads[layer].q
+        elif site in (Site.K, Site.V):
+            rows = torch.arange(len(self.final))
+            found = getattr(self.reads[layer], "key" if site is Site.K else "value")
+            found = found[rows, :, self.final.to(found.device)]
+        else:
+            found = getattr(self.layers[layer], site.value)
+        return found if head is None else found[:, head]
 
 
 @torch.no_grad()
-def record(model: PreTrainedModel, anatomy: Anatomy, batch: Batch) -> Recorded:
+def record(
+    model: PreTrainedModel, anatomy: Anatomy, batch: Batch, *, keep: Keep = Keep.WRITES
+) -> Recorded:
     """Runs the model once on the batch. Nothing is left on it, whatever happens."""
-    notes = [_Notes(layer) for layer in anatomy.layers]
+    notes = [_Notes(layer, keep, batch.final) for layer in anatomy.layers]
     by_attention = {
         id(layer.attention): note for layer, note in zip(anatomy.layers, notes, strict=True)
     }
 
     def heard(call: AttentionCall) -> None:
-        by_attention[id(call.module)].z = at_final(call.z, batch)
+        by_attention[id(call.module)].attends(call, batch)
 
     with ExitStack() as hooks, listening(heard):
         for note in notes:
@@ -58,7 +94,9 @@ def record(model: PreTrainedModel, anatomy: Anatomy, batch: Batch) -> Recorded:
         )
     return Recorded(
         numbers=batch.numbers,
+        final=batch.final,
         layers=tuple(note.recorded(anatomy.residual_multiplier) for note in notes),
+        reads=tuple(note.reads(anatomy.residual_multiplier) for note in notes if keep),
         logits=output.logits[:, 0].to(batch.input_ids.device, torch.float32),
     )
 
@@ -74,28 +112,46 @@ def at_final(value: Tensor, batch: Batch) -> Tensor:
 class _Notes:
     """What the hooks of one layer have seen so far."""
 
-    def __init__(self, anatomy: LayerAnatomy) -> None:
+    def __init__(self, anatomy: LayerAnatomy, keep: Keep, final: Tensor) -> None:
         self.anatomy = anatomy
+        self.keep = keep
+        self.final = final
         self.z: Tensor | None = None
+        self.call: AttentionCall | None = None
         self.seen: dict[int, Tensor] = {}  # what each module gave
+        self.whole: dict[int, Tensor] = {}  # the same at every position
         self.resid_pre: Tensor | None = None
+        self.arguments: dict[str, Any] = {}
+
+    def attends(self, call: AttentionCall, batch: Batch) -> None:
+        self.z = at_final(call.z, batch)
+        if self.keep:
+            self.call = call
 
     @contextmanager
     def taken(self, batch: Batch) -> Iterator[None]:
         """Inside the block, notes are taken of what the layer's modules give."""
         layer = self.anatomy
+        rows = batch.input_ids.shape
 
-        def begins(_module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            self.resid_pre = at_final(args[0] if args else kwargs["hidden_states"], batch)
+        def begins(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            resid, arguments = by_name(module, args, kwargs)
+            self.resid_pre = at_final(resid, batch)
+            if self.keep:
+                self.arguments = arguments
+            if self.keep is Keep.POSITIONS:
+                self.whole[0] = resid
 
         def gave(module: nn.Module, _args: Any, output: Any) -> None:
             value = first_tensor(output)
             assert value is not None
             self.seen[id(module)] = at_final(value, batch)
+            if self.keep is Keep.POSITIONS:
+                self.whole[id(module)] = value.reshape(*rows, -1)
 
-        writers = [layer.layer, layer.out_proj, *layer.mlp]
-        if layer.post_norm is not None:
-            writers.append(layer.post_norm)
+        writers = [layer.layer, layer.attention_writer, *layer.mlp]
+        if layer.out_proj is not layer.attention_writer:
+            writers.append(layer.out_proj)
         with ExitStack() as hooks:
             hooks.callback(layer.layer.register_forward_pre_hook(begins, with_kwargs=True).remove)
             for module in writers:
@@ -107,7 +163,7 @@ class _Notes:
         assert self.resid_pre is not None
         assert self.z is not None
         projected = self.seen[id(layer.out_proj)]
-        normed = projected if layer.post_norm is None else self.seen[id(layer.post_norm)]
+        normed = self.seen[id(layer.attention_writer)]
         nothing = torch.zeros_like(projected)
         return RecordedLayer(
             resid_pre=self.resid_pre,
@@ -117,6 +173,40 @@ class _Notes:
             mlp_out=multiplier * sum((self.seen[id(module)] for module in layer.mlp), nothing),
             resid_post=self.seen[id(layer.layer)],
         )
+
+    def reads(self, multiplier: float) -> LayerReads:
+        call = self.call
+        assert call is not None
+        rows = torch.arange(len(call.query), device=call.query.device)
+        return LayerReads(
+            q=call.query[rows, :, self.final.to(call.query.device)],
+            key=call.key.contiguous(),
+            value=call.value.contiguous(),
+            arguments=self.arguments,
+            everywhere=self._everywhere(call, multiplier) if self.whole else {},
+        )
+
+    def _everywhere(self, call: AttentionCall, multiplier: float) -> dict[Site, Tensor]:
+        layer = self.anatomy
+        return {
+            Site.RESID_PRE: self.whole[0],
+            Site.Q: call.query.transpose(1, 2),
+            Site.Z: call.z,
+            Site.ATTN_OUT: multiplier * self.whole[id(layer.attention_writer)],
+            Site.MLP_OUT: multiplier * torch.stack([self.whole[id(m)] for m in layer.mlp]).sum(0),
+            Site.RESID_POST: self.whole[id(layer.layer)],
+        }
+
+
+def by_name(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+    """A decoder layer's first argument, the residual, and its others under their names."""
+    signature = inspect.signature(module.forward)
+    arguments = dict(signature.bind(*args, **kwargs).arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            arguments |= arguments.pop(name, {})
+    resid: Tensor = arguments.pop(next(iter(signature.parameters)))
+    return resid, arguments
 
 
 @contextmanager

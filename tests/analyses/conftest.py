@@ -30,14 +30,15 @@ SMALL = {
 GQA = {"num_key_value_heads": 2}
 GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 FAMILIES: dict[str, dict[str, Any]] = {
-    "cohere": GQA,
+    "cohere": GQA | {"logit_scale": 2.0},
+    "gemma": GQA | {"head_dim": 16},
     "gemma2": GQA | {"head_dim": 16, "sliding_window": 4},
     "gemma3_text": GQA | {"head_dim": 16, "sliding_window": 4},
     "gpt2": GPT,
     "gpt_neox": {},
     "gpt_oss": GQA | {"num_local_experts": 4, "head_dim": 16, "sliding_window": 4},
     "granite": GQA
-    | {"residual_multiplier": 0.22, "logits_scaling": 8.0, "embedding_multiplier": 12.0},
+    | {"residual_multiplier": 0.6, "logits_scaling": 0.5, "embedding_multiplier": 3.0},
     "llama": GQA,
     "mistral": GQA | {"sliding_window": 4},
     "mixtral": GQA | {"num_local_experts": 4},
@@ -47,7 +48,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "phi": {},
     "phi3": GQA | {"pad_token_id": 0},
     "qwen2": GQA,
+    "qwen2_moe": GQA
+    | {"num_experts": 4, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 24},
     "qwen3": GQA | {"head_dim": 16},
+    "smollm3": GQA | {"pad_token_id": 0, "no_rope_layers": [1, 0]},
     "stablelm": GQA,
     "starcoder2": GQA,
 }
@@ -140,6 +144,7 @@ def nothing_is_left_on_the_model(loaded: list[LanguageModel]) -> Iterator[None]:
     """After every test: no hook, no changed attention function, no listener, no changed config."""
     yield
     assert attention._listener.get() is None
+    assert attention._answer.get() is None
     assert ALL_ATTENTION_FUNCTIONS[attention.NAME] is attention.attend
     for lm in loaded:
         assert lm.model.config._attn_implementation == attention.NAME

@@ -102,3 +102,17 @@ def test_smollm2_closes(smollm2, loaded) -> None:
     lm = LanguageModel.load(smollm2)
     loaded.append(lm)
     assert lm.shape.n_layers == 30
+
+
+def test_a_model_that_cannot_be_replayed_is_refused(load, monkeypatch) -> None:
+    """Here a layer that remembers how many tokens it was called with."""
+    lm = load("llama")
+    layer = lm.model.model.layers[1]
+    forward = layer.forward
+    monkeypatch.setattr(
+        layer,
+        "forward",
+        lambda hidden, **others: forward(hidden, **others) + 0.1 * (hidden.shape[1] == 1),
+    )
+    with pytest.raises(DoesNotClose, match="replayed"):
+        lm.prove([3, 1, 4, 15, 9, 2, 6])

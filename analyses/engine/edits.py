@@ -1,0 +1,112 @@
+"""One layer's patches, each on its own rider, and what they make of an activation."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from analyses.engine.interventions import READS, Constant, FromSource, Patch, Site
+from analyses.engine.recording import Recorded
+from analyses.engine.rotary import AS_SEEN, Frame, Rotary
+from analyses.engine.suffixes import Suffix, positions_mask
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A patch on the rider in this row."""
+
+    rider: int
+    patch: Patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerEdits:
+    layer: int
+    placed: Sequence[Placed]
+    suffix: Suffix
+    recorded: Recorded
+    source: Recorded | None
+    rotary: Rotary | None  # found where a patch is made before it
+    source_rotary: Rotary | None
+
+    def of(self, site: Site) -> Iterator[Placed]:
+        return (each for each in self.placed if each.patch.site is site)
+
+    def apply(self, site: Site, x: Float[Tensor, "batch rider suffix *head d"]) -> None:
+        """Changes the activations in their place."""
+        for placed in self.of(site):
+            patch = placed.patch
+            here = x[:, placed.rider] if patch.head is None else x[:, placed.rider, :, patch.head]
+            new = self.new_value(patch, here, self.suffix.positions).to(here.dtype)
+            if patch.at is None and self.suffix.is_final_only:
+                here.copy_(new)
+            else:
+                chosen = self.suffix.chosen(patch).to(here.device)
+                here.copy_(torch.where(chosen[..., None], new, here))
+
+    def read(self, patch: Patch, x: Float[Tensor, "batch pos d"]) -> Float[Tensor, "batch pos d"]:
+        """The keys or values of all positions, as the patch lets its head read them."""
+        everywhere = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+        new = self.new_value(patch, x, everywhere).to(x.dtype)
+        if patch.at is None:
+            return new
+        chosen = positions_mask(patch.at, x.shape[1]).to(x.device)
+        return torch.where(chosen[..., None], new, x)
+
+    def new_value(
+        self, patch: Patch, here: Float[Tensor, "batch pos d"], positions: Int[Tensor, "batch pos"]
+    ) -> Float[Tensor, "batch pos d"]:
+        """What the patch puts in the place of `here`, in fp32."""
+        frame, of_source = self._frames(patch)
+        match patch.value:
+            case FromSource():
+                assert self.source is not None
+                found, places = self._of_source(patch, self.source, positions)
+                new = of_source.back(found.to(here.device, torch.float32), places)
+            case Constant(value):
+                new = (value[:, None] if value.dim() > 1 else value).to(here.device, torch.float32)
+            case apply:
+                new = apply.function(frame.back(here.float(), positions))
+        return frame.turn(new.expand(here.shape), positions)
+
+    def _frames(self, patch: Patch) -> tuple[Frame, Frame]:
+        """Where the prompt's and the source's vectors are looked at."""
+        if not patch.before_rotary or patch.site is Site.V:
+            return AS_SEEN, AS_SEEN
+        return self.rotary or AS_SEEN, self.source_rotary or AS_SEEN
+
+    def _of_source(
+        self, patch: Patch, source: Recorded, positions: Int[Tensor, "batch pos"]
+    ) -> "_Found":
+        """The source's activations and their positions there."""
+        if patch.site in READS:
+            reads = source.reads[self.layer]
+            keys = reads.key if patch.site is Site.K else reads.value
+            assert patch.head is not None
+            kv = patch.head * keys.shape[1] // reads.q.shape[1]
+            within = positions.clamp(max=keys.shape[2] - 1)
+            return _Found(_at(keys[:, kv], within), within)
+        if patch.at is None:
+            found = source.at_final(patch.site, self.layer, patch.head)
+            return _Found(found[:, None], source.final[:, None])
+        found = source.reads[self.layer].everywhere[patch.site]
+        if patch.head is not None:
+            found = found[:, :, patch.head]
+        within = positions.clamp(max=found.shape[1] - 1)
+        return _Found(_at(found, within), within)
+
+
+class _Found(NamedTuple):
+    values: Float[Tensor, "batch place d"]
+    positions: Int[Tensor, "batch place"]
+
+
+def _at(
+    found: Float[Tensor, "batch all_pos d"], positions: Int[Tensor, "batch pos"]
+) -> Float[Tensor, "batch pos d"]:
+    """What lies behind a source's end is its last position; no patch takes it."""
+    rows = torch.arange(len(found), device=found.device)[:, None]
+    return found[rows, positions.to(found.device)]

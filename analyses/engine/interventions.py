@@ -1,0 +1,139 @@
+"""What is changed in a forward pass: small frozen values that know no model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyses.errors import Refused
+from analyses.results import Component, Kind
+
+
+class Site(StrEnum):
+    RESID_PRE = "resid_pre"  # the residual that enters a layer
+    Q = "q"  # one head's query
+    K = "k"  # the keys as one head reads them from the final position
+    V = "v"  # the values as one head reads them from the final position
+    Z = "z"  # what one head gives, before its output matrix
+    ATTN_OUT = "attn_out"  # what attention adds to the residual
+    MLP_OUT = "mlp_out"  # what the MLP adds to the residual
+    RESID_POST = "resid_post"  # the residual that leaves a layer
+
+
+OF_A_HEAD = frozenset({Site.Q, Site.K, Site.V, Site.Z})
+READS = frozenset({Site.K, Site.V})
+BEFORE_ROTARY = frozenset({Site.Q, Site.K, Site.V})
+IN_ATTENTION = frozenset({Site.Q, Site.K, Site.V, Site.Z, Site.ATTN_OUT})
+_KINDS = {Site.ATTN_OUT: Kind.ATTN, Site.MLP_OUT: Kind.MLP}
+
+
+class Path(StrEnum):
+    TOTAL = "total"  # everything downstream reacts
+    DIRECT = "direct"  # only the logits react: the write changes, no component reads the change
+
+
+class ImpossiblePatch(Refused):
+    def __init__(self, what: str, why: str, way_out: str) -> None:
+        super().__init__(f"A patch of {what} cannot be made: {why}. {way_out}.")
+
+
+@dataclass(frozen=True)
+class FromSource:
+    """What the source recording has at the same site; row i takes row i."""
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """One vector for all prompts, or one for each: zeros, a mean."""
+
+    value: Float[Tensor, "*batch d"]
+
+
+@dataclass(frozen=True, eq=False)
+class Apply:
+    """A function of what is there: [batch, pos, d] in fp32 to the same shape."""
+
+    function: Callable[[Float[Tensor, "batch pos d"]], Float[Tensor, "batch pos d"]]
+
+
+Value = FromSource | Constant | Apply
+SOURCE = FromSource()
+ZERO = Constant(torch.zeros(()))
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """x → mean + (x − mean) B Bᵀ: what is left of a vector in a subspace around a mean."""
+
+    mean: Float[Tensor, " d"]
+    basis: Float[Tensor, "d rank"]  # orthonormal columns B
+
+    def __call__(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        mean, basis = self.mean.to(x), self.basis.to(x)
+        return mean + ((x - mean) @ basis) @ basis.T
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patch:
+    """One site's activation replaced.
+
+    `at` holds each prompt's positions, counted from its first token; without it the patch is at the
+    final position. For `k` and `v` it says which keys are changed (without it: all), and
+    only the head's own read from the final position sees the change.
+    """
+
+    site: Site
+    layer: int
+    head: int | None = None
+    value: Value = SOURCE
+    at: tuple[tuple[int, ...], ...] | None = None
+    before_rotary: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.head is not None) != (self.site in OF_A_HEAD):
+            needs = "needs a head" if self.head is None else "is not one head's"
+            raise ImpossiblePatch(self.name, f"the site {self.site} {needs}", "Change `head`")
+        if self.before_rotary and self.site not in BEFORE_ROTARY:
+            raise ImpossiblePatch(
+                self.name, "rotary embedding acts on queries and keys only", "Drop `before_rotary`"
+            )
+
+    @property
+    def name(self) -> str:
+        return f"{self.site} of {self.component.label}"
+
+    @property
+    def component(self) -> Component:
+        """Whose activation this is; a residual is the whole model's, up to its layer."""
+        if self.head is not None:
+            return Component(kind=Kind.HEAD, layer=self.layer, index=self.head)
+        return Component(kind=_KINDS.get(self.site, Kind.MODEL), layer=self.layer)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes other positions than the final one."""
+        return self.at is not None and self.site not in READS
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """Patches made together. Without any, the model is as it was."""
+
+    patches: tuple[Patch, ...] = ()
+    path: Path = Path.TOTAL
+
+    def __post_init__(self) -> None:
+        for patch in self.patches:
+            if self.path is Path.DIRECT and patch.moves:
+                raise ImpossiblePatch(
+                    patch.name,
+                    "only the final position has a direct path to the logits",
+                    "Drop `at`, or take the total path",
+                )
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        return tuple(dict.fromkeys(patch.component for patch in self.patches))

@@ -1,0 +1,128 @@
+"""Attention of many riders that share a recorded prefix and have a few tokens of their own each."""
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from analyses.engine.attention import Asked, attention_pattern
+from analyses.engine.edits import LayerEdits, Placed
+from analyses.engine.interventions import Site
+from analyses.engine.recording import LayerReads
+from analyses.engine.suffixes import Visible
+
+# Axes: batch, kv (key-value head), group (its query heads), rider, suffix, key, d.
+Scores = Float[Tensor, "batch kv group rider suffix key"]
+Own = Float[Tensor, "batch kv rider suffix d"]
+
+
+def attend_to_prefix(
+    asked: Asked, reads: LayerReads, visible: Visible, edits: LayerEdits
+) -> Float[Tensor, "batch token head d_value"]:
+    """z = softmax(cap(q·k scaling)) v, where a token is a (rider suffix) pair.
+
+    Its keys are the first `visible.prefix` recorded ones, then its rider's own.
+    """
+    suffix, n, n_kv = edits.suffix.width, visible.prefix, asked.key.shape[1]
+    q = rearrange(
+        asked.query, "batch head (rider suffix) d -> batch rider suffix head d", suffix=suffix
+    )
+    if any(edits.of(Site.Q)):
+        q = q.clone()
+        edits.apply(Site.Q, q)
+    q = rearrange(q, "batch rider suffix (kv group) d -> batch kv group rider suffix d", kv=n_kv)
+    own_k, own_v = (
+        rearrange(x, "batch kv (rider suffix) d -> batch kv rider suffix d", suffix=suffix)
+        for x in (asked.key, asked.value)
+    )
+    scores = _scores(q, reads.key[:, :, :n], own_k, asked.scaling)
+    for placed in edits.of(Site.K):
+        _reread_keys(scores, q, own_k, placed, asked.scaling, reads, edits)
+    mask = None if visible.mask is None else visible.mask.to(scores.device)[:, None, None]
+    by_head = attention_pattern(scores.flatten(1, 2), mask, asked.softcap, asked.sinks)
+    pattern = by_head.to(own_v.dtype).view(scores.shape)
+    z = _weighted(pattern, reads.value[:, :, :n], own_v)
+    for placed in edits.of(Site.V):
+        _reread_values(z, pattern, own_v, placed, reads, edits)
+    z = rearrange(z, "batch kv group rider suffix d -> batch rider suffix (kv group) d")
+    edits.apply(Site.Z, z)
+    return z.flatten(1, 2)
+
+
+def _scores(
+    q: Float[Tensor, "batch kv group rider suffix d"],
+    prefix: Float[Tensor, "batch kv pos d"],
+    own: Own,
+    scaling: float,
+) -> Scores:
+    """In one buffer: to the prefix on the left, to the rider's own tokens on the right."""
+    batch, kv, group, rider, suffix, _ = q.shape
+    n = prefix.shape[2]
+    scores = q.new_empty(batch * kv, group * rider * suffix, n + suffix)
+    flat = (q * scaling).reshape(batch * kv, group * rider * suffix, -1)
+    torch.bmm(flat, prefix.flatten(0, 1).transpose(1, 2), out=scores[..., :n])
+    scores = scores.view(batch, kv, group, rider, suffix, n + suffix)
+    scores[..., n:] = einsum(
+        flat.view(q.shape), own, "b kv g r s d, b kv r key d -> b kv g r s key"
+    )
+    return scores
+
+
+def _weighted(
+    pattern: Scores, prefix: Float[Tensor, "batch kv pos d"], own: Own
+) -> Float[Tensor, "batch kv group rider suffix d"]:
+    n = prefix.shape[2]
+    of_prefix = torch.bmm(pattern[..., :n].flatten(2, 4).flatten(0, 1), prefix.flatten(0, 1)).view(
+        *pattern.shape[:-1], -1
+    )
+    of_own = einsum(pattern[..., n:], own, "b kv g r s key, b kv r key d -> b kv g r s d")
+    return of_prefix.add_(of_own)
+
+
+def _reread_keys(
+    scores: Scores,
+    q: Float[Tensor, "batch kv group rider suffix d"],
+    own: Own,
+    placed: Placed,
+    scaling: float,
+    reads: LayerReads,
+    edits: LayerEdits,
+) -> None:
+    """The final position's scores of one head, from keys that only it reads."""
+    kv, group = _place(placed, scores)
+    keys = edits.suffix.merged(reads.key[:, kv], own[:, kv, placed.rider])
+    keys = edits.read(placed.patch, keys)
+    query = edits.suffix.at_final(q[:, kv, group, placed.rider])
+    row = einsum(query * scaling, keys, "batch d, batch pos d -> batch pos")
+    n = scores.shape[-1] - edits.suffix.width
+    edits.suffix.set_final(
+        scores[:, kv, group, placed.rider],
+        torch.cat([row[:, :n], edits.suffix.gather(row)], dim=1),
+    )
+
+
+def _reread_values(
+    z: Float[Tensor, "batch kv group rider suffix d"],
+    pattern: Scores,
+    own: Own,
+    placed: Placed,
+    reads: LayerReads,
+    edits: LayerEdits,
+) -> None:
+    """The final position's z of one head, from values that only it reads."""
+    kv, group = _place(placed, pattern)
+    values = edits.suffix.merged(reads.value[:, kv], own[:, kv, placed.rider])
+    values = edits.read(placed.patch, values)
+    n = pattern.shape[-1] - edits.suffix.width
+    weights = edits.suffix.at_final(pattern[:, kv, group, placed.rider])
+    seen = torch.cat([values[:, :n], edits.suffix.gather(values)], dim=1)
+    edits.suffix.set_final(
+        z[:, kv, group, placed.rider],
+        einsum(weights, seen, "batch key, batch key d -> batch d"),
+    )
+
+
+def _place(placed: Placed, scores: Scores) -> tuple[int, int]:
+    """A head's key-value head, and its number among those that share it."""
+    assert placed.patch.head is not None
+    return divmod(placed.patch.head, scores.shape[2])

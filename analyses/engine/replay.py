@@ -1,0 +1,192 @@
+"""The label logits under any number of interventions, without a forward pass for each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from analyses.engine import memory, rides
+from analyses.engine.anatomy import Anatomy
+from analyses.engine.decomposition import pre_cap_logits
+from analyses.engine.interventions import (
+    READS,
+    FromSource,
+    ImpossiblePatch,
+    Intervention,
+    Patch,
+    Site,
+)
+from analyses.engine.recording import Keep, Recorded
+from analyses.engine.rides import Ground
+from analyses.engine.rotary import Rotary, find_rotary
+from analyses.engine.suffixes import Suffix
+
+MOST_ROWS = 512  # unembedded together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """What the model says at the final positions, under each intervention and for each prompt."""
+
+    interventions: tuple[Intervention, ...]
+    numbers: tuple[int, ...]  # the prompts'
+    labels: Float[Tensor, "intervention batch label"]  # logits after a soft-cap, in fp32
+    logsumexp: Float[Tensor, "intervention batch"] | None  # of all logits, where it was asked for
+
+
+@torch.no_grad()
+def replay(
+    anatomy: Anatomy,
+    recorded: Recorded,
+    interventions: Sequence[Intervention],
+    label_ids: Int[Tensor, "batch label"],
+    *,
+    source: Recorded | None = None,
+    whole_vocabulary: bool = False,
+    budget: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Replayed:
+    """Equal to a full forward pass for every intervention, at the price of decoding.
+
+    `budget` bounds the memory in bytes, the recordings included. After every chunk `progress` is
+    told how many interventions are done; what it raises ends the replay.
+    """
+    patches = [patch for each in interventions for patch in each.patches]
+    for patch in patches:
+        check(patch, anatomy, recorded, source)
+    ground = Ground(
+        anatomy=anatomy,
+        recorded=recorded,
+        source=source,
+        rotary=_rotaries(anatomy, patches, recorded),
+        source_rotary={} if source is None else _rotaries(anatomy, patches, source),
+    )
+    left = memory.budget_of(recorded.final.device, budget) - memory.held(recorded, source)
+    order, labels, sums = [], [], []
+    for chunk in _chunks(anatomy, recorded, interventions, left):
+        resid = rides.final_resid(ground, [interventions[number] for number in chunk])
+        labels.append(anatomy.cap(pre_cap_logits(anatomy, resid, label_ids)))
+        if whole_vocabulary:
+            sums.append(logsumexp(anatomy, resid, left))
+        order += chunk
+        if progress is not None:
+            progress(len(order))
+    back = torch.tensor(order).argsort()
+    return Replayed(
+        interventions=tuple(interventions),
+        numbers=recorded.numbers,
+        labels=torch.cat(labels)[back],
+        logsumexp=torch.cat(sums)[back] if whole_vocabulary else None,
+    )
+
+
+def _rotaries(anatomy: Anatomy, patches: Sequence[Patch], recorded: Recorded) -> dict[int, Rotary]:
+    """Found and proved in the layers that need it."""
+    layers = {patch.layer for patch in patches if patch.before_rotary and patch.site is not Site.V}
+    if not recorded.reads:
+        return {}
+    return {layer: find_rotary(anatomy.layers[layer], recorded, layer) for layer in layers}
+
+
+def _chunks(
+    anatomy: Anatomy, recorded: Recorded, interventions: Sequence[Intervention], left: int
+) -> Iterator[list[int]]:
+    """Numbers of interventions that ride together: those that begin at the same positions."""
+
+    def begins(number: int) -> tuple[int, ...]:
+        moving = [patch for patch in interventions[number].patches if patch.moves]
+        return tuple(Suffix.of(moving, recorded.final).start.tolist()) if moving else ()
+
+    def lowest(number: int) -> int:
+        return min((patch.layer for patch in interventions[number].patches), default=-1)
+
+    numbers = range(len(interventions))
+    start = {number: begins(number) for number in numbers}
+    order = sorted(numbers, key=lambda number: (start[number], lowest(number)))
+    for _, alike in groupby(order, key=start.__getitem__):
+        together = list(alike)
+        patches = [patch for number in together for patch in interventions[number].patches]
+        suffix = Suffix.of(patches, recorded.final).width
+        size = memory.riders(anatomy, recorded, suffix=suffix, left=left)
+        for first in range(0, len(together), size):
+            yield together[first : first + size]
+
+
+def logsumexp(
+    anatomy: Anatomy, resid: Float[Tensor, "intervention batch d_model"], left: int
+) -> Float[Tensor, "intervention batch"]:
+    """log Σ exp over all logits, a few rows at a time."""
+    weight = anatomy.unembedding.weight
+    rows = anatomy.final_norm(resid).flatten(0, 1).to(weight)
+    # A row's logits: as the map gives them, in fp32, capped, and inside the sum.
+    size = max(1, min(MOST_ROWS, left // (4 * 4 * len(weight))))
+    sums = [
+        anatomy.cap(anatomy.unembedding(some).float() * anatomy.logit_multiplier).logsumexp(-1)
+        for some in torch.split(rows, size)
+    ]
+    return torch.cat(sums).view(resid.shape[:-1]).to(resid.device)
+
+
+def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded | None) -> None:
+    """Raises `ImpossiblePatch` where the model has no such place or a recording no such value."""
+    here = len(anatomy.layers), anatomy.n_heads
+    if not (0 <= patch.layer < here[0] and 0 <= (patch.head or 0) < here[1]):
+        raise ImpossiblePatch(
+            patch.name,
+            f"the model has {here[0]} layers of {here[1]} heads, both counted from 0",
+            "Choose among them",
+        )
+    needed = Keep.POSITIONS if patch.moves else Keep.PREFIX
+    _check_kept(patch, recorded, needed, "the recording")
+    rows = len(recorded.numbers)
+    if patch.at is not None:
+        final = recorded.final.tolist()
+        if len(patch.at) != rows or not all(
+            0 <= position <= final[row] for row, at in enumerate(patch.at) for position in at
+        ):
+            raise ImpossiblePatch(
+                patch.name,
+                f"`at` is {patch.at}, and the prompts' last positions are {final}",
+                "Give each prompt its own positions",
+            )
+    if not isinstance(patch.value, FromSource):
+        return
+    if source is None:
+        raise ImpossiblePatch(patch.name, "its value comes from a source", "Give `source`")
+    if patch.moves or patch.site in READS or patch.site is Site.Q:
+        _check_kept(patch, source, needed, "the source")
+    if len(source.numbers) != rows:
+        raise ImpossiblePatch(
+            patch.name,
+            f"the source has {len(source.numbers)} prompts, the recording {rows}",
+            "Record a source for each prompt",
+        )
+    if (patch.at is not None or patch.site in READS) and not _reaches(patch, recorded, source):
+        raise ImpossiblePatch(
+            patch.name,
+            "a source prompt ends before a position that is patched",
+            "Give `at`, positions that both prompts have",
+        )
+
+
+def _check_kept(patch: Patch, recorded: Recorded, needed: Keep, what: str) -> None:
+    kept = Keep.WRITES
+    if recorded.reads:
+        kept = Keep.POSITIONS if recorded.reads[0].everywhere else Keep.PREFIX
+    if kept < needed:
+        raise ImpossiblePatch(
+            patch.name,
+            f"{what} kept {kept.name}, not {needed.name}",
+            f"Record with keep=Keep.{needed.name}",
+        )
+
+
+def _reaches(patch: Patch, recorded: Recorded, source: Recorded) -> bool:
+    """Whether the source has all positions that the patch takes from it."""
+    last = recorded.final.tolist()
+    if patch.at is not None:
+        last = [max(at, default=0) for at in patch.at]
+    return all(one <= other for one, other in zip(last, source.final.tolist(), strict=True))

@@ -1,0 +1,213 @@
+"""Interventions as tokens that ride through the layers above their lowest patch.
+
+Only the final position is read and attention is causal, so a change at some position leaves all
+before it as it was recorded. A rider is one intervention on every prompt: the tokens from the first
+changed position to the final one. All riders share the recorded keys and values of their prompts.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from analyses.engine.anatomy import Anatomy
+from analyses.engine.attention import Asked, answering
+from analyses.engine.edits import LayerEdits, Placed
+from analyses.engine.interventions import IN_ATTENTION, Intervention, Patch, Path, Site
+from analyses.engine.prefix_attention import attend_to_prefix
+from analyses.engine.recording import Recorded
+from analyses.engine.rotary import Rotary
+from analyses.engine.suffixes import MASK, Suffix, Visible
+from analyses.engine.tracing import first_tensor
+
+Tokens = Float[Tensor, "batch rider suffix d_model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What is ridden on: the model's parts and what was recorded."""
+
+    anatomy: Anatomy
+    recorded: Recorded
+    source: Recorded | None
+    rotary: Mapping[int, Rotary]  # of the layers where patches are made before it
+    source_rotary: Mapping[int, Rotary]
+
+
+@torch.no_grad()
+def final_resid(
+    ground: Ground, interventions: Sequence[Intervention]
+) -> Float[Tensor, "intervention batch d_model"]:
+    """The residual that the final norm reads under each intervention, in fp32."""
+    ride = _Ride(ground, interventions)
+    for layer in range(len(ground.anatomy.layers)):
+        ride.through(layer)
+    return ride.arrived()
+
+
+class _Ride:
+    def __init__(self, ground: Ground, interventions: Sequence[Intervention]) -> None:
+        self.ground = ground
+        self.interventions = interventions
+        patches = [patch for each in interventions for patch in each.patches]
+        self.suffix = Suffix.of(patches, ground.recorded.final)
+        self.aboard: list[int] = []  # which interventions' riders are in `tokens`
+        self.tokens: Tokens | None = None
+        base = ground.recorded.layers[-1].resid_post
+        self.resid = base.repeat(len(interventions), 1, 1)
+        self.seen: dict[int, Visible] = {}  # by the mask, of which layers share few
+
+    def through(self, layer: int) -> None:
+        """One layer for all who are aboard, who join here, and who only write here."""
+        here = [
+            number
+            for number, each in enumerate(self.interventions)
+            if any(patch.layer == layer for patch in each.patches)
+        ]
+        direct = [number for number in here if self.interventions[number].path is Path.DIRECT]
+        joining = [number for number in here if number not in {*self.aboard, *direct}]
+        through = [number for number in direct if self._patches(number, layer, IN_ATTENTION)]
+        rows = [*self.aboard, *joining, *through]
+        if rows:
+            riding = len(self.aboard) + len(joining)
+            tokens, attn_out = self._replayed(layer, rows, riding)
+            self.aboard, self.tokens = rows[:riding], tokens[:, :riding]
+            self._add_attention_writes(layer, through, attn_out[:, riding:])
+        for number in direct:
+            self._add_other_writes(layer, number)
+
+    def arrived(self) -> Float[Tensor, "intervention batch d_model"]:
+        if self.tokens is not None:
+            last = self.suffix.at_final(self.tokens.transpose(1, 2)).transpose(0, 1)
+            self.resid[self.aboard] = last.to(self.resid)
+        return self.resid
+
+    def _patches(self, number: int, layer: int, sites: frozenset[Site]) -> list[Patch]:
+        patches = self.interventions[number].patches
+        return [patch for patch in patches if patch.layer == layer and patch.site in sites]
+
+    def _edits(self, layer: int, placed: Sequence[Placed]) -> LayerEdits:
+        return LayerEdits(
+            layer=layer,
+            placed=placed,
+            suffix=self.suffix,
+            recorded=self.ground.recorded,
+            source=self.ground.source,
+            rotary=self.ground.rotary.get(layer),
+            source_rotary=self.ground.source_rotary.get(layer),
+        )
+
+    def _base(self, layer: int) -> Float[Tensor, "batch suffix d_model"]:
+        """What entered the layer when it was recorded."""
+        recorded = self.ground.recorded
+        if self.suffix.is_final_only:
+            return recorded.layers[layer].resid_pre[:, None]
+        return self.suffix.gather(recorded.reads[layer].everywhere[Site.RESID_PRE])
+
+    def _replayed(self, layer: int, rows: Sequence[int], riding: int) -> tuple[Tokens, Tokens]:
+        """What leaves the layer, and what its attention wrote."""
+        reads = self.ground.recorded.reads[layer]
+        everything = frozenset(Site)
+        edits = self._edits(
+            layer,
+            [
+                Placed(row, patch)
+                for row, number in enumerate(rows)
+                for patch in self._patches(
+                    number, layer, everything if row < riding else IN_ATTENTION
+                )
+            ],
+        )
+        base = self._base(layer)[:, None].to(reads.key)
+        joining = base.expand(-1, len(rows) - len(self.aboard), -1, -1)
+        parts = [joining] if self.tokens is None else [self.tokens.to(reads.key), joining]
+        tokens = torch.cat(parts, dim=1)
+        edits.apply(Site.RESID_PRE, tokens)
+        visible = self._visible(reads.arguments.get(MASK), reads.key.shape[2])
+
+        def answer(asked: Asked) -> Tensor:
+            return attend_to_prefix(asked, reads, visible, edits)
+
+        with answering(answer), _written(self.ground.anatomy, edits, tokens.shape) as attn_out:
+            output = self.ground.anatomy.layers[layer].layer(
+                tokens.flatten(1, 2), **self.suffix.arguments(reads.arguments, len(rows))
+            )
+        after = first_tensor(output)
+        assert after is not None
+        tokens = after.view(tokens.shape)
+        if any(edits.of(Site.RESID_POST)):
+            tokens = tokens.clone()
+            edits.apply(Site.RESID_POST, tokens)
+        return tokens, attn_out[0]
+
+    def _visible(self, mask: Tensor | None, pos: int) -> Visible:
+        if id(mask) not in self.seen:
+            self.seen[id(mask)] = self.suffix.visible(mask, pos)
+        return self.seen[id(mask)]
+
+    def _add_attention_writes(self, layer: int, numbers: Sequence[int], attn_out: Tokens) -> None:
+        """By the direct path, attention's changed write goes to the final residual."""
+        if numbers:
+            base = self.ground.recorded.layers[layer].attn_out
+            multiplier = self.ground.anatomy.residual_multiplier
+            last = self.suffix.at_final(attn_out.transpose(1, 2)).transpose(0, 1)
+            self.resid[list(numbers)] += multiplier * last.to(self.resid) - base
+
+    def _add_other_writes(self, layer: int, number: int) -> None:
+        recorded = self.ground.recorded
+        others = frozenset(Site) - IN_ATTENTION
+        for patch in self._patches(number, layer, others):
+            base = recorded.at_final(patch.site, layer)[:, None]
+            new = self._edits(layer, []).new_value(patch, base, recorded.final[:, None])
+            self.resid[number] += (new - base)[:, 0]
+
+
+@contextmanager
+def _written(anatomy: Anatomy, edits: LayerEdits, shape: torch.Size) -> Iterator[list[Tokens]]:
+    """Inside the block, writes to the residual are edited; attention's is handed out."""
+    layer, multiplier = anatomy.layers[edits.layer], anatomy.residual_multiplier
+    attn_out: list[Tensor] = []
+    before: list[Tensor] = []  # what the MLP's modules have given, when there are several
+
+    def edited(site: Site, written: Tensor) -> Tensor:
+        if not any(edits.of(site)):
+            return written
+        written = written * multiplier
+        edits.apply(site, written)
+        return written / multiplier
+
+    def attention(_module: nn.Module, _args: Any, output: Any) -> Any:
+        written = edited(Site.ATTN_OUT, _of_shape(output, shape))
+        attn_out.append(written)
+        return _in_place_of(output, written)
+
+    def mlp(module: nn.Module, _args: Any, output: Any) -> Any:
+        before.append(_of_shape(output, shape))
+        if len(before) < len(layer.mlp):
+            return output
+        others = sum(before[:-1], torch.zeros_like(before[-1]))
+        return _in_place_of(output, edited(Site.MLP_OUT, others + before[-1]) - others)
+
+    with ExitStack() as hooks:
+        hooks.callback(layer.attention_writer.register_forward_hook(attention).remove)
+        if any(edits.of(Site.MLP_OUT)):
+            for module in layer.mlp:
+                hooks.callback(module.register_forward_hook(mlp).remove)
+        yield attn_out
+
+
+def _of_shape(output: Any, shape: torch.Size) -> Tensor:
+    value = first_tensor(output)
+    assert value is not None
+    return value.reshape(shape)
+
+
+def _in_place_of(output: Any, value: Tensor) -> Any:
+    """The module's output with this as its first tensor."""
+    if isinstance(output, tuple):
+        return (_in_place_of(output[0], value), *output[1:])
+    return value.reshape(output.shape)

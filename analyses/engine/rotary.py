@@ -1,0 +1,142 @@
+"""Queries and keys before rotary embedding, for any family that embeds positions by rotating."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from analyses.engine.anatomy import LayerAnatomy
+from analyses.engine.attention import AttentionCall, listening
+from analyses.engine.closure import TOLERANCE, check_closure
+from analyses.engine.recording import Recorded
+from analyses.engine.suffixes import Suffix
+from analyses.errors import Refused
+
+ANGLES = "position_embeddings"  # the name under which layers are given (cos, sin)
+
+
+class NoRotaryEmbedding(Refused):
+    def __init__(self, layer: int, why: str) -> None:
+        super().__init__(
+            f"Layer {layer} has no queries and keys before rotary embedding: {why}. "
+            f"Take them as attention sees them (`before_rotary=False`)."
+        )
+
+
+class Frame(Protocol):
+    """Where vectors are looked at: `back` leads there, `turn` to where attention sees them."""
+
+    def back(
+        self, x: Float[Tensor, "batch pos d"], positions: Int[Tensor, "batch pos"]
+    ) -> Float[Tensor, "batch pos d"]: ...
+
+    def turn(
+        self, x: Float[Tensor, "batch pos d"], positions: Int[Tensor, "batch pos"]
+    ) -> Float[Tensor, "batch pos d"]: ...
+
+
+class AsSeen:
+    """What attention sees, as it is."""
+
+    def back(self, x: Tensor, positions: Tensor) -> Tensor:
+        return x
+
+    turn = back
+
+
+AS_SEEN = AsSeen()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rotary:
+    """turn(x) = cos · x + sin · J x on the first `dims` dimensions, with J J = −1.
+
+    So back(x) is the turn by the opposite angle, divided by cos² + sin².
+    """
+
+    apply: Callable[..., tuple[Tensor, Tensor]]  # the model's own: it knows which pairs J joins
+    dims: int
+    cos: Float[Tensor, "#batch all_pos angle"]
+    sin: Float[Tensor, "#batch all_pos angle"]
+
+    def turn(self, x: Tensor, positions: Tensor) -> Tensor:
+        return self._by(x, *self._angles(x, positions))
+
+    def back(self, x: Tensor, positions: Tensor) -> Tensor:
+        cos, sin = self._angles(x, positions)
+        size = cos.square() + sin.square()
+        return self._by(x, cos / size, -sin / size)
+
+    def _angles(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        at = (rows, positions.to(x.device))
+        cos, sin = (each.to(x).expand(len(x), -1, -1)[at] for each in (self.cos, self.sin))
+        return cos, sin
+
+    def _by(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        if not self.dims:
+            return x
+        of_one_head = x[:, None, :, : self.dims]
+        turned, _ = self.apply(of_one_head, of_one_head, cos, sin)
+        return torch.cat([turned[:, 0], x[..., self.dims :]], dim=-1)
+
+
+def find_rotary(layer: LayerAnatomy, recorded: Recorded, number: int) -> Rotary:
+    """Asks the layer itself: without angles the rotated dimensions vanish; at angle 0 they stay.
+
+    Raises `DoesNotClose` when the queries at angle 0, turned, are not those that attention saw.
+    """
+    angles = recorded.reads[number].arguments.get(ANGLES)
+    if not (isinstance(angles, tuple) and len(angles) == 2):
+        raise NoRotaryEmbedding(number, f"it is not called with {ANGLES} of (cos, sin)")
+    cos, sin = (each.float() for each in angles)
+    vanishing = _queries(layer, recorded, number, (cos * 0, sin * 0))
+    rotary = Rotary(
+        apply=_own_function(layer, number),
+        dims=int((vanishing == 0).all(0).all(0).all(0).sum()),
+        cos=cos,
+        sin=sin,
+    )
+    before = _queries(layer, recorded, number, (cos * 0 + 1, sin * 0))
+    again = torch.cat(
+        [rotary.turn(head.float(), recorded.final[:, None]) for head in before.unbind(1)], dim=1
+    )
+    seen = recorded.reads[number].q.float()
+    check_closure(
+        again.reshape(len(again), -1),
+        seen.reshape(len(seen), -1),
+        where=f"layer {number}",
+        what="the queries before rotary embedding, turned, and those that attention saw",
+        numbers=recorded.numbers,
+        tolerance=TOLERANCE[recorded.reads[number].q.dtype],
+    )
+    return rotary
+
+
+@torch.no_grad()
+def _queries(
+    layer: LayerAnatomy, recorded: Recorded, number: int, angles: tuple[Tensor, Tensor]
+) -> Float[Tensor, "batch head 1 d_head"]:
+    """The final positions' queries if these were their angles."""
+    heard: list[AttentionCall] = []
+    reads = recorded.reads[number]
+    cos, sin = (each.to(reads.q.dtype) for each in angles)
+    suffix = Suffix.of((), recorded.final)
+    arguments: dict[str, Any] = suffix.arguments({**reads.arguments, ANGLES: (cos, sin)}, 1)
+    with listening(heard.append):
+        layer.layer(recorded.layers[number].resid_pre[:, None].to(reads.q.dtype), **arguments)
+    return heard[0].query
+
+
+def _own_function(layer: LayerAnatomy, number: int) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The function of the attention's own module that rotates."""
+    module = sys.modules[type(layer.attention).__module__]
+    names = [name for name in vars(module) if name.startswith("apply_rotary")]
+    if len(names) != 1:
+        raise NoRotaryEmbedding(number, f"{module.__name__} has no one function apply_rotary…")
+    found: Callable[..., tuple[Tensor, Tensor]] = getattr(module, names[0])
+    return found

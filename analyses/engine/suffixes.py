@@ -1,0 +1,144 @@
+"""The positions that a replay computes anew: each prompt's last ones, as one rectangle."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from analyses.engine.interventions import Patch
+from analyses.errors import Refused
+
+MASK = "attention_mask"  # the one argument of a layer that has two axes of positions
+
+
+class UnknownArgument(Refused):
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(
+            f"The model's layers are called with {name!r}, {what}, which has no known place for "
+            f"positions, so they cannot be replayed. Use another model."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visible:
+    """Which keys each position of a suffix sees: `prefix` recorded ones, then the suffix's own."""
+
+    prefix: int
+    mask: Bool[Tensor, "batch suffix key"] | None  # None where all are seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suffix:
+    """From the first changed position of each prompt to its final one.
+
+    Shorter ones repeat their final position behind it, where nothing that is read sees it.
+    """
+
+    positions: Int[Tensor, "batch suffix"]
+    start: Int[Tensor, " batch"]
+    final: Int[Tensor, " batch"]
+
+    @classmethod
+    def of(cls, patches: Iterable[Patch], final: Int[Tensor, " batch"]) -> "Suffix":
+        start = final.tolist()
+        for patch in patches:
+            for row, at in enumerate(patch.at or ()):
+                if patch.moves:
+                    start[row] = min((start[row], *at))
+        begun = torch.tensor(start, device=final.device)
+        steps = torch.arange(int((final - begun).max()) + 1, device=final.device)
+        positions = torch.minimum(begun[:, None] + steps, final[:, None])
+        return cls(positions=positions, start=begun, final=final)
+
+    @property
+    def width(self) -> int:
+        return self.positions.shape[1]
+
+    @property
+    def is_final_only(self) -> bool:
+        return self.width == 1
+
+    def gather(self, value: Tensor) -> Tensor:
+        """A [batch, pos, …] tensor, or one for all prompts, at the suffix's positions."""
+        places = self.positions.to(value.device)
+        return value.expand(len(places), *value.shape[1:])[_rows(places), places]
+
+    def chosen(self, patch: Patch) -> Bool[Tensor, "batch suffix"]:
+        """Where in the suffix a patch is made."""
+        if patch.at is None:
+            steps = torch.arange(self.width, device=self.final.device)
+            return steps == (self.final - self.start)[:, None]
+        longest = int(self.final.max()) + 1
+        return self.gather(positions_mask(patch.at, longest).to(self.final.device))
+
+    def at_final(self, value: Tensor) -> Tensor:
+        """A [batch, suffix, …] tensor at the final positions."""
+        return value[self._final_steps(value)]
+
+    def set_final(self, value: Tensor, new: Tensor) -> None:
+        """Puts `new` [batch, …] at the final positions of a [batch, suffix, …] tensor."""
+        value[self._final_steps(value)] = new
+
+    def merged(
+        self, prefix: Float[Tensor, "batch pos d"], own: Float[Tensor, "batch suffix d"]
+    ) -> Float[Tensor, "batch pos d"]:
+        """All positions of a prompt, the suffix's own in their places."""
+        rows = _rows(self.positions).to(own.device)
+        steps = (
+            torch.arange(prefix.shape[1], device=own.device) - self.start.to(own.device)[:, None]
+        )
+        inside = (steps >= 0) & (steps < self.width)
+        return torch.where(inside[..., None], own[rows, steps.clamp(0, self.width - 1)], prefix)
+
+    def _final_steps(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        steps = (self.final - self.start).to(value.device)
+        return torch.arange(len(steps), device=value.device), steps
+
+    def arguments(self, recorded: Mapping[str, Any], riders: int) -> dict[str, Any]:
+        """A layer's arguments for `riders` suffixes of every prompt, one after the other."""
+        return {
+            name: None if name == MASK else self._spread(name, value, riders)
+            for name, value in recorded.items()
+        }
+
+    def _spread(self, name: str, value: Any, riders: int) -> Any:
+        if isinstance(value, tuple):
+            return tuple(self._spread(name, each, riders) for each in value)
+        if not isinstance(value, Tensor):
+            return value
+        if value.dim() < 2 or value.shape[1] <= int(self.final.max()):
+            raise UnknownArgument(name, f"of shape {tuple(value.shape)}")
+        here = self.gather(value)
+        if self.is_final_only:
+            return here.expand(-1, riders, *here.shape[2:])
+        return repeat(here, "batch suffix ... -> batch (rider suffix) ...", rider=riders)
+
+    def visible(self, mask: Bool[Tensor, "batch 1 pos pos"] | None, pos: int) -> Visible:
+        """What the layer's own mask lets the suffix see (without one: all that came before)."""
+        device = self.positions.device
+        keys = torch.arange(pos, device=device)
+        if mask is None:
+            rows = keys <= self.positions[..., None]
+        else:
+            rows = self.gather(mask[:, 0].to(device))
+        prefix = int(self.start.max())
+        to_prefix = rows[..., :prefix] & (keys[:prefix] < self.start[:, None, None])
+        own = repeat(self.positions, "batch key -> batch suffix key", suffix=self.width)
+        causal = torch.ones(self.width, self.width, dtype=torch.bool, device=device).tril()
+        seen = torch.cat([to_prefix, rows.gather(2, own) & causal], dim=-1)
+        return Visible(prefix=prefix, mask=None if bool(seen.all()) else seen)
+
+
+def positions_mask(at: tuple[tuple[int, ...], ...], width: int) -> Bool[Tensor, "batch pos"]:
+    mask = torch.zeros(len(at), width, dtype=torch.bool)
+    for row, positions in enumerate(at):
+        mask[row, list(positions)] = True
+    return mask
+
+
+def _rows(places: Int[Tensor, "batch suffix"]) -> Int[Tensor, "batch 1"]:
+    return rearrange(torch.arange(len(places), device=places.device), "batch -> batch 1")

@@ -1,0 +1,158 @@
+"""Interventions of every kind, on every layer of a small model."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from analyses.engine.interventions import (
+    OF_A_HEAD,
+    READS,
+    ZERO,
+    Apply,
+    Constant,
+    Intervention,
+    Patch,
+    Path,
+    Site,
+    Subspace,
+)
+from analyses.language_model import LanguageModel
+
+LENGTHS = (11, 6, 9)
+SOURCE_LENGTHS = (12, 9, 9)  # where keys are read, a source reaches as far
+SOME = ((3, 7), (2,), (0, 8))  # positions of each prompt
+EVERY = tuple(tuple(range(length)) for length in LENGTHS)
+HEAD = 1  # where one head stands for all
+
+
+def alone(*patches: Patch) -> list[Intervention]:
+    return [Intervention((patch,)) for patch in patches]
+
+
+def places(lm: LanguageModel) -> Iterator[tuple[int, int]]:
+    return ((layer, head) for layer in range(lm.shape.n_layers) for head in range(lm.shape.n_heads))
+
+
+def layers(lm: LanguageModel) -> range:
+    return range(lm.shape.n_layers)
+
+
+def confined(d: int, rank: int = 3) -> Apply:
+    random = torch.Generator().manual_seed(2)
+    basis, _ = torch.linalg.qr(torch.randn(d, rank, generator=random))
+    return Apply(Subspace(0.1 * torch.randn(d, generator=random), basis))
+
+
+def heads(lm: LanguageModel) -> list[Intervention]:
+    return alone(*(Patch(site=Site.Z, layer=layer, head=head) for layer, head in places(lm)))
+
+
+def writes(lm: LanguageModel) -> list[Intervention]:
+    sites = (Site.ATTN_OUT, Site.MLP_OUT, Site.RESID_PRE, Site.RESID_POST)
+    return alone(*(Patch(site=site, layer=layer) for layer in layers(lm) for site in sites))
+
+
+def ablations(lm: LanguageModel) -> list[Intervention]:
+    one_each = Constant(torch.linspace(-1, 1, 3)[:, None].expand(-1, lm.shape.d_model))
+    return alone(
+        *(Patch(site=Site.Z, layer=layer, head=head, value=ZERO) for layer, head in places(lm)),
+        *(Patch(site=Site.MLP_OUT, layer=layer, value=one_each) for layer in layers(lm)),
+        *(Patch(site=Site.MLP_OUT, layer=layer, value=Apply(torch.relu)) for layer in layers(lm)),
+    )
+
+
+def reads(lm: LanguageModel) -> list[Intervention]:
+    low = confined(lm.shape.d_head)
+    return alone(
+        *(
+            Patch(site=site, layer=layer, head=HEAD, **choice)
+            for layer in layers(lm)
+            for site in (Site.Q, Site.K, Site.V)
+            for choice in ({}, {"value": low}, {"value": Constant(torch.ones(lm.shape.d_head))})
+        ),
+        *(
+            Patch(site=site, layer=layer, head=HEAD, value=low, at=SOME)
+            for layer in layers(lm)
+            for site in (Site.K, Site.V)
+        ),
+    )
+
+
+def before_rotary(lm: LanguageModel) -> list[Intervention]:
+    low = confined(lm.shape.d_head)
+    return alone(
+        *(
+            Patch(site=site, layer=layer, head=head, before_rotary=True, **choice)
+            for layer, head in places(lm)
+            for site in (Site.Q, Site.K, Site.V)
+            for choice in ({}, {"value": low})
+        ),
+        *(
+            Patch(site=Site.K, layer=layer, head=HEAD, value=low, at=SOME, before_rotary=True)
+            for layer in layers(lm)
+        ),
+    )
+
+
+def several(lm: LanguageModel) -> list[Intervention]:
+    low = confined(lm.shape.d_head)
+    patches = (
+        Patch(site=Site.Q, layer=0, head=0),
+        Patch(site=Site.K, layer=0, head=0, value=low),
+        Patch(site=Site.V, layer=0, head=0, value=low),
+        Patch(site=Site.Z, layer=0, head=1),
+        Patch(site=Site.Z, layer=0, head=2, value=low),
+        Patch(site=Site.MLP_OUT, layer=0, value=Apply(torch.sin)),
+        Patch(site=Site.Z, layer=1, head=3, value=ZERO),
+        Patch(site=Site.Q, layer=1, head=1, value=low),
+        Patch(site=Site.ATTN_OUT, layer=1, value=Apply(torch.sin)),
+        Patch(site=Site.MLP_OUT, layer=1),
+    )
+    return [Intervention(patches[:count], path) for count in range(1, 11) for path in Path]
+
+
+def direct(lm: LanguageModel) -> list[Intervention]:
+    return [
+        Intervention(
+            (Patch(site=site, layer=layer, head=HEAD if site in OF_A_HEAD else None),), path
+        )
+        for layer in layers(lm)
+        for site in Site
+        for path in [Path.DIRECT]
+    ]
+
+
+def elsewhere(lm: LanguageModel, at: tuple[tuple[int, ...], ...] = SOME) -> list[Intervention]:
+    return alone(
+        *(
+            Patch(site=site, layer=layer, head=HEAD if site in OF_A_HEAD else None, at=at)
+            for layer in layers(lm)
+            for site in Site
+            if site not in READS
+        ),
+        Patch(
+            site=Site.Z, layer=0, head=HEAD, value=confined(lm.shape.d_head), at=((), (5,), (1,))
+        ),
+    )
+
+
+def everywhere(lm: LanguageModel) -> list[Intervention]:
+    found = elsewhere(lm, EVERY)[:-1]
+    together = tuple(each.patches[0] for each in found)
+    return [*found, Intervention((*together, Patch(site=Site.K, layer=1, head=2)))]
+
+
+KINDS: dict[str, Callable[[LanguageModel], list[Intervention]]] = {
+    kind.__name__: kind
+    for kind in (
+        heads,
+        writes,
+        ablations,
+        reads,
+        before_rotary,
+        several,
+        direct,
+        elsewhere,
+        everywhere,
+    )
+}

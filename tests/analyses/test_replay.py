@@ -1,0 +1,161 @@
+"""Replayed interventions against one full forward pass each."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from kinds import KINDS, LENGTHS, SOURCE_LENGTHS, alone, confined
+from reference import logits_under
+
+from analyses.engine.interventions import Intervention, Patch, Site
+from analyses.engine.recording import Keep
+from analyses.engine.rotary import NoRotaryEmbedding
+from analyses.language_model import LanguageModel
+from analyses.prompts.tokenization import TokenizedPrompt
+
+TOLERANCE = 1e-4
+EFFECT = 100 * TOLERANCE  # that every single intervention has at least, so that none is idle
+LOUDNESS = {"cohere": 2.0, "granite": 2.0, "qwen2_moe": 2.0}  # theirs saturate before others'
+WITHOUT_ROTARY = {"gpt2", "opt"}
+LoadLoud = Callable[..., LanguageModel]
+
+
+@pytest.fixture
+def load_loud(load, random_model) -> LoadLoud:
+    """Loads a model of maps so large that every component matters."""
+
+    def load_it(family: str, **choices: object) -> LanguageModel:
+        model = random_model(family, **choices)
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and not any(end in name for end in ("embed", "wte", "lm_head")):
+                parameter.data *= LOUDNESS.get(family, 2.5)
+        return load(model)
+
+    return load_it
+
+
+def some_prompts(lengths: tuple[int, ...], seed: int) -> list[TokenizedPrompt]:
+    """Every token is a label, so that all logits are compared."""
+    random = torch.Generator().manual_seed(seed)
+    return [
+        TokenizedPrompt(
+            number=number,
+            item="",
+            input_ids=tuple(torch.randint(60, (length,), generator=random).tolist()),
+            label_ids=tuple(range(60)),
+            correct=0,
+        )
+        for number, length in enumerate(lengths)
+    ]
+
+
+BASE, SOURCES = some_prompts(LENGTHS, 0), some_prompts(SOURCE_LENGTHS, 1)
+
+
+def replayed(lm: LanguageModel, interventions: list[Intervention], **choices) -> torch.Tensor:
+    batch = lm.batch(BASE)
+    recorded = lm.record(batch, keep=Keep.POSITIONS)
+    source = lm.record(lm.batch(SOURCES), keep=Keep.POSITIONS)
+    return lm.replay(recorded, interventions, batch.label_ids, source=source, **choices).labels
+
+
+def check(lm: LanguageModel, interventions: list[Intervention], *, effect: float = EFFECT) -> None:
+    slow = logits_under(lm, interventions, BASE, SOURCES)
+    plain = logits_under(lm, [Intervention()], BASE)
+    assert (slow - plain).abs().amax((1, 2)).min() >= effect
+    torch.testing.assert_close(replayed(lm, interventions), slow, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replay_equals_a_forward_pass_for_each_intervention(
+    load_loud, family: str, kind: str
+) -> None:
+    lm = load_loud(family)
+    if kind == "before_rotary" and family in WITHOUT_ROTARY:
+        with pytest.raises(NoRotaryEmbedding, match="Take them as attention sees them"):
+            replayed(lm, KINDS[kind](lm))
+    else:
+        check(lm, KINDS[kind](lm))
+
+
+@pytest.mark.parametrize("family", ["cohere", "gemma2", "llama"])
+def test_the_sum_over_the_whole_vocabulary_is_that_of_a_forward_pass(
+    load_loud, family: str
+) -> None:
+    """With logit multipliers, and with a soft-cap."""
+    lm = load_loud(family)
+    interventions = KINDS["heads"](lm)
+    batch = lm.batch(BASE)
+    found = lm.replay(
+        lm.record(batch, keep=Keep.PREFIX),
+        interventions,
+        batch.label_ids,
+        source=lm.record(lm.batch(SOURCES)),
+        whole_vocabulary=True,
+    )
+    slow = logits_under(lm, interventions, BASE, SOURCES)
+    assert found.logsumexp is not None
+    torch.testing.assert_close(found.logsumexp, slow.logsumexp(-1), atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gpt2", "gpt_oss", "llama", "olmo2", "qwen2_moe"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.1), ("float16", 0.01)])
+def test_half_precision_is_exact_to_its_rounding(
+    saved, random_model, loaded, family: str, dtype: str, tolerance: float
+) -> None:
+    """Logits of about 2; both sides round every activation, but not at the same batch size."""
+    lm = LanguageModel.load(saved(random_model(family)), dtype=dtype)
+    loaded.append(lm)
+    interventions = [*KINDS["heads"](lm), *KINDS["writes"](lm), *KINDS["elsewhere"](lm)]
+    slow = logits_under(lm, interventions, BASE, SOURCES)
+    plain = logits_under(lm, [Intervention()], BASE)
+    assert (slow - plain).abs().max() > 10 * tolerance
+    torch.testing.assert_close(replayed(lm, interventions), slow, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tied_and_untied_unembeddings_are_exact(load_loud, tied: bool) -> None:
+    lm = load_loud("qwen2", tie_word_embeddings=tied)
+    check(lm, KINDS["heads"](lm))
+
+
+def test_a_residual_that_is_normed_in_parallel_or_not_is_exact(load_loud) -> None:
+    lm = load_loud("gpt_neox", use_parallel_residual=False)
+    check(lm, KINDS["writes"](lm))
+
+
+def test_smollm2_is_exact(smollm2, loaded) -> None:
+    lm = LanguageModel.load(smollm2)
+    loaded.append(lm)
+    some = [(2, 3), (17, 8), (29, 0)]
+    low = confined(lm.shape.d_head, 8)
+    interventions = [
+        *alone(*(Patch(site=Site.Z, layer=layer, head=head) for layer, head in some)),
+        *alone(*(Patch(site=Site.MLP_OUT, layer=layer) for layer, _ in some)),
+        *alone(
+            *(
+                Patch(site=site, layer=layer, head=head, value=low, before_rotary=True)
+                for layer, head in some[:2]
+                for site in (Site.Q, Site.K, Site.V)
+            )
+        ),
+        *alone(
+            *(Patch(site=Site.ATTN_OUT, layer=layer, at=((3, 10), (2, 4))) for layer, _ in some)
+        ),
+    ]
+    base = [replace(prompt, label_ids=(330, 378, 340)) for prompt in BASE[:2]]
+    batch = lm.batch(base)
+    found = lm.replay(
+        lm.record(batch, keep=Keep.POSITIONS),
+        interventions,
+        batch.label_ids,
+        source=lm.record(lm.batch(SOURCES[:2]), keep=Keep.POSITIONS),
+        whole_vocabulary=True,
+    )
+    slow = logits_under(lm, [*interventions, Intervention()], base, SOURCES[:2])
+    slow, plain = slow[:-1], slow[-1]
+    assert (slow - plain).abs().amax((1, 2)).min() > EFFECT
+    assert found.logsumexp is not None
+    torch.testing.assert_close(found.labels, slow[..., [330, 378, 340]], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(found.logsumexp, slow.logsumexp(-1), atol=TOLERANCE, rtol=0)

@@ -1,0 +1,72 @@
+"""Queries and keys before rotary embedding: by the opposite turn, and by asking the layer."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from analyses.engine.attention import listening
+from analyses.engine.closure import DoesNotClose
+from analyses.engine.interventions import ImpossiblePatch, Patch, Site
+from analyses.engine.recording import Keep
+from analyses.engine.rotary import NoRotaryEmbedding, find_rotary
+
+WITHOUT = ("gpt2", "opt")
+
+
+def at_angle_zero(lm, recorded, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The layer called on its recorded input with (1, 0) for its angles: queries, keys."""
+    reads = recorded.reads[number]
+    cos, sin = reads.arguments["position_embeddings"]
+    flat = {"position_embeddings": (torch.ones_like(cos), torch.zeros_like(sin))}
+    heard = []
+    with torch.no_grad(), listening(heard.append):
+        lm.anatomy.layers[number].layer(
+            reads.everywhere[Site.RESID_PRE], **{**reads.arguments, **flat}
+        )
+    return heard[0].query, heard[0].key
+
+
+def test_vectors_before_rotary_turned_again_are_what_attention_saw_or_refused(
+    load, prompts, family: str
+) -> None:
+    lm = load(family)
+    recorded = lm.record(lm.batch(prompts([11, 7])), keep=Keep.POSITIONS)
+    if family in WITHOUT:
+        with pytest.raises(NoRotaryEmbedding, match="Layer 1 has no queries and keys before"):
+            find_rotary(lm.anatomy.layers[1], recorded, 1)
+        return
+    places = torch.arange(11).expand(2, -1)
+    turns = 0
+    for number, layer in enumerate(lm.anatomy.layers):
+        reads = recorded.reads[number]
+        rotary = find_rotary(layer, recorded, number)
+        q, k = at_angle_zero(lm, recorded, number)
+        for before, seen in ((q, reads.everywhere[Site.Q].transpose(1, 2)), (k, reads.key)):
+            for head in range(before.shape[1]):
+                assert_close(rotary.turn(before[:, head], places), seen[:, head])
+                assert_close(rotary.back(seen[:, head], places), before[:, head])
+            turns += not torch.allclose(before, seen, atol=0.01)
+    assert turns >= 2  # smollm3 leaves a layer without
+
+
+def test_a_layer_without_rotation_is_left_as_it_is(load, prompts) -> None:
+    lm = load("smollm3")
+    recorded = lm.record(lm.batch(prompts([5])), keep=Keep.PREFIX)
+    assert [
+        find_rotary(layer, recorded, number).dims for number, layer in enumerate(lm.anatomy.layers)
+    ] == [8, 0]
+
+
+def test_a_rotation_that_is_not_the_models_does_not_close(load, prompts, monkeypatch) -> None:
+    lm = load("llama")
+    recorded = lm.record(lm.batch(prompts([5])), keep=Keep.PREFIX)
+    own = "transformers.models.llama.modeling_llama.apply_rotary_pos_emb"
+    other = "transformers.models.cohere.modeling_cohere.apply_rotary_pos_emb"
+    monkeypatch.setattr(own, pytest.importorskip(other.rpartition(".")[0]).apply_rotary_pos_emb)
+    with pytest.raises(DoesNotClose, match="before rotary embedding"):
+        find_rotary(lm.anatomy.layers[0], recorded, 0)
+
+
+def test_only_queries_and_keys_have_a_before(load) -> None:
+    with pytest.raises(ImpossiblePatch, match="rotary embedding acts on queries and keys"):
+        Patch(site=Site.Z, layer=0, head=0, before_rotary=True)
