@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker.home import Home, StackState
+from tracker.supervisor import postgres_place
 
 
 class Stack:
@@ -43,6 +44,11 @@ class Stack:
 
     def json(self, *words: str) -> Any:
         return json.loads(self.headbook(*words, "--json"))
+
+    def remove(self) -> None:
+        """Stop what runs and delete what Postgres may keep outside the home."""
+        self.headbook("down")
+        postgres_place.remove(Home(self.home))
 
     @property
     def state(self) -> StackState:

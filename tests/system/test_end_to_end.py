@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.headbook("models", "add", str(model), "--name", "smollm2")
         yield stack
     finally:
-        stack.headbook("down")
+        stack.remove()
 
 
 @pytest.fixture(scope="module")

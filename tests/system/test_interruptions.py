@@ -38,7 +38,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.headbook("models", "add", str(folder / "tiny"))
         yield stack
     finally:
-        stack.headbook("down")
+        stack.remove()
 
 
 @pytest.fixture

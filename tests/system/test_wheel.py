@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tracker.home import Home
+from tracker.supervisor import postgres_place
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("analyses", "app", "migrations", "tracker")
 
@@ -82,3 +85,4 @@ def test_the_wheel_works_in_a_bare_environment_from_the_root_folder(
         assert len(json.loads(prompts)["prompts"]) == 2
     finally:
         run(headbook, "down", **home)
+        postgres_place.remove(Home(Path(home["HEADBOOK_HOME"])))
