@@ -143,11 +143,14 @@ def attention_pattern(
     softcap: float | None,
     sinks: Float[Tensor, " head"] | None,
 ) -> Float[Tensor, "batch head *query key"]:
-    """softmax(cap(scores)) over what the mask lets see; a sink takes its share of the weight."""
+    """softmax(cap(scores)) over what the mask lets see; a sink takes its share of the weight.
+
+    The scores are overwritten.
+    """
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if mask is not None:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)  # a copy would be large
     keys = scores.shape[-1]
     if sinks is not None:
         sink = sinks.reshape(-1, *[1] * (scores.dim() - 2)).expand(*scores.shape[:-1], 1)

@@ -38,15 +38,15 @@ def riders(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> i
     """How many riders with so many tokens of their own fit into the bytes left; at least one.
 
     While a layer runs, a token holds its scores three times (as they are, as a pattern in fp32, and
-    as that pattern in the model's dtype) or else what the MLP's widest map gives, four times.
+    as that pattern in the model's dtype) and what the MLP's widest map gives, six times: measured.
     """
     layer, key = anatomy.layers[0], recorded.reads[0].key
     batch, _, prefix, _ = key.shape
     widest = max(max(weight.shape[-2:]) for weight in layer.layer.parameters() if weight.dim() > 1)
     scores = anatomy.n_heads * (prefix + suffix) * (2 * key.element_size() + 4)
-    of_mlp = 4 * widest * key.element_size()
-    resid = 8 * len(layer.W_O.T) * key.element_size()
-    tokens = left // (max(scores, of_mlp) + resid)
+    of_mlp = 6 * widest * key.element_size()
+    resid = 16 * len(layer.W_O.T) * key.element_size()
+    tokens = left // (scores + of_mlp + resid)
     most = MOST_TOKENS.get(key.device.type, MOST_TOKENS["cuda"])
     return max(1, min(tokens, most) // (batch * suffix))
 

@@ -72,9 +72,9 @@ def _weighted(
     pattern: Scores, prefix: Float[Tensor, "batch kv pos d"], own: Own
 ) -> Float[Tensor, "batch kv group rider suffix d"]:
     n = prefix.shape[2]
-    of_prefix = torch.bmm(pattern[..., :n].flatten(2, 4).flatten(0, 1), prefix.flatten(0, 1)).view(
-        *pattern.shape[:-1], -1
-    )
+    batch, kv, *rows, keys = pattern.shape
+    left = pattern.view(batch * kv, -1, keys)[..., :n]  # no copy: rows only lie further apart
+    of_prefix = torch.bmm(left, prefix.flatten(0, 1)).view(batch, kv, *rows, -1)
     of_own = einsum(pattern[..., n:], own, "b kv g r s key, b kv r key d -> b kv g r s d")
     return of_prefix.add_(of_own)
 

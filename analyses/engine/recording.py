@@ -117,6 +117,7 @@ class _Notes:
         self.keep = keep
         self.final = final
         self.z: Tensor | None = None
+        self.q, self.key, self.value = (torch.empty(0) for _ in range(3))
         self.call: AttentionCall | None = None
         self.seen: dict[int, Tensor] = {}  # what each module gave
         self.whole: dict[int, Tensor] = {}  # the same at every position
@@ -124,8 +125,13 @@ class _Notes:
         self.arguments: dict[str, Any] = {}
 
     def attends(self, call: AttentionCall, batch: Batch) -> None:
+        """Only what is asked for is held on to: all queries of all layers are many."""
         self.z = at_final(call.z, batch)
         if self.keep:
+            rows = torch.arange(len(call.query), device=call.query.device)
+            self.q = call.query[rows, :, self.final.to(call.query.device)]
+            self.key, self.value = call.key.contiguous(), call.value.contiguous()
+        if self.keep is Keep.POSITIONS:
             self.call = call
 
     @contextmanager
@@ -175,15 +181,12 @@ class _Notes:
         )
 
     def reads(self, multiplier: float) -> LayerReads:
-        call = self.call
-        assert call is not None
-        rows = torch.arange(len(call.query), device=call.query.device)
         return LayerReads(
-            q=call.query[rows, :, self.final.to(call.query.device)],
-            key=call.key.contiguous(),
-            value=call.value.contiguous(),
+            q=self.q,
+            key=self.key,
+            value=self.value,
             arguments=self.arguments,
-            everywhere=self._everywhere(call, multiplier) if self.whole else {},
+            everywhere={} if self.call is None else self._everywhere(self.call, multiplier),
         )
 
     def _everywhere(self, call: AttentionCall, multiplier: float) -> dict[Site, Tensor]:
