@@ -37,8 +37,9 @@ def held(*recordings: Recorded | None) -> int:
 def riders(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> int:
     """How many riders with so many tokens of their own fit into the bytes left; at least one.
 
-    While a layer runs, a token holds its scores three times (as they are, as a pattern in fp32, and
-    as that pattern in the model's dtype) and what the MLP's widest map gives, six times: measured.
+    An estimate on the safe side: while a layer runs, a token is counted with its scores three times
+    (as they are, as a pattern in fp32, and as that pattern in the model's dtype), with what the
+    MLP's widest map gives six times, and with sixteen residuals.
     """
     layer, key = anatomy.layers[0], recorded.reads[0].key
     batch, _, prefix, _ = key.shape

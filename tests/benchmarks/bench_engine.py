@@ -171,14 +171,13 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     lm = LanguageModel.load(asked.folder)
     report: dict[str, Any] = {}
-    out = print
-    out("prompts x tokens   plain s  record  replay  passes  whole vocabulary")
+    print("prompts x tokens   plain s  record  replay  passes  whole vocabulary")
     for length in TABLE:
         count = next((n for n, t in MEASURED.values() if t == length), max(1, 1024 // length))
         before = peak_reset()
         found = measure(lm, count, length)
         peak = memory("VmHWM") - before
-        out(
+        print(
             f"{count:7d} x {length:<7d} {found['plain_s']:8.3f}"
             f" {found['record_s'] / found['plain_s']:7.2f}"
             f" {found['replay_s'] / found['plain_s']:7.2f} {found['passes']:7.2f}"
@@ -201,8 +200,10 @@ def main() -> None:
                 report["share_of_bound"] = round(
                     min(report.get("share_of_bound", 1.0), found["share_of_bound"]), 2
                 )
-    out(f"Plain hooks: {SAMPLED} heads timed, scaled to {len(every_head_and_mlp(lm))} components.")
-    out(json.dumps(report))
+    print(
+        f"Plain hooks: {SAMPLED} heads timed, scaled to {len(every_head_and_mlp(lm))} components."
+    )
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":
