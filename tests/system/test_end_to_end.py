@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +50,9 @@ def submitted(stack: Stack) -> dict[str, Any]:
     queued = stack.json(*ordered, "--prompts", "32", "--study", "end to end", "--wait")
     assert queued["new"]
     run: dict[str, Any] = queued["run"]
+    end = time.monotonic() + 60  # MLflow is told of the end once the run has ended
+    while not stack.json("runs", "show", run["id"])["line"]["published"]:
+        assert time.monotonic() < end, "the run was not published within a minute"
     return run
 
 
