@@ -14,8 +14,9 @@ from stack import Stack
 
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
-from tracker.db import Sessions
+from tracker.db import Sessions, transaction
 from tracker.execution import Workbench, work
+from tracker.store import runs as run_store
 
 from .conftest import MakeRun, Submit
 
@@ -56,14 +57,17 @@ def test_a_distribution_is_shown_down_to_every_prompt(cli: Stack) -> None:
 
 
 def test_a_run_is_shown_with_its_events_and_found_by_how_its_id_begins(
-    cli: Stack, make_run: MakeRun
+    cli: Stack, sessions: Sessions, make_run: MakeRun
 ) -> None:
     run = make_run()
+    with transaction(sessions) as session:
+        run_store.add_to_study(session, name="scan", created_by="ada", runs=[run.id])
     (line,) = cli.json("runs", "list", "--state", "queued")
     assert line["id"] == str(run.id)
     assert cli.json("runs", "list", "--state", "failed") == []
     shown = cli.json("runs", "show", str(run.id)[:13])
     assert [event["event"] for event in shown["events"]] == ["queued"]
+    assert list(shown["studies"].values()) == ["scan"]
     assert "facts/chinchilla/ABCD" in cli.headbook("runs", "show", str(run.id))
     assert "cancelled" in cli.headbook("runs", "cancel", str(run.id))
     assert (used := cli.json("distributions", "list")["used"])[0]["runs"] == 1

@@ -38,7 +38,7 @@ class RunDetail:
     prompt_seed: int
     provenance: Mapping[str, Any]
     notes: Mapping[str, Any]
-    studies: Mapping[UUID, str]
+    studies: Mapping[str, str]  # names by id
     events: tuple[RunEvent, ...]
 
 
@@ -63,7 +63,7 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
         prompt_seed=distribution.spec["seed"],
         provenance=run.provenance or {},
         notes=run.notes or {},
-        studies={study.id: study.name for study in studies},
+        studies={str(study.id): study.name for study in studies},
         events=tuple(_events(session, run_id)),
     )
 
