@@ -11,7 +11,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from tracker.errors import TrackerError
 from tracker.schema import NotMigrated, UnreachableDatabase
-from tracker.urls import without_credentials
+from tracker.urls import first_line
 
 Sessions = sessionmaker[Session]
 T = TypeVar("T")
@@ -44,15 +44,15 @@ class BadDatabaseUrl(TrackerError):
 class BusyDatabase(TrackerError):
     def __init__(self, error: BaseException) -> None:
         super().__init__(
-            f"The database did not answer in time: {_said(error)}. Try again in a moment."
+            f"The database did not answer in time: {first_line(error)}. Try again in a moment."
         )
 
 
 class ForbiddenByDatabase(TrackerError):
     def __init__(self, error: BaseException) -> None:
         super().__init__(
-            f"This database user may not do that: {_said(error)}. Use the address of a member of "
-            "headbook_worker; that of a reader only reads the views of schema results."
+            f"This database user may not do that: {first_line(error)}. Use the address of a member "
+            "of headbook_worker; that of a reader only reads the views of schema results."
         )
 
 
@@ -143,8 +143,3 @@ def patiently(sessions: Sessions, work: Callable[[Session], T]) -> T:
     """
     with transaction(sessions) as session:
         return work(session)
-
-
-def _said(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return without_credentials(lines[0])

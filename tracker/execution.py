@@ -37,7 +37,7 @@ from tracker.store import (
 )
 from tracker.store import models as model_store
 from tracker.store.parts import CancelSeen, LeaseLost
-from tracker.urls import without_credentials
+from tracker.urls import first_line
 
 log = get_logger(__name__)
 
@@ -177,12 +177,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, short enough for a row; the worker's log has the rest."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    return without_credentials(lines[0])[:300]
 
 
 def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:

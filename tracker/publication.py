@@ -29,7 +29,7 @@ from tracker.figures import save_head_map
 from tracker.reports import RunDetail, ScoreLine, as_row
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
-from tracker.urls import without_credentials
+from tracker.urls import first_line
 
 MOST_METRICS = 30  # its search slows down with the number of keys per run
 STRONGEST_HEADS = 10
@@ -53,10 +53,8 @@ class MlflowUnavailable(TrackerError):
     """MLflow does not answer, or refuses; what was to be stored there can be stored later."""
 
     def __init__(self, error: Exception) -> None:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        said = without_credentials(first)[:300]
         super().__init__(
-            f"MLflow did not take it: {said}. Nothing is lost, it is tried again. "
+            f"MLflow did not take it: {first_line(error)}. Nothing is lost, it is tried again. "
             "Is the server of MLFLOW_TRACKING_URI up?"
         )
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tracker.errors import TrackerError
-from tracker.urls import without_credentials
+from tracker.urls import first_line
 
 ROLES = ("headbook_worker", "headbook_reader")
 
@@ -33,9 +33,8 @@ class NoRoles(TrackerError):
 
 class UnreachableDatabase(TrackerError):
     def __init__(self, error: Exception) -> None:
-        said = without_credentials(str(error).strip().splitlines()[0])
         super().__init__(
-            f"The database cannot be reached: {said}. "
+            f"The database cannot be reached: {first_line(error)}. "
             "Check DATABASE_URL, or start the embedded stack with `headbook up`."
         )
 

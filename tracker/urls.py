@@ -27,3 +27,9 @@ def without_password(url: str) -> str:
 def without_credentials(text: str) -> str:
     """What an error says, with the name and password of every URL in it left out."""
     return _CREDENTIALS.sub("***@", text)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line that may be shown; a log has the rest."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return without_credentials(lines[0])[:300]
