@@ -1,6 +1,6 @@
 """A causal language model, loaded from a folder and proved to be understood."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,11 +11,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from analyses.checkpoints import fingerprints, folders
+from analyses.checkpoints import fingerprints, refs
 from analyses.checkpoints.folders import ModelFiles
 from analyses.checkpoints.quiet import quiet
 from analyses.checkpoints.shapes import ModelShape, shape_of
-from analyses.engine import batches, decomposition, recording
+from analyses.engine import batches, decomposition, memory, recording
 from analyses.engine import replay as replaying
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import NAME
@@ -72,27 +72,32 @@ class LanguageModel:
     shape: ModelShape
     anatomy: Anatomy
     folder: Path
+    memory_budget: int | None = None  # bytes; without it, a share of what is free
 
     @classmethod
     def load(
         cls,
-        folder: Path,
+        ref: Path | str,
         *,
         dtype: str = "float32",
         device: str = "cpu",
         expect: str | None = None,
-        remembered: Path | None = None,
+        cache: Path | None = None,
+        memory_budget: int | None = None,
     ) -> "LanguageModel":
-        """Loads and proves the model; `device` may be "auto", which spreads it over all GPUs.
+        """Loads and proves the model of a folder, a GGUF file, or `hub:OWNER/NAME@REVISION`.
 
-        With `expect`, its fingerprint must be that; `remembered` is the folder
-        of known file hashes, without which every byte is read.
+        `device` may be "auto", which spreads it over all GPUs. With `expect`, its fingerprint must
+        be that. `cache` is a folder for converted GGUF files and the hashes of large files; without
+        it a GGUF file is refused and every byte is read anew. `memory_budget` bounds what
+        recordings and replays take, in bytes above the loaded model.
         """
-        files = folders.read(folder)
+        files = refs.fetched(str(ref), cache=cache)
         if expect is not None:
+            remembered = cache and refs.hashes(cache)
             found = fingerprints.fingerprint(files, remembered=remembered)
             if found != expect:
-                raise Changed(folder, expect, found)
+                raise Changed(files.folder, expect, found)
         if dtype not in DTYPES:
             raise UnknownDtype(dtype)
         model = _loaded(files, DTYPES[dtype], device)
@@ -101,7 +106,8 @@ class LanguageModel:
             model=model,
             shape=shape_of(files.config),
             anatomy=find_anatomy(model, ids),
-            folder=folder,
+            folder=files.folder,
+            memory_budget=memory_budget,
         )
         _check_shape(lm)
         lm.prove(ids[0].tolist())
@@ -115,6 +121,27 @@ class LanguageModel:
     @property
     def tolerance(self) -> float:
         return TOLERANCE[self.model.dtype]
+
+    def micro_batches(
+        self, prompts: Sequence[TokenizedPrompt], size: int, *, keep: Keep = Keep.WRITES
+    ) -> Iterator[tuple[TokenizedPrompt, ...]]:
+        """Prompts to record together: `size` by their numbers, cut where memory is short.
+
+        They do not depend on how a run is cut into parts.
+        """
+        budget = memory.budget_of(self.device, self.memory_budget)
+
+        def recordable(longest: int) -> int:
+            return memory.recordable(
+                self.anatomy,
+                keep,
+                n_kv_heads=self.shape.n_kv_heads,
+                longest=longest,
+                budget=budget,
+            )
+
+        for together in batches.micro_batches(prompts, size):
+            yield from batches.pieces(together, recordable)
 
     def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
         return batches.padded(prompts, device=self.device)
@@ -130,7 +157,6 @@ class LanguageModel:
         *,
         source: Recorded | None = None,
         whole_vocabulary: bool = False,
-        budget: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Replayed:
         """What the model says under each intervention; see `engine.replay`."""
@@ -141,7 +167,7 @@ class LanguageModel:
             label_ids,
             source=source,
             whole_vocabulary=whole_vocabulary,
-            budget=budget,
+            budget=self.memory_budget,
             progress=progress,
         )
 

@@ -13,11 +13,12 @@ from mlflow import MlflowClient
 from sqlalchemy.orm import Session
 from structlog import get_logger
 
-from analyses.checkpoints import folders
+from analyses.checkpoints import folders, refs
+from analyses.checkpoints.hub import HubUnreachable
 from analyses.errors import Refused
 from analyses.language_model import LanguageModel
 from analyses.prompts.tokenization import load_tokenizer, tokenize
-from tracker import finishing, models
+from tracker import finishing
 from tracker.db import Sessions, passes, patiently, transaction
 from tracker.domain import Model, PartClaim, PartKind
 from tracker.errors import TrackerError
@@ -58,6 +59,7 @@ class Workbench:
     lease: float
     heartbeat: float
     app_url: str | None = None
+    memory_budget: int | None = None  # bytes above the loaded model; None: a share of what is free
     stop: StopRequest = field(default_factory=StopRequest)
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
     loaded: tuple[Model, LanguageModel] | None = None
@@ -68,15 +70,16 @@ class Workbench:
             return self.loaded[1]
         self.drop_model()
         try:
-            files = models.files_of(model.ref, home=self.home, roots=self.roots)
-        except (folders.NoSuchModel, folders.OutsideRoots) as error:
+            files = refs.fetched(model.ref, cache=self.home.models, roots=self.roots)
+        except (folders.NoSuchModel, folders.OutsideRoots, HubUnreachable) as error:
             raise NotHere(str(error)) from error
         loaded = LanguageModel.load(
             files.folder,
             dtype=model.dtype,
             device=self.device,
             expect=model.fingerprint,
-            remembered=models.hashes(self.home),
+            cache=self.home.models,
+            memory_budget=self.memory_budget,
         )
         self.loaded = (model, loaded)
         return loaded

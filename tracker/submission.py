@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from analyses import registry
-from analyses.checkpoints import folders, gguf
+from analyses.checkpoints import refs
 from analyses.errors import Refused
 from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
@@ -34,13 +34,6 @@ MOST_SEED = 2**63
 
 class InvalidRequest(TrackerError):
     """The request cannot be queued; the message is that of what was wrong with it."""
-
-
-class NotConverted(Refused):
-    def __init__(self, path: Path, cache: Path) -> None:
-        super().__init__(
-            f"{path} was not converted into {cache} yet. Run `headbook models add {path}` here."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,21 +87,9 @@ def check_labels(
     model: Model, distribution: Distribution, *, home: Home, roots: Sequence[Path]
 ) -> None:
     """Refuse prompts whose labels are not one token for this model's tokenizer."""
-    folder = tokenizer_folder(model, home=home, roots=roots)
-    tokenizer = load_tokenizer(folders.read(folder).tokenizer)
+    tokenizer = load_tokenizer(refs.tokenizer(model.ref, cache=home.models, roots=roots))
     for prompt in distribution.prompts:
         tokenize(tokenizer, prompt)
-
-
-def tokenizer_folder(model: Model, *, home: Home, roots: Sequence[Path]) -> Path:
-    """Where the model's tokenizer.json lies: its folder, or what its GGUF file was converted to."""
-    path = folders.resolve(model.ref, roots=roots)
-    if path.is_dir():
-        return path
-    folder = gguf.folder_of(path, cache=home.models)
-    if not folder.is_dir():
-        raise NotConverted(path, home.models)
-    return folder
 
 
 def _record(

@@ -1,6 +1,6 @@
 """Prompts of unequal length as one rectangle of tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -39,6 +39,23 @@ def micro_batches(
 ) -> Iterator[tuple[TokenizedPrompt, ...]]:
     """Prompts that share `number // size`: the same together, however a run is cut in parts."""
     for _, together in groupby(prompts, key=lambda prompt: prompt.number // size):
+        yield tuple(together)
+
+
+def pieces(
+    prompts: Sequence[TokenizedPrompt], recordable: Callable[[int], int]
+) -> Iterator[tuple[TokenizedPrompt, ...]]:
+    """Neighbours whose rectangle has no more tokens than can be recorded at its width."""
+    together: list[TokenizedPrompt] = []
+    longest = 0
+    for prompt in prompts:
+        width = max(longest, len(prompt.input_ids))
+        if together and (len(together) + 1) * width > recordable(width):
+            yield tuple(together)
+            together, width = [], len(prompt.input_ids)
+        together.append(prompt)
+        longest = width
+    if together:
         yield tuple(together)
 
 

@@ -63,12 +63,11 @@ def attribution(
     progress: Callable[[int], None],
 ) -> Measured:
     """Each component's own share of the label logits (direct logit attribution)."""
-    from analyses.engine.batches import micro_batches
     from analyses.engine.decomposition import components
 
     measured = []
     done = 0
-    for together in micro_batches(prompts, params.batch_size):
+    for together in lm.micro_batches(prompts, params.batch_size):
         measured.append(_measure(lm, together))
         done += len(together)
         progress(done)

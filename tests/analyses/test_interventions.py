@@ -1,5 +1,7 @@
 """What interventions say of themselves, what is refused, and that nothing is left behind."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -148,7 +150,7 @@ def test_a_small_budget_only_cuts_the_work(load, prompts, monkeypatch) -> None:
     )
     choices = {"source": source, "label_ids": batch.label_ids, "whole_vocabulary": True}
     plenty = lm.replay(recorded, ALL_Z, **choices)
-    little = lm.replay(recorded, ALL_Z, budget=1, **choices)
+    little = replace(lm, memory_budget=1).replay(recorded, ALL_Z, **choices)
     assert sizes == [8, *[1] * 8]
     torch.testing.assert_close(plenty.labels, little.labels, atol=1e-5, rtol=0)
     torch.testing.assert_close(plenty.logsumexp, little.logsumexp, atol=1e-5, rtol=0)

@@ -44,7 +44,7 @@ def test_missing_weights_are_refused_rather_than_made_up(saved) -> None:
 
 def test_a_model_that_changed_since_it_was_submitted_is_refused(saved, tmp_path) -> None:
     with pytest.raises(Changed, match="Put the files back, or submit again"):
-        LanguageModel.load(saved("llama"), expect="0" * 64, remembered=tmp_path / "hashes")
+        LanguageModel.load(saved("llama"), expect="0" * 64, cache=tmp_path)
 
 
 def test_an_unknown_dtype_is_refused(saved) -> None:

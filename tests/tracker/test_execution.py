@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from local_hub import COMMIT, NOBODY, LocalHub, use_hub_at
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 from plain_connection import connect
@@ -18,10 +19,11 @@ from sqlalchemy import select, text, update
 from analyses import registry
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Kind, Measured, ScoreKey
-from tracker import publication, reports
+from tracker import models, publication, reports
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.execution import Workbench, is_out_of_memory, publish_if_ended, work
+from tracker.home import Home
 from tracker.publication import TensorChanged
 from tracker.reports import RunDetail
 from tracker.store import publications, runs, tensors
@@ -117,6 +119,30 @@ def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
     assert len(table) == len(lines)
     plot = Path(bench.mlflow.download_artifacts(ids.run_id, "plots/heads.png"))
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_of_the_hub_is_worked_on_at_its_revision_also_without_network(
+    submit: Submit,
+    bench: Workbench,
+    sessions: Sessions,
+    home: Home,
+    model_folder: Path,
+    hub_server: LocalHub,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub_server.models["owner/tiny"] = model_folder
+    ref = hub_server.ref("owner/tiny")
+    model = models.add_model(
+        ref, name="from hub", dtype="float32", home=home, roots=(), sessions=sessions
+    )
+    assert (model.ref, model.revision) == (ref, COMMIT)
+    use_hub_at(NOBODY, monkeypatch)
+    run = submit(model="from hub").run
+    bench.memory_budget = 300 * 2**20
+    work(bench, hint=None)
+    assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
+    assert bench.loaded is not None
+    assert bench.loaded[1].memory_budget == bench.memory_budget
 
 
 def test_the_shares_of_all_components_add_up_to_the_logit_difference(

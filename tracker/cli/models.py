@@ -16,7 +16,7 @@ app = typer.Typer(help="Language models.", no_args_is_help=True)
 
 @app.command()
 def add(
-    ref: Annotated[str, typer.Argument(help="A folder with safetensors, or a GGUF file.")],
+    ref: Annotated[str, typer.Argument(help="A folder with safetensors, a GGUF file, or hub:OWNER/NAME@REVISION.")],
     name: Annotated[
         str | None, typer.Option(help="What to call it; default: the file's name.")
     ] = None,
@@ -74,5 +74,5 @@ def list_models(as_json: AsJson = False) -> None:
             )
             for m in found
         ],
-        empty="No model yet. Add one: headbook models add FOLDER_OR_GGUF",
+        empty="No model yet. Add one: headbook models add FOLDER",
     )
