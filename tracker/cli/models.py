@@ -16,7 +16,10 @@ app = typer.Typer(help="Language models.", no_args_is_help=True)
 
 @app.command()
 def add(
-    ref: Annotated[str, typer.Argument(help="A folder with safetensors, a GGUF file, or hub:OWNER/NAME@REVISION.")],
+    ref: Annotated[
+        str,
+        typer.Argument(help="A folder with safetensors, a GGUF file, or hub:OWNER/NAME@REVISION."),
+    ],
     name: Annotated[
         str | None, typer.Option(help="What to call it; default: the file's name.")
     ] = None,
