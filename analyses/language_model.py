@@ -1,7 +1,7 @@
 """A causal language model, loaded from a folder and proved to be understood."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import NAME
 from analyses.engine.batches import Batch
 from analyses.engine.closure import PROOF, TOLERANCE, check_closure
+from analyses.engine.decomposition import Decomposition
 from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
@@ -73,6 +74,7 @@ class LanguageModel:
     anatomy: Anatomy
     folder: Path
     memory_budget: int | None = None  # bytes; without it, a share of what is free
+    largest_gap: float | None = None  # relative, of all that was compared in the proof at loading
 
     @classmethod
     def load(
@@ -110,8 +112,7 @@ class LanguageModel:
             memory_budget=memory_budget,
         )
         _check_shape(lm)
-        lm.prove(ids[0].tolist())
-        return lm
+        return replace(lm, largest_gap=lm.prove(ids[0].tolist()))
 
     @property
     def device(self) -> torch.device:
@@ -171,20 +172,18 @@ class LanguageModel:
             progress=progress,
         )
 
-    def decompose(
-        self, recorded: Recorded, label_ids: Tensor
-    ) -> Float[Tensor, "batch component label"]:
+    def decompose(self, recorded: Recorded, label_ids: Tensor) -> Decomposition:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
 
-    def prove(self, ids: Sequence[int]) -> None:
+    def prove(self, ids: Sequence[int]) -> float:
         """Parts add up and can be replayed; padding and later tokens change nothing; attention is
-        the family's own.
+        the family's own. What is left is the largest relative gap; more raises `DoesNotClose`.
         """
         prompts = [_proof_prompt(ids, length) for length in PROOF_LENGTHS]
         whole, begun = (length - 1 for length in PROOF_LENGTHS)
         together = self.batch(prompts)
         recorded = self.record(together, keep=Keep.PREFIX)
-        self.decompose(recorded, together.label_ids)
+        gaps = [self.decompose(recorded, together.label_ids).largest_gap]
         rider = Patch(site=Site.RESID_PRE, layer=0, value=SOURCE)  # all layers, nothing changed
         replayed = self.replay(
             recorded, [Intervention((rider,))], together.label_ids, source=recorded
@@ -205,14 +204,16 @@ class LanguageModel:
                 "the logits with the model's own attention and ours",
             ),
         ):
-            check_closure(
+            gap = check_closure(
                 one,
                 other,
                 where="loading",
                 what=what,
-                numbers=(PROOF,),
+                numbers=(PROOF,) * len(one),
                 tolerance=self.tolerance,
             )
+            gaps.append(gap)
+        return max(gaps)
 
     @torch.no_grad()
     def _own_logits(self, ids: Sequence[int]) -> Float[Tensor, "1 pos d_vocab"]:

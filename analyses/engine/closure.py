@@ -41,9 +41,10 @@ def check_closure(
     what: str,
     numbers: Sequence[int],
     tolerance: float,
-) -> None:
-    """Raises `DoesNotClose`, with the prompt that is furthest off."""
+) -> float:
+    """The largest gap; raises `DoesNotClose`, with the prompt that is furthest off."""
     gaps = relative_gap(total, whole)
     worst = int(gaps.nan_to_num(torch.inf).argmax())
     if not bool(gaps[worst] <= tolerance):
         raise DoesNotClose(where, what, numbers[worst], float(gaps[worst]), tolerance)
+    return float(gaps[worst])

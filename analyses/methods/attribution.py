@@ -87,7 +87,7 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[TokenizedPrompt]") -> _Meas
 
     batch = lm.batch(prompts)
     recorded = lm.record(batch)
-    shares = lm.decompose(recorded, batch.label_ids)
+    shares = lm.decompose(recorded, batch.label_ids).shares
     labels = recorded.logits.gather(1, batch.label_ids)
     logsumexp = recorded.logits.logsumexp(-1)
     correct = batch.correct

@@ -23,7 +23,7 @@ PATHS = {  # layers, attention, output projection, post-norm, MLP's write, final
 
 def decomposed(lm, made):
     batch = lm.batch(made)
-    return lm.decompose(lm.record(batch), batch.label_ids), batch
+    return lm.decompose(lm.record(batch), batch.label_ids).shares, batch
 
 
 def test_all_components_add_up_to_the_logits(load, prompts, family: str) -> None:

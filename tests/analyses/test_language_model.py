@@ -116,3 +116,27 @@ def test_a_model_that_cannot_be_replayed_is_refused(load, monkeypatch) -> None:
     )
     with pytest.raises(DoesNotClose, match="replayed"):
         lm.prove([3, 1, 4, 15, 9, 2, 6])
+
+
+def test_the_gap_that_is_left_is_told(load, smollm2, loaded) -> None:
+    assert 0 < load("gemma2").largest_gap < 1e-5
+    lm = LanguageModel.load(smollm2)
+    loaded.append(lm)
+    assert 0 < lm.largest_gap < 1e-5
+
+
+def test_a_gap_in_the_second_prompt_of_the_proof_is_told(load, monkeypatch) -> None:
+    """A layer that gives padded rows something else when they are replayed."""
+    lm = load("llama")
+    layer = lm.model.model.layers[1]
+    forward = layer.forward
+
+    def wrong_in_the_second_row(hidden, **others):
+        output = forward(hidden, **others)
+        if hidden.shape[1] == 1:
+            output[1:] += 0.1
+        return output
+
+    monkeypatch.setattr(layer, "forward", wrong_in_the_second_row)
+    with pytest.raises(DoesNotClose, match=r"the proof at loading.*replayed"):
+        lm.prove([3, 1, 4, 15, 9, 2, 6])
