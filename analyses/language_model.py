@@ -1,25 +1,24 @@
 """A causal language model, loaded from a folder and proved to be understood."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from analyses.checkpoints import fingerprints, refs
 from analyses.checkpoints.folders import ModelFiles
 from analyses.checkpoints.quiet import quiet
 from analyses.checkpoints.shapes import ModelShape, shape_of
-from analyses.engine import batches, decomposition, memory, recording
+from analyses.engine import batches, continuations, decomposition, memory, recording, rotary
 from analyses.engine import replay as replaying
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import NAME
-from analyses.engine.batches import Batch
+from analyses.engine.batches import Batch, Read
 from analyses.engine.closure import PROOF, TOLERANCE, check_closure
 from analyses.engine.decomposition import Decomposition
 from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
@@ -51,6 +50,14 @@ class NotALanguageModel(Refused):
         )
 
 
+class TooLarge(Refused):
+    def __init__(self, folder: Path, places: Collection[str]) -> None:
+        super().__init__(
+            f"{folder} does not fit into the memory of the GPUs: parts of it would lie on "
+            f"{', '.join(sorted(places))}. Use more or larger GPUs, a smaller dtype, or device cpu."
+        )
+
+
 class IncompleteWeights(Refused):
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         super().__init__(
@@ -73,8 +80,8 @@ class LanguageModel:
     shape: ModelShape
     anatomy: Anatomy
     folder: Path
-    memory_budget: int | None = None  # bytes; without it, a share of what is free
-    largest_gap: float | None = None  # relative, of all that was compared in the proof at loading
+    memory_budget: int  # bytes that recordings and replays may take
+    largest_gap: float  # relative, of all that was compared in the proof at loading
 
     @classmethod
     def load(
@@ -92,7 +99,8 @@ class LanguageModel:
         `device` may be "auto", which spreads it over all GPUs. With `expect`, its fingerprint must
         be that. `cache` is a folder for converted GGUF files and the hashes of large files; without
         it a GGUF file is refused and every byte is read anew. `memory_budget` bounds what
-        recordings and replays take, in bytes above the loaded model.
+        recordings and replays take, in bytes above the loaded model; without it, it is half of what
+        is free once the model is loaded.
         """
         files = refs.fetched(str(ref), cache=cache)
         if expect is not None:
@@ -109,7 +117,8 @@ class LanguageModel:
             shape=shape_of(files.config),
             anatomy=find_anatomy(model, ids),
             folder=files.folder,
-            memory_budget=memory_budget,
+            memory_budget=memory_budget or memory.free_share(_embedding(model).device),
+            largest_gap=float("nan"),  # known after the proof
         )
         _check_shape(lm)
         return replace(lm, largest_gap=lm.prove(ids[0].tolist()))
@@ -120,17 +129,25 @@ class LanguageModel:
         return _embedding(self.model).device
 
     @property
+    def rotary_limit(self) -> int | None:
+        """Up to how many tokens rotary angles are those of short prompts, if that matters."""
+        return rotary.limit_of(self._text_config)
+
+    @property
+    def _text_config(self) -> PretrainedConfig:
+        return self.model.config.get_text_config()
+
+    @property
     def tolerance(self) -> float:
         return TOLERANCE[self.model.dtype]
 
     def micro_batches(
-        self, prompts: Sequence[TokenizedPrompt], size: int, *, keep: Keep = Keep.WRITES
-    ) -> Iterator[tuple[TokenizedPrompt, ...]]:
+        self, prompts: Sequence[Read], size: int, *, keep: Keep = Keep.WRITES
+    ) -> Iterator[tuple[Read, ...]]:
         """Prompts to record together: `size` by their numbers, cut where memory is short.
 
-        They do not depend on how a run is cut into parts.
+        With the same `memory_budget` they do not depend on how a run is cut into parts.
         """
-        budget = memory.budget_of(self.device, self.memory_budget)
 
         def recordable(longest: int) -> int:
             return memory.recordable(
@@ -138,16 +155,18 @@ class LanguageModel:
                 keep,
                 n_kv_heads=self.shape.n_kv_heads,
                 longest=longest,
-                budget=budget,
+                budget=self.memory_budget,
             )
 
         for together in batches.micro_batches(prompts, size):
-            yield from batches.pieces(together, recordable)
+            yield from batches.pieces(together, recordable, limit=self.rotary_limit)
 
     def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
-        return batches.padded(prompts, device=self.device)
+        rotary.check_lengths(self._text_config, [len(prompt.input_ids) for prompt in prompts])
+        return batches.padded(prompts, device=self.device, limit=self.rotary_limit)
 
     def record(self, batch: Batch, *, keep: Keep = Keep.WRITES) -> Recorded:
+        memory.give_back(self.device)
         return recording.record(self.model, self.anatomy, batch, keep=keep)
 
     def replay(
@@ -174,6 +193,12 @@ class LanguageModel:
 
     def decompose(self, recorded: Recorded, label_ids: Tensor) -> Decomposition:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
+
+    def mean_log_probs(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> Float[Tensor, " pair"]:
+        """How likely each continuation is after its context; see `engine.continuations`."""
+        return continuations.mean_log_probs(self.model, self.anatomy, pairs)
 
     def prove(self, ids: Sequence[int]) -> float:
         """Parts add up and can be replayed; padding and later tokens change nothing; attention is
@@ -243,6 +268,7 @@ def _check_shape(lm: LanguageModel) -> None:
 
 def _loaded(files: ModelFiles, dtype: torch.dtype, device: str) -> PreTrainedModel:
     placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
+    family = str(files.config.get("model_type"))
     model: PreTrainedModel
     with quiet():
         try:
@@ -254,22 +280,33 @@ def _loaded(files: ModelFiles, dtype: torch.dtype, device: str) -> PreTrainedMod
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are in the report, and refused below
                 **placed,
             )
-        except (ValueError, KeyError, OSError, SafetensorError) as error:
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a config can be wrong in every way
             if error.args == (NAME,):  # a family with a table of its own for attention
-                raise NoAttentionInterface(str(files.config.get("model_type"))) from None
+                raise NoAttentionInterface(family) from None
             raise NotALanguageModel(files.folder, error) from error
     missing = [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
     if missing:
         raise IncompleteWeights(files.folder, sorted(missing))
     if not model._can_set_attn_implementation():
-        raise NoAttentionInterface(str(files.config.get("model_type")))
+        raise NoAttentionInterface(family)
+    _check_placed(model, files.folder)
     model.requires_grad_(False)
     model.train(False)
     if not placed:
         cast(Any, model).to(device)
     return model
+
+
+def _check_placed(model: PreTrainedModel, folder: Path) -> None:
+    """Weights that wait elsewhere until they are used cannot be looked at."""
+    places = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
+    if "disk" in places or ("cpu" in places and len(places) > 1):
+        raise TooLarge(folder, places)
 
 
 def _embedding(model: PreTrainedModel) -> Tensor:
@@ -278,7 +315,8 @@ def _embedding(model: PreTrainedModel) -> Tensor:
 
 
 def _proof_ids(model: PreTrainedModel) -> Tensor:
-    """A few tokens that any model has, none of them twice."""
+    """A few tokens that any model has, none of them twice if it has as many."""
     embedding = _embedding(model)
-    ids = [(3 + 97 * step) % len(embedding) for step in range(PROOF_LENGTHS[0])]
+    apart = max(1, len(embedding) // PROOF_LENGTHS[0])
+    ids = [(3 + apart * step) % len(embedding) for step in range(PROOF_LENGTHS[0])]
     return torch.tensor([ids], device=embedding.device)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,7 +14,7 @@ from analyses.results import Measured, ScoreKey
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
-    from analyses.prompts.tokenization import TokenizedPrompt
+    from analyses.prompts.examples import Example
 
 ENGINE_VERSION = 1  # raised when the way models are recorded changes the numbers of analyses
 GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers
@@ -34,6 +34,13 @@ class Params(BaseModel):
         "run is cut into parts changes no number; another batch size moves logits by about 1e-5.",
     )
 
+    prompts: Literal["all", "known"] = Field(
+        "all",
+        title="Prompts",
+        description="All, or only those whose answer the model knows: the correct option's text is "
+        "the likeliest after the question alone. The others are skipped and counted.",
+    )
+
 
 class Measure(Protocol):
     """Measures some prompts. `progress` is told how many are done; it may raise to stop."""
@@ -43,7 +50,7 @@ class Measure(Protocol):
     def __call__(
         self,
         lm: "LanguageModel",
-        prompts: "Sequence[TokenizedPrompt]",
+        prompts: "Sequence[Example]",
         params: Any,
         progress: Callable[[int], None],
     ) -> Measured: ...

@@ -13,11 +13,13 @@ from mlflow import MlflowClient
 from sqlalchemy.orm import Session
 from structlog import get_logger
 
+from analyses import knowledge
 from analyses.checkpoints import folders, refs
-from analyses.checkpoints.hub import HubUnreachable
+from analyses.checkpoints.hub import CorruptDownload, HubUnreachable, NotOnHub
 from analyses.errors import Refused
 from analyses.language_model import LanguageModel
-from analyses.prompts.tokenization import load_tokenizer, tokenize_all
+from analyses.prompts.examples import examples
+from analyses.prompts.tokenization import load_tokenizer
 from tracker import finishing
 from tracker.db import Sessions, passes, patiently, transaction
 from tracker.domain import Model, PartClaim, PartKind
@@ -42,6 +44,15 @@ from tracker.urls import first_line
 
 log = get_logger(__name__)
 
+# What another host may have: another folder, another disk, another login.
+_OF_THIS_HOST = (
+    folders.NoSuchModel,
+    folders.OutsideRoots,
+    folders.MissingFile,
+    HubUnreachable,
+    NotOnHub,
+    CorruptDownload,
+)
 _MLFLOW_WAIT = 15.0  # seconds before a run that could not store its tensors is tried again
 _HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
 
@@ -71,7 +82,7 @@ class Workbench:
         self.drop_model()
         try:
             files = refs.fetched(model.ref, cache=self.home.models, roots=self.roots)
-        except (folders.NoSuchModel, folders.OutsideRoots, HubUnreachable) as error:
+        except _OF_THIS_HOST as error:
             raise NotHere(str(error)) from error
         loaded = LanguageModel.load(
             files.folder,
@@ -193,8 +204,10 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
     _show(bench, busy_with=claim.run_id)
     beat(0)
     tokenizer = load_tokenizer(folders.read(lm.folder).tokenizer)
-    tokenized = tokenize_all(tokenizer, prompts)
-    measured = analysis.measure()(lm, tokenized, analysis.checked(run.params), beat)
+    params = analysis.checked(run.params)
+    measured = knowledge.measured(
+        analysis.measure(), lm, examples(tokenizer, prompts), params, beat
+    )
     measured.check(len(prompts))
 
     def commit(session: Session) -> None:

@@ -32,15 +32,6 @@ class NotHere(TrackerError):
     """This worker cannot do the part; another may."""
 
 
-class PartsDiffer(TrackerError):
-    def __init__(self, key: ScoreKey, found: int, wanted: int) -> None:
-        super().__init__(
-            f"The score {key.metric!r} of {key.component.label} was measured on {found} of "
-            f"{wanted} prompts: some parts of the run do not have it. An analysis gives the same "
-            "scores for every slice of prompts, NaN where one was skipped."
-        )
-
-
 def analysis_of(run: Run) -> Analysis:
     """The analysis in the version the run was queued for; raises `NotHere`."""
     try:
@@ -68,7 +59,7 @@ def finish(
     with transaction(sessions) as session:
         run = runs.run(session, claim.run_id)
         items = distributions.item_keys(session, run.distribution_id)
-        vectors = scores.joined_part_scores(session, run.id)
+        vectors = scores.joined_part_scores(session, run)
     analysis = analysis_of(run)
     found = with_statistics(vectors, items, analysis, seed=run.seed)
     beat(0)
@@ -89,9 +80,6 @@ def with_statistics(vectors: Vectors, items: list[str], analysis: Analysis, *, s
     """Each vector with its mean and interval, and the analysis's own numbers about the run."""
     if not vectors:
         return {}
-    for key, vector in vectors.items():
-        if len(vector) != len(items):
-            raise PartsDiffer(key, len(vector), len(items))
     keys = list(vectors)
     values = np.stack(list(vectors.values()))
     draws = bootstrap.draw(items, seed=seed)
@@ -117,7 +105,7 @@ def _store_tensors(
     run: Run, beat: Beat, sessions: Sessions, mlflow: MlflowClient
 ) -> tuple[MlflowIds | None, list[StoredTensor]]:
     with transaction(sessions) as session:
-        joined = tensors.joined_part_tensors(session, run.id)
+        joined = tensors.joined_part_tensors(session, run)
         detail = reports.run_detail(session, run.id)
     if not joined:
         return None, []

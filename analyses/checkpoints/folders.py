@@ -96,8 +96,12 @@ class ModelFiles:
 
 def resolve(ref: str, *, roots: Sequence[Path] = ()) -> Path:
     """The folder or GGUF file that `ref` names, without links; below one of `roots` if any."""
-    path = Path(ref).expanduser().resolve()
-    if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".gguf"):
+    try:
+        path = Path(ref).expanduser().resolve()
+        there = path.is_dir() or (path.is_file() and path.suffix.lower() == ".gguf")
+    except (OSError, RuntimeError, ValueError):  # no such user, no such path
+        there = False
+    if not there:
         raise NoSuchModel(ref)
     if roots and not any(path.is_relative_to(root.expanduser().resolve()) for root in roots):
         raise OutsideRoots(path, roots)
@@ -122,10 +126,11 @@ def read(folder: Path) -> ModelFiles:
 def read_config(folder: Path) -> Mapping[str, Any]:
     """What config.json says, refused where it asks for code or names quantised weights."""
     config = _json(_present(folder, CONFIG, "save the model with save_pretrained"))
-    if config.get("auto_map"):
-        raise CustomCode(folder, sorted(map(str, config["auto_map"])))
-    if config.get("quantization_config"):
-        raise QuantisedWeights(folder, str(config["quantization_config"].get("quant_method", "?")))
+    if own_code := config.get("auto_map"):
+        raise CustomCode(folder, sorted(own_code) if isinstance(own_code, dict) else ["?"])
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+        raise QuantisedWeights(folder, str(method or "?"))
     return config
 
 

@@ -12,7 +12,8 @@ from analyses.errors import Refused
 PREFIX = "hub:"
 _SMALL = (folders.CONFIG, folders.TOKENIZER, folders.INDEX)
 _SHA256 = re.compile("[0-9a-f]{64}")
-_REF = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>.*))?", re.DOTALL)
+_NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?"  # as the hub lets names be
+_REF = re.compile(rf"hub:(?P<repo>{_NAME}/{_NAME}(?<!\.git))(?:@(?P<revision>.*))?", re.A | re.S)
 
 
 class BadHubRef(Refused):
@@ -43,8 +44,9 @@ class HubUnreachable(Refused):
     def __init__(self, which: "HubRevision", error: Exception) -> None:
         reason = str(error).strip().partition("\n")[0]
         super().__init__(
-            f"{which} is not on this machine and the hub cannot be reached ({reason}). Try again "
-            f"when it can, or copy the machine's cache that has it (HF_HOME)."
+            f"{which} is not on this machine and cannot be fetched from the hub "
+            f"({type(error).__name__}: {reason}). Try again later, or copy the cache of a machine "
+            f"that has it (HF_HOME)."
         )
 
 
@@ -119,12 +121,7 @@ def here(which: HubRevision) -> Path:
 
 def _fetch(which: HubRevision, names: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         folder = snapshot_download(
@@ -132,7 +129,9 @@ def _fetch(which: HubRevision, names: Sequence[str]) -> Path:
         )
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise NotOnHub(which) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, ConnectionError, TimeoutError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a connection can break in every way, a disk be full
         raise HubUnreachable(which, error) from error
     return Path(folder)
 

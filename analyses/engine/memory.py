@@ -1,5 +1,6 @@
 """How much memory recordings and replays may take, and how much work fits into it."""
 
+import ctypes
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,13 +16,22 @@ SHARE = 0.5  # of the memory that is free, when no budget is given
 MOST_TOKENS = {"cpu": 4096, "cuda": 65536}
 
 
-def budget_of(device: torch.device, asked: int | None) -> int:
-    """The bytes asked for, or a share of what is free on the device."""
-    if asked is not None:
-        return asked
+def free_share(device: torch.device) -> int:
+    """The bytes that work may take when nobody says: a share of what is free on the device."""
     if device.type == "cuda":
         return int(SHARE * torch.cuda.mem_get_info(device)[0])
     return int(SHARE * psutil.virtual_memory().available)
+
+
+def give_back(device: torch.device) -> None:
+    """Hands freed memory back to the system: the C library keeps it, and a budget would not know.
+
+    Another C library than glibc has no such function, and needs none.
+    """
+    if device.type == "cpu":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def recordable(anatomy: Anatomy, keep: Keep, *, n_kv_heads: int, longest: int, budget: int) -> int:

@@ -11,7 +11,7 @@ from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, Scor
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
-    from analyses.prompts.tokenization import TokenizedPrompt
+    from analyses.prompts.examples import Example
 
 SHARES = (0.5, 0.8, 0.9)
 ROUNDING = 1e-12  # so that ten equal parts hold 80 % with eight
@@ -58,7 +58,7 @@ def _counts(key: ScoreKey) -> bool:
 )
 def attribution(
     lm: "LanguageModel",
-    prompts: "Sequence[TokenizedPrompt]",
+    prompts: "Sequence[Example]",
     params: AttributionParams,
     progress: Callable[[int], None],
 ) -> Measured:
@@ -80,7 +80,7 @@ class _MeasuredBatch(NamedTuple):
     differences: NDArray[np.float32]  # [prompt, component]
 
 
-def _measure(lm: "LanguageModel", prompts: "Sequence[TokenizedPrompt]") -> _MeasuredBatch:
+def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> _MeasuredBatch:
     from einops import einsum
 
     from analyses import metrics
@@ -93,13 +93,8 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[TokenizedPrompt]") -> _Meas
     correct = batch.correct
     u = metrics.contrast(correct, labels.shape[1])
     differences = einsum(shares, u, "prompt component label, prompt label -> prompt component")
-    of_model = {
-        "logit_diff": metrics.logit_diff(labels, correct),
-        "logit_diff_pre_cap": differences.double().sum(-1).float(),
-        "accuracy": metrics.accuracy(labels, correct),
-        "label_loss": metrics.label_loss(labels, correct),
-        "label_mass": metrics.label_mass(labels, logsumexp),
-        "loss": metrics.loss(labels, correct, logsumexp),
+    of_model = metrics.of_logits(labels, correct, logsumexp) | {
+        "logit_diff_pre_cap": differences.double().sum(-1).float()
     }
     return _MeasuredBatch(
         {metric: values.cpu().numpy() for metric, values in of_model.items()},

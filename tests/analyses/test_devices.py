@@ -59,9 +59,8 @@ def test_a_gpu_gives_the_same_numbers(on_both, family: str, dtype: str, toleranc
 @pytest.mark.gpu
 def test_a_gpus_budget_is_a_share_of_its_free_memory() -> None:
     free, whole = torch.cuda.mem_get_info()
-    assert 0 < memory.budget_of(torch.device("cuda"), None) <= 0.6 * free <= whole
+    assert 0 < memory.free_share(torch.device("cuda")) <= 0.6 * free <= whole
 
 
-def test_a_budget_that_is_asked_for_is_the_budget() -> None:
-    assert memory.budget_of(torch.device("cpu"), 300) == 300
-    assert memory.budget_of(torch.device("cpu"), None) > 2**20
+def test_without_a_budget_it_is_a_share_of_what_is_free(load) -> None:
+    assert load("llama").memory_budget > 2**20

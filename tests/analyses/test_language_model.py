@@ -1,9 +1,12 @@
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from analyses.engine.closure import DoesNotClose
 from analyses.engine.tracing import NoAttentionInterface, UnknownAnatomy
+from analyses.errors import Refused
 from analyses.language_model import Changed, IncompleteWeights, LanguageModel, UnknownDtype
 
 
@@ -40,6 +43,35 @@ def test_missing_weights_are_refused_rather_than_made_up(saved) -> None:
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(IncompleteWeights, match=r"layers\.1\.self_attn\.o_proj"):
         LanguageModel.load(path.parent)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_attention_heads": 0},
+        {"hidden_size": "abc"},
+        {"hidden_size": 33},
+        {"rope_parameters": "x"},
+    ],
+    ids=str,
+)
+def test_a_config_that_cannot_be_is_refused(saved, wrong: dict[str, object]) -> None:
+    folder = saved("llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | wrong))
+    with pytest.raises(Refused, match=r"cannot be loaded|does not say"):
+        LanguageModel.load(folder)
+
+
+@pytest.mark.parametrize("wrong", [{"vocab_size": 70}, {"num_key_value_heads": 1}], ids=str)
+def test_weights_of_another_shape_than_the_config_says_are_refused(
+    saved, wrong: dict[str, int]
+) -> None:
+    folder = saved("llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | wrong))
+    with pytest.raises(IncompleteWeights, match="missing or of another shape"):
+        LanguageModel.load(folder)
 
 
 def test_a_model_that_changed_since_it_was_submitted_is_refused(saved, tmp_path) -> None:

@@ -18,6 +18,7 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 import torch
+from analyses.engine import memory
 from analyses.engine.interventions import Intervention, Patch, Site, SOURCE
 from analyses.engine.recording import Keep
 from analyses.language_model import LanguageModel
@@ -55,6 +56,7 @@ def measured(lm, interventions, whole_vocabulary=True):
     return torch.cat(labels, dim=1), len(labels), len(chunks)
 
 measured(replace(lm, memory_budget=1), some[:1])
+memory.give_back(lm.device)  # what loading freed is not there to be used again
 Path("/proc/self/clear_refs").write_text("5")
 before = high_water("VmRSS")
 little, batches, chunks = measured(replace(lm, memory_budget=int(sys.argv[2])), some)

@@ -9,7 +9,6 @@ noisy moment strikes all alike.
 """
 
 import argparse
-import ctypes
 import json
 import subprocess
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 import torch
 
+from analyses.engine import memory
 from analyses.engine.attention import NAME
 from analyses.engine.batches import Batch
 from analyses.engine.interventions import Intervention, Patch, Site
@@ -36,14 +36,14 @@ TIMES = 3
 MB = 2**20
 
 
-def best_of(*works: Callable[[], Any], times: int = TIMES) -> list[float]:
-    """The shortest time of each, in seconds, taken in turns."""
+def best_of(*works: Callable[[], float | None], times: int = TIMES) -> list[float]:
+    """The shortest time of each, in seconds, taken in turns; what a work returns is its time."""
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(times):
         for work, taken in zip(works, seconds, strict=True):
             start = time.perf_counter()
-            work()
-            taken.append(time.perf_counter() - start)
+            own = work()
+            taken.append(time.perf_counter() - start if own is None else own)
     return [min(taken) for taken in seconds]
 
 
@@ -127,17 +127,21 @@ def multiplications(lm: LanguageModel, length: int) -> float:
     return 2.0 * ((n_heads + 1) * above * (whole + attention) + joins)
 
 
+def void(_result: object) -> None:
+    pass
+
+
 def speed(rows: int) -> float:
     """Multiplications and additions per second of one matrix product of the model's size."""
     left, right = torch.randn(rows, 576), torch.randn(576, 1536)
-    return 2 * rows * 576 * 1536 / best_of(lambda: left @ right, times=20)[0]
+    return 2 * rows * 576 * 1536 / best_of(lambda: void(left @ right), times=20)[0]
 
 
 class Peak:
     """The highest memory of this process since now, above what it held, in bytes."""
 
     def __init__(self) -> None:
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed before is not there to be used again
+        memory.give_back(torch.device("cpu"))  # what was freed is not there to be used again
         Path("/proc/self/clear_refs").write_text("5")
         self.before = self._memory("VmRSS")
 
@@ -150,31 +154,47 @@ class Peak:
 
 
 def measure(lm: LanguageModel, count: int, length: int) -> dict[str, float]:
-    batch = lm.batch(prompts(count, length, 0))
-    plain_pass(lm, batch)
+    """Seconds of each step, and the highest memory; in as many batches as the budget asks for."""
+    every = prompts(count, length, 0)
+    plain_batch = lm.batch(every)
+    plain_pass(lm, plain_batch)
     peak = Peak()
-    source = lm.record(lm.batch(prompts(count, length, 1)))
-    recorded = lm.record(batch, keep=Keep.PREFIX)
+    sources = prompts(count, length, 1)
+    batches = [
+        (lm.batch(base), lm.batch(sources[base[0].number : base[-1].number + 1]))
+        for base in lm.micro_batches(every, count, keep=Keep.PREFIX)
+    ]
     interventions = every_head_and_mlp(lm)
 
-    def replay(**choices: Any) -> None:
-        lm.replay(recorded, interventions, batch.label_ids, source=source, **choices)
+    def record() -> None:
+        for batch, _ in batches:
+            lm.record(batch, keep=Keep.PREFIX)
 
-    plain, record, labels_only, vocabulary = best_of(
-        lambda: plain_pass(lm, batch),
-        lambda: lm.record(batch, keep=Keep.PREFIX),
+    def replay(**choices: Any) -> float:
+        """Without the time of the recordings, one of which is held at a time."""
+        seconds = 0.0
+        for batch, source in batches:
+            recorded, of_source = lm.record(batch, keep=Keep.PREFIX), lm.record(source)
+            start = time.perf_counter()
+            lm.replay(recorded, interventions, batch.label_ids, source=of_source, **choices)
+            seconds += time.perf_counter() - start
+        return seconds
+
+    plain, recorded, labels_only, vocabulary = best_of(
+        lambda: plain_pass(lm, plain_batch),
+        record,
         replay,
         lambda: replay(whole_vocabulary=True),
     )
     bound = plain + count * multiplications(lm, length) / speed(count * 150)
     return {
         "plain": plain,
-        "record": record,
+        "record": recorded,
         "replay": labels_only,
-        "vocabulary": record + vocabulary,
-        "total": record + labels_only,
+        "vocabulary": recorded + vocabulary,
+        "total": recorded + labels_only,
         "peak": peak.so_far(),
-        "share_of_bound": bound / (record + labels_only),
+        "share_of_bound": bound / (recorded + labels_only),
     }
 
 
