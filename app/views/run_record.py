@@ -38,7 +38,7 @@ def repro(detail: RunDetail) -> None:
                 "analysis": f"{line.analysis} version {line.analysis_version}",
                 "model": f"{line.model}, {detail.dtype}",
                 "distribution": f"{line.distribution}, {line.n_prompts} prompts",
-                "prompt seed": detail.prompt_seed,
+                "prompt seed": detail.recipe["seed"],
                 "bootstrap seed": line.seed,
                 **line.params,
                 "studies": ", ".join(detail.studies.values()),
