@@ -5,11 +5,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from analyses.prompts.distributions import DistributionSpec
+from analyses.prompts.spec import unusual
 from tracker.domain import Priority
 from tracker.reports import RunDetail
-
-IN_NAME = ("data", "template", "labels", "size", "seed")  # or options of their own
 
 
 def submit(
@@ -58,10 +56,7 @@ def repeat(detail: RunDetail) -> str:
 def _recipe(fields: Mapping[str, Any]) -> list[str]:
     """The options of a recipe that are not as they are by default, apart from name, size, seed."""
     words: list[str] = []
-    for name, field in DistributionSpec.model_fields.items():
-        value = fields.get(name, field.default)
-        if name in IN_NAME or value in (field.default, _plain(field.default)):
-            continue
+    for name, value in unusual(fields).items():
         option = "--" + name.replace("_", "-").replace("columns", "column")
         if isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-"))
@@ -69,11 +64,6 @@ def _recipe(fields: Mapping[str, Any]) -> list[str]:
         for each in value if isinstance(value, (list, tuple)) else [value]:
             words += [option, str(each)]
     return words
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _value(value: Any) -> str:

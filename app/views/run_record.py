@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from analyses.prompts.spec import unusual
 from app import commands, phrases
 from tracker.reports import RunDetail
 
@@ -39,6 +40,7 @@ def repro(detail: RunDetail) -> None:
                 "model": f"{line.model}, {detail.dtype}",
                 "distribution": f"{line.distribution}, {line.n_prompts} prompts",
                 "prompt seed": detail.recipe["seed"],
+                **unusual(detail.recipe),
                 "bootstrap seed": line.seed,
                 **line.params,
                 "studies": ", ".join(detail.studies.values()),

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -242,3 +244,30 @@ def test_files_outside_the_roots_are_refused(tmp_path):
 def test_without_its_library_the_hub_is_refused_with_the_way_out():
     with pytest.raises(Refused, match=r"pip install 'headbook\[hub\]'.*folder:/path"):
         build(DistributionSpec(data=f"hub:cais/mmlu@{'0' * 40}"))
+
+
+def test_a_hub_data_set_is_asked_for_at_its_revision(monkeypatch):
+    """The library is not needed for the tests, so one with its signature stands in for it."""
+    asked = []
+
+    def load_dataset(path, name=None, *, split=None, revision=None):
+        asked.append((path, name, split, revision))
+        return ROWS
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    for name in ("hub:cais/mmlu@", "hub:cais/mmlu:law:dev@"):
+        found = load(DistributionSpec(data=name + "1f" * 20)).items
+        assert [item.answer for item in found] == ["blood", "grass", "東京"]
+    assert asked == [
+        ("cais/mmlu", "all", "test", "1f" * 20),
+        ("cais/mmlu", "law", "dev", "1f" * 20),
+    ]
+
+
+def test_a_hub_that_does_not_answer_is_one_sentence(monkeypatch):
+    def load_dataset(*args, **kwargs):
+        raise ConnectionError("no route")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    with pytest.raises(Refused, match=r"cannot be read from the hub: no route.*folder:/path"):
+        load(DistributionSpec(data="hub:cais/mmlu@" + "1f" * 20))

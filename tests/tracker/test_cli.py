@@ -76,6 +76,13 @@ def test_every_field_of_a_recipe_is_an_option(cli: Stack) -> None:
     assert shown["spec"] == spec.model_dump(mode="json")
 
 
+def test_used_distributions_say_what_they_were_made_with(cli: Stack, submit: Submit) -> None:
+    submit(distribution=DistributionSpec(size=8, options=3, split="test"))
+    (used,) = cli.json("distributions", "list")["used"]
+    assert (used["recipe"]["options"], used["recipe"]["split"]) == (3, "test")
+    assert "options=3, split=test" in cli.headbook("distributions", "list")
+
+
 def test_sources_are_shown_beside_their_prompts(cli: Stack) -> None:
     words = ("distributions", "show", "facts", "--prompts", "5", "--sources", "position_symbol")
     shown = cli.json(*words, "--source-seed", "1")

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from analyses.prompts import distributions
 from analyses.prompts.sources import Difference, Pair, SourceKind, pairs
+from analyses.prompts.spec import unusual
 from tracker import reports
 from tracker.cli import recipe
 from tracker.cli.recipe import DEFAULT
@@ -31,10 +32,14 @@ def list_distributions(as_json: AsJson = False) -> None:
     print_table(["recipe", "items"], [(r.name, r.items) for r in recipes], empty="No recipes.")
     console.print()
     print_table(
-        ["used", "hash", "prompts", "seed", "runs"],
-        [(d.name, d.hash[:12], d.size, d.seed, d.runs) for d in used],
+        ["used", "made with", "hash", "prompts", "seed", "runs"],
+        [(d.name, _made_with(d), d.hash[:12], d.size, d.seed, d.runs) for d in used],
         empty="None was used yet. Queue a run: headbook submit --help",
     )
+
+
+def _made_with(line: reports.DistributionLine) -> str:
+    return ", ".join(f"{field}={value}" for field, value in unusual(line.recipe).items())
 
 
 def _used() -> list[reports.DistributionLine]:
