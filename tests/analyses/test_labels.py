@@ -1,5 +1,6 @@
 """Label schemes: as many labels as options, all different, and each scheme as it is described."""
 
+import time
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -86,3 +87,11 @@ def test_nine_numbers_are_nine_tokens_and_ten_are_refused_by_name(smollm2: Path)
     assert tokenize_all(tokenizer, build(DistributionSpec(labels="numbers", options=9)).prompts)
     with pytest.raises(Refused, match="'10' is not one token"):
         tokenize_all(tokenizer, build(DistributionSpec(labels="numbers", options=10)).prompts)
+
+
+def test_ten_thousand_prompts_are_built_and_tokenised_in_ten_seconds(smollm2: Path):
+    tokenizer = load_tokenizer(smollm2 / "tokenizer.json")
+    began = time.process_time()
+    read = tokenize_all(tokenizer, build(DistributionSpec(size=10_000, template="mmlu")).prompts)
+    assert len(read) == 10_000
+    assert time.process_time() - began < 10
