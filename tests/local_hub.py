@@ -23,6 +23,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class LocalHub:
     endpoint: str = ""
     models: dict[str, Path] = field(default_factory=dict)  # OWNER/NAME -> folder, at COMMIT
+    data_sets: dict[str, Path] = field(default_factory=dict)  # the same
     asked: list[str] = field(default_factory=list)  # every path
     cut: bool = False  # connections end in the middle of a file of weights
 
@@ -31,9 +32,15 @@ class LocalHub:
 
     def listed(self, folder: Path) -> list[dict[str, Any]]:
         return [
-            {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": "0" * 40}
+            {
+                "type": "file",
+                "path": path.relative_to(folder).as_posix(),
+                "size": path.stat().st_size,
+                "oid": "0" * 40,
+            }
             | ({"lfs": self._lfs(path)} if path.suffix == ".safetensors" else {})
-            for path in sorted(folder.iterdir())
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
         ]
 
     def _lfs(self, path: Path) -> dict[str, Any]:
@@ -49,11 +56,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         self.hub.asked.append(path)
-        parts = path.strip("/").split("/")
-        if parts[:2] == ["api", "models"]:
-            parts = parts[2:]
+        parts = path.strip("/").removeprefix("api/").removeprefix("models/").split("/")
+        served = self.hub.models
+        if parts[0] == "datasets":
+            served, parts = self.hub.data_sets, parts[1:]
         repo, (verb, revision) = "/".join(parts[:2]), parts[2:4]
-        folder = self.hub.models.get(repo)
+        folder = served.get(repo)
         if folder is None:
             self._answer(404, b"", {"X-Error-Code": "RepoNotFound"})
         elif revision != COMMIT:
@@ -61,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "tree":
             self._answer(200, json.dumps(self.hub.listed(folder)).encode(), {})
         else:
-            content = (folder / parts[4]).read_bytes()
+            content = folder.joinpath(*parts[4:]).read_bytes()
             etag = hashlib.sha256(content).hexdigest()
             self._answer(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
 

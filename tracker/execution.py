@@ -15,8 +15,9 @@ from structlog import get_logger
 
 from analyses import knowledge
 from analyses.checkpoints import folders, refs
-from analyses.checkpoints.hub import CorruptDownload, HubUnreachable, NotOnHub
+from analyses.checkpoints.hub import CorruptDownload
 from analyses.errors import Refused
+from analyses.hub import HubUnreachable, NotOnHub
 from analyses.language_model import LanguageModel
 from analyses.prompts.examples import examples
 from analyses.prompts.tokenization import load_tokenizer

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analyses.checkpoints import fingerprints, refs
-from analyses.checkpoints.hub import HubRevision
 from analyses.checkpoints.shapes import shape_of
+from analyses.hub import HubRevision
 from analyses.language_model import LanguageModel
 from tracker.db import Sessions, transaction
 from tracker.domain import Model
@@ -41,7 +41,7 @@ def add_model(
 ) -> Model:
     """Record a model after it was loaded and proved: every layer closes, or it is refused."""
     source = refs.parse(ref, roots=roots)
-    named = name or (source.name if isinstance(source, HubRevision) else _file_name(source))
+    named = name or (_file_name(source) if isinstance(source, Path) else source.name)
     if name is None:
         _check_free(named, str(source), sessions)
     files = refs.fetched(ref, cache=home.models, roots=roots)

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from analyses import hub
 from analyses.checkpoints import folders
 from analyses.checkpoints.fingerprints import file_sha256
 from analyses.errors import Refused
+from analyses.hub import HubRevision
 
 PREFIX = "hub:"
 _SMALL = (folders.CONFIG, folders.TOKENIZER, folders.INDEX)
@@ -32,26 +33,8 @@ class Unpinned(Refused):
         )
 
 
-class NotOnHub(Refused):
-    def __init__(self, which: "HubRevision") -> None:
-        super().__init__(
-            f"The hub does not show {which}. Check the name and the revision; if the model is "
-            f"private or gated, ask for access on its page and run `hf auth login` here."
-        )
-
-
-class HubUnreachable(Refused):
-    def __init__(self, which: "HubRevision", error: Exception) -> None:
-        reason = str(error).strip().partition("\n")[0]
-        super().__init__(
-            f"{which} is not on this machine and cannot be fetched from the hub "
-            f"({type(error).__name__}: {reason}). Try again later, or copy the cache of a machine "
-            f"that has it (HF_HOME)."
-        )
-
-
 class NotDownloaded(Refused):
-    def __init__(self, which: "HubRevision") -> None:
+    def __init__(self, which: HubRevision) -> None:
         super().__init__(
             f"{which} is not on this machine yet. Run `headbook models add {which}` here."
         )
@@ -65,80 +48,41 @@ class CorruptDownload(Refused):
         )
 
 
-@dataclass(frozen=True)
-class HubRevision:
-    repo: str  # owner/name
-    revision: str  # 40 hex digits: a commit, which never changes
-
-    @classmethod
-    def parse(cls, ref: str) -> "HubRevision":
-        """Raises `BadHubRef`, or `Unpinned` for a branch, a tag or nothing."""
-        parts = _REF.fullmatch(ref)
-        if parts is None:
-            raise BadHubRef(ref)
-        repo, revision = parts["repo"], parts["revision"]
-        if not re.fullmatch("[0-9a-f]{40}", revision or ""):
-            raise Unpinned(repo, revision)
-        return cls(repo, revision)
-
-    @property
-    def name(self) -> str:
-        return self.repo.partition("/")[2]
-
-    def __str__(self) -> str:
-        return f"{PREFIX}{self.repo}@{self.revision}"
+def parse(ref: str) -> HubRevision:
+    """Raises `BadHubRef`, or `Unpinned` for a branch, a tag or nothing."""
+    parts = _REF.fullmatch(ref)
+    if parts is None:
+        raise BadHubRef(ref)
+    repo, revision = parts["repo"], parts["revision"]
+    if not re.fullmatch("[0-9a-f]{40}", revision or ""):
+        raise Unpinned(repo, revision)
+    return HubRevision(repo, revision)
 
 
 def downloaded(which: HubRevision, *, remembered: Path | None) -> Path:
     """The revision's folder in the hub's own cache, downloaded now where something is missing.
 
     Config and tokenizer come first: what they rule out costs no large download. The weights' bytes
-    must hash to what the hub lists. Without network, what was downloaded before is used.
+    must hash to what the hub lists.
     """
-    folder = _fetch(which, _SMALL)
+    folder = hub.fetch(which, _SMALL)
     folders.read_config(folder)
-    _fetch(which, (*_SMALL, *_weights(which, folder)))
+    hub.fetch(which, (*_SMALL, *_weights(which, folder)))
     _check_hashes(folders.read(folder).weights, remembered=remembered)
     return folder
 
 
 def here(which: HubRevision) -> Path:
     """The same, without asking the hub; raises `NotDownloaded`."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(
-            which.repo,
-            revision=which.revision,
-            allow_patterns=list(_SMALL),
-            local_files_only=True,
-        )
-    except LocalEntryNotFoundError:
-        raise NotDownloaded(which) from None
-    return Path(folder)
-
-
-def _fetch(which: HubRevision, names: Sequence[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        folder = snapshot_download(
-            which.repo, revision=which.revision, allow_patterns=list(names), library_name="headbook"
-        )
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise NotOnHub(which) from None
-    except MemoryError:
-        raise
-    except Exception as error:  # a connection can break in every way, a disk be full
-        raise HubUnreachable(which, error) from error
-    return Path(folder)
+    folder = hub.fetched(which, _SMALL)
+    if folder is None:
+        raise NotDownloaded(which)
+    return folder
 
 
 def _weights(which: HubRevision, folder: Path) -> Sequence[str]:
     """The files that `folders.read` will want, before they are there."""
-    names = _listed(which) or {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    names = hub.listed(which) or {str(path.relative_to(folder)) for path in folder.rglob("*")}
     if folders.WEIGHTS in names:
         return [folders.WEIGHTS]
     if folders.INDEX in names:
@@ -153,14 +97,3 @@ def _check_hashes(weights: Sequence[Path], *, remembered: Path | None) -> None:
         named_so = blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name)
         if named_so and file_sha256(path, remembered=remembered) != blob.name:
             raise CorruptDownload(path)
-
-
-def _listed(which: HubRevision) -> set[str]:
-    """What the revision holds; nothing when an older client downloaded it."""
-    from huggingface_hub import get_cached_repo_tree
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError
-
-    try:
-        return {file.path for file in get_cached_repo_tree(which.repo, revision=which.revision)}
-    except CachedRepoTreeNotFoundError:
-        return set()

@@ -1,12 +1,15 @@
-"""Where a language model comes from: a folder, a GGUF file, or the hub at one revision."""
+"""Where a language model comes from: shipped with us, a folder, a GGUF file, or the hub."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from analyses.checkpoints import folders, gguf, hub
 from analyses.checkpoints.folders import ModelFiles
-from analyses.checkpoints.hub import HubRevision
 from analyses.errors import Refused
+from analyses.hub import HubRevision
+
+_SHIPPED = Path(__file__).parents[1] / "models"
 
 
 class NoCache(Refused):
@@ -24,10 +27,34 @@ class NotConverted(Refused):
         )
 
 
-def parse(ref: str, *, roots: Sequence[Path] = ()) -> Path | HubRevision:
-    """What `ref` names. Folders and files must lie below one of `roots`, if there are any."""
+@dataclass(frozen=True)
+class Shipped:
+    """A model that comes with the package."""
+
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return _SHIPPED / self.name
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def shipped() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(path.name for path in _SHIPPED.iterdir() if path.is_dir())
+
+
+def parse(ref: str, *, roots: Sequence[Path] = ()) -> Path | HubRevision | Shipped:
+    """What `ref` names. Folders and files must lie below one of `roots`, if there are any.
+
+    As text, it names the same again: on every host, if it is no path.
+    """
     if ref.startswith(hub.PREFIX):
-        return HubRevision.parse(ref)
+        return hub.parse(ref)
+    if ref in shipped():
+        return Shipped(ref)
     return folders.resolve(ref, roots=roots)
 
 
@@ -36,6 +63,8 @@ def fetched(ref: str, *, cache: Path | None, roots: Sequence[Path] = ()) -> Mode
     match parse(ref, roots=roots):
         case HubRevision() as which:
             return folders.read(hub.downloaded(which, remembered=cache and hashes(cache)))
+        case Shipped() as ours:
+            return folders.read(ours.folder)
         case path if path.is_dir():
             return folders.read(path)
         case path:
@@ -49,6 +78,8 @@ def tokenizer(ref: str, *, cache: Path, roots: Sequence[Path] = ()) -> Path:
     match parse(ref, roots=roots):
         case HubRevision() as which:
             folder = hub.here(which)
+        case Shipped() as ours:
+            folder = ours.folder
         case path if path.is_dir():
             folder = path
         case path:

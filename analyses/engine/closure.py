@@ -15,6 +15,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torc
 
 class DoesNotClose(Refused):
     def __init__(self, where: str, what: str, prompt: int, gap: float, tolerance: float) -> None:
+        self.gap = gap
         of = "the proof at loading" if prompt == PROOF else f"prompt {prompt}"
         super().__init__(
             f"In {of}, at {where}: {what} do not agree. The relative gap is {gap:.1e}, "

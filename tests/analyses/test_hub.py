@@ -10,15 +10,8 @@ from local_hub import COMMIT, NOBODY, LocalHub, use_hub_at
 from analyses.checkpoints import folders, refs
 from analyses.checkpoints.fingerprints import fingerprint
 from analyses.checkpoints.folders import CustomCode, NoSuchModel, PickledWeights
-from analyses.checkpoints.hub import (
-    BadHubRef,
-    CorruptDownload,
-    HubRevision,
-    HubUnreachable,
-    NotDownloaded,
-    NotOnHub,
-    Unpinned,
-)
+from analyses.checkpoints.hub import BadHubRef, CorruptDownload, NotDownloaded, Unpinned, parse
+from analyses.hub import HubUnreachable, NotOnHub
 from analyses.language_model import LanguageModel
 
 
@@ -137,7 +130,7 @@ def test_a_download_that_breaks_off_is_named_and_goes_on_later(
 @pytest.mark.parametrize("revision", ["", "@main", "@v1.0", f"@{'a' * 39}", f"@{'A' * 40}"])
 def test_a_revision_that_can_move_is_refused(revision: str) -> None:
     with pytest.raises(Unpinned, match="40 hex digits"):
-        HubRevision.parse(f"hub:owner/name{revision}")
+        parse(f"hub:owner/name{revision}")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +138,7 @@ def test_a_revision_that_can_move_is_refused(revision: str) -> None:
 )
 def test_what_is_no_name_is_refused(ref: str) -> None:
     with pytest.raises(BadHubRef, match="hub:"):
-        HubRevision.parse(f"hub:{ref}@{COMMIT}")
+        parse(f"hub:{ref}@{COMMIT}")
 
 
 def test_a_name_without_the_prefix_is_a_path(tmp_path: Path) -> None:
