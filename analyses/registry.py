@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyses.errors import Refused, did_you_mean
+from analyses.prompts.sources import SourceKind
 from analyses.results import Measured, ScoreKey
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class Params(BaseModel):
         "the likeliest after the question alone. The others are skipped and counted.",
     )
 
+    @property
+    def source_kind(self) -> SourceKind | None:
+        """Which source prompts the analysis needs beside its prompts, if any."""
+        return None
+
 
 class Measure(Protocol):
     """Measures some prompts. `progress` is told how many are done; it may raise to stop."""
@@ -60,6 +66,15 @@ class Measure(Protocol):
 Summarise = Callable[[Mapping[ScoreKey, float]], Mapping[ScoreKey, float]]
 
 
+# The scores of a run -> new scores that are ratios of the means of two of them.
+Ratios = Callable[[Sequence[ScoreKey]], Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]]
+
+
+def no_ratios(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
+    """An analysis none of whose scores is a share of another."""
+    return {}
+
+
 def no_summary(means: Mapping[ScoreKey, float]) -> Mapping[ScoreKey, float]:
     """An analysis whose scores say all there is to say."""
     return {}
@@ -76,6 +91,8 @@ class Analysis:
     summary: str
     conventions: Mapping[str, str]
     summarise: Summarise
+    ratios: Ratios
+    headline: tuple[str, str]  # metric and condition of the score that a picture shows first
 
     def checked(self, values: Mapping[str, Any]) -> Params:
         """The parameters, validated; raises `InvalidParams`."""
@@ -135,10 +152,13 @@ def analysis(
     params: type[Params],
     conventions: Mapping[str, str] | None = None,
     summarise: Summarise = no_summary,
+    ratios: Ratios = no_ratios,
+    headline: tuple[str, str] = ("", ""),
 ) -> Callable[[Measure], Measure]:
     """Register the decorated function as an analysis. Its docstring's first line is the summary.
 
     The module must stay importable without torch: import it inside the function.
+    `headline` names the score to look at first, by metric and condition.
     `conventions` are the choices the numbers depend on; they are stored with every run.
     Raises `DuplicateAnalysis` when another function holds the name.
     """
@@ -153,6 +173,8 @@ def analysis(
             summary=(function.__doc__ or "").strip().partition("\n")[0],
             conventions=conventions or {},
             summarise=summarise,
+            ratios=ratios,
+            headline=headline,
         )
         old = _ANALYSES.get(name)
         if old is not None and old.function != qualified:

@@ -20,10 +20,12 @@ from analyses.errors import Refused
 from analyses.hub import HubUnreachable, NotOnHub
 from analyses.language_model import LanguageModel
 from analyses.prompts.examples import examples
+from analyses.prompts.prompt import Prompt
 from analyses.prompts.tokenization import load_tokenizer
+from analyses.registry import Params
 from tracker import finishing
 from tracker.db import Sessions, passes, patiently, transaction
-from tracker.domain import Model, PartClaim, PartKind
+from tracker.domain import Model, PartClaim, PartKind, Run
 from tracker.errors import TrackerError
 from tracker.finishing import NotHere
 from tracker.heartbeat import Beat, Released, StopRequest, kept_alive
@@ -40,6 +42,7 @@ from tracker.store import (
     workers,
 )
 from tracker.store import models as model_store
+from tracker.store import pairs as pair_store
 from tracker.store.parts import CancelSeen, LeaseLost
 from tracker.urls import first_line
 
@@ -201,13 +204,14 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
         model = model_store.model(session, run.model_id)
         prompts = distributions.prompts(session, run.distribution_id, claim.start, claim.stop)
     analysis = finishing.analysis_of(run)
+    params = analysis.checked(run.params)
+    sources = _sources(bench, run, params, claim)
     lm = bench.language_model(model)
     _show(bench, busy_with=claim.run_id)
     beat(0)
     tokenizer = load_tokenizer(folders.read(lm.folder).tokenizer)
-    params = analysis.checked(run.params)
     measured = knowledge.measured(
-        analysis.measure(), lm, examples(tokenizer, prompts), params, beat
+        analysis.measure(), lm, examples(tokenizer, prompts, sources), params, beat
     )
     measured.check(len(prompts))
 
@@ -218,6 +222,24 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
         endings.finish_part(session, claim, provenance=provenance(lm))
 
     patiently(bench.sessions, commit)
+
+
+def _sources(
+    bench: Workbench, run: Run, params: Params, claim: PartClaim
+) -> dict[int, Prompt] | None:
+    """The source prompts of a slice, as they were stored when the run was queued."""
+    if params.source_kind is None:
+        return None
+    with transaction(bench.sessions) as session:
+        found = pair_store.pairs(
+            session,
+            run.distribution_id,
+            params.source_kind,
+            claim.start,
+            claim.stop,
+            seed=run.seed,
+        )
+    return {pair.base.number: pair.source for pair in found}
 
 
 def publish_if_ended(bench: Workbench, run_id: UUID) -> None:

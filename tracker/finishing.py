@@ -1,5 +1,6 @@
 """The end of a run: its parts' vectors put together, its tensors stored, its mirror published."""
 
+from collections import Counter
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -86,7 +87,8 @@ def with_statistics(vectors: Vectors, items: list[str], analysis: Analysis, *, s
     each = bootstrap.statistics(values, draws)
     found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
     summary = bootstrap.summary_statistics(analysis.summarise, keys, values, draws)
-    return found | {key: (stats, None) for key, stats in summary.items()}
+    shares = bootstrap.ratio_statistics(analysis.ratios(keys), keys, values, draws)
+    return found | {key: (stats, None) for key, stats in (summary | shares).items()}
 
 
 def notes(analysis: Analysis, found: Scores) -> dict[str, object]:
@@ -98,7 +100,25 @@ def notes(analysis: Analysis, found: Scores) -> dict[str, object]:
             f"The labels together have a probability of {mass[0].mean:.2f} on average, under "
             f"{LEAST_LABEL_MASS}: the model often answers with something that is no label."
         )
-    return {"conventions": dict(analysis.conventions), "warnings": warnings}
+    return {
+        "conventions": dict(analysis.conventions),
+        "warnings": warnings + _undefined(found),
+        "headline": analysis.headline,
+    }
+
+
+def _undefined(found: Scores) -> list[str]:
+    """Ratios that are not there, by what was divided."""
+    without = Counter(
+        (key.metric, key.condition)
+        for key, (stats, values) in found.items()
+        if values is None and stats.mean is None
+    )
+    return [
+        f"{metric} of {condition} has no value for {count} components: the 95 % interval of what "
+        "it is divided by includes zero."
+        for (metric, condition), count in sorted(without.items())
+    ]
 
 
 def _store_tensors(

@@ -18,6 +18,8 @@ from analyses.errors import Refused
 from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
 from analyses.prompts.places import places
+from analyses.prompts.prompt import Prompt
+from analyses.prompts.sources import Pair, pairs
 from analyses.prompts.tokenization import load_tokenizer, tokenize_all
 from analyses.registry import Analysis, Params
 from tracker.db import Sessions, transaction
@@ -27,6 +29,7 @@ from tracker.fingerprint import run_fingerprint
 from tracker.home import Home
 from tracker.store import distributions as distribution_store
 from tracker.store import models as model_store
+from tracker.store import pairs as pair_store
 from tracker.store import runs as run_store
 
 PROMPTS_PER_PART = 32
@@ -78,19 +81,27 @@ def submit(
         analysis = registry.find(request.analysis)
         params = analysis.checked(request.params)
         distribution = distributions.build(request.distribution)
-        check_labels(model, distribution, home=home, roots=roots)
+        made = _pairs(distribution, params, seed=request.seed)
+        prompts = [*distribution.prompts, *(pair.source for pair in made)]
+        check_labels(model, prompts, home=home, roots=roots)
     except Refused as error:
         raise InvalidRequest(str(error)) from error
-    return _record(request, analysis, params, model, distribution, sessions=sessions)
+    return _record(request, analysis, params, model, distribution, made, sessions=sessions)
+
+
+def _pairs(distribution: Distribution, params: Params, *, seed: int) -> tuple[Pair, ...]:
+    """The source prompts that the analysis needs, if any."""
+    kind = params.source_kind
+    return () if kind is None else pairs(distribution, kind, seed=seed)
 
 
 def check_labels(
-    model: Model, distribution: Distribution, *, home: Home, roots: Sequence[Path]
+    model: Model, prompts: Sequence[Prompt], *, home: Home, roots: Sequence[Path]
 ) -> None:
     """Refuse prompts whose labels are not one token, asked or offered, for this model."""
     tokenizer = load_tokenizer(refs.tokenizer(model.ref, cache=home.models, roots=roots))
-    tokenize_all(tokenizer, distribution.prompts)
-    for prompt in distribution.prompts:
+    tokenize_all(tokenizer, prompts)
+    for prompt in prompts:
         places(tokenizer, prompt)
 
 
@@ -100,6 +111,7 @@ def _record(
     params: Params,
     model: Model,
     distribution: Distribution,
+    made: Sequence[Pair],
     *,
     sessions: Sessions,
 ) -> Submitted:
@@ -113,6 +125,9 @@ def _record(
         again = request.force and known is not None and known.fingerprint == fingerprint
         run = None
         if known is None or again:
+            stored = distribution_store.add_distribution(session, distribution)
+            if made:
+                pair_store.add_pairs(session, stored, made, seed=request.seed)
             run = run_store.insert_run(
                 session,
                 fingerprint=fingerprint,
@@ -125,7 +140,7 @@ def _record(
                 engine_version=registry.ENGINE_VERSION,
                 params=values,
                 model_id=model.id,
-                distribution_id=distribution_store.add_distribution(session, distribution),
+                distribution_id=stored,
                 seed=request.seed,
                 n_prompts=size,
                 created_by=request.created_by,

@@ -55,6 +55,7 @@ def _counts(key: ScoreKey) -> bool:
     params=AttributionParams,
     conventions=CONVENTIONS,
     summarise=smallest_sets,
+    headline=("logit_attribution", ""),
 )
 def attribution(
     lm: "LanguageModel",
