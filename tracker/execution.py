@@ -16,7 +16,7 @@ from structlog import get_logger
 from analyses.checkpoints import folders
 from analyses.errors import Refused
 from analyses.language_model import LanguageModel
-from analyses.prompts.tokenization import load_tokenizer, tokenize
+from analyses.prompts.tokenization import load_tokenizer, tokenize_all
 from tracker import finishing, models
 from tracker.db import Sessions, passes, patiently, transaction
 from tracker.domain import Model, PartClaim, PartKind
@@ -190,7 +190,7 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
     _show(bench, busy_with=claim.run_id)
     beat(0)
     tokenizer = load_tokenizer(folders.read(lm.folder).tokenizer)
-    tokenized = [tokenize(tokenizer, prompt) for prompt in prompts]
+    tokenized = tokenize_all(tokenizer, prompts)
     measured = analysis.measure()(lm, tokenized, analysis.checked(run.params), beat)
     measured.check(len(prompts))
 

@@ -17,7 +17,8 @@ from analyses.checkpoints import folders, gguf
 from analyses.errors import Refused
 from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
-from analyses.prompts.tokenization import load_tokenizer, tokenize
+from analyses.prompts.places import places
+from analyses.prompts.tokenization import load_tokenizer, tokenize_all
 from analyses.registry import Analysis, Params
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, Run
@@ -93,11 +94,12 @@ def submit(
 def check_labels(
     model: Model, distribution: Distribution, *, home: Home, roots: Sequence[Path]
 ) -> None:
-    """Refuse prompts whose labels are not one token for this model's tokenizer."""
+    """Refuse prompts whose labels are not one token, asked or offered, for this model."""
     folder = tokenizer_folder(model, home=home, roots=roots)
     tokenizer = load_tokenizer(folders.read(folder).tokenizer)
+    tokenize_all(tokenizer, distribution.prompts)
     for prompt in distribution.prompts:
-        tokenize(tokenizer, prompt)
+        places(tokenizer, prompt)
 
 
 def tokenizer_folder(model: Model, *, home: Home, roots: Sequence[Path]) -> Path:

@@ -3,20 +3,21 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from importlib.resources import files
 from io import StringIO
 
-from analyses.errors import Refused, did_you_mean
-
-DATA_SETS = ("facts",)
+from analyses.prompts.data_names import SHIPPED, UnknownData
+from analyses.prompts.streams import Stream, content_hash
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A question, its answer and every candidate that is false; `id` is `relation/subject`."""
+    """A question, its answer and every candidate that is false; `id` is `relation/subject`.
+
+    Of a file, the relation is the subject of the question and the subject its number.
+    """
 
     id: str
     topic: str
@@ -63,19 +64,9 @@ class Relation:
         ]
 
 
-class UnknownData(Refused):
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"No data named {name!r}.{did_you_mean(name, DATA_SETS)} "
-            f"Known data: {', '.join(DATA_SETS)}."
-        )
-
-
-def load_relations(data: str) -> list[Relation]:
-    """The tables of a shipped data set; raises `UnknownData`."""
-    if data not in DATA_SETS:
-        raise UnknownData(data)
-    folder = files("analyses").joinpath("data", data)
+def load_relations() -> list[Relation]:
+    """The tables of `facts`."""
+    folder = files("analyses").joinpath("data", "facts")
     described = json.loads(folder.joinpath("relations.json").read_bytes())
     return [
         Relation(
@@ -97,22 +88,43 @@ def _read_facts(table: bytes) -> tuple[Fact, ...]:
     )
 
 
+def _colours() -> list[Item]:
+    """Every object in every colour, which the question itself tells: binding without knowledge."""
+    path = files("analyses").joinpath("data", "colours", "colours.json")
+    described = json.loads(path.read_bytes())
+    topic, colours, forms = (described[name] for name in ("topic", "colours", "forms"))
+    items = []
+    for thing in described["objects"]:
+        for colour in colours:
+            form = Stream("form", thing, colour).choice(forms)
+            items.append(
+                Item(
+                    id=f"{thing}/{colour}",
+                    topic=topic,
+                    question=form.format(object=thing, colour=colour),
+                    answer=colour,
+                    distractors=tuple(sorted(set(colours) - {colour})),
+                )
+            )
+    return items
+
+
 @cache
 def _items(data: str) -> tuple[Item, ...]:
-    return tuple(item for relation in load_relations(data) for item in relation.items())
+    if data == "colours":
+        return tuple(_colours())
+    return tuple(item for relation in load_relations() for item in relation.items())
 
 
 def load_items(data: str) -> list[Item]:
     """Every item of a shipped data set, in the order of its tables; raises `UnknownData`."""
+    if data not in SHIPPED:
+        raise UnknownData(data)
     return list(_items(data))
-
-
-def content_hash(value: object) -> str:
-    """sha256 over the canonical JSON of plain values: the same on every machine."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return sha256(text.encode("ascii")).hexdigest()
 
 
 def digest(items: Sequence[Item]) -> str:
     """What the items are, as one hash."""
-    return content_hash([asdict(item) for item in items])
+    return content_hash(
+        [[each.id, each.topic, each.question, each.answer, each.distractors] for each in items]
+    )

@@ -1,46 +1,35 @@
-"""How a question is put to a language model: prompt text, and where its labels and options are."""
+"""How a question is put to a language model, in the words of the shipped templates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from string import Formatter
-from typing import NamedTuple
 
 from analyses.errors import Refused, did_you_mean
+from analyses.prompts.plans import Plan, Question
+from analyses.prompts.separators import SEPARATORS, Separators
+from analyses.prompts.written import Span, Written
 
-
-class Span(NamedTuple):
-    """`text[start:stop]`, in characters."""
-
-    start: int
-    stop: int
+OWN = "file:"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """The pieces of a prompt. `tail` ends where the label is to follow, without a space."""
+    """A prelude, which knows {topic}, and the separators that are used unless others are asked."""
 
-    head: str  # knows {topic} and {question}
-    option: str  # one option's line, knows {label} and {option}
-    tail: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rendered:
-    """A prompt's text, with one span per label and one per option."""
-
-    text: str
-    label_spans: tuple[Span, ...]
-    option_spans: tuple[Span, ...]
+    prelude: str
+    separators: str
 
 
-TEMPLATES = {
+TEMPLATES: Mapping[str, Template] = {
     "chinchilla": Template(
-        head=(
+        prelude=(
             "A highly knowledgeable and intelligent AI answers "
-            "multiple-choice questions about {topic}.\n\n{question}\n"
+            "multiple-choice questions about {topic}.\n\n"
         ),
-        option="({label}) {option}\n",
-        tail="Answer: (",
+        separators="(A)",
+    ),
+    "mmlu": Template(
+        prelude=("The following are multiple choice questions (with answers) about {topic}.\n\n"),
+        separators="A.",
     ),
 }
 
@@ -48,8 +37,8 @@ TEMPLATES = {
 class UnknownTemplate(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"No template named {name!r}.{did_you_mean(name, TEMPLATES)} "
-            f"Known templates: {', '.join(TEMPLATES)}."
+            f"No template named {name!r}.{did_you_mean(name, TEMPLATES)} Known templates: "
+            f"{', '.join(TEMPLATES)}, or a Jinja file of your own such as {OWN}/path/mine.jinja."
         )
 
 
@@ -60,21 +49,68 @@ def find(name: str) -> Template:
     return TEMPLATES[name]
 
 
-def render(
-    template: Template, *, topic: str, question: str, labels: Sequence[str], options: Sequence[str]
-) -> Rendered:
-    """The prompt for one question; option i stands beside label i."""
-    text = template.head.format(topic=topic, question=question)
-    spans: dict[str, list[Span]] = {"label": [], "option": []}
-    for label, option in zip(labels, options, strict=True):
-        values = {"label": label, "option": option}
-        for literal, field, _, _ in Formatter().parse(template.option):
-            text += literal
-            if field is not None:
-                spans[field].append(Span(len(text), len(text) + len(values[field])))
-                text += values[field]
-    return Rendered(
-        text=text + template.tail,
-        label_spans=tuple(spans["label"]),
-        option_spans=tuple(spans["option"]),
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """The prelude, or nothing, and the separators: turns plans into prompts."""
+
+    prelude: str
+    separators: Separators
+
+    @property
+    def content(self) -> list[str]:
+        """All it consists of, for a hash."""
+        each = self.separators
+        return [self.prelude, each.before, each.after, each.tail, each.joint, each.closing]
+
+    def write(self, plan: Plan) -> Written:
+        """The prompt: prelude, solved questions, the question asked."""
+        parts = self.separators
+        page = _Page(self.prelude.replace("{topic}", plan.asked.item.topic))
+        for shot in plan.shots:
+            self._block(page, shot, plan.labels)
+            page.add(parts.joint + plan.labels[shot.correct] + parts.closing)
+        question, labels, options, stops = self._block(page, plan.asked, plan.labels)
+        return Written(
+            text=page.text,
+            joint=parts.joint,
+            question_span=question,
+            label_spans=tuple(labels),
+            option_spans=tuple(options),
+            line_stops=tuple(stops),
+        )
+
+    def _block(
+        self, page: "_Page", asked: Question, names: tuple[str, ...]
+    ) -> tuple[Span, list[Span], list[Span], list[int]]:
+        question = page.add(asked.item.question)
+        page.add("\n")
+        labels, options, stops = [], [], []
+        for name, option in zip(names, asked.options, strict=True):
+            page.add(self.separators.before)
+            labels.append(page.add(name))
+            page.add(self.separators.after)
+            options.append(page.add(option))
+            stops.append(page.add("\n").stop)
+        page.add(self.separators.tail)
+        return question, labels, options, stops
+
+
+def wording(name: str, *, separators: str, prelude: bool) -> Wording:
+    """The wording of a shipped template; raises `UnknownTemplate`."""
+    template = find(name)
+    return Wording(
+        prelude=template.prelude if prelude else "",
+        separators=SEPARATORS.get(separators, SEPARATORS[template.separators]),
     )
+
+
+class _Page:
+    """A text that grows, and says where what was added stands."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def add(self, text: str) -> Span:
+        start = len(self.text)
+        self.text += text
+        return Span(start, len(self.text))

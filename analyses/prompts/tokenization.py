@@ -1,13 +1,14 @@
 """Prompts as tokens, with the one token of each label; only tokenizer.json is read, never torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from analyses.errors import Refused
-from analyses.prompts.distributions import Prompt
+from analyses.prompts.prompt import Prompt
+from analyses.prompts.written import Span
 
 
 class UnreadableTokenizer(Refused):
@@ -51,6 +52,14 @@ class LabelIsUnknown(Refused):
         )
 
 
+class OptionIsUnknown(Refused):
+    def __init__(self, prompt: Prompt, option: str, tokens: Sequence[str]) -> None:
+        super().__init__(
+            f"The tokenizer does not know all of the option {option!r} of prompt {prompt.number}: "
+            f"it reads {list(tokens)}. Choose other data, or another model."
+        )
+
+
 class LabelsCollide(Refused):
     def __init__(self, labels: Sequence[str], tokens: Sequence[str]) -> None:
         super().__init__(
@@ -68,6 +77,15 @@ class TokenizedPrompt:
     input_ids: tuple[int, ...]
     label_ids: tuple[int, ...]
     correct: int
+    unknown: int = 0  # tokens of the text, outside labels and options, that are the unknown token
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A prompt's own tokens, and the ids that the tokenizer puts before every text."""
+
+    leading: tuple[int, ...]
+    tokens: Encoding
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -81,50 +99,120 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def tokenize(tokenizer: Tokenizer, prompt: Prompt) -> TokenizedPrompt:
-    """The prompt's tokens and, for each label, the one token that continues them."""
-    text = _plain_ids(tokenizer, prompt.text)
-    labels = tuple(_label_id(tokenizer, prompt, label, text) for label in prompt.labels)
-    if len(set(labels)) < len(labels):
-        raise LabelsCollide(prompt.labels, [_token(tokenizer, id) for id in labels])
-    input_ids = (*_leading_ids(tokenizer, prompt, text), *text)
-    if not input_ids:
-        raise EmptyPrompt(prompt)
-    return TokenizedPrompt(
-        number=prompt.number,
-        item=prompt.item,
-        input_ids=input_ids,
-        label_ids=labels,
-        correct=prompt.correct,
-    )
-
-
-def _plain_ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
-    return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-def _leading_ids(tokenizer: Tokenizer, prompt: Prompt, text: tuple[int, ...]) -> tuple[int, ...]:
-    """What the tokenizer puts before a text. What it puts after, an end of text, is left out."""
-    whole = tuple(tokenizer.encode(prompt.text).ids)
+def read(tokenizer: Tokenizer, prompt: Prompt) -> Reading:
+    """The tokens of a prompt. What is put after a text, an end of text, is left out."""
+    tokens = tokenizer.encode(prompt.text, add_special_tokens=False)
+    text, whole = tokens.ids, tokenizer.encode(prompt.text).ids
     for start in range(len(whole) - len(text) + 1):
         if whole[start : start + len(text)] == text:
-            return whole[:start]
+            if start + len(text) == 0:
+                raise EmptyPrompt(prompt)
+            return Reading(tuple(whole[:start]), tokens)
     raise TextIsRewritten(prompt)
 
 
-def _label_id(tokenizer: Tokenizer, prompt: Prompt, label: str, text: tuple[int, ...]) -> int:
-    longer = _plain_ids(tokenizer, prompt.text + label)
-    if longer[:-1] != text or not label:
-        before = [_token(tokenizer, id) for id in text[-3:]]
-        after = [_token(tokenizer, id) for id in longer[max(0, len(text) - 3) :]]
-        raise LabelIsNotOneToken(prompt, label, before, after)
-    token: str = tokenizer.decode([longer[-1]], skip_special_tokens=False)
-    if longer[-1] == _unknown_id(tokenizer) or token.strip() != label.strip():
+def tokenize(tokenizer: Tokenizer, prompt: Prompt) -> TokenizedPrompt:
+    """The prompt's tokens and, for each label, the one token that continues them."""
+    return tokenize_all(tokenizer, [prompt])[0]
+
+
+def tokenize_all(tokenizer: Tokenizer, prompts: Iterable[Prompt]) -> list[TokenizedPrompt]:
+    """Every prompt's tokens and, for each of its labels, the one token that continues them."""
+    labels = _Labels(tokenizer)
+    return [_tokenized(tokenizer, prompt, labels) for prompt in prompts]
+
+
+def _tokenized(tokenizer: Tokenizer, prompt: Prompt, labels: "_Labels") -> TokenizedPrompt:
+    reading = read(tokenizer, prompt)
+    ids = tuple(labels.id(prompt, label, reading.tokens) for label in prompt.labels)
+    if len(set(ids)) < len(ids):
+        raise LabelsCollide(prompt.labels, [token_name(tokenizer, id) for id in ids])
+    return TokenizedPrompt(
+        number=prompt.number,
+        item=prompt.item,
+        input_ids=(*reading.leading, *reading.tokens.ids),
+        label_ids=ids,
+        correct=prompt.correct,
+        unknown=_unknown(tokenizer, prompt, reading.tokens),
+    )
+
+
+def _unknown(tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding) -> int:
+    """How many tokens are unknown; none may be in a label or an option."""
+    unknown = unknown_id(tokenizer)
+    if unknown is None or unknown not in tokens.ids:
+        return 0
+
+    def read_as(span: Span) -> list[str] | None:
+        inside = [n for n, (a, b) in enumerate(tokens.offsets) if a < span.stop and b > span.start]
+        names = [token_name(tokenizer, tokens.ids[n]) for n in inside]
+        return names if any(tokens.ids[n] == unknown for n in inside) else None
+
+    for label, span in zip(prompt.labels, prompt.label_spans, strict=False):
+        if names := read_as(span):
+            raise LabelIsUnknown(label, " ".join(names))
+    for option, span in zip(prompt.options, prompt.option_spans, strict=False):
+        if names := read_as(span):
+            raise OptionIsUnknown(prompt, option, names)
+    return tokens.ids.count(unknown)
+
+
+class _Labels:
+    """Which token a label is after a prompt.
+
+    It depends on the prompt's last line only, where that line is read the same way alone; so the
+    answer is remembered by line. Where it is not, the whole text is read again for each label.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[tuple[str, tuple[int, ...], str], int | None] = {}
+
+    def id(self, prompt: Prompt, label: str, text: Encoding) -> int:
+        start = prompt.text.rfind("\n")
+        found = None
+        if start >= 0:
+            ending = prompt.text[start:] + prompt.joint
+            key = ending, _line(text, start + 1), label
+            if key not in self._known:
+                self._known[key] = self._after_line(prompt.text[start:], key)
+            found = self._known[key]
+        return self._after_text(prompt, label, text) if found is None else found
+
+    def _after_line(self, line: str, key: tuple[str, tuple[int, ...], str]) -> int | None:
+        ending, ids, label = key
+        alone = self._tokenizer.encode(line, add_special_tokens=False)
+        longer = self._tokenizer.encode(ending + label, add_special_tokens=False)
+        same = ids and _line(alone, 1) == ids and label and longer.ids[:-1] == alone.ids
+        return _known(self._tokenizer, longer.ids[-1], label) if same else None
+
+    def _after_text(self, prompt: Prompt, label: str, text: Encoding) -> int:
+        continued = prompt.text + prompt.joint + label
+        longer = self._tokenizer.encode(continued, add_special_tokens=False)
+        if longer.ids[:-1] != text.ids or not label:
+            raise LabelIsNotOneToken(
+                prompt, label, text.tokens[-3:], longer.tokens[max(0, len(text.ids) - 3) :]
+            )
+        return _known(self._tokenizer, longer.ids[-1], label)
+
+
+def _line(tokens: Encoding, start: int) -> tuple[int, ...]:
+    """The ids of the line from that character on; none where a token reaches into it."""
+    first = next((n for n, (_, stop) in enumerate(tokens.offsets) if stop > start), None)
+    if first is None or tokens.offsets[first][0] < start:
+        return ()
+    return tuple(tokens.ids[first:])
+
+
+def _known(tokenizer: Tokenizer, id: int, label: str) -> int:
+    token = tokenizer.decode([id], skip_special_tokens=False)
+    if id == unknown_id(tokenizer) or token.strip() != label.strip():
         raise LabelIsUnknown(label, token)
-    return longer[-1]
+    return id
 
 
-def _unknown_id(tokenizer: Tokenizer) -> int | None:
+def unknown_id(tokenizer: Tokenizer) -> int | None:
+    """The id of the token that stands for all that a tokenizer does not know, if it has one."""
     token = getattr(tokenizer.model, "unk_token", None)
     if token is not None:
         known: int | None = tokenizer.token_to_id(token)
@@ -132,5 +220,6 @@ def _unknown_id(tokenizer: Tokenizer) -> int | None:
     return getattr(tokenizer.model, "unk_id", None)  # Unigram
 
 
-def _token(tokenizer: Tokenizer, id: int) -> str:
+def token_name(tokenizer: Tokenizer, id: int) -> str:
+    """The token as its vocabulary writes it."""
     return tokenizer.id_to_token(id) or f"#{id}"

@@ -7,13 +7,15 @@ import sys
 from collections import Counter
 
 import pytest
-from pydantic import ValidationError
 
-from analyses.errors import Refused
-from analyses.prompts import items, templates
-from analyses.prompts.distributions import DistributionSpec, build, recipes
+from analyses.prompts import items
+from analyses.prompts.distributions import DistributionSpec, SizeOutOfRange, build, recipes
+from analyses.prompts.option_sets import half
 
-GOLDEN = "e7965ac204e66494194cd10d73d15fc089be7124ac787becddc685c6b6a65cf8"
+GOLDEN = [
+    "70ede75938e1f5d9f2625632b27dcd984263d783faa57c83a76b9d59b0b221cb",
+    "eee8433c7028cb2d0ddc80c3240703cf543aa556fd2be565ac15721730d1b690",
+]
 
 C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
 
@@ -23,7 +25,18 @@ from analyses.prompts.distributions import DistributionSpec, build
 import json
 assert not {"torch", "transformers"} & set(sys.modules)
 print(json.dumps(build(DistributionSpec()).to_json()))
+print(json.dumps(build(DistributionSpec(%s)).to_json()))
 """
+MUCH = {
+    "data": "colours",
+    "template": "mmlu",
+    "labels": "random_letters",
+    "options": 7,
+    "shots": 3,
+    "split": "test",
+    "seed": 5,
+    "size": 600,
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,37 +44,10 @@ def distribution():
     return build(DistributionSpec())
 
 
-def test_a_prompt_reads_as_its_template_says():
-    rendered = templates.render(
-        templates.find("chinchilla"),
-        topic="geography",
-        question="What is the capital of France?",
-        labels="AB",
-        options=["Rome", "Paris"],
-    )
-    assert rendered.text == (
-        "A highly knowledgeable and intelligent AI answers multiple-choice questions about "
-        "geography.\n\nWhat is the capital of France?\n(A) Rome\n(B) Paris\nAnswer: ("
-    )
-
-
 def test_spans_cut_out_labels_and_options(distribution):
     for prompt in distribution.prompts:
         assert tuple(prompt.text[slice(*span)] for span in prompt.label_spans) == prompt.labels
         assert tuple(prompt.text[slice(*span)] for span in prompt.option_spans) == prompt.options
-
-
-def test_spans_do_not_mistake_the_question_for_an_option():
-    rendered = templates.render(
-        templates.find("chinchilla"),
-        topic="{label}",
-        question="(A) A {option}?",
-        labels="AB",
-        options=["{label} A", "A"],
-    )
-    start = rendered.text.index("\n(A) {label} A\n(B) A\n")
-    assert [span.start - start for span in rendered.label_spans] == [2, 16]
-    assert [span.start - start for span in rendered.option_spans] == [5, 19]
 
 
 def test_the_correct_option_is_the_answer_and_the_others_are_false(distribution):
@@ -87,7 +73,7 @@ def test_the_correct_position_is_balanced(size, counts, seed):
 
 def test_a_sample_spreads_over_all_relations(distribution):
     counts = Counter(item.relation for item in distribution.items)
-    assert set(counts.values()) == {64 // len(items.load_relations("facts"))}
+    assert set(counts.values()) == {64 // len(items.load_relations())}
 
 
 def test_a_larger_size_keeps_the_items_of_a_smaller_one(distribution):
@@ -102,37 +88,54 @@ def test_every_item_can_be_used_at_once():
 def test_processes_with_other_hash_seeds_and_locales_build_the_same_bytes(distribution):
     printed = {
         subprocess.run(
-            [sys.executable, "-c", PRINT_DISTRIBUTION],
+            [sys.executable, "-c", PRINT_DISTRIBUTION % f"**{MUCH!r}"],
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONUTF8": utf8} | C_LOCALE,
             capture_output=True,
             check=True,
         ).stdout.strip()
         for seed, utf8 in [("0", "1"), ("12345", "0")]
     }
-    assert printed == {json.dumps(distribution.to_json()).encode("ascii")}
+    both = [distribution, build(DistributionSpec(**MUCH))]
+    assert printed == {"\n".join(json.dumps(each.to_json()) for each in both).encode("ascii")}
 
 
-def test_the_default_distribution_never_changes(distribution):
-    assert distribution.hash == GOLDEN, "A change of prompts is meant? Then store the new hash."
+def test_shipped_distributions_never_change(distribution):
+    hashes = [distribution.hash, build(DistributionSpec(**MUCH)).hash]
+    assert hashes == GOLDEN, "A change of prompts is meant? Then store the new hashes."
 
 
-def test_the_hash_follows_seed_and_size(distribution):
-    specs = [DistributionSpec(), DistributionSpec(seed=1), DistributionSpec(size=63)]
-    assert len({build(spec).hash for spec in specs}) == 3
-    assert build(specs[0]).hash == distribution.hash
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"size": 63},
+        {"template": "mmlu"},
+        {"labels": "numbers"},
+        {"labels": "list:A,B,C,E"},
+        {"separators": "A."},
+        {"prelude": False},
+        {"options": 3},
+        {"shots": 1},
+        {"split": "train"},
+        {"data": "colours"},
+    ],
+)
+def test_the_hash_follows_every_field(distribution, change):
+    changed = build(DistributionSpec(**change))
+    assert changed.hash != distribution.hash
+    assert changed.prompts != distribution.prompts
+    assert build(DistributionSpec(**change)).hash == changed.hash
 
 
-def test_the_hash_follows_the_template(distribution, monkeypatch):
-    other = templates.Template(head="{question}\n", option="({label}) {option}\n", tail="Answer: (")
-    monkeypatch.setitem(templates.TEMPLATES, "chinchilla", other)
-    assert build(DistributionSpec()).hash != distribution.hash
+def test_the_same_prompts_under_another_name_have_the_same_hash(distribution):
+    assert build(DistributionSpec(separators="(A)")).hash == distribution.hash
 
 
 def test_the_hash_follows_data_that_no_prompt_uses(distribution, monkeypatch):
     used = {item.id for item in distribution.items}
     fewer = items.load_items("facts")
     fewer.remove(next(item for item in fewer if item.id not in used))
-    monkeypatch.setattr("analyses.prompts.distributions.load_items", lambda data: fewer)
+    monkeypatch.setattr("analyses.prompts.data.load_items", lambda data: fewer)
     shorter = build(DistributionSpec())
     assert [prompt.text for prompt in shorter.prompts] == [
         prompt.text for prompt in distribution.prompts
@@ -151,56 +154,83 @@ def test_plain_values_hold_all_that_a_reader_needs(distribution):
     assert set(first) == {*vars(prompt), "topic"}
 
 
-@pytest.mark.parametrize("name", ["facts", "facts/chinchilla", "facts/chinchilla/ABCD"])
-def test_a_name_may_leave_out_its_end(name):
-    spec = DistributionSpec.parse(name, size=8, seed=3)
-    assert spec == DistributionSpec(size=8, seed=3)
-    assert spec.name == "facts/chinchilla/ABCD"
-
-
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("fact", "No data named 'fact'. Did you mean 'facts'? Known data: facts."),
-        (
-            "facts/chinchila",
-            "No template named 'chinchila'. Did you mean 'chinchilla'? "
-            "Known templates: chinchilla.",
-        ),
-        (
-            "facts/chinchilla/ABCDE",
-            "No labels named 'ABCDE'. Did you mean 'ABCD'? Known labels: ABCD.",
-        ),
-        ("facts/chinchilla/XYZ", "No labels named 'XYZ'. Known labels: ABCD."),
-        (
-            "facts/chinchilla/ABCD/64",
-            "The distribution name 'facts/chinchilla/ABCD/64' has too many parts. "
-            "A name is data/template/labels, such as 'facts/chinchilla/ABCD'.",
-        ),
-    ],
-)
-def test_an_unknown_name_says_what_was_meant(name, sentence):
-    with pytest.raises(Refused) as refused:
-        DistributionSpec.parse(name)
-    assert str(refused.value) == sentence
-
-
-@pytest.mark.parametrize("size", [0, -1, 100_000])
-def test_an_impossible_size_says_how_many_items_there_are(size):
-    available = len(items.load_items("facts"))
-    with pytest.raises(Refused, match=rf"'facts' has {available} items\. .* from 1 to {available}"):
-        DistributionSpec(size=size)
-
-
-def test_a_spec_is_frozen_and_knows_its_fields():
-    with pytest.raises(ValidationError, match="frozen"):
-        DistributionSpec().seed = 1
-    with pytest.raises(ValidationError, match="shots"):
-        DistributionSpec(shots=1)
-
-
 def test_recipes_name_what_is_shipped():
-    assert [(recipe.name, recipe.items) for recipe in recipes()] == [
-        ("facts/chinchilla/ABCD", len(items.load_items("facts")))
+    made = recipes()
+    assert [recipe.name for recipe in made[:2]] == [
+        "facts/chinchilla/ABCD",
+        "facts/chinchilla/random_letters",
     ]
-    assert all(DistributionSpec.parse(recipe.name) for recipe in recipes())
+    assert {recipe.items for recipe in made} == {520, 504}
+    assert len(made) == 2 * 2 * 6
+    assert all(DistributionSpec.parse(recipe.name).name == recipe.name for recipe in made)
+
+
+@pytest.mark.parametrize("split", ["all", "train", "test"])
+@pytest.mark.parametrize("options", [2, 3, 7, 10])
+def test_the_correct_position_is_balanced_exactly_in_every_split(split, options):
+    spec = DistributionSpec(split=split, options=options, size=options * 30)
+    counts = Counter(prompt.correct for prompt in build(spec).prompts)
+    assert counts == dict.fromkeys(range(options), 30)
+
+
+def option_sets(built):
+    return {frozenset(each.options) for plan in built.plans for each in (plan.asked, *plan.shots)}
+
+
+@pytest.mark.parametrize("data", ["facts", "colours"])
+@pytest.mark.parametrize("options", [2, 4, 9])
+def test_train_and_test_never_share_a_set_of_options(data, options):
+    def sets(split):
+        asked = {"data": data, "options": options, "split": split, "size": 400, "shots": 2}
+        builds = (build(DistributionSpec(**asked, seed=seed)) for seed in range(3))
+        return set().union(*(option_sets(each) for each in builds))
+
+    train, test = sets("train"), sets("test")
+    assert min(len(train), len(test)) > 5
+    assert not train & test
+
+
+def test_a_fact_is_known_in_both_splits():
+    train, test = (build(DistributionSpec(split=each, size=490)) for each in ("train", "test"))
+    assert len({item.id for item in train.items} & {item.id for item in test.items}) > 450
+
+
+def test_one_set_of_options_in_five_is_for_testing():
+    sets = option_sets(build(DistributionSpec(size=10_000)))
+    share = sum(half(each) == "test" for each in sets) / len(sets)
+    assert share == pytest.approx(0.2, abs=0.02)
+
+
+def test_more_prompts_than_items_ask_items_again_beside_other_options():
+    built = build(DistributionSpec(data="colours", options=3, size=3000))
+    asked = Counter((plan.asked.item.id, frozenset(plan.asked.options)) for plan in built.plans)
+    assert set(asked.values()) == {1}
+    assert len({prompt.text for prompt in built.prompts}) == 3000
+    assert set(Counter(item.id for item in built.items).values()) == {5, 6}
+
+
+def test_the_last_set_of_options_is_drawn_and_then_no_more():
+    available = 504 * 11  # every colour beside every other
+    whole = build(DistributionSpec(data="colours", options=2, size=available))
+    assert len({prompt.text for prompt in whole.prompts}) == available
+    with pytest.raises(SizeOutOfRange, match=r"'colours' has 504 items.* 5544 prompts .*1 to 5544"):
+        build(DistributionSpec(data="colours", options=2, size=available + 1))
+
+
+def test_items_without_enough_distractors_are_left_out_and_counted():
+    built = build(DistributionSpec(options=6))
+    assert built.left_out == 26
+    assert "moons" not in {item.relation for item in built.items}
+    assert build(DistributionSpec(options=5)).left_out == 0
+
+
+def test_both_halves_together_are_the_whole():
+    def sets(split, size):
+        asked = DistributionSpec(data="colours", options=2, size=size, split=split)
+        return option_sets(build(asked))
+
+    whole = sets("all", 5544)
+    train = {each for each in whole if half(each) == "train"}
+    n_train = 2 * 42 * len(train)  # of 42 objects, with either as the colour
+    assert sets("train", n_train) == train
+    assert sets("test", 5544 - n_train) == whole - train

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from analyses.errors import Refused
-from analyses.prompts.items import content_hash, digest, load_items, load_relations
+from analyses.prompts.items import digest, load_items, load_relations
+from analyses.prompts.streams import content_hash
 
-RELATIONS = load_relations("facts")
+RELATIONS = load_relations()
 ITEMS = {item.id: item for item in load_items("facts")}
 
 
@@ -135,5 +136,27 @@ def test_unknown_data_says_what_was_meant():
 
 
 def test_a_data_name_is_never_a_path():
-    with pytest.raises(Refused, match="Known data: facts"):
+    with pytest.raises(Refused, match="Known data: facts, colours"):
         load_items("../data/facts")
+
+
+def test_an_object_has_the_colour_that_the_question_tells():
+    colours = load_items("colours")
+    assert len(colours) == 504
+    assert not repeated(item.question for item in colours)
+    for item in colours:
+        thing, colour = item.id.split("/")
+        assert item.answer == colour
+        assert f"the {thing}" in item.question.lower() or f"my {thing}" in item.question.lower()
+        assert re.findall("|".join((colour, *item.distractors)), item.question) == [colour]
+        assert len({item.answer, *item.distractors}) == 12
+
+
+def test_a_colour_is_asked_for_in_several_ways():
+    def form(item):
+        thing, colour = item.id.split("/")
+        return re.sub(rf"\b{thing}\b", "thing", item.question).replace(colour, "hue")
+
+    counts = Counter(form(item) for item in load_items("colours"))
+    assert len(counts) == 4
+    assert min(counts.values()) > 80

@@ -16,6 +16,7 @@ from analyses.prompts.tokenization import (
     load_tokenizer,
     tokenize,
 )
+from analyses.prompts.written import Span
 
 TEXT = "Answer: ("
 
@@ -27,11 +28,14 @@ def prompt():
             number=7,
             item="sky",
             text=text,
+            joint="",
             labels=labels,
             options=tuple(f"option {label}" for label in labels),
             correct=1,
+            question_span=Span(0, 0),
             label_spans=(),
             option_spans=(),
+            line_stops=(),
         )
 
     return make

@@ -1,11 +1,13 @@
 """Prompt distributions, their items and prompts."""
 
+from typing import Any
+
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analyses.prompts.distributions import Distribution, Prompt
-from analyses.prompts.templates import Span
+from analyses.prompts.written import Span
 from tracker.tables import DistributionRow, ItemRow, PromptRow
 
 
@@ -36,7 +38,7 @@ def add_distribution(session: Session, distribution: Distribution) -> int:
                 "answer": item.answer,
                 "distractors": list(item.distractors),
             }
-            for item in distribution.items
+            for item in {each.id: each for each in distribution.items}.values()
         ],
     )
     session.execute(
@@ -50,7 +52,7 @@ def add_distribution(session: Session, distribution: Distribution) -> int:
                 "labels": list(prompt.labels),
                 "options": list(prompt.options),
                 "correct": prompt.correct,
-                "spans": {"labels": prompt.label_spans, "options": prompt.option_spans},
+                "spans": _stored_spans(prompt),
             }
             for prompt in distribution.prompts
         ],
@@ -87,12 +89,25 @@ def _to_prompt(row: PromptRow) -> Prompt:
         number=row.number,
         item=row.item_key,
         text=row.text,
+        joint=row.spans["joint"],
         labels=tuple(row.labels),
         options=tuple(row.options),
         correct=row.correct,
+        question_span=Span(*row.spans["question"]),
         label_spans=_spans(row.spans["labels"]),
         option_spans=_spans(row.spans["options"]),
+        line_stops=tuple(row.spans["line_stops"]),
     )
+
+
+def _stored_spans(prompt: Prompt) -> dict[str, Any]:
+    return {
+        "question": prompt.question_span,
+        "labels": prompt.label_spans,
+        "options": prompt.option_spans,
+        "line_stops": prompt.line_stops,
+        "joint": prompt.joint,
+    }
 
 
 def _spans(pairs: list[list[int]]) -> tuple[Span, ...]:

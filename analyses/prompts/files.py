@@ -1,0 +1,51 @@
+"""The files that people name in a recipe: found, below the roots where there are some, and read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from analyses.errors import Refused
+
+
+class NoSuchFile(Refused):
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"No {what} at {path}. Give the whole path of one that can be read here.")
+
+
+class OutsideDataRoots(Refused):
+    def __init__(self, path: Path, roots: Sequence[Path]) -> None:
+        super().__init__(
+            f"{path} does not lie below a data root. Files may be read from: "
+            f"{', '.join(map(str, roots))}. Move it there."
+        )
+
+
+class NotUtf8(Refused):
+    def __init__(self, path: Path, error: UnicodeDecodeError) -> None:
+        super().__init__(
+            f"{path} is not UTF-8 text: byte {error.start} {error.reason}. Convert it."
+        )
+
+
+def existing(path: Path, *, roots: Sequence[Path] = (), folder: bool = False) -> Path:
+    """The file or folder, links followed; no roots allow all. Raises a `Refused`."""
+    real = path.expanduser().resolve()
+    if roots and not any(real.is_relative_to(root.resolve()) for root in roots):
+        raise OutsideDataRoots(path, roots)
+    if not (real.is_dir() if folder else real.is_file()):
+        raise NoSuchFile(path, "folder" if folder else "file")
+    return real
+
+
+def read_text(path: Path, *, roots: Sequence[Path] = ()) -> str:
+    """A text file; its newlines become \\n, so that they are the same on every platform."""
+    try:
+        return unix(existing(path, roots=roots).read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise NotUtf8(path, error) from None
+    except OSError:
+        raise NoSuchFile(path, "readable file") from None
+
+
+def unix(text: str) -> str:
+    """The text with \\n for every newline."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

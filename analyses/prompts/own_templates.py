@@ -1,0 +1,255 @@
+"""A template of a person's own: a small, safe part of Jinja, in which every place stays known.
+
+Questions, labels and options are printed between marks that no data and no template holds. The
+places are where the marks stood; the marks are then taken out. Nothing is searched for.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, nodes, pass_context
+from jinja2.runtime import Context
+from jinja2.sandbox import SandboxedEnvironment
+
+from analyses.errors import Refused
+from analyses.prompts.files import read_text
+from analyses.prompts.plans import Plan, Question
+from analyses.prompts.written import Span, Written, line_stops
+
+MOST_SOURCE = 20_000  # characters of a template
+MOST_TEXT = 200_000  # characters of a prompt
+MOST_STEPS = 10_000  # of all loops of a prompt together
+NAMES = ("topic", "question", "options", "shots", "prelude")
+
+# Nothing here can grow a text other than by printing, or run longer than its loops.
+_NODES = (
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const),
+    *(nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Test, nodes.For, nodes.If),
+    *(nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not),
+    *(nodes.Add, nodes.Sub, nodes.Concat, nodes.Call),
+)
+_FILTERS = ("capitalize", "default", "first", "last", "length", "lower", "title", "trim", "upper")
+_OPEN = frozenset("([{<\"'\u201c\u2018«`")  # a label follows these without a space
+
+_FIRST, _LAST = 0xF0000, 0xFFFFD  # a private use area
+_MARK = re.compile(f"[{chr(_FIRST)}-{chr(_LAST)}]")
+_STEPS = "_steps"  # how many steps the loops of a prompt have taken; no template can name it
+
+
+class BadTemplate(Refused):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"The template {path} cannot be used: {reason}. It gets {', '.join(NAMES)}; an option "
+            f"has .label and .text, a shot has .question, .options, .label and .answer. It must "
+            f"print the question, and each option's label and text, once and unchanged."
+        )
+
+
+@dataclass(frozen=True)
+class _Option:
+    """What a template sees of an option."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """What a template sees of a solved question."""
+
+    question: str
+    options: list[_Option]
+    label: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnWording:
+    """A person's template: turns plans into prompts."""
+
+    path: Path
+    source: str
+    template: Template
+    prelude: bool
+
+    @property
+    def content(self) -> list[str]:
+        """All it consists of, for a hash."""
+        return [self.source, str(self.prelude)]
+
+    def write(self, plan: Plan) -> Written:
+        """The prompt; raises `BadTemplate` where a piece is missing, doubled or changed.
+
+        The label follows at once after a space or an opening bracket or quote, else after a space.
+        """
+        pieces = [plan.asked.item.question]
+        for label, option in zip(plan.labels, plan.asked.options, strict=True):
+            pieces += [label, option]
+        text, spans = self._unmarked(self._print(plan, pieces), pieces)
+        labels, options = tuple(spans[1::2]), tuple(spans[2::2])
+        return Written(
+            text=text,
+            joint="" if text[-1:] in _OPEN or text[-1:].isspace() else " ",
+            question_span=spans[0],
+            label_spans=labels,
+            option_spans=options,
+            line_stops=line_stops(text, labels, options),
+        )
+
+    def _print(self, plan: Plan, pieces: Sequence[str]) -> str:
+        shots = [_shot(each, plan.labels) for each in plan.shots]
+        topic = plan.asked.item.topic
+        marked = [_marked(number, piece) for number, piece in enumerate(pieces)]
+        given = {
+            "topic": topic,
+            "question": marked[0],
+            "options": [_Option(*each) for each in zip(marked[1::2], marked[2::2], strict=True)],
+            "shots": shots,
+            "prelude": self.prelude,
+            _STEPS: [0],
+        }
+        if any(_MARK.search(each) for each in (topic, *pieces, *_texts(shots))):
+            raise BadTemplate(self.path, "the data holds private use characters, from U+F0000")
+        text, length = [], 0
+        try:
+            for chunk in self.template.generate(given):
+                text.append(chunk)
+                length += len(chunk)
+                if length > MOST_TEXT:
+                    raise BadTemplate(self.path, f"a prompt has over {MOST_TEXT} characters")
+        except Refused:
+            raise
+        except Exception as error:  # whatever a template does wrong
+            raise BadTemplate(self.path, str(error) or repr(error)) from None
+        return "".join(text)
+
+    def _unmarked(self, marked: str, pieces: Sequence[str]) -> tuple[str, list[Span]]:
+        text, where, stands = "", dict[int, int](), 0
+        for mark in _MARK.finditer(marked):
+            text += marked[stands : mark.start()]
+            stands = mark.end()
+            number = ord(mark[0]) - _FIRST
+            if number in where:
+                raise BadTemplate(self.path, f"it prints {_name(number // 2)} twice")
+            where[number] = len(text)
+        text += marked[stands:]
+        spans = []
+        for number, piece in enumerate(pieces):
+            span = Span(where.get(2 * number, -1), where.get(2 * number + 1, -1))
+            if min(span) < 0:
+                raise BadTemplate(self.path, f"it does not print {_name(number)}")
+            if text[slice(*span)] != piece:
+                raise BadTemplate(self.path, f"it changes {_name(number)}")
+            spans.append(span)
+        return text, spans
+
+
+def own_wording(path: Path, *, prelude: bool, roots: Sequence[Path] = ()) -> OwnWording:
+    """The wording of a template file; raises `BadTemplate` for what it may not do."""
+    source = read_text(path, roots=roots)
+    if len(source) > MOST_SOURCE:
+        raise BadTemplate(path, f"it has over {MOST_SOURCE} characters")
+    environment = _environment()
+    try:
+        tree = environment.parse(source)
+        _check(path, tree)
+        template = environment.from_string(_counted(tree, environment))
+    except Refused:
+        raise
+    except Exception as error:  # a syntax error, mostly
+        line = getattr(error, "lineno", None)
+        where = f" in line {line}" if line else ""
+        raise BadTemplate(path, f"{str(error) or repr(error)}{where}") from None
+    return OwnWording(path=path, source=source, template=template, prelude=prelude)
+
+
+def _environment() -> SandboxedEnvironment:
+    made = SandboxedEnvironment(
+        undefined=StrictUndefined, finalize=_printable, trim_blocks=False, cache_size=0
+    )
+    made.globals = {"range": range}
+    made.filters = {name: made.filters[name] for name in _FILTERS} | {"counted": _count}
+    return made
+
+
+def _check(path: Path, tree: nodes.Template) -> None:
+    """Refuse all but printing, choosing and looping over what is given."""
+
+    def refuse(node: nodes.Node, what: str) -> None:
+        raise BadTemplate(path, f"{what} in line {node.lineno} is not allowed")
+
+    for node in tree.find_all(nodes.Node):
+        match node:
+            case nodes.Getattr(attr=str(name)) | nodes.Getitem(arg=nodes.Const(value=str(name))):
+                if name.startswith("_"):
+                    refuse(node, f"the attribute {name!r}")
+            case nodes.Name(name=name) if name.startswith("_"):
+                refuse(node, f"the name {name!r}")
+            case nodes.Filter(name=name) if name not in _FILTERS:
+                refuse(node, f"the filter {name!r}")
+            case nodes.For(recursive=True):
+                refuse(node, "a recursive loop")
+            case nodes.Call() if not (
+                isinstance(node.node, nodes.Name) and node.node.name == "range"
+            ):
+                refuse(node, "a call of anything but range")
+            case nodes.Const(value=str(text)) | nodes.TemplateData(data=text):
+                if _MARK.search(text):
+                    refuse(node, "a private use character from U+F0000")
+            case nodes.Keyword() | nodes.Pair():
+                pass
+        if not isinstance(node, (*_NODES, nodes.Keyword)):
+            refuse(node, f"{type(node).__name__.lower()!r}")
+
+
+def _counted(tree: nodes.Template, environment: SandboxedEnvironment) -> nodes.Template:
+    for loop in list(tree.find_all(nodes.For)):
+        loop.iter = nodes.Filter(
+            loop.iter, "counted", [], [], None, None, lineno=loop.lineno
+        ).set_environment(environment)
+    return tree
+
+
+@pass_context
+def _count(context: Context, values: Iterable[Any]) -> Iterator[Any]:
+    steps = context[_STEPS]
+    for value in values:
+        steps[0] += 1
+        if steps[0] > MOST_STEPS:
+            raise ValueError(f"its loops take over {MOST_STEPS} steps")
+        yield value
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, (str, int)) or hasattr(value, "_undefined_name"):
+        return value
+    raise TypeError(f"it prints something that is no text: {type(value).__name__.strip('_')}")
+
+
+def _shot(shot: Question, labels: Sequence[str]) -> _Shot:
+    return _Shot(
+        question=shot.item.question,
+        options=[_Option(*each) for each in zip(labels, shot.options, strict=True)],
+        label=labels[shot.correct],
+        answer=shot.options[shot.correct],
+    )
+
+
+def _texts(shots: Sequence[_Shot]) -> Iterator[str]:
+    for shot in shots:
+        yield shot.question
+        yield from (option.text for option in shot.options)
+
+
+def _marked(number: int, piece: str) -> str:
+    return chr(_FIRST + 2 * number) + piece + chr(_FIRST + 2 * number + 1)
+
+
+def _name(number: int) -> str:
+    """The piece of that number, in words."""
+    if number == 0:
+        return "the question"
+    return f"the {('text', 'label')[number % 2]} of option {(number + 1) // 2}"

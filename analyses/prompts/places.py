@@ -1,0 +1,158 @@
+"""Where in a prompt's tokens everything stands: labels, brackets, options, question, the end.
+
+Characters noted while the text was put together are mapped through the tokenizer's offsets, and
+what is found is decoded again and compared. Nothing is searched for in the text, so an article "A"
+is never taken for a label.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Encoding, Tokenizer
+
+from analyses.errors import Refused
+from analyses.prompts.prompt import Prompt
+from analyses.prompts.tokenization import read, token_name
+from analyses.prompts.written import Span
+
+
+class LabelSharesItsToken(Refused):
+    def __init__(self, prompt: Prompt, label: str, tokens: Sequence[str]) -> None:
+        super().__init__(
+            f"The label {label!r} of prompt {prompt.number} is not one token of its own in its "
+            f"option's line: it is read as {list(tokens)}. Choose other labels or separators."
+        )
+
+
+class PlaceIsUnsure(Refused):
+    def __init__(self, prompt: Prompt, text: str, found: str) -> None:
+        super().__init__(
+            f"The tokenizer's offsets cannot be relied on: {text!r} of prompt {prompt.number} is "
+            f"read as {found!r}. Use a model with another tokenizer."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionPlaces:
+    """The tokens of one option, as indices into `TokenizedPrompt.input_ids`.
+
+    Attributes:
+        label: the one token of the symbol.
+        bracket: the token after it, which closes the symbol: `)`, `.` or `:`. Where a template
+            puts nothing but space between label and option, it is `content_first`.
+        content_first, content_last: the first and last token that hold a character of the option.
+        option_end: the last token of the option's line. That is the newline; or `content_last`,
+            where the newline is no token of its own or belongs to what follows.
+    """
+
+    label: int
+    bracket: int
+    content_first: int
+    content_last: int
+    option_end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """The tokens of one prompt, as indices into `TokenizedPrompt.input_ids`."""
+
+    number: int
+    question_first: int
+    question_last: int
+    options: tuple[OptionPlaces, ...]
+    final: int  # the label is predicted from here
+
+
+def places(tokenizer: Tokenizer, prompt: Prompt) -> Places:
+    """Where everything stands. Raises a `Refused` for a label that is no token of its own."""
+    reading = read(tokenizer, prompt)
+    found = _Found(tokenizer, prompt, reading.tokens)
+    before = len(reading.leading)
+    first, last = found.ends(prompt.question_span)
+    return Places(
+        number=prompt.number,
+        question_first=before + first,
+        question_last=before + last,
+        options=tuple(_option(found, index, before) for index in range(len(prompt.options))),
+        final=before + len(reading.tokens.ids) - 1,
+    )
+
+
+def _option(found: "_Found", index: int, before: int) -> OptionPlaces:
+    prompt = found.prompt
+    label = found.label(index)
+    first, last = found.content(index)
+    return OptionPlaces(
+        label=before + label,
+        bracket=before + found.after(label, prompt.label_spans[index].stop),
+        content_first=before + first,
+        content_last=before + last,
+        option_end=before + found.line_end(last, prompt.line_stops[index]),
+    )
+
+
+class _Found:
+    """The tokens of a prompt, by the characters they hold."""
+
+    def __init__(self, tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding) -> None:
+        self.prompt = prompt
+        self._tokenizer = tokenizer
+        self._ids: list[int] = tokens.ids
+        self._offsets: list[tuple[int, int]] = tokens.offsets
+        self._holders: list[list[int]] = [[] for _ in prompt.text]  # of each character
+        for number, (start, stop) in enumerate(self._offsets):
+            for character in range(start, stop):
+                self._holders[character].append(number)
+
+    def ends(self, span: Span) -> tuple[int, int]:
+        """The first and the last token that hold a character of the span."""
+        inside = [number for each in self._holders[slice(*span)] for number in each]
+        if not inside:
+            raise PlaceIsUnsure(self.prompt, self.prompt.text[slice(*span)], "")
+        return min(inside), max(inside)
+
+    def label(self, index: int) -> int:
+        """The token of a label; space before it may belong to it, nothing else."""
+        label, span = self.prompt.labels[index], self.prompt.label_spans[index]
+        first, last = self.ends(span)
+        held = self.prompt.text[slice(*self._offsets[first])]
+        if first != last or held.strip() != label or self._decoded(first, last).strip() != label:
+            names = [token_name(self._tokenizer, id) for id in self._ids[first : last + 1]]
+            raise LabelSharesItsToken(self.prompt, label, names)
+        return first
+
+    def content(self, index: int) -> tuple[int, int]:
+        """The first and the last token of an option, which say the option when decoded."""
+        option = self.prompt.options[index]
+        first, last = self.ends(self.prompt.option_spans[index])
+        if _bare(option) not in _bare(self._decoded(first, last)):
+            raise PlaceIsUnsure(self.prompt, option, self._decoded(first, last))
+        return first, last
+
+    def after(self, token: int, character: int) -> int:
+        """The first token behind `token` that holds that character or a later one."""
+        return next(
+            number for each in self._holders[character:] for number in each if number > token
+        )
+
+    def line_end(self, token: int, stop: int) -> int:
+        """The last token from `token` on that ends within the line."""
+        last = token
+        for number in range(token + 1, len(self._ids)):
+            start, end = self._offsets[number]
+            if end > stop or start == end:
+                break
+            last = number
+        return last
+
+    def _decoded(self, first: int, last: int) -> str:
+        text: str = self._tokenizer.decode(self._ids[first : last + 1], skip_special_tokens=False)
+        return text
+
+
+def _bare(text: str) -> str:
+    """The text without what a tokenizer's normalizer may change: case, accents, width, space."""
+    parts = unicodedata.normalize("NFKD", text).casefold()
+    kept = (each for each in parts if not unicodedata.combining(each) and not each.isspace())
+    return "".join(kept).replace("\N{LOWER ONE EIGHTH BLOCK}", "")

@@ -1,0 +1,184 @@
+"""From a spec and its data to plans: which items, beside which options, in which order."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from analyses.errors import Refused
+from analyses.prompts import labels
+from analyses.prompts.data import Data
+from analyses.prompts.items import Item
+from analyses.prompts.option_sets import OptionSet, OptionSets
+from analyses.prompts.plans import Plan, Question
+from analyses.prompts.spec import DistributionSpec
+from analyses.prompts.streams import Stream, rank
+
+SETS_OF_SHOTS = 3  # sets of an item that its solved questions choose from
+
+
+class SizeOutOfRange(Refused):
+    def __init__(self, spec: DistributionSpec, available: int, items: int) -> None:
+        where = "" if spec.split == "all" else f" in {spec.split}"
+        super().__init__(
+            f"A size of {spec.size} is not possible: {spec.data!r} has {items} items{where}, and "
+            f"with {spec.options} options {available} prompts that differ. "
+            + (f"Choose a size from 1 to {available}." if available else "Choose another split.")
+        )
+
+
+class TooManyOptions(Refused):
+    def __init__(self, spec: DistributionSpec, few: Sequence[Item], items: int) -> None:
+        least = min(len(item.distractors) for item in few) + 1
+        super().__init__(
+            f"{spec.options} options are not possible: {len(few)} of the {items} items of "
+            f"{spec.data!r} have fewer (the fewest: {least}). Ask for at most {least} options."
+        )
+
+
+class TooManyShots(Refused):
+    def __init__(self, spec: DistributionSpec, items: int) -> None:
+        super().__init__(
+            f"{spec.shots} shots are not possible: they are other items than the one asked, and "
+            f"{spec.data!r} has {items} to choose from (split: {spec.split}). Ask for fewer shots."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """The plans of a spec. `left_out` items have no set of so many options in the split."""
+
+    plans: tuple[Plan, ...]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """An item for the `lap`-th time, with the distractors it is asked beside."""
+
+    item: Item
+    lap: int
+    distractors: OptionSet
+
+
+def plan(spec: DistributionSpec, data: Data) -> Planned:
+    """The plans of a spec, in their order. Raises a `Refused` that counts what there is."""
+    few = [item for item in data.items if len(item.distractors) < spec.options - 1]
+    if data.own and few:
+        raise TooManyOptions(spec, few, len(data.items))
+    sets = {
+        item.id: OptionSets(item, options=spec.options, split=spec.split, seed=spec.seed)
+        for item in data.items
+    }
+    items = [item for item in _in_rounds(data.items, spec.seed) if sets[item.id].get(0)]
+    drawn = _draw(items, sets, spec)
+    positions = _positions(drawn, spec)
+    shots = _Shots(items, sets, spec)
+    order = sorted(drawn, key=lambda each: rank(spec.seed, "order", each.item.id, each.lap))
+    return Planned(
+        plans=tuple(_plan(each, positions[each.item.id, each.lap], shots, spec) for each in order),
+        left_out=len(data.items) - len(items),
+    )
+
+
+def _in_rounds(items: Sequence[Item], seed: int) -> list[Item]:
+    """One item of each relation, then a second of each, and so on.
+
+    So a sample is spread over all relations, and a larger size keeps the items of a smaller one.
+    """
+    taken: Counter[str] = Counter()
+    rounds: list[tuple[int, bytes, Item]] = []
+    for item in sorted(items, key=lambda item: rank(seed, "item", item.id)):
+        relation = item.relation
+        rounds.append((taken[relation], rank(seed, "relation", relation), item))
+        taken[relation] += 1
+    return [item for *_, item in sorted(rounds, key=lambda entry: entry[:2])]
+
+
+def _draw(
+    items: Sequence[Item], sets: Mapping[str, OptionSets], spec: DistributionSpec
+) -> list[_Drawn]:
+    """Every item once, then every item again beside other options, until there are enough."""
+    drawn: list[_Drawn] = []
+    for each in _laps(items, sets):
+        drawn.append(each)
+        if len(drawn) == spec.size:
+            return drawn
+    raise SizeOutOfRange(spec, len(drawn), len(items))
+
+
+def _laps(items: Sequence[Item], sets: Mapping[str, OptionSets]) -> Iterator[_Drawn]:
+    asked: set[tuple[str, frozenset[str]]] = set()
+    left = list(items)
+    for lap in count():
+        again = []
+        for item in left:
+            distractors = sets[item.id].get(lap)
+            if distractors is None:
+                continue
+            again.append(item)
+            # Two rows of a file may ask the same beside other options, of which some are the same.
+            key = item.question, frozenset([item.answer, *distractors])
+            if key not in asked:
+                asked.add(key)
+                yield _Drawn(item, lap, distractors)
+        if not again:
+            return
+        left = again
+
+
+def _positions(drawn: Sequence[_Drawn], spec: DistributionSpec) -> dict[tuple[str, int], int]:
+    """Where each answer stands: every position equally often, as far as the size allows."""
+    order = sorted(drawn, key=lambda each: rank(spec.seed, "position", each.item.id, each.lap))
+    # Without the offset, the first labels would get the surplus under every seed.
+    offset = Stream(spec.seed, "first position").below(spec.options)
+    return {
+        (each.item.id, each.lap): (offset + index) % spec.options
+        for index, each in enumerate(order)
+    }
+
+
+def _plan(drawn: _Drawn, correct: int, shots: "_Shots", spec: DistributionSpec) -> Plan:
+    stream = Stream(spec.seed, "prompt", drawn.item.id, drawn.lap)
+    return Plan(
+        asked=_question(drawn.item, drawn.distractors, correct),
+        labels=labels.draw(spec.labels, spec.options, stream),
+        shots=shots.before(drawn.item, stream),
+    )
+
+
+def _question(item: Item, distractors: OptionSet, correct: int) -> Question:
+    options = (*distractors[:correct], item.answer, *distractors[correct:])
+    return Question(item=item, options=options, correct=correct)
+
+
+class _Shots:
+    """Solved questions to put before others: of the same topic, as far as there are enough."""
+
+    def __init__(
+        self, items: Sequence[Item], sets: Mapping[str, OptionSets], spec: DistributionSpec
+    ) -> None:
+        if spec.shots and len(items) <= spec.shots:
+            raise TooManyShots(spec, max(0, len(items) - 1))
+        self._items, self._sets, self._spec = items, sets, spec
+        self._of_topic: defaultdict[str, list[Item]] = defaultdict(list)
+        for item in items:
+            self._of_topic[item.topic].append(item)
+
+    def before(self, asked: Item, stream: Stream) -> tuple[Question, ...]:
+        topic = self._of_topic[asked.topic]
+        pool = topic if len(topic) > self._spec.shots else self._items
+        chosen = {asked.id}
+        shots: list[Question] = []
+        while len(shots) < self._spec.shots:
+            item = stream.choice(pool)
+            if item.id not in chosen:
+                chosen.add(item.id)
+                shots.append(self._solved(item, stream))
+        return tuple(shots)
+
+    def _solved(self, item: Item, stream: Stream) -> Question:
+        sets = self._sets[item.id]
+        distractors = sets.get(stream.below(SETS_OF_SHOTS)) or sets.get(0)
+        assert distractors is not None  # it is among the items of the split
+        return _question(item, distractors, stream.below(self._spec.options))

@@ -1,0 +1,150 @@
+"""The rows of a person's file of questions (JSONL, CSV, Parquet) or hub data set, one by one."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analyses.errors import Refused
+from analyses.prompts.data_names import HubName
+from analyses.prompts.files import NotUtf8, existing
+
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawRow:
+    """One row as it lies in its file; `problem` says why it could not even be read."""
+
+    where: str
+    values: Mapping[str, Any]
+    problem: str | None = None
+
+
+class UnknownFormat(Refused):
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is none of the kinds that can be read. Save it as {', '.join(SUFFIXES)}."
+        )
+
+
+class NothingToRead(Refused):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"The folder {path} holds no file that ends in {', '.join(SUFFIXES)}.")
+
+
+class BrokenTable(Refused):
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(f"{path} cannot be read: {error}. Save it again.")
+
+
+class NoDatasetsLibrary(Refused):
+    def __init__(self, name: HubName) -> None:
+        super().__init__(
+            f"The library that reads {name.repo!r} from the hub is not installed. Install it with "
+            f"pip install 'headbook[hub]', or download the files and name them: folder:/path."
+        )
+
+
+class HubDoesNotAnswer(Refused):
+    def __init__(self, name: HubName, error: Exception) -> None:
+        super().__init__(
+            f"{name.repo!r} ({name.config}, {name.split}) at revision {name.revision} cannot be "
+            f"read from the hub: {error}. Download its files and name them: folder:/path."
+        )
+
+
+def of_file(path: Path, *, roots: Sequence[Path] = ()) -> Iterator[RawRow]:
+    """The rows of one file, by its ending; raises a `Refused` where it is no such file."""
+    real = existing(path, roots=roots)
+    readers = dict(zip(SUFFIXES, (_jsonl, _csv, _parquet), strict=True))
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise UnknownFormat(path)
+    try:
+        yield from reader(real, path.name)
+    except UnicodeDecodeError as error:
+        raise NotUtf8(path, error) from None
+    except (OSError, csv.Error) as error:
+        raise BrokenTable(path, error) from None
+
+
+def of_folder(path: Path, *, roots: Sequence[Path] = ()) -> Iterator[RawRow]:
+    """The rows of all files below a folder, in the order of their paths."""
+    real = existing(path, roots=roots, folder=True)
+    found = {each.relative_to(real).as_posix(): each for each in real.rglob("*") if each.is_file()}
+    names = sorted(name for name in found if name.lower().endswith(SUFFIXES))
+    if not names:
+        raise NothingToRead(path)
+    for name in names:
+        for row in of_file(found[name], roots=roots):
+            where = name + row.where.removeprefix(found[name].name)
+            yield RawRow(where=where, values=row.values, problem=row.problem)
+
+
+def of_hub(name: HubName) -> Iterator[RawRow]:
+    """The rows of a hub data set; needs the library `datasets`."""
+    try:
+        import datasets
+    except ImportError:
+        raise NoDatasetsLibrary(name) from None
+    try:
+        table = datasets.load_dataset(
+            name.repo, name.config, split=name.split, revision=name.revision
+        )
+    except Exception as error:  # the library raises whatever its many parts do
+        raise HubDoesNotAnswer(name, error) from None
+    for number, values in enumerate(table, start=1):
+        yield RawRow(where=f"row {number}", values=values)
+
+
+def _jsonl(path: Path, name: str) -> Iterator[RawRow]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            where = f"{name} line {number}"
+            if not line.strip():
+                continue
+            values: Any = {}
+            problem = None
+            try:
+                values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except UnicodeDecodeError:
+                problem = "it is not UTF-8"
+            except ValueError as error:
+                problem = f"it is not JSON: {error}"
+            if not isinstance(values, dict):
+                values, problem = {}, "it is not a JSON object"
+            yield RawRow(where=where, values=values, problem=problem)
+
+
+def _csv(path: Path, name: str) -> Iterator[RawRow]:
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        rows = csv.reader(text, strict=True)
+        header = next(rows, [])
+        for row in rows:
+            if not row:
+                continue
+            differ = f"it has {len(row)} cells under a header of {len(header)}"
+            yield RawRow(
+                where=f"{name} line {rows.line_num}",
+                values=dict(zip(header, row, strict=False)),
+                problem=None if len(row) == len(header) else differ,
+            )
+
+
+def _parquet(path: Path, name: str) -> Iterator[RawRow]:
+    import pyarrow as pa  # a third of a second, for those who have such a file
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as table:
+            batches: Iterable[pa.RecordBatch] = table.iter_batches(batch_size=1000)
+            for batch in batches:
+                for values in batch.to_pylist():
+                    number += 1
+                    yield RawRow(where=f"{name} row {number}", values=values)
+    except pa.ArrowException as error:
+        raise BrokenTable(path, error) from None

@@ -1,0 +1,148 @@
+"""For each prompt a source prompt, whose activations are put in its place, and what differs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from analyses.errors import Refused
+from analyses.prompts import labels
+from analyses.prompts.distributions import Distribution
+from analyses.prompts.plans import Plan
+from analyses.prompts.prompt import Prompt, prompt_of
+from analyses.prompts.streams import Stream
+
+
+class SourceKind(StrEnum):
+    RESAMPLE = "resample"  # another prompt of the distribution with another correct label
+    PERMUTE_OPTIONS = "permute_options"  # the options reordered: another correct label
+    RANDOMISE_LABELS = "randomise_labels"  # the same options and order under other letters
+    POSITION_SYMBOL = "position_symbol"  # the base has the correct label at another position
+
+
+class Difference(StrEnum):
+    QUESTION = "question"
+    OPTIONS = "options"  # which, or in which order
+    LABELS = "labels"  # which, or in which order
+    POSITION = "position"  # of the correct option
+    LABEL = "label"  # of the correct option
+
+
+class NoSource(Refused):
+    def __init__(self, prompt: Prompt, size: int) -> None:
+        super().__init__(
+            f"No source for prompt {prompt.number}: none of the {size} prompts has another correct "
+            f"label than {prompt.labels[prompt.correct]!r}. Ask for more prompts."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A base prompt, a source prompt, and all in which they differ."""
+
+    kind: SourceKind
+    base: Prompt
+    source: Prompt
+    differs: frozenset[Difference]
+
+    @property
+    def by_position(self) -> int:
+        """The option of the base that stands where the source's correct one stands."""
+        return self.source.correct
+
+    @property
+    def by_symbol(self) -> int | None:
+        """The option of the base with the label of the source's correct one, if there is one."""
+        symbol = self.source.labels[self.source.correct]
+        return self.base.labels.index(symbol) if symbol in self.base.labels else None
+
+
+Make = Callable[[Distribution, int, Stream], tuple[int, Plan]]  # the source's number and plan
+
+
+def pairs(distribution: Distribution, kind: SourceKind, *, seed: int = 0) -> tuple[Pair, ...]:
+    """A source for every prompt: the same for the same distribution, kind and seed."""
+    return tuple(
+        _pair(distribution, number, kind, seed) for number in range(len(distribution.prompts))
+    )
+
+
+def _pair(distribution: Distribution, number: int, kind: SourceKind, seed: int) -> Pair:
+    stream = Stream(distribution.hash, kind.value, seed, number)
+    of, plan = _MAKE[kind](distribution, number, stream)
+    return Pair(
+        kind=kind,
+        base=distribution.prompts[number],
+        source=prompt_of(of, plan, distribution.wording.write(plan)),
+        differs=differences(distribution.plans[number], plan),
+    )
+
+
+def differences(one: Plan, other: Plan) -> frozenset[Difference]:
+    """All in which two plans differ."""
+    pairs = {
+        Difference.QUESTION: (one.asked.item.question, other.asked.item.question),
+        Difference.OPTIONS: (one.asked.options, other.asked.options),
+        Difference.LABELS: (one.labels, other.labels),
+        Difference.POSITION: (one.asked.correct, other.asked.correct),
+        Difference.LABEL: (one.correct_label, other.correct_label),
+    }
+    return frozenset(each for each, (left, right) in pairs.items() if left != right)
+
+
+def _resample(distribution: Distribution, number: int, stream: Stream) -> tuple[int, Plan]:
+    plans, size = distribution.plans, len(distribution.plans)
+    start = stream.below(size)
+    for step in range(size):
+        other = (start + step) % size
+        if plans[other].correct_label != plans[number].correct_label:
+            return other, plans[other]
+    raise NoSource(distribution.prompts[number], size)
+
+
+def _permute_options(distribution: Distribution, number: int, stream: Stream) -> tuple[int, Plan]:
+    plan = distribution.plans[number]
+    position = stream.choice(_others(len(plan.labels), plan.asked.correct))
+    return number, _reordered(plan, position, stream)
+
+
+def _randomise_labels(distribution: Distribution, number: int, stream: Stream) -> tuple[int, Plan]:
+    plan = distribution.plans[number]
+    return number, replace(plan, labels=labels.other_letters(plan.labels, stream))
+
+
+def _position_symbol(distribution: Distribution, number: int, stream: Stream) -> tuple[int, Plan]:
+    """The source's correct option stands elsewhere, under a label the base has elsewhere again.
+
+    With three options or more, neither the position nor the symbol leads to the base's own answer.
+    With two, the symbol does: it is the one that stays.
+    """
+    plan = distribution.plans[number]
+    correct, k = plan.asked.correct, len(plan.labels)
+    position = stream.choice(_others(k, correct))
+    symbol = stream.choice(_others(k, position, correct) or [correct])
+    rest = stream.shuffled([label for i, label in enumerate(plan.labels) if i != symbol])
+    changed = (*rest[:position], plan.labels[symbol], *rest[position:])
+    return number, replace(_reordered(plan, position, stream), labels=changed)
+
+
+_MAKE: dict[SourceKind, Make] = {
+    SourceKind.RESAMPLE: _resample,
+    SourceKind.PERMUTE_OPTIONS: _permute_options,
+    SourceKind.RANDOMISE_LABELS: _randomise_labels,
+    SourceKind.POSITION_SYMBOL: _position_symbol,
+}
+
+
+def _others(k: int, *without: int) -> list[int]:
+    return [position for position in range(k) if position not in without]
+
+
+def _reordered(plan: Plan, correct: int, stream: Stream) -> Plan:
+    """The same question, with its answer at another position and the others in another order."""
+    asked = plan.asked
+    others: Sequence[str] = [
+        option for index, option in enumerate(asked.options) if index != asked.correct
+    ]
+    mixed = stream.shuffled(others)
+    options = (*mixed[:correct], asked.options[asked.correct], *mixed[correct:])
+    return replace(plan, asked=replace(asked, options=options, correct=correct))

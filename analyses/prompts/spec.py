@@ -1,0 +1,175 @@
+"""The recipe of a prompt distribution: one frozen value that decides every byte of its prompts."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from analyses.errors import Refused
+from analyses.prompts import data_names, labels, templates
+from analyses.prompts.labels import MOST_OPTIONS
+from analyses.prompts.separators import AUTO
+
+MOST_PROMPTS = 100_000
+MOST_SEED = 2**63 - 1
+
+Split = Literal["all", "train", "test"]
+
+
+class UnreadableName(Refused):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The distribution name {name!r} has too many parts. "
+            f"A name is data/template/labels, such as {DistributionSpec().name!r}."
+        )
+
+
+class BadSpec(Refused):
+    def __init__(self, error: ValidationError) -> None:
+        said = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']} (given: {e['input']!r})"
+            for e in error.errors()
+        )
+        fields = ", ".join(DistributionSpec.model_fields)
+        super().__init__(f"The distribution cannot be made: {said}. Its fields are: {fields}.")
+
+
+class SeparatorsOfOwnTemplate(Refused):
+    def __init__(self, separators: str) -> None:
+        super().__init__(
+            f"A template file writes its own separators, so {separators!r} cannot be asked for. "
+            f"Leave the separators at {AUTO!r}."
+        )
+
+
+class DistributionSpec(BaseModel):
+    """Everything that decides the prompts, apart from what the named files hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str = Field(
+        "facts",
+        title="Data",
+        description="Where the questions come from: facts, colours, file:/path/questions.jsonl "
+        "(or .csv, .parquet), folder:/path, or hub:cais/mmlu@REVISION.",
+        min_length=1,
+        max_length=1000,
+    )
+    template: str = Field(
+        "chinchilla",
+        title="Template",
+        description="The words around a question: chinchilla, mmlu, or file:/path/mine.jinja.",
+        min_length=1,
+        max_length=1000,
+    )
+    labels: str = Field(
+        "ABCD",
+        title="Labels",
+        description="What the options are called: ABCD (the first letters), random_letters, "
+        "shuffled, ordered_letters, numbers, symbols, or list:W,X,Y,Z.",
+        min_length=1,
+        max_length=1000,
+    )
+    separators: Literal["auto", "(A)", "A.", "A)", "A:"] = Field(
+        "auto",
+        title="Separators",
+        description="How a label stands in its option's line, and with it how a prompt ends; auto "
+        "is the template's own way.",
+    )
+    prelude: bool = Field(
+        True,
+        title="Prelude",
+        description="Whether the template's first sentence, which names the topic, is there.",
+    )
+    options: int = Field(
+        4, ge=2, le=MOST_OPTIONS, title="Options", description="How many options a question has."
+    )
+    shots: int = Field(
+        0, ge=0, le=5, title="Shots", description="How many solved questions stand before the one."
+    )
+    split: Split = Field(
+        "all",
+        title="Split",
+        description="Sets of options that are in train are never in test: one set in five is.",
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        le=MOST_SEED,
+        title="Seed",
+        description="Another seed draws other questions and orders.",
+    )
+    size: int = Field(64, ge=1, le=MOST_PROMPTS, title="Size", description="How many prompts.")
+    question_column: str = Field(
+        "question", min_length=1, title="Question column", description="Of a file of questions."
+    )
+    choices_columns: tuple[str, ...] = Field(
+        ("choices",),
+        min_length=1,
+        max_length=100,
+        title="Choices columns",
+        description="Of a file of questions: one column of lists, or one column for each choice.",
+    )
+    answer_column: str = Field(
+        "answer",
+        min_length=1,
+        title="Answer column",
+        description="Of a file of questions: the index of the right choice from 0, its letter, or "
+        "its text.",
+    )
+    subject_column: str = Field(
+        "subject",
+        title="Subject column",
+        description="Of a file of questions: what a question is about; may be missing or empty.",
+    )
+
+    def __init__(self, **given: Any) -> None:
+        """Raises `Refused`."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise BadSpec(error) from None
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        data_names.check(self.data)
+        labels.check(self.labels, self.options)
+        if not self.template.startswith(templates.OWN):
+            templates.find(self.template)
+        elif self.separators != AUTO:
+            raise SeparatorsOfOwnTemplate(self.separators)
+        return self
+
+    @property
+    def name(self) -> str:
+        """`data/template/labels`, for people; the other fields are told apart."""
+        return f"{self.data}/{self.template}/{self.labels}"
+
+    @property
+    def own_template(self) -> Path | None:
+        """The template file, where it is one."""
+        own = self.template.startswith(templates.OWN)
+        return Path(self.template.removeprefix(templates.OWN)) if own else None
+
+    @classmethod
+    def parse(cls, name: str, **fields: Any) -> Self:
+        """The spec of a name; parts left out at its end, and other fields, take their defaults."""
+        return cls(**_parts(name), **fields)
+
+
+# Files and addresses hold slashes, so such a name is read from its end, where template and labels
+# stand both or not at all: a folder may well be called mmlu.
+_LABELS = rf"(?P<labels>{'|'.join(labels.SCHEMES)}|{labels.LIST}[^/]*)"
+_TEMPLATE = rf"(?P<template>{'|'.join(templates.TEMPLATES)}|{templates.OWN}.+?)"
+_LONG = re.compile(rf"(?P<data>(?:{'|'.join(data_names.PREFIXES)}).+?)(/{_TEMPLATE}/{_LABELS})?")
+_OWN = re.compile(rf"(?P<data>[^/:]+)/(?P<template>{templates.OWN}.+?)(/{_LABELS})?")
+
+
+def _parts(name: str) -> dict[str, str]:
+    if long := _LONG.fullmatch(name) or _OWN.fullmatch(name):
+        return {field: part for field, part in long.groupdict().items() if part is not None}
+    parts = name.split("/")
+    if len(parts) > 3:
+        raise UnreadableName(name)
+    return dict(zip(("data", "template", "labels"), parts, strict=False))
