@@ -1,1 +1,1 @@
-"""The model Headbook trains itself: small, shipped, and made for its own multiple-choice prompts."""
+"""The model that Headbook trains itself: small, shipped, and made for its own prompts."""

@@ -36,10 +36,10 @@ TABLES: Mapping[str, Sequence[Changes]] = {
 _TEXT = """\
 # mcq-small
 
-A language model of {layers} layers, {heads} heads a layer and {parameters:.2f} million parameters, \
-trained by Headbook on its own multiple-choice questions. It is small enough to analyse in seconds \
-on any machine, and does what the analyses look for: it finds the option that answers the question, \
-and says the label that stands beside it.
+A language model of {layers} layers, {heads} heads a layer and {parameters:.2f} million \
+parameters, trained by Headbook on its own multiple-choice questions. It is small enough to be \
+analysed in seconds on any machine, and does what the analyses look for: it finds the option that \
+answers the question, and says the label that stands beside it.
 
 It reads the words of the shipped data, templates and labels ({d_vocab} tokens: one for each word, \
 mark and line end, case kept); any other word is `[UNK]`. It is no use for anything else.

@@ -1,6 +1,5 @@
 """`python -m analyses.organism`: train the model anew, or write its card again."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -53,7 +52,7 @@ def train(
 def write_card(out: Out = export.SHIPPED, threads: Threads = 1) -> None:
     """Measure a trained model and write its card."""
     torch.set_num_threads(threads)
-    recipe = Recipe.from_json(json.loads((out / export.RECIPE).read_bytes()))
+    recipe = Recipe.read((out / export.RECIPE).read_bytes())
     lm = LanguageModel.load(out)
     text = card.write(lm, load_tokenizer(out / "tokenizer.json"), recipe)
     (out / export.CARD).write_text(text, encoding="utf-8")

@@ -22,6 +22,7 @@ def export(folder: Path, model: LlamaForCausalLM, tokenizer: Tokenizer, recipe: 
     with quiet():
         model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
+    (folder / "model.safetensors").chmod(0o644)  # it is written for its owner only
     tokenizer.save(str(folder / "tokenizer.json"))
     _write(folder / "tokenizer_config.json", _tokenizer_config(recipe))
     _write(folder / RECIPE, recipe.to_json())

@@ -1,6 +1,6 @@
 """What a language model makes of a held-out distribution."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from analyses import metrics
 from analyses.language_model import LanguageModel
-from analyses.prompts import distributions, tokenization
+from analyses.prompts import distributions, templates, tokenization
 from analyses.prompts.distributions import DistributionSpec
-from analyses.prompts.plans import Plan
+from analyses.prompts.separators import AUTO
 
 _AT_ONCE = 64  # prompts
 
@@ -50,31 +50,26 @@ def content_accuracy(lm: LanguageModel, tokenizer: Tokenizer, spec: Distribution
 
     Likely is what has a high mean log-probability per token.
     """
-    built = distributions.build(spec)
-    right = 0
-    for plan in built.plans:
-        likely = [_mean_log_probability(lm, *each) for each in _continued(tokenizer, plan, spec)]
-        right += max(range(len(likely)), key=likely.__getitem__) == plan.asked.correct
-    return right / len(built.plans)
-
-
-def _continued(
-    tokenizer: Tokenizer, plan: Plan, spec: DistributionSpec
-) -> Iterator[tuple[list[int], int]]:
-    """For each option, the tokens up to its end, and how many of them are its own."""
-    from analyses.prompts import templates
-
-    words = templates.wording(spec.template, separators=spec.separators, prelude=spec.prelude)
-    before = words.prelude.replace("{topic}", plan.asked.item.topic)
-    before += f"{plan.asked.item.question}\nAnswer:"
-    known = len(tokenizer.encode(before).ids)
-    for option in plan.asked.options:
-        ids = tokenizer.encode(f"{before} {option}").ids
-        yield ids, len(ids) - known
+    prelude = templates.wording(spec.template, separators=AUTO, prelude=spec.prelude).prelude
+    right = []
+    for plan in distributions.build(spec).plans:
+        item = plan.asked.item
+        question = f"{prelude.replace('{topic}', item.topic)}{item.question}\nAnswer:"
+        known = len(tokenizer.encode(question).ids)
+        rows = [tokenizer.encode(f"{question} {option}").ids for option in plan.asked.options]
+        likely = _mean_log_probabilities(lm, rows, known)
+        right.append(int(likely.argmax()) == plan.asked.correct)
+    return sum(right) / len(right)
 
 
 @torch.no_grad()
-def _mean_log_probability(lm: LanguageModel, ids: Sequence[int], last: int) -> float:
-    logits: Float[Tensor, "pos d_vocab"] = lm.model(torch.tensor([ids]), use_cache=False).logits[0]
-    each = logits.log_softmax(-1)[-last - 1 : -1].gather(1, torch.tensor(ids[-last:])[:, None])
-    return each.mean().item()
+def _mean_log_probabilities(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], known: int
+) -> Float[Tensor, " row"]:
+    """Of the tokens of each row that follow those `known`, which all rows begin with."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+    own = torch.tensor([[known <= n < len(row) for n in range(1, width)] for row in rows])
+    logits: Float[Tensor, "row pos d_vocab"] = lm.model(ids[:, :-1], use_cache=False).logits
+    each = logits.log_softmax(-1).gather(2, ids[:, 1:, None])[:, :, 0]
+    return (each * own).sum(1) / own.sum(1)

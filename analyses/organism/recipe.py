@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
+
 Weights = Mapping[int, float]
 
 
@@ -27,15 +29,17 @@ class Stage:
     end: float
     options: Weights  # how many a question has
     colours: float  # share of the questions; the others are facts
+    told: float = 0.0  # share of the questions with `(A)` whose answer is told before its label
     length: int = 128  # tokens of a sequence
 
 
-# Finding a label among two is most of finding it among four, and is learned soonest where the
-# question itself tells the answer. Long sequences come last: they hold five solved questions.
+# Finding a label is learned soonest among two, where the question itself tells the answer, and
+# where the answer stands before it. Long sequences come last: they hold five solved questions.
 _ALL = {2: 0.1, 3: 0.15, 4: 0.5, 5: 0.15, 6: 0.1}
 CURRICULUM = (
-    Stage(end=0.25, options={2: 1.0}, colours=0.85),
-    Stage(end=0.4, options={2: 0.3, 3: 0.7}, colours=0.6),
+    Stage(end=0.2, options={2: 0.7, 3: 0.3}, colours=0.75, told=0.5),
+    Stage(end=0.35, options={2: 0.3, 3: 0.4, 4: 0.3}, colours=0.6, told=0.3),
+    Stage(end=0.6, options=_ALL, colours=0.45, told=0.1),
     Stage(end=0.85, options=_ALL, colours=0.45),
     Stage(end=1.0, options=_ALL, colours=0.45, length=256),
 )
@@ -48,7 +52,7 @@ class Mix:
     # Questions without options, whose answer is told in words: what is known by heart.
     plain: Mapping[str, float] = field(default_factory=lambda: {"colours": 0.1, "facts": 0.25})
     prelude: float = 0.4  # of the sequences
-    bracket: float = 0.55  # of the sequences have `(A)`, the others one of the other separators
+    bracket: float = 0.6  # of the sequences have `(A)`, the others one of the other separators
     letters: float = 0.5  # of the sequences have random letters, the others A, B, C …
     shared: float = 0.3  # of the sequences keep their labels for all questions, as shots do
 
@@ -58,7 +62,7 @@ class Recipe:
     """All of it; two trainings with the same recipe give the same model on the same machine."""
 
     seed: int = 0
-    steps: int = 3600
+    steps: int = 3000
     tokens: int = 4096  # of a batch
     learning_rate: float = 1.5e-3
     warmup: int = 50  # steps
@@ -83,3 +87,8 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
         return asdict(self)
+
+    @classmethod
+    def read(cls, text: bytes) -> "Recipe":
+        """The recipe whose `to_json` was written as that text."""
+        return TypeAdapter(cls).validate_json(text)

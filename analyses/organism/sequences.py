@@ -22,12 +22,12 @@ TRIES = 20  # of an item with few distractors, every set may be for testing
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A solved question: `text[answer]` is its answer, a label or, without options, words."""
+    """A solved question: `text[span]` of each of `answers` is a label, or the answer's words."""
 
     item: Item
     options: tuple[str, ...]
     text: str
-    answer: Span
+    answers: tuple[Span, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class Manner:
     """What the blocks of one sequence have in common."""
 
     wording: Wording
+    bracket: bool  # whether it writes `(A)`
     scheme: str
     shared: tuple[str, ...]  # labels, or none where every block draws its own
 
@@ -89,9 +90,11 @@ class Sampler:
             block = self._block(draw, manner, stage)
             before = "" if ids else self._prelude(draw, block.item.topic)
             encoding = self._tokenizer.encode(before + block.text, add_special_tokens=not ids)
-            start, stop = (len(before) + each for each in block.answer)
+            answers += [
+                any(a <= first - len(before) < last - len(before) <= b for a, b in block.answers)
+                for first, last in encoding.offsets
+            ]
             ids += encoding.ids
-            answers += [start <= first < last <= stop for first, last in encoding.offsets]
             blocks.append(block)
         return Row(ids=ids[: stage.length], answers=answers[: stage.length], blocks=blocks)
 
@@ -109,7 +112,8 @@ class Sampler:
                 return _plain(item)
             (k,) = draw.choices(list(stage.options), list(stage.options.values()))
             if chosen := _training_set(draw, item, k):
-                return _choice(draw, item, chosen, manner)
+                told = manner.bracket and draw.random() < stage.told
+                return _choice(draw, item, chosen, manner, told=told)
 
 
 def _manner(draw: Random, mix: Mix) -> Manner:
@@ -120,6 +124,7 @@ def _manner(draw: Random, mix: Mix) -> Manner:
     shared = draw.random() < mix.shared
     return Manner(
         wording=Wording(prelude="", separators=separators.SEPARATORS[name]),
+        bracket=bracket,
         scheme=scheme,
         shared=_labels(draw, scheme, labels.MOST_OPTIONS) if shared else (),
     )
@@ -141,17 +146,23 @@ def _training_set(draw: Random, item: Item, k: int) -> list[str] | None:
     return None
 
 
-def _choice(draw: Random, item: Item, options: list[str], manner: Manner) -> Block:
+def _choice(draw: Random, item: Item, options: list[str], manner: Manner, *, told: bool) -> Block:
+    """The question with its label; `Answer: red (B)` in place of `Answer: (B)` where it is told."""
     k, correct = len(options), options.index(item.answer)
     names = manner.shared[:k] or _labels(draw, manner.scheme, k)
     asked = Question(item=item, options=tuple(options), correct=correct)
     written = manner.wording.write(Plan(asked=asked, shots=(), labels=names))
     text, label = written.text + written.joint, names[correct]
+    answers = []
+    if told:
+        answers.append(Span(len(text) - 1, len(text) - 1 + len(item.answer)))
+        text = f"{text[:-1]}{item.answer} ("
+    answers.append(Span(len(text), len(text) + len(label)))
     return Block(
         item=item,
         options=tuple(options),
         text=text + label + manner.wording.separators.closing,
-        answer=Span(len(text), len(text) + len(label)),
+        answers=tuple(answers),
     )
 
 
@@ -161,5 +172,5 @@ def _plain(item: Item) -> Block:
         item=item,
         options=(),
         text=f"{text}{item.answer}\n\n",
-        answer=Span(len(text), len(text) + len(item.answer)),
+        answers=(Span(len(text), len(text) + len(item.answer)),),
     )

@@ -8,7 +8,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 UNKNOWN, START, END = SPECIAL = ("[UNK]", "[BOS]", "[EOS]")
 LETTERS = tuple(string.ascii_uppercase)
 NUMBERS = tuple(map(str, range(21)))
-OTHERS = (*string.ascii_lowercase, *"αβγδεζηθικ", *string.punctuation, *"£§©±•€→←↑↓°×÷¶†★■▲●◆")
+SIGNS = tuple("£§©±•€→←↑↓°×÷¶†★■▲●◆")  # noqa: RUF001
+OTHERS = (*string.ascii_lowercase, *"αβγδεζηθικ", *string.punctuation, *SIGNS)
 
 # A word, a line end, or one mark; `_` counts as a mark. What lies between them is dropped.
 _PIECE = r"[^\W_]+|\n|[^\w\s]|_"

@@ -84,9 +84,7 @@ class Training:
         self.step = state["step"]
 
 
-def losses(
-    model: LlamaForCausalLM, batch: Batch
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+def losses(model: LlamaForCausalLM, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Mean cross-entropy of the answers, and of all other tokens but the first of a row."""
     hidden = model.model(batch.ids[:, :-1], use_cache=False).last_hidden_state
     logits = model.lm_head(hidden)
