@@ -19,7 +19,7 @@ def load_corpus() -> Mapping[str, Sequence[Item]]:
 def texts(corpus: Mapping[str, Sequence[Item]]) -> Iterator[str]:
     """All that prompts are put together from, labels apart."""
     for template in templates.TEMPLATES.values():
-        yield template.prelude.replace("{topic}", "")
+        yield from template.prelude.split("{topic}")
     yield "Answer:"
     for item in (item for items in corpus.values() for item in items):
         yield from (item.topic, item.question, item.answer, *item.distractors)
