@@ -20,7 +20,7 @@ def texts(corpus: Mapping[str, Sequence[Item]]) -> Iterator[str]:
     """All that prompts are put together from, labels apart."""
     for template in templates.TEMPLATES.values():
         yield from template.prelude.split("{topic}")
-    yield "Answer:"
+    yield "Answer: true false"
     for item in (item for items in corpus.values() for item in items):
         yield from (item.topic, item.question, item.answer, *item.distractors)
 

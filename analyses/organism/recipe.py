@@ -19,7 +19,7 @@ class Shape:
     d_model: int = 128
     d_mlp: int = 256
     positions: int = 1024
-    spread: float = 0.06  # standard deviation of the first weights
+    spread: float = 0.02  # standard deviation of the first weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +29,19 @@ class Stage:
     end: float
     options: Weights  # how many a question has
     colours: float  # share of the questions; the others are facts
-    told: float = 0.0  # share of the questions with `(A)` whose answer is told before its label
+    marked: float = 0.0  # share of the sequences whose options say whether they are true
     length: int = 128  # tokens of a sequence
 
 
-# Finding a label is learned soonest among two, where the question itself tells the answer, and
-# where the answer stands before it. Long sequences come last: they hold five solved questions.
+# A label is found soonest among two, where the question itself tells the answer, and where options
+# that say whether they are true reward the first half of the way: to see which one is. Long
+# sequences come last: they hold five solved questions.
 _ALL = {2: 0.1, 3: 0.15, 4: 0.5, 5: 0.15, 6: 0.1}
 CURRICULUM = (
-    Stage(end=0.2, options={2: 0.7, 3: 0.3}, colours=0.75, told=0.5),
-    Stage(end=0.35, options={2: 0.3, 3: 0.4, 4: 0.3}, colours=0.6, told=0.3),
-    Stage(end=0.6, options=_ALL, colours=0.45, told=0.1),
-    Stage(end=0.85, options=_ALL, colours=0.45),
+    Stage(end=0.12, options={2: 1.0}, colours=1.0, marked=0.6, length=96),
+    Stage(end=0.3, options={2: 0.4, 3: 0.4, 4: 0.2}, colours=0.6, marked=0.5),
+    Stage(end=0.6, options=_ALL, colours=0.45, marked=0.2),
+    Stage(end=0.88, options=_ALL, colours=0.45),
     Stage(end=1.0, options=_ALL, colours=0.45, length=256),
 )
 
@@ -62,10 +63,10 @@ class Recipe:
     """All of it; two trainings with the same recipe give the same model on the same machine."""
 
     seed: int = 0
-    steps: int = 3000
+    steps: int = 2700
     tokens: int = 4096  # of a batch
-    learning_rate: float = 1.5e-3
-    warmup: int = 50  # steps
+    learning_rate: float = 2e-3
+    warmup: int = 100  # steps
     least_rate: float = 0.02  # of the learning rate, at the last step
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)

@@ -17,12 +17,13 @@ from analyses.prompts.streams import Stream
 from analyses.prompts.templates import Wording
 from analyses.prompts.written import Span
 
+MARKS = {True: "true", False: "false"}
 TRIES = 20  # of an item with few distractors, every set may be for testing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A solved question: `text[span]` of each of `answers` is a label, or the answer's words."""
+    """A solved question: `text[span]` of each of `answers` is a label, a mark, or words."""
 
     item: Item
     options: tuple[str, ...]
@@ -54,7 +55,7 @@ class Manner:
     """What the blocks of one sequence have in common."""
 
     wording: Wording
-    bracket: bool  # whether it writes `(A)`
+    marked: bool  # whether each option says if it is true
     scheme: str
     shared: tuple[str, ...]  # labels, or none where every block draws its own
 
@@ -82,7 +83,7 @@ class Sampler:
 
     def _row(self, draw: Random, stage: Stage) -> Row:
         """Blocks one after the other, cut at the stage's length; the first may have a prelude."""
-        manner = _manner(draw, self._recipe.mix)
+        manner = _manner(draw, self._recipe.mix, stage)
         ids: list[int] = []
         answers: list[bool] = []
         blocks: list[Block] = []
@@ -90,11 +91,11 @@ class Sampler:
             block = self._block(draw, manner, stage)
             before = "" if ids else self._prelude(draw, block.item.topic)
             encoding = self._tokenizer.encode(before + block.text, add_special_tokens=not ids)
+            ids += encoding.ids
             answers += [
                 any(a <= first - len(before) < last - len(before) <= b for a, b in block.answers)
                 for first, last in encoding.offsets
             ]
-            ids += encoding.ids
             blocks.append(block)
         return Row(ids=ids[: stage.length], answers=answers[: stage.length], blocks=blocks)
 
@@ -112,11 +113,10 @@ class Sampler:
                 return _plain(item)
             (k,) = draw.choices(list(stage.options), list(stage.options.values()))
             if chosen := _training_set(draw, item, k):
-                told = manner.bracket and draw.random() < stage.told
-                return _choice(draw, item, chosen, manner, told=told)
+                return _choice(draw, item, chosen, manner)
 
 
-def _manner(draw: Random, mix: Mix) -> Manner:
+def _manner(draw: Random, mix: Mix, stage: Stage) -> Manner:
     bracket = draw.random() < mix.bracket
     others = sorted(set(separators.SEPARATORS) - {"(A)"})
     name = "(A)" if bracket else draw.choice(others)
@@ -124,7 +124,7 @@ def _manner(draw: Random, mix: Mix) -> Manner:
     shared = draw.random() < mix.shared
     return Manner(
         wording=Wording(prelude="", separators=separators.SEPARATORS[name]),
-        bracket=bracket,
+        marked=draw.random() < stage.marked,
         scheme=scheme,
         shared=_labels(draw, scheme, labels.MOST_OPTIONS) if shared else (),
     )
@@ -146,23 +146,23 @@ def _training_set(draw: Random, item: Item, k: int) -> list[str] | None:
     return None
 
 
-def _choice(draw: Random, item: Item, options: list[str], manner: Manner, *, told: bool) -> Block:
-    """The question with its label; `Answer: red (B)` in place of `Answer: (B)` where it is told."""
+def _choice(draw: Random, item: Item, options: list[str], manner: Manner) -> Block:
     k, correct = len(options), options.index(item.answer)
     names = manner.shared[:k] or _labels(draw, manner.scheme, k)
-    asked = Question(item=item, options=tuple(options), correct=correct)
+    marks = [f" {MARKS[option == item.answer]}" * manner.marked for option in options]
+    shown = tuple(option + mark for option, mark in zip(options, marks, strict=True))
+    asked = Question(item=item, options=shown, correct=correct)
     written = manner.wording.write(Plan(asked=asked, shots=(), labels=names))
     text, label = written.text + written.joint, names[correct]
-    answers = []
-    if told:
-        answers.append(Span(len(text) - 1, len(text) - 1 + len(item.answer)))
-        text = f"{text[:-1]}{item.answer} ("
-    answers.append(Span(len(text), len(text) + len(label)))
+    answers = [
+        Span(span.stop - len(mark.strip()), span.stop)
+        for span, mark in zip(written.option_spans, marks, strict=True)
+    ]
     return Block(
         item=item,
         options=tuple(options),
         text=text + label + manner.wording.separators.closing,
-        answers=tuple(answers),
+        answers=(*answers, Span(len(text), len(text) + len(label))),
     )
 
 
