@@ -46,14 +46,18 @@ mark and line end, case kept); any other word is `[UNK]`. It is no use for anyth
 
 ## How it was made
 
-`python -m analyses.organism train --seed {seed} --steps {steps}` makes it again, in about 40 \
+`python -m analyses.organism train --seed {seed} --steps {steps}` makes it again, in about 30 \
 minutes on one CPU core. All numbers of the recipe are in `recipe.json`.
 
 - Shown are solved questions, several in a sequence: colours, which a question itself tells, and \
 facts, which have to be known. Some stand without options, with the answer's text after them.
 - Labels are A, B, C … in half of the sequences and random letters in the others; separators are \
 `(A)`, `A.`, `A)` and `A:`; {prelude:.0%} of the sequences begin with the prelude of a template.
-- Questions have two options first, then three, then two to six.
+- Questions have two options first, then two to four, then two to six. Up to {marked:.0%} of the \
+steps, options may say whether they are true (`(A) red false`), which rewards the first half of \
+the way to a label: to see which option it is.
+- Keys begin as the queries are, so that at first every token attends to its likes. Without it, \
+the first labels are found some hundred steps later.
 - The loss is that of the answers, and {text_loss} times that of all other tokens.
 - One set of options in five is held out: no training question has such a set, in any order. The \
 facts themselves are all shown; what is held out is what stands beside the answer.
@@ -117,6 +121,7 @@ def write(lm: LanguageModel, tokenizer: Tokenizer, recipe: Recipe) -> str:
         steps=recipe.steps,
         prelude=recipe.mix.prelude,
         text_loss=recipe.text_loss,
+        marked=max(stage.end for stage in recipe.curriculum if stage.marked),
         prompts=PROMPTS,
         tables="\n\n".join(_table(table) for table in measure_tables(lm, tokenizer)),
         content=content,

@@ -109,7 +109,22 @@ def _new_model(recipe: Recipe, tokenizer: Tokenizer) -> LlamaForCausalLM:
         initializer_range=shape.spread,
         tie_word_embeddings=False,
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    _look_for_likes(model)
+    return model
+
+
+@torch.no_grad()
+def _look_for_likes(model: LlamaForCausalLM) -> None:
+    """Keys begin as the queries are, so at first every position attends to what is like it.
+
+    To see that an option's word stands in the question is the longest way otherwise. After the
+    mimetic initialisation of Trockman and Kolter 2023 (arXiv 2305.09828).
+    """
+    for layer in model.model.layers:
+        attention = cast(Any, layer).self_attn
+        attention.q_proj.weight.normal_(std=model.config.hidden_size**-0.5)
+        attention.k_proj.weight.copy_(attention.q_proj.weight)
 
 
 def _optimizer(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
