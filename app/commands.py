@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from analyses.prompts.spec import unusual
 from tracker.domain import Priority
 from tracker.reports import RunDetail
 
@@ -16,6 +17,7 @@ def submit(
     distribution: str,
     size: int,
     prompt_seed: int,
+    recipe: Mapping[str, Any],
     params: Mapping[str, Any],
     seed: int,
     priority: Priority = Priority.NORMAL,
@@ -25,6 +27,7 @@ def submit(
     """The command that queues a run."""
     words = ["headbook", "submit", analysis, "--model", model, "--distribution", distribution]
     words += ["--prompts", str(size), "--prompt-seed", str(prompt_seed), "--seed", str(seed)]
+    words += _recipe(recipe)
     for name, value in params.items():
         words += ["-p", f"{name}={_value(value)}"]
     if priority is not Priority.NORMAL:
@@ -42,11 +45,25 @@ def repeat(detail: RunDetail) -> str:
         model=line.model,
         distribution=line.distribution,
         size=line.n_prompts,
-        prompt_seed=detail.prompt_seed,
+        prompt_seed=detail.recipe["seed"],
+        recipe=detail.recipe,
         params=line.params,
         seed=line.seed,
         force=True,
     )
+
+
+def _recipe(fields: Mapping[str, Any]) -> list[str]:
+    """The options of a recipe that are not as they are by default, apart from name, size, seed."""
+    words: list[str] = []
+    for name, value in unusual(fields).items():
+        option = "--" + name.replace("_", "-").replace("columns", "column")
+        if isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-"))
+            continue
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            words += [option, str(each)]
+    return words
 
 
 def _value(value: Any) -> str:

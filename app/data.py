@@ -17,6 +17,7 @@ from analyses import registry
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec, Recipe
 from analyses.registry import Analysis
+from app.form_fields import FormField, fields_of
 from tracker import db, reports, submission
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, RunState
@@ -48,6 +49,12 @@ def analyses() -> list[Analysis]:
 def recipes() -> list[Recipe]:
     """Every prompt distribution that can be built."""
     return distributions.recipes()
+
+
+def recipe_fields() -> list[FormField]:
+    """What a form asks of a shipped distribution, apart from its name, size and seed."""
+    asked = ("options", "shots", "separators", "prelude", "split")
+    return [field for field in fields_of(DistributionSpec) if field.name in asked]
 
 
 def models() -> list[Model]:
@@ -105,6 +112,7 @@ def submit(
     distribution: str,
     size: int,
     prompt_seed: int,
+    recipe: Mapping[str, Any],
     params: Mapping[str, Any],
     seed: int,
     priority: Priority,
@@ -117,7 +125,7 @@ def submit(
     request = Request(
         analysis=analysis,
         model=model,
-        distribution=DistributionSpec.parse(distribution, size=size, seed=prompt_seed),
+        distribution=DistributionSpec.parse(distribution, size=size, seed=prompt_seed, **recipe),
         params=params,
         seed=seed,
         priority=priority,

@@ -118,7 +118,7 @@ COMMENT ON COLUMN headbook.distribution.hash IS 'sha256 over recipe, items, temp
 
 COMMENT ON COLUMN headbook.distribution.name IS 'data/template/labels, for people.';
 
-COMMENT ON COLUMN headbook.distribution.spec IS 'The recipe: data, template, labels, seed, size.';
+COMMENT ON COLUMN headbook.distribution.spec IS 'The recipe: every field of it.';
 
 COMMENT ON COLUMN headbook.distribution.size IS 'Number of prompts.';
 
@@ -342,7 +342,49 @@ COMMENT ON COLUMN headbook.prompt.options IS 'Texts of the options.';
 
 COMMENT ON COLUMN headbook.prompt.correct IS 'Index of the correct option, from 0.';
 
-COMMENT ON COLUMN headbook.prompt.spans IS 'Characters [start, stop) of each label and option in the text.';
+COMMENT ON COLUMN headbook.prompt.spans IS 'Characters [start, stop) of the question and of each label and option in the text; where each option''s line stops; what joins a label to the text.';
+
+CREATE TABLE headbook.prompt_pair (
+    distribution_id bigint NOT NULL,
+    number integer NOT NULL,
+    kind text NOT NULL,
+    seed bigint NOT NULL,
+    source_number integer NOT NULL,
+    differs text[] NOT NULL,
+    item_key text NOT NULL,
+    text text NOT NULL,
+    labels text[] NOT NULL,
+    options text[] NOT NULL,
+    correct integer NOT NULL,
+    spans jsonb NOT NULL,
+    CONSTRAINT prompt_pair_kind_check CHECK ((kind = ANY (ARRAY['resample'::text, 'permute_options'::text, 'randomise_labels'::text, 'position_symbol'::text])))
+);
+
+COMMENT ON TABLE headbook.prompt_pair IS 'The source prompt whose activations are put in place of a prompt''s own.';
+
+COMMENT ON COLUMN headbook.prompt_pair.distribution_id IS 'The distribution of the base prompt.';
+
+COMMENT ON COLUMN headbook.prompt_pair.number IS 'The base prompt''s place in it.';
+
+COMMENT ON COLUMN headbook.prompt_pair.kind IS 'How the source was made: resample, permute_options …';
+
+COMMENT ON COLUMN headbook.prompt_pair.seed IS 'Which draw of sources.';
+
+COMMENT ON COLUMN headbook.prompt_pair.source_number IS 'The prompt that the source is or, unless it was resampled, is a change of.';
+
+COMMENT ON COLUMN headbook.prompt_pair.differs IS 'What differs: question, options, labels, position, label.';
+
+COMMENT ON COLUMN headbook.prompt_pair.item_key IS 'The item that the source asks.';
+
+COMMENT ON COLUMN headbook.prompt_pair.text IS 'The source''s whole text.';
+
+COMMENT ON COLUMN headbook.prompt_pair.labels IS 'Symbols of its options.';
+
+COMMENT ON COLUMN headbook.prompt_pair.options IS 'Texts of its options.';
+
+COMMENT ON COLUMN headbook.prompt_pair.correct IS 'Index of its correct option, from 0.';
+
+COMMENT ON COLUMN headbook.prompt_pair.spans IS 'Places in its text, as those of a prompt.';
 
 CREATE TABLE headbook.publication (
     run_id uuid NOT NULL,
@@ -764,6 +806,9 @@ ALTER TABLE ONLY headbook.part_score
 ALTER TABLE ONLY headbook.part_tensor
     ADD CONSTRAINT part_tensor_pkey PRIMARY KEY (run_id, part, name);
 
+ALTER TABLE ONLY headbook.prompt_pair
+    ADD CONSTRAINT prompt_pair_pkey PRIMARY KEY (distribution_id, number, kind, seed);
+
 ALTER TABLE ONLY headbook.prompt
     ADD CONSTRAINT prompt_pkey PRIMARY KEY (distribution_id, number);
 
@@ -845,6 +890,9 @@ ALTER TABLE ONLY headbook.prompt
 ALTER TABLE ONLY headbook.prompt
     ADD CONSTRAINT prompt_distribution_id_item_key_fkey FOREIGN KEY (distribution_id, item_key) REFERENCES headbook.item(distribution_id, key);
 
+ALTER TABLE ONLY headbook.prompt_pair
+    ADD CONSTRAINT prompt_pair_distribution_id_fkey FOREIGN KEY (distribution_id, number) REFERENCES headbook.prompt(distribution_id, number);
+
 ALTER TABLE ONLY headbook.publication
     ADD CONSTRAINT publication_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
 
@@ -897,6 +945,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_score TO headbook_worke
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_tensor TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.prompt TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.prompt_pair TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.publication TO headbook_worker;
 

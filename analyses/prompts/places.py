@@ -28,8 +28,8 @@ class LabelSharesItsToken(Refused):
 class PlaceIsUnsure(Refused):
     def __init__(self, prompt: Prompt, text: str, found: str) -> None:
         super().__init__(
-            f"The tokenizer's offsets cannot be relied on: {text!r} of prompt {prompt.number} is "
-            f"read as {found!r}. Use a model with another tokenizer."
+            f"The tokenizer cannot be relied on: {text!r} of prompt {prompt.number} is read as "
+            f"{found!r}. Choose other data, or a model with another tokenizer."
         )
 
 

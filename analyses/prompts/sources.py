@@ -1,8 +1,9 @@
 """For each prompt a source prompt, whose activations are put in its place, and what differs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from analyses.errors import Refused
 from analyses.prompts import labels
@@ -54,6 +55,15 @@ class Pair:
         """The option of the base with the label of the source's correct one, if there is one."""
         symbol = self.source.labels[self.source.correct]
         return self.base.labels.index(symbol) if symbol in self.base.labels else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`; the base is known by its number."""
+        return {
+            "kind": self.kind.value,
+            "base": self.base.number,
+            "source": asdict(self.source),
+            "differs": [each.value for each in Difference if each in self.differs],
+        }
 
 
 Make = Callable[[Distribution, int, Stream], tuple[int, Plan]]  # the source's number and plan

@@ -1,6 +1,7 @@
 """The recipe of a prompt distribution: one frozen value that decides every byte of its prompts."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -156,6 +157,17 @@ class DistributionSpec(BaseModel):
     def parse(cls, name: str, **fields: Any) -> Self:
         """The spec of a name; parts left out at its end, and other fields, take their defaults."""
         return cls(**_parts(name), **fields)
+
+
+def unusual(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a stored spec that are not as by default, besides its name, size and seed."""
+    usual = DistributionSpec().model_dump(mode="json")
+    told = ("data", "template", "labels", "size", "seed")
+    return {
+        field: stored[field]
+        for field in usual
+        if field in stored and field not in told and stored[field] != usual[field]
+    }
 
 
 # Files and addresses hold slashes, so such a name is read from its end, where template and labels

@@ -60,6 +60,8 @@ with st.form(f"queue.{name}"):
             st.text_input("Study", help="Name of a group to put the run in; may be empty.").strip()
             or None
         )
+    with st.expander("How the prompts are made"):
+        asked["recipe"] = ask(data.recipe_fields(), key="recipe")
     sent = st.form_submit_button("Queue", type="primary", icon=":material/send:")
 
 if sent:

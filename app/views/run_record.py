@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from analyses.prompts.spec import unusual
 from app import commands, phrases
 from tracker.reports import RunDetail
 
@@ -38,7 +39,8 @@ def repro(detail: RunDetail) -> None:
                 "analysis": f"{line.analysis} version {line.analysis_version}",
                 "model": f"{line.model}, {detail.dtype}",
                 "distribution": f"{line.distribution}, {line.n_prompts} prompts",
-                "prompt seed": detail.prompt_seed,
+                "prompt seed": detail.recipe["seed"],
+                **unusual(detail.recipe),
                 "bootstrap seed": line.seed,
                 **line.params,
                 "studies": ", ".join(detail.studies.values()),

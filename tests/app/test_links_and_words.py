@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from analyses.prompts.distributions import DistributionSpec
 from app import commands, links, phrases
 from tracker.domain import Priority, RunState
 from tracker.reports import RunLine, as_csv
@@ -69,6 +70,7 @@ def test_the_command_says_what_the_form_says():
         distribution="facts",
         size=8,
         prompt_seed=1,
+        recipe={},
         params={"batch_size": 4, "way": "mean", "layers": [1, 2], "year": "1984", "none": None},
         seed=2,
         priority=Priority.NOW,
@@ -86,6 +88,36 @@ def test_the_command_says_what_the_form_says():
         "year": '"1984"',
         "none": "null",
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        ({}, []),
+        ({"options": 7, "prelude": False}, ["--no-prelude", "--options", "7"]),
+        (
+            {"separators": "A)", "split": "test", "shots": 2},
+            ["--separators", "A)", "--shots", "2", "--split", "test"],
+        ),
+        (
+            {"choices_columns": ("a", "b"), "question_column": "q"},
+            ["--question-column", "q", "--choices-column", "a", "--choices-column", "b"],
+        ),
+    ],
+)
+def test_the_command_names_the_fields_of_a_recipe_that_are_not_as_usual(fields, options):
+    stored = json.loads(json.dumps(DistributionSpec(**fields, seed=5).model_dump(mode="json")))
+    command = commands.submit(
+        analysis="attribution",
+        model="m",
+        distribution="facts",
+        size=8,
+        prompt_seed=5,
+        recipe=stored,
+        params={},
+        seed=0,
+    )
+    assert shlex.split(command)[shlex.split(command).index("--seed") + 2 :] == options
 
 
 def test_the_csv_has_a_row_for_each_score_with_every_digit(score):

@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import app
+from analyses.prompts.distributions import DistributionSpec
 from app import data
 from tracker import reports
 from tracker.db import transaction
@@ -168,6 +169,24 @@ def test_the_form_queues_a_run(visit, real_model, worker, sessions):
         assert list(reports.run_detail(session, run.id).studies.values()) == ["first look"]
     assert "--prompts 8" in words(at.code)
     assert "--study 'first look'" in words(at.code)
+
+
+def test_the_form_asks_how_prompts_are_made(visit, real_model, sessions):
+    at = visit("queue_form")
+    at.number_input(key="recipe.options").set_value(3)
+    at.number_input(key="recipe.shots").set_value(1)
+    at.selectbox(key="recipe.split").select("test")
+    at.checkbox(key="recipe.prelude").uncheck()
+    press(at, "Queue")
+    assert "The run is queued" in words(at.success)
+    assert "--no-prelude --options 3 --shots 1 --split test" in words(at.code)
+    (run,) = all_runs(sessions)
+    with transaction(sessions) as session:
+        recipe = reports.run_detail(session, run.id).recipe
+    spec = DistributionSpec(options=3, shots=1, split="test", prelude=False)
+    assert recipe == spec.model_dump(mode="json")
+    at = visit("run", id=run.id, tab="Repro")
+    assert "--no-prelude --options 3 --shots 1 --split test" in words(at.code)
 
 
 def test_the_same_request_leads_to_the_run_there_is_and_may_run_again(visit, real_model, sessions):

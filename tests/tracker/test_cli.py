@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from stack import Stack
 
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
+from analyses.prompts.sources import SourceKind, pairs
 from tracker.db import Sessions, transaction
 from tracker.execution import Workbench, work
 from tracker.store import runs as run_store
@@ -54,6 +56,62 @@ def test_a_distribution_is_shown_down_to_every_prompt(cli: Stack) -> None:
     assert built.prompts[2].text in cli.headbook(
         "distributions", "show", "facts", "--prompts", "3", "--prompt-seed", "5"
     )
+
+
+def test_every_field_of_a_recipe_is_an_option(cli: Stack) -> None:
+    words = shlex.split(
+        "--options 3 --shots 1 --separators 'A)' --no-prelude --split test --prompts 4"
+    )
+    shown = cli.json("distributions", "show", "colours/mmlu/random_letters", *words)
+    spec = DistributionSpec.parse(
+        "colours/mmlu/random_letters",
+        options=3,
+        shots=1,
+        separators="A)",
+        prelude=False,
+        split="test",
+        size=4,
+    )
+    assert shown["hash"] == distributions.build(spec).hash
+    assert shown["spec"] == spec.model_dump(mode="json")
+
+
+def test_used_distributions_say_what_they_were_made_with(cli: Stack, submit: Submit) -> None:
+    submit(distribution=DistributionSpec(size=8, options=3, split="test"))
+    (used,) = cli.json("distributions", "list")["used"]
+    assert (used["recipe"]["options"], used["recipe"]["split"]) == (3, "test")
+    assert "options=3, split=test" in cli.headbook("distributions", "list")
+
+
+def test_sources_are_shown_beside_their_prompts(cli: Stack) -> None:
+    words = ("distributions", "show", "facts", "--prompts", "5", "--sources", "position_symbol")
+    shown = cli.json(*words, "--source-seed", "1")
+    made = pairs(distributions.build(DistributionSpec(size=5)), SourceKind.POSITION_SYMBOL, seed=1)
+    assert [each["source"]["text"] for each in shown["sources"]] == [
+        pair.source.text for pair in made
+    ]
+    assert [each["base"] for each in shown["sources"]] == [0, 1, 2, 3, 4]
+    assert shown["sources"][0]["differs"] == ["options", "labels", "position", "label"]
+    (line,) = {
+        line
+        for line in cli.headbook(*words, "--source-seed", "1").splitlines()
+        if made[0].base.options[0] in line and made[0].source.options[0] in line
+    }
+    assert line.index(f"({made[0].base.labels[0]}) ") == 0
+
+
+def test_a_file_of_questions_is_shown_or_refused_row_by_row(cli: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("q,right,wrong,key\nWhich?,yes,no,0\nWhat?,this,that,B\n")
+    words = ("distributions", "show", f"file:{path}", "--options", "2", "--prompts", "2")
+    columns = shlex.split("--question-column q --choices-column right --choices-column wrong")
+    shown = cli.json(*words, *columns, "--answer-column", "key")
+    answers = {each["options"][each["correct"]] for each in shown["prompts"]}
+    assert answers == {"yes", "that"}
+    said = cli.refusal(*words)
+    assert "2 of the 2 rows" in said
+    assert "mine.csv line 2: it has no column 'question'" in said
+    assert "mine.csv line 3: it has no column 'question'" in said
 
 
 def test_a_run_is_shown_with_its_events_and_found_by_how_its_id_begins(

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 from tiny_llama import save_tiny_llama
 
-from analyses.prompts.distributions import DistributionSpec, SizeOutOfRange
+from analyses.prompts.distributions import DistributionSpec
 from tracker import models
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, RunState
@@ -48,9 +48,20 @@ def test_an_unknown_model_says_how_to_add_one(submit: Submit, sessions: Sessions
     assert rows(sessions) == 0
 
 
-def test_too_many_prompts_say_how_many_there_are() -> None:
-    with pytest.raises(SizeOutOfRange, match=r"has 520 items. Choose a size from 1 to 520"):
-        DistributionSpec(size=521)
+def test_bad_rows_are_named_and_nothing_is_written(
+    submit: Submit, sessions: Sessions, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"question": "?", "choices": ["x"], "answer": 0}\n{}\n')
+    with pytest.raises(InvalidRequest, match=r"(?s)2 of the 2 rows.*line 1: .*line 2: "):
+        submit(distribution=DistributionSpec(data=f"file:{path}", options=2, size=1))
+    assert rows(sessions) == 0
+
+
+def test_too_many_prompts_say_how_many_there_are(submit: Submit, sessions: Sessions) -> None:
+    with pytest.raises(InvalidRequest, match=r"504 items.* 5544 prompts .* from 1 to 5544"):
+        submit(distribution=DistributionSpec(data="colours", options=2, size=5545))
+    assert rows(sessions) == 0
 
 
 def test_a_label_of_two_tokens_is_refused_at_the_door(

@@ -3,10 +3,15 @@
 from typing import Annotated
 
 import typer
+from rich.table import Column, Table
+from rich.text import Text
 
 from analyses.prompts import distributions
-from analyses.prompts.distributions import DistributionSpec
+from analyses.prompts.sources import Difference, Pair, SourceKind, pairs
+from analyses.prompts.spec import unusual
 from tracker import reports
+from tracker.cli import recipe
+from tracker.cli.recipe import DEFAULT
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.db import transaction
@@ -14,9 +19,6 @@ from tracker.errors import NoDatabase
 from tracker.settings import Settings
 
 app = typer.Typer(help="Prompt distributions.", no_args_is_help=True)
-
-Size = Annotated[int, typer.Option("--prompts", help="How many prompts.")]
-Seed = Annotated[int, typer.Option("--prompt-seed", help="Another seed draws other questions.")]
 
 
 @app.command("list")
@@ -30,10 +32,14 @@ def list_distributions(as_json: AsJson = False) -> None:
     print_table(["recipe", "items"], [(r.name, r.items) for r in recipes], empty="No recipes.")
     console.print()
     print_table(
-        ["used", "hash", "prompts", "seed", "runs"],
-        [(d.name, d.hash[:12], d.size, d.seed, d.runs) for d in used],
+        ["used", "made with", "hash", "prompts", "seed", "runs"],
+        [(d.name, _made_with(d), d.hash[:12], d.size, d.seed, d.runs) for d in used],
         empty="None was used yet. Queue a run: headbook submit --help",
     )
+
+
+def _made_with(line: reports.DistributionLine) -> str:
+    return ", ".join(f"{field}={value}" for field, value in unusual(line.recipe).items())
 
 
 def _used() -> list[reports.DistributionLine]:
@@ -47,18 +53,59 @@ def _used() -> list[reports.DistributionLine]:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="E.g. facts/chinchilla/ABCD, or facts.")],
-    prompts: Size = 64,
-    prompt_seed: Seed = 0,
+    name: recipe.Name,
+    prompts: recipe.Size = DEFAULT.size,
+    prompt_seed: recipe.Seed = DEFAULT.seed,
+    options: recipe.Options = DEFAULT.options,
+    shots: recipe.Shots = DEFAULT.shots,
+    separators: recipe.Separators = DEFAULT.separators,
+    prelude: recipe.Prelude = DEFAULT.prelude,
+    split: recipe.Split = DEFAULT.split,
+    question_column: recipe.QuestionColumn = DEFAULT.question_column,
+    choices_column: recipe.ChoicesColumns = None,
+    answer_column: recipe.AnswerColumn = DEFAULT.answer_column,
+    subject_column: recipe.SubjectColumn = DEFAULT.subject_column,
+    sources: Annotated[
+        SourceKind | None, typer.Option(help="Show beside each prompt its source of that kind.")
+    ] = None,
+    source_seed: Annotated[int, typer.Option(help="Another seed draws other sources.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Show every prompt of a distribution: text, labels, options, correct position."""
-    built = distributions.build(DistributionSpec.parse(name, size=prompts, seed=prompt_seed))
+    built = distributions.build(
+        recipe.spec(
+            name,
+            size=prompts,
+            seed=prompt_seed,
+            options=options,
+            shots=shots,
+            separators=separators,
+            prelude=prelude,
+            split=split,
+            question_column=question_column,
+            choices_columns=choices_column,
+            answer_column=answer_column,
+            subject_column=subject_column,
+        )
+    )
+    paired = pairs(built, sources, seed=source_seed) if sources else ()
     if as_json:
-        print_json(built.to_json())
+        print_json(built.to_json() | {"sources": [pair.to_json() for pair in paired]})
         return
     console.print(f"{built.spec.name}  {built.hash}", markup=False)
     for prompt in built.prompts:
-        answer = prompt.labels[prompt.correct]
-        console.rule(f"prompt {prompt.number} · {prompt.item} · {answer}")
-        console.print(prompt.text, markup=False, highlight=False)
+        console.rule(f"prompt {prompt.number} · {prompt.item} · {prompt.labels[prompt.correct]}")
+        if paired:
+            _print_pair(paired[prompt.number])
+        else:
+            console.print(prompt.text, markup=False, highlight=False)
+
+
+def _print_pair(pair: Pair) -> None:
+    """Base and source side by side, under what differs."""
+    table = Table.grid(Column(ratio=1), Column(ratio=1), expand=True, padding=(0, 2))
+    differs = ", ".join(each.value for each in Difference if each in pair.differs)
+    answer = pair.source.labels[pair.source.correct]
+    table.add_row(Text("base"), Text(f"source · {answer} · differs in {differs}"))
+    table.add_row(Text(pair.base.text), Text(pair.source.text))
+    console.print(table, highlight=False)

@@ -9,9 +9,9 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from analyses.prompts.distributions import DistributionSpec
 from tracker import reports, submission
-from tracker.cli.distributions import Seed, Size
+from tracker.cli import recipe
+from tracker.cli.recipe import DEFAULT
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json
 from tracker.db import Sessions, transaction
@@ -32,8 +32,17 @@ def submit(
     analysis: Annotated[str, typer.Argument(help="Name of the analysis.")],
     model: Annotated[str, typer.Option(help="Name of a model that was added.")],
     distribution: Annotated[str, typer.Option(help="E.g. facts/chinchilla/ABCD, or facts.")],
-    prompts: Size = 64,
-    prompt_seed: Seed = 0,
+    prompts: recipe.Size = DEFAULT.size,
+    prompt_seed: recipe.Seed = DEFAULT.seed,
+    options: recipe.Options = DEFAULT.options,
+    shots: recipe.Shots = DEFAULT.shots,
+    separators: recipe.Separators = DEFAULT.separators,
+    prelude: recipe.Prelude = DEFAULT.prelude,
+    split: recipe.Split = DEFAULT.split,
+    question_column: recipe.QuestionColumn = DEFAULT.question_column,
+    choices_column: recipe.ChoicesColumns = None,
+    answer_column: recipe.AnswerColumn = DEFAULT.answer_column,
+    subject_column: recipe.SubjectColumn = DEFAULT.subject_column,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter; may be repeated."),
@@ -55,7 +64,20 @@ def submit(
         submission.Request(
             analysis=analysis,
             model=model,
-            distribution=DistributionSpec.parse(distribution, size=prompts, seed=prompt_seed),
+            distribution=recipe.spec(
+                distribution,
+                size=prompts,
+                seed=prompt_seed,
+                options=options,
+                shots=shots,
+                separators=separators,
+                prelude=prelude,
+                split=split,
+                question_column=question_column,
+                choices_columns=choices_column,
+                answer_column=answer_column,
+                subject_column=subject_column,
+            ),
             params=dict(_param(each) for each in param or []),
             seed=seed,
             priority=priority,

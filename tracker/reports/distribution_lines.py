@@ -1,7 +1,9 @@
 """Stored prompt distributions and how much they are used."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -17,6 +19,7 @@ class DistributionLine:
     hash: str
     size: int
     seed: int
+    recipe: Mapping[str, Any]  # every field of it
     runs: int
     created_at: datetime
 
@@ -31,6 +34,7 @@ def distributions(session: Session) -> list[DistributionLine]:
             hash=row.hash,
             size=row.size,
             seed=row.spec["seed"],
+            recipe=row.spec,
             runs=count,
             created_at=row.created_at,
         )

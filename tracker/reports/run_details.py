@@ -35,7 +35,7 @@ class RunDetail:
     model_fingerprint: str
     model_revision: str
     dtype: str
-    prompt_seed: int
+    recipe: Mapping[str, Any]  # every field of the prompt distribution
     provenance: Mapping[str, Any]
     notes: Mapping[str, Any]
     studies: Mapping[str, str]  # names by id
@@ -60,7 +60,7 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
         model_fingerprint=model.fingerprint,
         model_revision=model.revision,
         dtype=model.dtype,
-        prompt_seed=distribution.spec["seed"],
+        recipe=distribution.spec,
         provenance=run.provenance or {},
         notes=run.notes or {},
         studies={str(study.id): study.name for study in studies},

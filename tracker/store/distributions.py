@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from analyses.prompts.distributions import Distribution, Prompt
 from analyses.prompts.written import Span
-from tracker.tables import DistributionRow, ItemRow, PromptRow
+from tracker.tables import DistributionRow, ItemRow, PromptPairRow, PromptRow
 
 
 def add_distribution(session: Session, distribution: Distribution) -> int:
@@ -52,7 +52,7 @@ def add_distribution(session: Session, distribution: Distribution) -> int:
                 "labels": list(prompt.labels),
                 "options": list(prompt.options),
                 "correct": prompt.correct,
-                "spans": _stored_spans(prompt),
+                "spans": stored_spans(prompt),
             }
             for prompt in distribution.prompts
         ],
@@ -71,7 +71,7 @@ def prompts(session: Session, distribution_id: int, start: int, stop: int) -> li
         )
         .order_by(PromptRow.number)
     )
-    return [_to_prompt(row) for row in session.scalars(query)]
+    return [to_prompt(row, number=row.number) for row in session.scalars(query)]
 
 
 def item_keys(session: Session, distribution_id: int) -> list[str]:
@@ -84,9 +84,10 @@ def item_keys(session: Session, distribution_id: int) -> list[str]:
     return list(session.scalars(query))
 
 
-def _to_prompt(row: PromptRow) -> Prompt:
+def to_prompt(row: PromptRow | PromptPairRow, *, number: int) -> Prompt:
+    """The prompt of a row, or the source of a pair's."""
     return Prompt(
-        number=row.number,
+        number=number,
         item=row.item_key,
         text=row.text,
         joint=row.spans["joint"],
@@ -100,7 +101,8 @@ def _to_prompt(row: PromptRow) -> Prompt:
     )
 
 
-def _stored_spans(prompt: Prompt) -> dict[str, Any]:
+def stored_spans(prompt: Prompt) -> dict[str, Any]:
+    """Where everything stands in a prompt's text, as JSON."""
     return {
         "question": prompt.question_span,
         "labels": prompt.label_spans,

@@ -3,7 +3,7 @@
 from tracker.tables.metadata import Row
 from tracker.tables.models import ComponentRow, ModelRow
 from tracker.tables.parts import PartRow, PartScoreRow, PartTensorRow
-from tracker.tables.prompts import DistributionRow, ItemRow, PromptRow
+from tracker.tables.prompts import DistributionRow, ItemRow, PromptPairRow, PromptRow
 from tracker.tables.runs import PublicationRow, RunEventRow, RunRow, StudyRow, StudyRunRow
 from tracker.tables.scores import ScoreRow, TensorRow
 from tracker.tables.workers import WorkerRow
@@ -16,6 +16,7 @@ __all__ = [
     "PartRow",
     "PartScoreRow",
     "PartTensorRow",
+    "PromptPairRow",
     "PromptRow",
     "PublicationRow",
     "Row",

@@ -3,7 +3,8 @@
 from sqlalchemy import ARRAY, BigInteger, ForeignKey, ForeignKeyConstraint, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tracker.tables.metadata import NOW, Id, Instant, Json, Row
+from analyses.prompts.sources import SourceKind
+from tracker.tables.metadata import NOW, Id, Instant, Json, Row, one_of
 
 
 class DistributionRow(Row):
@@ -15,7 +16,7 @@ class DistributionRow(Row):
         unique=True, comment="sha256 over recipe, items, template and prompts."
     )
     name: Mapped[str] = mapped_column(comment="data/template/labels, for people.")
-    spec: Mapped[Json] = mapped_column(comment="The recipe: data, template, labels, seed, size.")
+    spec: Mapped[Json] = mapped_column(comment="The recipe: every field of it.")
     size: Mapped[int] = mapped_column(comment="Number of prompts.")
     created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When first used.")
 
@@ -63,5 +64,45 @@ class PromptRow(Row):
     options: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="Texts of the options.")
     correct: Mapped[int] = mapped_column(comment="Index of the correct option, from 0.")
     spans: Mapped[Json] = mapped_column(
-        comment="Characters [start, stop) of each label and option in the text."
+        comment="Characters [start, stop) of the question and of each label and option in the "
+        "text; where each option's line stops; what joins a label to the text."
     )
+
+
+class PromptPairRow(Row):
+    __tablename__ = "prompt_pair"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["distribution_id", "number"], [PromptRow.distribution_id, PromptRow.number]
+        ),
+        one_of("kind", SourceKind),
+        {"comment": "The source prompt whose activations are put in place of a prompt's own."},
+    )
+
+    distribution_id: Mapped[int] = mapped_column(
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="The distribution of the base prompt.",
+    )
+    number: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, comment="The base prompt's place in it."
+    )
+    kind: Mapped[str] = mapped_column(
+        primary_key=True, comment="How the source was made: resample, permute_options …"
+    )
+    seed: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False, comment="Which draw of sources."
+    )
+    source_number: Mapped[int] = mapped_column(
+        comment="The prompt that the source is or, unless it was resampled, is a change of."
+    )
+    differs: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), comment="What differs: question, options, labels, position, label."
+    )
+    item_key: Mapped[str] = mapped_column(comment="The item that the source asks.")
+    text: Mapped[str] = mapped_column(comment="The source's whole text.")
+    labels: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="Symbols of its options.")
+    options: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="Texts of its options.")
+    correct: Mapped[int] = mapped_column(comment="Index of its correct option, from 0.")
+    spans: Mapped[Json] = mapped_column(comment="Places in its text, as those of a prompt.")

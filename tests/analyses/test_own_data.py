@@ -1,0 +1,273 @@
+"""Questions of one's own: read from three kinds of files, and every bad row named at once."""
+
+import csv
+import json
+import sys
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from analyses.errors import Refused
+from analyses.prompts.data import load
+from analyses.prompts.distributions import DistributionSpec, build
+from analyses.prompts.tables import BadRows
+
+ROWS = [
+    {"question": "Which is red?", "choices": ["blood", "grass", "snow"], "answer": 0,
+     "subject": "every_day life"},
+    {"question": "Which is\r\ngreen?", "choices": ["blood", "grass", "snow"], "answer": 1,
+     "subject": "nature"},
+    {"question": " Wie heißt das? ", "choices": ["Käse", "Brötchen", "東京"], "answer": 2,
+     "subject": None},
+]  # fmt: skip
+
+
+def jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def as_csv(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\r\n")
+        writer.writerow(["question", "choices", "answer", "subject"])
+        for row in rows:
+            choices = json.dumps(row["choices"])
+            writer.writerow([row["question"], choices, row["answer"], row["subject"]])
+    return path
+
+
+def parquet(path, rows):
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def items(path, **fields):
+    return load(DistributionSpec(data=f"file:{path}", **fields)).items
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(jsonl, "x.jsonl"), (as_csv, "x.csv"), (parquet, "x.parquet")]
+)
+def test_a_file_of_each_kind_holds_the_same_questions(tmp_path, write, name):
+    first, second, third = items(write(tmp_path / name, ROWS))
+    assert (first.question, first.answer, first.distractors) == (
+        "Which is red?",
+        "blood",
+        ("grass", "snow"),
+    )
+    assert (first.topic, first.id) == ("every day life", "every day life/1")
+    assert second.question == "Which is\ngreen?"
+    assert (third.question, third.answer, third.topic) == (
+        "Wie heißt das?",
+        "東京",
+        "general knowledge",
+    )
+
+
+def test_the_hash_is_that_of_the_questions_wherever_they_lie(tmp_path):
+    hashes = set()
+    for write, name in [(jsonl, "x.jsonl"), (as_csv, "y.csv"), (parquet, "z.parquet")]:
+        path = write(tmp_path / name, ROWS)
+        hashes.add(build(DistributionSpec(data=f"file:{path}", options=3, size=3)).hash)
+    assert len(hashes) == 1
+    changed = jsonl(tmp_path / "x.jsonl", [*ROWS[:2], ROWS[2] | {"answer": 1}])
+    assert build(DistributionSpec(data=f"file:{changed}", options=3, size=3)).hash not in hashes
+
+
+def test_columns_may_have_other_names_and_choices_a_column_each(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("q,a,b,c,right\nWhich?,one,two,three,B\nWhat?,four,five,six,six\n")
+    first, second = items(
+        path,
+        question_column="q",
+        choices_columns=("a", "b", "c"),
+        answer_column="right",
+    )
+    assert (first.answer, first.distractors) == ("two", ("one", "three"))
+    assert second.answer == "six"
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "right"),
+    [
+        (["x", "y"], 1, "y"),
+        (["x", "y"], "1", "y"),
+        (["x", "y"], "B", "y"),
+        (["x", "y"], "b", "y"),
+        (["x", "y"], "y", "y"),
+        (["1", "0"], 1, "0"),  # a number is an index
+        ([3, 2.5], 1, "2.5"),
+        (["A", "B"], "B", "B"),  # text and letter are the same choice
+    ],
+)
+def test_an_answer_is_an_index_a_letter_or_the_text(tmp_path, choices, answer, right):
+    row = {"question": "?", "choices": choices, "answer": answer}
+    assert items(jsonl(tmp_path / "x.jsonl", [row]))[0].answer == right
+
+
+BAD = [
+    ({"choices": ["x", "y"], "answer": 0}, "it has no column 'question' (its columns: 'choices',"),
+    ({"question": None, "choices": ["x", "y"], "answer": 0}, "'question' holds no text: None"),
+    ({"question": "  ", "choices": ["x", "y"], "answer": 0}, "'question' is empty"),
+    ({"question": "a\0?", "choices": ["x", "y"], "answer": 0}, "'question' holds half a character"),
+    ({"question": "?", "choices": "x", "answer": 0}, "'choices' holds no list: 'x'"),
+    ({"question": "?", "choices": ["x"], "answer": 0}, "it has 1 choices, at least 2 are needed"),
+    ({"question": "?", "choices": ["x", " x"], "answer": 0}, "the choice 'x' stands in it twice"),
+    ({"question": "?", "choices": ["x", ""], "answer": 0}, "'choices' is empty"),
+    ({"question": "?", "choices": ["x", True], "answer": 0}, "'choices' holds no text: True"),
+    ({"question": "?", "choices": ["x", "y"], "answer": 2}, "is 2, and the choices are 0 to 1"),
+    ({"question": "?", "choices": ["x", "y"], "answer": -1}, "is -1, and the choices are 0 to 1"),
+    ({"question": "?", "choices": ["x", "y"], "answer": "z"}, "no choice, no index and no letter"),
+    ({"question": "?", "choices": ["x", "y"], "answer": None}, "neither an index, nor a letter"),
+    ({"question": "?", "choices": ["1", "0"], "answer": "1"}, "could be a choice's text or its"),
+    ({"question": "?", "choices": ["B", "A"], "answer": "A"}, "could be a choice's text or its"),
+    ({"question": "same", "choices": ["y", "x"], "answer": 0}, "asks the same as x.jsonl line 1, "),
+    ([1, 2], "it is not a JSON object"),
+]
+
+
+def test_all_bad_rows_are_named_with_line_and_reason(tmp_path):
+    good = {"question": "same", "choices": ["x", "y"], "answer": 0}
+    path = jsonl(tmp_path / "x.jsonl", [good, *(row for row, _ in BAD)])
+    with path.open("ab") as file:
+        file.write(b"\n{not JSON\n\xff\n")
+    with pytest.raises(BadRows) as refused:
+        items(path)
+    said = str(refused.value)
+    assert said.startswith(f"{len(BAD) + 2} of the {len(BAD) + 3} rows of file:{path} cannot be")
+    where = [row.where for row in refused.value.rows]
+    lines = [*range(2, len(BAD) + 2), len(BAD) + 3, len(BAD) + 4]  # one line is blank
+    assert where == [f"x.jsonl line {line}" for line in lines]
+    for line, (_, reason) in enumerate(BAD, start=2):
+        assert reason in said.split(f"  x.jsonl line {line}: ")[1].partition("\n")[0]
+    assert "it is not JSON" in refused.value.rows[-2].reason
+    assert refused.value.rows[-1].reason == "it is not UTF-8"
+
+
+def test_a_csv_row_of_another_width_is_named_with_the_line_it_ends_in(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text('question,choices,answer\n"two\nlines?","[""x"",""y""]",0\nshort,x\n')
+    with pytest.raises(BadRows, match=r"x\.csv line 4: it has 2 cells under a header of 3"):
+        items(path)
+
+
+def test_rows_that_only_repeat_another_are_left_out_and_counted(tmp_path):
+    path = jsonl(tmp_path / "x.jsonl", [*ROWS, ROWS[0] | {"choices": ["snow", "grass", "blood"],
+                                                          "answer": 2}])  # fmt: skip
+    built = build(DistributionSpec(data=f"file:{path}", options=3, size=3))
+    assert (built.repeated, len(built.prompts)) == (1, 3)
+
+
+def test_more_options_than_a_row_has_are_refused_with_counts(tmp_path):
+    path = jsonl(tmp_path / "x.jsonl", [*ROWS, {"question": "?", "choices": "xyzw", "answer": 0}
+                                        | {"choices": list("xyzw")}])  # fmt: skip
+    with pytest.raises(Refused, match=r"4 options .* 3 of the 4 items of .* \(the fewest: 3\)"):
+        build(DistributionSpec(data=f"file:{path}", options=4, size=1))
+
+
+def test_fixed_choices_are_asked_once_and_split_by_item(tmp_path):
+    rows = [
+        {"question": f"{n}?", "choices": [f"{n} {c}" for c in "abcd"], "answer": n % 4}
+        for n in range(200)
+    ]
+    data = f"file:{jsonl(tmp_path / 'x.jsonl', rows)}"
+    whole = build(DistributionSpec(data=data, size=200))
+    assert len({item.id for item in whole.items}) == 200
+    with pytest.raises(Refused, match=r"200 items, and with 4 options 200 prompts .*1 to 200"):
+        build(DistributionSpec(data=data, size=201))
+    halves = {}
+    for split in ("train", "test"):
+        with pytest.raises(Refused, match=rf"items in {split}") as refused:
+            build(DistributionSpec(data=data, size=200, split=split))
+        size = int(str(refused.value).split("from 1 to ")[1].rstrip("."))
+        built = build(DistributionSpec(data=data, size=size, split=split))
+        halves[split] = {item.id for item in built.items}
+        assert built.left_out == 200 - size
+    assert not halves["train"] & halves["test"]
+    assert len(halves["train"] | halves["test"]) == 200
+    assert 20 < len(halves["test"]) < 60
+
+
+def test_a_folder_is_read_file_by_file(tmp_path):
+    (tmp_path / "law").mkdir()
+    parquet(tmp_path / "law" / "test.parquet", ROWS[:1])
+    jsonl(tmp_path / "a.jsonl", ROWS[1:])
+    (tmp_path / "README.md").write_text("no data")
+    found = load(DistributionSpec(data=f"folder:{tmp_path}")).items
+    assert [item.answer for item in found] == ["grass", "東京", "blood"]
+    jsonl(tmp_path / "law" / "b.jsonl", [{}])
+    with pytest.raises(BadRows, match=r"law/b\.jsonl line 1: it has no column 'question'"):
+        load(DistributionSpec(data=f"folder:{tmp_path}"))
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("file:{}/none.jsonl", "No file at"),
+        ("folder:{}/none", "No folder at"),
+        ("folder:{}/empty", "holds no file that ends in .jsonl, .csv, .parquet"),
+        ("file:{}/x.txt", "Save it as .jsonl, .csv, .parquet"),
+        ("file:{}/empty.jsonl", "holds no rows"),
+        ("file:{}/broken.parquet", "broken.parquet cannot be read"),
+        ("file:{}/latin.csv", "latin.csv is not UTF-8 text"),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence(tmp_path, data, says):
+    (tmp_path / "empty").mkdir()
+    for name in ("x.txt", "empty.jsonl", "broken.parquet"):
+        (tmp_path / name).touch()
+    (tmp_path / "latin.csv").write_bytes("question,choices,answer\nKäse?,x,0\n".encode("latin-1"))
+    with pytest.raises(Refused, match=says):
+        build(DistributionSpec(data=data.format(tmp_path)))
+
+
+def test_files_outside_the_roots_are_refused(tmp_path):
+    (tmp_path / "data").mkdir()
+    inside = jsonl(tmp_path / "data" / "x.jsonl", ROWS)
+    outside = jsonl(tmp_path / "x.jsonl", ROWS)
+    link = tmp_path / "data" / "link.jsonl"
+    link.symlink_to(outside)
+    roots = [tmp_path / "data"]
+    assert load(DistributionSpec(data=f"file:{inside}"), roots=roots).items
+    for path in (outside, link, tmp_path / "data" / ".." / "x.jsonl"):
+        with pytest.raises(Refused, match="does not lie below a data root"):
+            load(DistributionSpec(data=f"file:{path}"), roots=roots)
+    with pytest.raises(Refused, match="does not lie below a data root"):
+        load(DistributionSpec(data=f"folder:{tmp_path}"), roots=roots)
+
+
+@pytest.mark.skipif(find_spec("datasets") is not None, reason="the library is installed")
+def test_without_its_library_the_hub_is_refused_with_the_way_out():
+    with pytest.raises(Refused, match=r"pip install 'headbook\[hub\]'.*folder:/path"):
+        build(DistributionSpec(data=f"hub:cais/mmlu@{'0' * 40}"))
+
+
+def test_a_hub_data_set_is_asked_for_at_its_revision(monkeypatch):
+    """The library is not needed for the tests, so one with its signature stands in for it."""
+    asked = []
+
+    def load_dataset(path, name=None, *, split=None, revision=None):
+        asked.append((path, name, split, revision))
+        return ROWS
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    for name in ("hub:cais/mmlu@", "hub:cais/mmlu:law:dev@"):
+        found = load(DistributionSpec(data=name + "1f" * 20)).items
+        assert [item.answer for item in found] == ["blood", "grass", "東京"]
+    assert asked == [
+        ("cais/mmlu", "all", "test", "1f" * 20),
+        ("cais/mmlu", "law", "dev", "1f" * 20),
+    ]
+
+
+def test_a_hub_that_does_not_answer_is_one_sentence(monkeypatch):
+    def load_dataset(*args, **kwargs):
+        raise ConnectionError("no route")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    with pytest.raises(Refused, match=r"cannot be read from the hub: no route.*folder:/path"):
+        load(DistributionSpec(data="hub:cais/mmlu@" + "1f" * 20))

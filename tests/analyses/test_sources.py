@@ -1,0 +1,149 @@
+"""For every prompt a source that differs in what its kind says, and in nothing else."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analyses.errors import Refused
+from analyses.prompts.distributions import DistributionSpec, build
+from analyses.prompts.labels import SCHEMES
+from analyses.prompts.sources import Difference, SourceKind, pairs
+
+LIST = "list:α,β,γ,δ,ε,ζ,η,θ,ι,κ"  # noqa: RUF001 - Greek is meant
+QUESTION, OPTIONS, LABELS, POSITION, LABEL = Difference
+
+SPECS = st.builds(
+    DistributionSpec,
+    data=st.sampled_from(["facts", "colours"]),
+    template=st.sampled_from(["chinchilla", "mmlu"]),
+    labels=st.sampled_from([*SCHEMES, LIST]),
+    options=st.integers(2, 10),
+    shots=st.integers(0, 2),
+    size=st.integers(12, 24),
+    seed=st.integers(0, 9),
+)
+laws = settings(max_examples=25, deadline=None)
+
+
+def compared(pair):
+    """What differs between the prompts, read from the prompts themselves."""
+    one, other = pair.base, pair.source
+    ask = [each.text[slice(*each.question_span)] for each in (one, other)]
+    differs = {
+        QUESTION: ask[0] != ask[1],
+        OPTIONS: one.options != other.options,
+        LABELS: one.labels != other.labels,
+        POSITION: one.correct != other.correct,
+        LABEL: one.labels[one.correct] != other.labels[other.correct],
+    }
+    return {each for each, true in differs.items() if true}
+
+
+def answer(prompt):
+    return prompt.options[prompt.correct]
+
+
+@laws
+@given(SPECS, st.sampled_from(SourceKind), st.integers(0, 3))
+def test_pairs_are_complete_repeatable_and_store_what_differs(spec, kind, seed):
+    built = build(spec)
+    made = pairs(built, kind, seed=seed)
+    assert [pair.base for pair in made] == list(built.prompts)
+    assert made == pairs(build(spec), kind, seed=seed)
+    for pair in made:
+        assert pair.kind is kind
+        assert pair.differs == compared(pair)
+        two = spec.options == 2 and kind is SourceKind.POSITION_SYMBOL
+        assert LABEL in pair.differs or two
+        assert pair.base.text != pair.source.text
+        assert len(set(pair.source.labels)) == len(set(pair.source.options)) == spec.options
+        source = pair.source
+        assert tuple(source.text[slice(*span)] for span in source.label_spans) == source.labels
+        assert tuple(source.text[slice(*span)] for span in source.option_spans) == source.options
+        assert source.joint == pair.base.joint
+
+
+@laws
+@given(SPECS)
+def test_resample_takes_a_prompt_of_the_distribution(spec):
+    built = build(spec)
+    for pair in pairs(built, SourceKind.RESAMPLE):
+        assert pair.source == built.prompts[pair.source.number]
+        assert pair.source.number != pair.base.number
+
+
+@laws
+@given(SPECS)
+def test_permuted_options_are_the_same_under_the_same_labels(spec):
+    for pair in pairs(build(spec), SourceKind.PERMUTE_OPTIONS):
+        assert pair.differs == {OPTIONS, POSITION, LABEL}
+        assert sorted(pair.source.options) == sorted(pair.base.options)
+        assert answer(pair.source) == answer(pair.base)
+
+
+@laws
+@given(SPECS)
+def test_randomised_labels_are_letters_that_the_base_has_not(spec):
+    for pair in pairs(build(spec), SourceKind.RANDOMISE_LABELS):
+        assert pair.differs == {LABELS, LABEL}
+        assert not set(pair.source.labels) & set(pair.base.labels)
+        assert all(label.isascii() and label.isupper() for label in pair.source.labels)
+        assert pair.by_symbol is None
+
+
+@laws
+@given(SPECS)
+def test_position_and_symbol_lead_to_different_options(spec):
+    for pair in pairs(build(spec), SourceKind.POSITION_SYMBOL):
+        base, source = pair.base, pair.source
+        assert pair.differs == {OPTIONS, LABELS, POSITION, LABEL} or (
+            # With two options the labels are swapped as well, so the symbol stays.
+            spec.options == 2 and pair.differs == {OPTIONS, LABELS, POSITION}
+        )
+        assert sorted(source.labels) == sorted(base.labels)
+        assert sorted(source.options) == sorted(base.options)
+        assert answer(source) == answer(base)
+        assert pair.by_position == source.correct
+        assert base.labels[pair.by_symbol] == source.labels[source.correct]
+        assert pair.by_position != pair.by_symbol
+        assert pair.by_position != base.correct
+        if spec.options > 2:
+            assert pair.by_symbol != base.correct
+
+
+def test_another_seed_or_distribution_draws_other_sources():
+    built = build(DistributionSpec(options=6, size=40))
+    again = build(DistributionSpec(options=6, size=40, seed=1))
+    for kind in SourceKind:
+        first = [pair.source.text for pair in pairs(built, kind)]
+        assert first != [pair.source.text for pair in pairs(built, kind, seed=1)]
+        assert first != [pair.source.text for pair in pairs(again, kind)]
+
+
+def test_sources_reach_every_other_position():
+    built = build(DistributionSpec(options=4, size=400))
+    for kind in (SourceKind.RESAMPLE, SourceKind.PERMUTE_OPTIONS, SourceKind.POSITION_SYMBOL):
+        moves = [(pair.base.correct, pair.source.correct) for pair in pairs(built, kind)]
+        assert set(moves) == {(a, b) for a in range(4) for b in range(4) if a != b}
+        assert min(moves.count(move) for move in set(moves)) > 15
+
+
+def test_shots_stay_as_they_are():
+    built = build(DistributionSpec(shots=2, size=12))
+    for kind in set(SourceKind) - {SourceKind.RESAMPLE, SourceKind.RANDOMISE_LABELS}:
+        for pair in pairs(built, kind):
+            if kind is SourceKind.PERMUTE_OPTIONS:
+                start = pair.base.question_span.start
+                assert pair.source.text[:start] == pair.base.text[:start]
+
+
+def test_other_labels_stand_in_the_solved_questions_too():
+    (pair, *_) = pairs(build(DistributionSpec(shots=1)), SourceKind.RANDOMISE_LABELS)
+    for old, new in zip(pair.base.labels, pair.source.labels, strict=True):
+        assert pair.base.text.count(f"\n({old}) ") == pair.source.text.count(f"\n({new}) ") == 2
+        assert f"\n({old}) " not in pair.source.text
+
+
+def test_a_distribution_with_one_correct_label_has_nothing_to_resample():
+    with pytest.raises(Refused, match=r"none of the 1 prompts has another correct label than"):
+        pairs(build(DistributionSpec(size=1)), SourceKind.RESAMPLE)

@@ -1,0 +1,31 @@
+"""The options of a command that makes a prompt distribution, in the words of the recipe."""
+
+from typing import Annotated, Any
+
+import typer
+
+from analyses.prompts.distributions import DistributionSpec
+
+Name = Annotated[str, typer.Argument(help="E.g. facts/chinchilla/ABCD, or facts.")]
+SAID = {name: field.description for name, field in DistributionSpec.model_fields.items()}
+DEFAULT = DistributionSpec()
+
+Size = Annotated[int, typer.Option("--prompts", help=SAID["size"])]
+Seed = Annotated[int, typer.Option("--prompt-seed", help=SAID["seed"])]
+Options = Annotated[int, typer.Option("--options", help=SAID["options"])]
+Shots = Annotated[int, typer.Option("--shots", help=SAID["shots"])]
+Separators = Annotated[str, typer.Option("--separators", help=SAID["separators"])]
+Prelude = Annotated[bool, typer.Option("--prelude/--no-prelude", help=SAID["prelude"])]
+Split = Annotated[str, typer.Option("--split", help=SAID["split"])]
+QuestionColumn = Annotated[str, typer.Option("--question-column", help=SAID["question_column"])]
+ChoicesColumns = Annotated[
+    list[str] | None, typer.Option("--choices-column", help=SAID["choices_columns"])
+]
+AnswerColumn = Annotated[str, typer.Option("--answer-column", help=SAID["answer_column"])]
+SubjectColumn = Annotated[str, typer.Option("--subject-column", help=SAID["subject_column"])]
+
+
+def spec(name: str, *, choices_columns: list[str] | None, **fields: Any) -> DistributionSpec:
+    """The recipe of that name; raises `Refused`."""
+    columns = choices_columns or DEFAULT.choices_columns
+    return DistributionSpec.parse(name, choices_columns=tuple(columns), **fields)
