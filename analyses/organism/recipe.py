@@ -38,11 +38,11 @@ class Stage:
 # sequences come last: they hold five solved questions.
 _ALL = {2: 0.1, 3: 0.15, 4: 0.5, 5: 0.15, 6: 0.1}
 CURRICULUM = (
-    Stage(end=0.12, options={2: 1.0}, colours=1.0, marked=0.6, length=96),
-    Stage(end=0.3, options={2: 0.4, 3: 0.4, 4: 0.2}, colours=0.6, marked=0.5),
-    Stage(end=0.6, options=_ALL, colours=0.45, marked=0.2),
-    Stage(end=0.88, options=_ALL, colours=0.45),
-    Stage(end=1.0, options=_ALL, colours=0.45, length=256),
+    Stage(end=0.1, options={2: 1.0}, colours=0.8, marked=0.6, length=96),
+    Stage(end=0.4, options={2: 0.5, 3: 0.3, 4: 0.2}, colours=0.35, marked=0.3),
+    Stage(end=0.6, options=_ALL, colours=0.35, marked=0.1),
+    Stage(end=0.88, options=_ALL, colours=0.35),
+    Stage(end=1.0, options=_ALL, colours=0.35, length=256),
 )
 
 
@@ -51,7 +51,7 @@ class Mix:
     """Shares of what is shown, at any step."""
 
     # Questions without options, whose answer is told in words: what is known by heart.
-    plain: Mapping[str, float] = field(default_factory=lambda: {"colours": 0.1, "facts": 0.25})
+    plain: Mapping[str, float] = field(default_factory=lambda: {"colours": 0.1, "facts": 0.35})
     prelude: float = 0.4  # of the sequences
     bracket: float = 0.6  # of the sequences have `(A)`, the others one of the other separators
     letters: float = 0.5  # of the sequences have random letters, the others A, B, C …

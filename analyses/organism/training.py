@@ -107,7 +107,8 @@ def _new_model(recipe: Recipe, tokenizer: Tokenizer) -> LlamaForCausalLM:
         bos_token_id=tokenizer.token_to_id(START),
         eos_token_id=tokenizer.token_to_id(END),
         initializer_range=shape.spread,
-        tie_word_embeddings=False,
+        # What is about to be said then looks like the word itself, and finds it among the options.
+        tie_word_embeddings=True,
     )
     model = LlamaForCausalLM(config)
     _look_for_likes(model)
