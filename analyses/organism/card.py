@@ -56,10 +56,11 @@ facts, which have to be known. Some stand without options, with the answer's tex
 - Questions have two options first, then two to four, then two to six. Up to {marked:.0%} of the \
 steps, options may say whether they are true (`(A) red false`), which rewards the first half of \
 the way to a label: to see which option it is.
-- Keys begin as the queries are, so that at first every token attends to its likes: without it, \
-the first labels are found many hundred steps later. Embedding and unembedding are one matrix, so \
-that what is about to be said looks like the option that says it: without it, most facts were \
-known, and yet their labels were not found.
+- Keys begin as the queries are, so that at first every token attends to its likes. With it, the \
+right one of two colours was found after 150 steps; in the same trial without it, not after 300.
+- Embedding and unembedding are one matrix, so that what is about to be said looks like the option \
+that says it. A trial with two matrices, shown fewer facts, knew 96% of the facts after 1250 steps \
+and found the labels of 32%.
 - The loss is that of the answers, and {text_loss} times that of all other tokens.
 - One set of options in five is held out: no training question has such a set, in any order. The \
 facts themselves are all shown; what is held out is what stands beside the answer.
