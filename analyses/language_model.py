@@ -1,26 +1,26 @@
 """A causal language model, loaded from a folder and proved to be understood."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from analyses.checkpoints import fingerprints, folders
+from analyses.checkpoints import fingerprints, refs
 from analyses.checkpoints.folders import ModelFiles
 from analyses.checkpoints.quiet import quiet
 from analyses.checkpoints.shapes import ModelShape, shape_of
-from analyses.engine import batches, decomposition, recording
+from analyses.engine import batches, continuations, decomposition, memory, recording, rotary
 from analyses.engine import replay as replaying
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import NAME
-from analyses.engine.batches import Batch
+from analyses.engine.batches import Batch, Read
 from analyses.engine.closure import PROOF, TOLERANCE, check_closure
+from analyses.engine.decomposition import Decomposition
 from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
@@ -50,6 +50,14 @@ class NotALanguageModel(Refused):
         )
 
 
+class TooLarge(Refused):
+    def __init__(self, folder: Path, places: Collection[str]) -> None:
+        super().__init__(
+            f"{folder} does not fit into the memory of the GPUs: parts of it would lie on "
+            f"{', '.join(sorted(places))}. Use more or larger GPUs, a smaller dtype, or device cpu."
+        )
+
+
 class IncompleteWeights(Refused):
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         super().__init__(
@@ -72,27 +80,34 @@ class LanguageModel:
     shape: ModelShape
     anatomy: Anatomy
     folder: Path
+    memory_budget: int  # bytes that recordings and replays may take
+    largest_gap: float  # relative, of all that was compared in the proof at loading
 
     @classmethod
     def load(
         cls,
-        folder: Path,
+        ref: Path | str,
         *,
         dtype: str = "float32",
         device: str = "cpu",
         expect: str | None = None,
-        remembered: Path | None = None,
+        cache: Path | None = None,
+        memory_budget: int | None = None,
     ) -> "LanguageModel":
-        """Loads and proves the model; `device` may be "auto", which spreads it over all GPUs.
+        """Loads and proves the model of a folder, a GGUF file, or `hub:OWNER/NAME@REVISION`.
 
-        With `expect`, its fingerprint must be that; `remembered` is the folder
-        of known file hashes, without which every byte is read.
+        `device` may be "auto", which spreads it over all GPUs. With `expect`, its fingerprint must
+        be that. `cache` is a folder for converted GGUF files and the hashes of large files; without
+        it a GGUF file is refused and every byte is read anew. `memory_budget` bounds what
+        recordings and replays take, in bytes above the loaded model; without it, it is half of what
+        is free once the model is loaded.
         """
-        files = folders.read(folder)
+        files = refs.fetched(str(ref), cache=cache)
         if expect is not None:
+            remembered = cache and refs.hashes(cache)
             found = fingerprints.fingerprint(files, remembered=remembered)
             if found != expect:
-                raise Changed(folder, expect, found)
+                raise Changed(files.folder, expect, found)
         if dtype not in DTYPES:
             raise UnknownDtype(dtype)
         model = _loaded(files, DTYPES[dtype], device)
@@ -101,11 +116,12 @@ class LanguageModel:
             model=model,
             shape=shape_of(files.config),
             anatomy=find_anatomy(model, ids),
-            folder=folder,
+            folder=files.folder,
+            memory_budget=memory_budget or memory.free_share(_embedding(model).device),
+            largest_gap=float("nan"),  # known after the proof
         )
         _check_shape(lm)
-        lm.prove(ids[0].tolist())
-        return lm
+        return replace(lm, largest_gap=lm.prove(ids[0].tolist()))
 
     @property
     def device(self) -> torch.device:
@@ -113,13 +129,44 @@ class LanguageModel:
         return _embedding(self.model).device
 
     @property
+    def rotary_limit(self) -> int | None:
+        """Up to how many tokens rotary angles are those of short prompts, if that matters."""
+        return rotary.limit_of(self._text_config)
+
+    @property
+    def _text_config(self) -> PretrainedConfig:
+        return self.model.config.get_text_config()
+
+    @property
     def tolerance(self) -> float:
         return TOLERANCE[self.model.dtype]
 
+    def micro_batches(
+        self, prompts: Sequence[Read], size: int, *, keep: Keep = Keep.WRITES
+    ) -> Iterator[tuple[Read, ...]]:
+        """Prompts to record together: `size` by their numbers, cut where memory is short.
+
+        With the same `memory_budget` they do not depend on how a run is cut into parts.
+        """
+
+        def recordable(longest: int) -> int:
+            return memory.recordable(
+                self.anatomy,
+                keep,
+                n_kv_heads=self.shape.n_kv_heads,
+                longest=longest,
+                budget=self.memory_budget,
+            )
+
+        for together in batches.micro_batches(prompts, size):
+            yield from batches.pieces(together, recordable, limit=self.rotary_limit)
+
     def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
-        return batches.padded(prompts, device=self.device)
+        rotary.check_lengths(self._text_config, [len(prompt.input_ids) for prompt in prompts])
+        return batches.padded(prompts, device=self.device, limit=self.rotary_limit)
 
     def record(self, batch: Batch, *, keep: Keep = Keep.WRITES) -> Recorded:
+        memory.give_back(self.device)
         return recording.record(self.model, self.anatomy, batch, keep=keep)
 
     def replay(
@@ -130,7 +177,6 @@ class LanguageModel:
         *,
         source: Recorded | None = None,
         whole_vocabulary: bool = False,
-        budget: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Replayed:
         """What the model says under each intervention; see `engine.replay`."""
@@ -141,24 +187,28 @@ class LanguageModel:
             label_ids,
             source=source,
             whole_vocabulary=whole_vocabulary,
-            budget=budget,
+            budget=self.memory_budget,
             progress=progress,
         )
 
-    def decompose(
-        self, recorded: Recorded, label_ids: Tensor
-    ) -> Float[Tensor, "batch component label"]:
+    def decompose(self, recorded: Recorded, label_ids: Tensor) -> Decomposition:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
 
-    def prove(self, ids: Sequence[int]) -> None:
+    def mean_log_probs(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> Float[Tensor, " pair"]:
+        """How likely each continuation is after its context; see `engine.continuations`."""
+        return continuations.mean_log_probs(self.model, self.anatomy, pairs)
+
+    def prove(self, ids: Sequence[int]) -> float:
         """Parts add up and can be replayed; padding and later tokens change nothing; attention is
-        the family's own.
+        the family's own. What is left is the largest relative gap; more raises `DoesNotClose`.
         """
         prompts = [_proof_prompt(ids, length) for length in PROOF_LENGTHS]
         whole, begun = (length - 1 for length in PROOF_LENGTHS)
         together = self.batch(prompts)
         recorded = self.record(together, keep=Keep.PREFIX)
-        self.decompose(recorded, together.label_ids)
+        gaps = [self.decompose(recorded, together.label_ids).largest_gap]
         rider = Patch(site=Site.RESID_PRE, layer=0, value=SOURCE)  # all layers, nothing changed
         replayed = self.replay(
             recorded, [Intervention((rider,))], together.label_ids, source=recorded
@@ -179,14 +229,16 @@ class LanguageModel:
                 "the logits with the model's own attention and ours",
             ),
         ):
-            check_closure(
+            gap = check_closure(
                 one,
                 other,
                 where="loading",
                 what=what,
-                numbers=(PROOF,),
+                numbers=(PROOF,) * len(one),
                 tolerance=self.tolerance,
             )
+            gaps.append(gap)
+        return max(gaps)
 
     @torch.no_grad()
     def _own_logits(self, ids: Sequence[int]) -> Float[Tensor, "1 pos d_vocab"]:
@@ -216,6 +268,7 @@ def _check_shape(lm: LanguageModel) -> None:
 
 def _loaded(files: ModelFiles, dtype: torch.dtype, device: str) -> PreTrainedModel:
     placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
+    family = str(files.config.get("model_type"))
     model: PreTrainedModel
     with quiet():
         try:
@@ -227,22 +280,33 @@ def _loaded(files: ModelFiles, dtype: torch.dtype, device: str) -> PreTrainedMod
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are in the report, and refused below
                 **placed,
             )
-        except (ValueError, KeyError, OSError, SafetensorError) as error:
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a config can be wrong in every way
             if error.args == (NAME,):  # a family with a table of its own for attention
-                raise NoAttentionInterface(str(files.config.get("model_type"))) from None
+                raise NoAttentionInterface(family) from None
             raise NotALanguageModel(files.folder, error) from error
     missing = [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
     if missing:
         raise IncompleteWeights(files.folder, sorted(missing))
     if not model._can_set_attn_implementation():
-        raise NoAttentionInterface(str(files.config.get("model_type")))
+        raise NoAttentionInterface(family)
+    _check_placed(model, files.folder)
     model.requires_grad_(False)
     model.train(False)
     if not placed:
         cast(Any, model).to(device)
     return model
+
+
+def _check_placed(model: PreTrainedModel, folder: Path) -> None:
+    """Weights that wait elsewhere until they are used cannot be looked at."""
+    places = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
+    if "disk" in places or ("cpu" in places and len(places) > 1):
+        raise TooLarge(folder, places)
 
 
 def _embedding(model: PreTrainedModel) -> Tensor:
@@ -251,7 +315,8 @@ def _embedding(model: PreTrainedModel) -> Tensor:
 
 
 def _proof_ids(model: PreTrainedModel) -> Tensor:
-    """A few tokens that any model has, none of them twice."""
+    """A few tokens that any model has, none of them twice if it has as many."""
     embedding = _embedding(model)
-    ids = [(3 + 97 * step) % len(embedding) for step in range(PROOF_LENGTHS[0])]
+    apart = max(1, len(embedding) // PROOF_LENGTHS[0])
+    ids = [(3 + apart * step) % len(embedding) for step in range(PROOF_LENGTHS[0])]
     return torch.tensor([ids], device=embedding.device)

@@ -50,6 +50,21 @@ def accuracy(
     return (labels.argmax(-1) == correct).float()
 
 
+def of_logits(
+    labels: Float[Tensor, "batch label"],
+    correct: Int[Tensor, " batch"],
+    logsumexp: Float[Tensor, " batch"],
+) -> dict[str, Float[Tensor, " batch"]]:
+    """Every metric of the label logits, by its name."""
+    return {
+        "logit_diff": logit_diff(labels, correct),
+        "accuracy": accuracy(labels, correct),
+        "label_loss": label_loss(labels, correct),
+        "label_mass": label_mass(labels, logsumexp),
+        "loss": loss(labels, correct, logsumexp),
+    }
+
+
 def _of_correct(
     labels: Float[Tensor, "batch label"], correct: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:

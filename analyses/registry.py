@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyses.errors import Refused, did_you_mean
+from analyses.prompts.sources import SourceKind
 from analyses.results import Measured, ScoreKey
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
-    from analyses.prompts.tokenization import TokenizedPrompt
+    from analyses.prompts.examples import Example
 
 ENGINE_VERSION = 1  # raised when the way models are recorded changes the numbers of analyses
 GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers
@@ -34,6 +35,18 @@ class Params(BaseModel):
         "run is cut into parts changes no number; another batch size moves logits by about 1e-5.",
     )
 
+    prompts: Literal["all", "known"] = Field(
+        "all",
+        title="Prompts",
+        description="All, or only those whose answer the model knows: the correct option's text is "
+        "the likeliest after the question alone. The others are skipped and counted.",
+    )
+
+    @property
+    def source_kind(self) -> SourceKind | None:
+        """Which source prompts the analysis needs beside its prompts, if any."""
+        return None
+
 
 class Measure(Protocol):
     """Measures some prompts. `progress` is told how many are done; it may raise to stop."""
@@ -43,7 +56,7 @@ class Measure(Protocol):
     def __call__(
         self,
         lm: "LanguageModel",
-        prompts: "Sequence[TokenizedPrompt]",
+        prompts: "Sequence[Example]",
         params: Any,
         progress: Callable[[int], None],
     ) -> Measured: ...
@@ -51,6 +64,15 @@ class Measure(Protocol):
 
 # Mean scores of a whole run -> numbers about the run, each under a key of its own.
 Summarise = Callable[[Mapping[ScoreKey, float]], Mapping[ScoreKey, float]]
+
+
+# The scores of a run -> new scores that are ratios of the means of two of them.
+Ratios = Callable[[Sequence[ScoreKey]], Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]]
+
+
+def no_ratios(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
+    """An analysis none of whose scores is a share of another."""
+    return {}
 
 
 def no_summary(means: Mapping[ScoreKey, float]) -> Mapping[ScoreKey, float]:
@@ -69,6 +91,8 @@ class Analysis:
     summary: str
     conventions: Mapping[str, str]
     summarise: Summarise
+    ratios: Ratios
+    headline: tuple[str, str]  # metric and condition of the score that a picture shows first
 
     def checked(self, values: Mapping[str, Any]) -> Params:
         """The parameters, validated; raises `InvalidParams`."""
@@ -128,10 +152,13 @@ def analysis(
     params: type[Params],
     conventions: Mapping[str, str] | None = None,
     summarise: Summarise = no_summary,
+    ratios: Ratios = no_ratios,
+    headline: tuple[str, str] = ("", ""),
 ) -> Callable[[Measure], Measure]:
     """Register the decorated function as an analysis. Its docstring's first line is the summary.
 
     The module must stay importable without torch: import it inside the function.
+    `headline` names the score to look at first, by metric and condition.
     `conventions` are the choices the numbers depend on; they are stored with every run.
     Raises `DuplicateAnalysis` when another function holds the name.
     """
@@ -146,6 +173,8 @@ def analysis(
             summary=(function.__doc__ or "").strip().partition("\n")[0],
             conventions=conventions or {},
             summarise=summarise,
+            ratios=ratios,
+            headline=headline,
         )
         old = _ANALYSES.get(name)
         if old is not None and old.function != qualified:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
+from local_hub import LocalHub, local_hub, use_hub_at
 from plain_connection import connect
 from sqlalchemy import make_url, text
 
@@ -125,3 +127,12 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.stop()
+
+
+@pytest.fixture
+def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """A hub on this machine, and a fresh folder for what is downloaded from it."""
+    with local_hub() as made:
+        use_hub_at(made.endpoint, monkeypatch)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        yield made

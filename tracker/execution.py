@@ -13,13 +13,19 @@ from mlflow import MlflowClient
 from sqlalchemy.orm import Session
 from structlog import get_logger
 
-from analyses.checkpoints import folders
+from analyses import knowledge
+from analyses.checkpoints import folders, refs
+from analyses.checkpoints.hub import CorruptDownload
 from analyses.errors import Refused
+from analyses.hub import HubUnreachable, NotOnHub
 from analyses.language_model import LanguageModel
-from analyses.prompts.tokenization import load_tokenizer, tokenize_all
-from tracker import finishing, models
+from analyses.prompts.examples import examples
+from analyses.prompts.prompt import Prompt
+from analyses.prompts.tokenization import load_tokenizer
+from analyses.registry import Params
+from tracker import finishing
 from tracker.db import Sessions, passes, patiently, transaction
-from tracker.domain import Model, PartClaim, PartKind
+from tracker.domain import Model, PartClaim, PartKind, Run
 from tracker.errors import TrackerError
 from tracker.finishing import NotHere
 from tracker.heartbeat import Beat, Released, StopRequest, kept_alive
@@ -36,11 +42,21 @@ from tracker.store import (
     workers,
 )
 from tracker.store import models as model_store
+from tracker.store import pairs as pair_store
 from tracker.store.parts import CancelSeen, LeaseLost
 from tracker.urls import first_line
 
 log = get_logger(__name__)
 
+# What another host may have: another folder, another disk, another login.
+_OF_THIS_HOST = (
+    folders.NoSuchModel,
+    folders.OutsideRoots,
+    folders.MissingFile,
+    HubUnreachable,
+    NotOnHub,
+    CorruptDownload,
+)
 _MLFLOW_WAIT = 15.0  # seconds before a run that could not store its tensors is tried again
 _HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
 
@@ -58,6 +74,7 @@ class Workbench:
     lease: float
     heartbeat: float
     app_url: str | None = None
+    memory_budget: int | None = None  # bytes above the loaded model; None: a share of what is free
     stop: StopRequest = field(default_factory=StopRequest)
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
     loaded: tuple[Model, LanguageModel] | None = None
@@ -68,15 +85,16 @@ class Workbench:
             return self.loaded[1]
         self.drop_model()
         try:
-            files = models.files_of(model.ref, home=self.home, roots=self.roots)
-        except (folders.NoSuchModel, folders.OutsideRoots) as error:
+            files = refs.fetched(model.ref, cache=self.home.models, roots=self.roots)
+        except _OF_THIS_HOST as error:
             raise NotHere(str(error)) from error
         loaded = LanguageModel.load(
             files.folder,
             dtype=model.dtype,
             device=self.device,
             expect=model.fingerprint,
-            remembered=models.hashes(self.home),
+            cache=self.home.models,
+            memory_budget=self.memory_budget,
         )
         self.loaded = (model, loaded)
         return loaded
@@ -186,12 +204,15 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
         model = model_store.model(session, run.model_id)
         prompts = distributions.prompts(session, run.distribution_id, claim.start, claim.stop)
     analysis = finishing.analysis_of(run)
+    params = analysis.checked(run.params)
+    sources = _sources(bench, run, params, claim)
     lm = bench.language_model(model)
     _show(bench, busy_with=claim.run_id)
     beat(0)
     tokenizer = load_tokenizer(folders.read(lm.folder).tokenizer)
-    tokenized = tokenize_all(tokenizer, prompts)
-    measured = analysis.measure()(lm, tokenized, analysis.checked(run.params), beat)
+    measured = knowledge.measured(
+        analysis.measure(), lm, examples(tokenizer, prompts, sources), params, beat
+    )
     measured.check(len(prompts))
 
     def commit(session: Session) -> None:
@@ -201,6 +222,24 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
         endings.finish_part(session, claim, provenance=provenance(lm))
 
     patiently(bench.sessions, commit)
+
+
+def _sources(
+    bench: Workbench, run: Run, params: Params, claim: PartClaim
+) -> dict[int, Prompt] | None:
+    """The source prompts of a slice, as they were stored when the run was queued."""
+    if params.source_kind is None:
+        return None
+    with transaction(bench.sessions) as session:
+        found = pair_store.pairs(
+            session,
+            run.distribution_id,
+            params.source_kind,
+            claim.start,
+            claim.stop,
+            seed=run.seed,
+        )
+    return {pair.base.number: pair.source for pair in found}
 
 
 def publish_if_ended(bench: Workbench, run_id: UUID) -> None:

@@ -1,5 +1,6 @@
 """The end of a run: its parts' vectors put together, its tensors stored, its mirror published."""
 
+from collections import Counter
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -32,15 +33,6 @@ class NotHere(TrackerError):
     """This worker cannot do the part; another may."""
 
 
-class PartsDiffer(TrackerError):
-    def __init__(self, key: ScoreKey, found: int, wanted: int) -> None:
-        super().__init__(
-            f"The score {key.metric!r} of {key.component.label} was measured on {found} of "
-            f"{wanted} prompts: some parts of the run do not have it. An analysis gives the same "
-            "scores for every slice of prompts, NaN where one was skipped."
-        )
-
-
 def analysis_of(run: Run) -> Analysis:
     """The analysis in the version the run was queued for; raises `NotHere`."""
     try:
@@ -68,7 +60,7 @@ def finish(
     with transaction(sessions) as session:
         run = runs.run(session, claim.run_id)
         items = distributions.item_keys(session, run.distribution_id)
-        vectors = scores.joined_part_scores(session, run.id)
+        vectors = scores.joined_part_scores(session, run)
     analysis = analysis_of(run)
     found = with_statistics(vectors, items, analysis, seed=run.seed)
     beat(0)
@@ -89,16 +81,14 @@ def with_statistics(vectors: Vectors, items: list[str], analysis: Analysis, *, s
     """Each vector with its mean and interval, and the analysis's own numbers about the run."""
     if not vectors:
         return {}
-    for key, vector in vectors.items():
-        if len(vector) != len(items):
-            raise PartsDiffer(key, len(vector), len(items))
     keys = list(vectors)
     values = np.stack(list(vectors.values()))
     draws = bootstrap.draw(items, seed=seed)
     each = bootstrap.statistics(values, draws)
     found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
     summary = bootstrap.summary_statistics(analysis.summarise, keys, values, draws)
-    return found | {key: (stats, None) for key, stats in summary.items()}
+    shares = bootstrap.ratio_statistics(analysis.ratios(keys), keys, values, draws)
+    return found | {key: (stats, None) for key, stats in (summary | shares).items()}
 
 
 def notes(analysis: Analysis, found: Scores) -> dict[str, object]:
@@ -110,14 +100,32 @@ def notes(analysis: Analysis, found: Scores) -> dict[str, object]:
             f"The labels together have a probability of {mass[0].mean:.2f} on average, under "
             f"{LEAST_LABEL_MASS}: the model often answers with something that is no label."
         )
-    return {"conventions": dict(analysis.conventions), "warnings": warnings}
+    return {
+        "conventions": dict(analysis.conventions),
+        "warnings": warnings + _undefined(found),
+        "headline": analysis.headline,
+    }
+
+
+def _undefined(found: Scores) -> list[str]:
+    """Ratios that are not there, by what was divided."""
+    without = Counter(
+        (key.metric, key.condition)
+        for key, (stats, values) in found.items()
+        if values is None and stats.mean is None
+    )
+    return [
+        f"{metric} of {condition} has no value for {count} components: the 95 % interval of what "
+        "it is divided by includes zero."
+        for (metric, condition), count in sorted(without.items())
+    ]
 
 
 def _store_tensors(
     run: Run, beat: Beat, sessions: Sessions, mlflow: MlflowClient
 ) -> tuple[MlflowIds | None, list[StoredTensor]]:
     with transaction(sessions) as session:
-        joined = tensors.joined_part_tensors(session, run.id)
+        joined = tensors.joined_part_tensors(session, run)
         detail = reports.run_detail(session, run.id)
     if not joined:
         return None, []

@@ -28,6 +28,7 @@ def provenance(lm: LanguageModel) -> dict[str, Any]:
         "dtype": str(lm.model.dtype).removeprefix("torch."),
         "attention": lm.model.config._attn_implementation,
         "threads": torch.get_num_threads(),
+        "memory_budget": lm.memory_budget,
         "tf32": torch.backends.cuda.matmul.allow_tf32,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }

@@ -7,6 +7,7 @@ is made, files are replaced, metrics carry fixed timestamps.
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -196,7 +197,7 @@ def summary_metrics(scores: Sequence[ScoreLine]) -> dict[str, float]:
     heads = [s for s in heads if _what(s) == _what(heads[0])]  # as the plot of the heads does
     heads.sort(key=lambda s: (-abs(s.mean or 0.0), s.component))
     metrics: dict[str, float] = {}
-    for s in whole:
+    for s in sorted(whole, key=lambda s: s.condition != ""):
         metrics[_key(s)] = s.mean or 0.0
     for s in heads[:STRONGEST_HEADS]:
         metrics[f"{s.component.label}/{_key(s)}"] = s.mean or 0.0
@@ -210,7 +211,13 @@ def _what(score: ScoreLine) -> tuple[str, str, str, float]:
 def _key(score: ScoreLine) -> str:
     """The metric and whatever else tells this score from others of its component."""
     x = f"{score.x:g}" if score.x else ""
-    return "/".join(filter(None, (score.metric, score.site, score.condition, x)))
+    name = "/".join(filter(None, (score.metric, score.site, score.condition, x)))
+    return re.sub(r"[^\w\-. :/]", _spelled, name.replace("=", ":"))
+
+
+def _spelled(character: re.Match[str]) -> str:
+    """What a metric's name may not hold, such as a label, by its code point."""
+    return f"U{ord(character[0]):04X}"
 
 
 def scores_frame(scores: Sequence[ScoreLine]) -> pd.DataFrame:

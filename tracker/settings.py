@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracker.errors import NoBroker, NoDatabase, NoTrackingServer, TrackerError
@@ -39,6 +39,7 @@ class Settings(BaseSettings):
         tuple[Path, ...], NoDecode
     ] = ()  # models must lie below one; () allows all
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1" …
+    memory_budget: ByteSize | None = None  # of recordings and replays: "300MB", "4GiB"
     app_url: str | None = None
     lease_seconds: float = Field(60, gt=0)
     heartbeat_seconds: float = Field(15, gt=0)

@@ -13,11 +13,13 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from analyses import registry
-from analyses.checkpoints import folders, gguf
+from analyses.checkpoints import refs
 from analyses.errors import Refused
 from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
 from analyses.prompts.places import places
+from analyses.prompts.prompt import Prompt
+from analyses.prompts.sources import Pair, pairs
 from analyses.prompts.tokenization import load_tokenizer, tokenize_all
 from analyses.registry import Analysis, Params
 from tracker.db import Sessions, transaction
@@ -27,6 +29,7 @@ from tracker.fingerprint import run_fingerprint
 from tracker.home import Home
 from tracker.store import distributions as distribution_store
 from tracker.store import models as model_store
+from tracker.store import pairs as pair_store
 from tracker.store import runs as run_store
 
 PROMPTS_PER_PART = 32
@@ -35,13 +38,6 @@ MOST_SEED = 2**63
 
 class InvalidRequest(TrackerError):
     """The request cannot be queued; the message is that of what was wrong with it."""
-
-
-class NotConverted(Refused):
-    def __init__(self, path: Path, cache: Path) -> None:
-        super().__init__(
-            f"{path} was not converted into {cache} yet. Run `headbook models add {path}` here."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,32 +81,28 @@ def submit(
         analysis = registry.find(request.analysis)
         params = analysis.checked(request.params)
         distribution = distributions.build(request.distribution)
-        check_labels(model, distribution, home=home, roots=roots)
+        made = _pairs(distribution, params, seed=request.seed)
+        prompts = [*distribution.prompts, *(pair.source for pair in made)]
+        check_labels(model, prompts, home=home, roots=roots)
     except Refused as error:
         raise InvalidRequest(str(error)) from error
-    return _record(request, analysis, params, model, distribution, sessions=sessions)
+    return _record(request, analysis, params, model, distribution, made, sessions=sessions)
+
+
+def _pairs(distribution: Distribution, params: Params, *, seed: int) -> tuple[Pair, ...]:
+    """The source prompts that the analysis needs, if any."""
+    kind = params.source_kind
+    return () if kind is None else pairs(distribution, kind, seed=seed)
 
 
 def check_labels(
-    model: Model, distribution: Distribution, *, home: Home, roots: Sequence[Path]
+    model: Model, prompts: Sequence[Prompt], *, home: Home, roots: Sequence[Path]
 ) -> None:
     """Refuse prompts whose labels are not one token, asked or offered, for this model."""
-    folder = tokenizer_folder(model, home=home, roots=roots)
-    tokenizer = load_tokenizer(folders.read(folder).tokenizer)
-    tokenize_all(tokenizer, distribution.prompts)
-    for prompt in distribution.prompts:
+    tokenizer = load_tokenizer(refs.tokenizer(model.ref, cache=home.models, roots=roots))
+    tokenize_all(tokenizer, prompts)
+    for prompt in prompts:
         places(tokenizer, prompt)
-
-
-def tokenizer_folder(model: Model, *, home: Home, roots: Sequence[Path]) -> Path:
-    """Where the model's tokenizer.json lies: its folder, or what its GGUF file was converted to."""
-    path = folders.resolve(model.ref, roots=roots)
-    if path.is_dir():
-        return path
-    folder = gguf.folder_of(path, cache=home.models)
-    if not folder.is_dir():
-        raise NotConverted(path, home.models)
-    return folder
 
 
 def _record(
@@ -119,6 +111,7 @@ def _record(
     params: Params,
     model: Model,
     distribution: Distribution,
+    made: Sequence[Pair],
     *,
     sessions: Sessions,
 ) -> Submitted:
@@ -132,6 +125,9 @@ def _record(
         again = request.force and known is not None and known.fingerprint == fingerprint
         run = None
         if known is None or again:
+            stored = distribution_store.add_distribution(session, distribution)
+            if made:
+                pair_store.add_pairs(session, stored, made, seed=request.seed)
             run = run_store.insert_run(
                 session,
                 fingerprint=fingerprint,
@@ -144,7 +140,7 @@ def _record(
                 engine_version=registry.ENGINE_VERSION,
                 params=values,
                 model_id=model.id,
-                distribution_id=distribution_store.add_distribution(session, distribution),
+                distribution_id=stored,
                 seed=request.seed,
                 n_prompts=size,
                 created_by=request.created_by,

@@ -112,6 +112,7 @@ def _bench() -> Any:
         heartbeat=settings.heartbeat_seconds,
         stop=_stop(),
         app_url=settings.app(),
+        memory_budget=settings.memory_budget,
     )
 
 

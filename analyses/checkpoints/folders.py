@@ -1,13 +1,15 @@
 """A language model as a local folder of safetensors, read and checked without torch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analyses.errors import Refused
 
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _CONVERT = (
     "convert it once where you trust it: "
@@ -19,7 +21,8 @@ class NoSuchModel(Refused):
     def __init__(self, ref: str) -> None:
         super().__init__(
             f"No model at {ref!r}: it is neither a folder nor a .gguf file. Give the path of a "
-            f"folder with config.json, tokenizer.json and safetensors weights, or of a GGUF file."
+            f"folder with config.json, tokenizer.json and safetensors weights, or of a GGUF file, "
+            f"or hub:OWNER/NAME@REVISION."
         )
 
 
@@ -93,8 +96,12 @@ class ModelFiles:
 
 def resolve(ref: str, *, roots: Sequence[Path] = ()) -> Path:
     """The folder or GGUF file that `ref` names, without links; below one of `roots` if any."""
-    path = Path(ref).expanduser().resolve()
-    if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".gguf"):
+    try:
+        path = Path(ref).expanduser().resolve()
+        there = path.is_dir() or (path.is_file() and path.suffix.lower() == ".gguf")
+    except (OSError, RuntimeError, ValueError):  # no such user, no such path
+        there = False
+    if not there:
         raise NoSuchModel(ref)
     if roots and not any(path.is_relative_to(root.expanduser().resolve()) for root in roots):
         raise OutsideRoots(path, roots)
@@ -103,42 +110,61 @@ def resolve(ref: str, *, roots: Sequence[Path] = ()) -> Path:
 
 def read(folder: Path) -> ModelFiles:
     """The model's files, all checked to be there and to hold no code."""
-    config = _json(_present(folder, "config.json", "save the model with save_pretrained"))
-    if config.get("auto_map"):
-        raise CustomCode(folder, sorted(map(str, config["auto_map"])))
-    if config.get("quantization_config"):
-        raise QuantisedWeights(folder, str(config["quantization_config"].get("quant_method", "?")))
+    config = read_config(folder)
     if (folder / "adapter_config.json").exists():
         raise UnmergedAdapter(folder)
     index, weights = _weights(folder)
-    tokenizer = _present(
-        folder,
-        "tokenizer.json",
-        "make it with AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)",
-    )
     return ModelFiles(
-        folder=folder, config=config, tokenizer=tokenizer, weights=weights, index=index
+        folder=folder,
+        config=config,
+        tokenizer=read_tokenizer(folder),
+        weights=weights,
+        index=index,
     )
+
+
+def read_config(folder: Path) -> Mapping[str, Any]:
+    """What config.json says, refused where it asks for code or names quantised weights."""
+    config = _json(_present(folder, CONFIG, "save the model with save_pretrained"))
+    if own_code := config.get("auto_map"):
+        raise CustomCode(folder, sorted(own_code) if isinstance(own_code, dict) else ["?"])
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+        raise QuantisedWeights(folder, str(method or "?"))
+    return config
+
+
+def read_tokenizer(folder: Path) -> Path:
+    way_out = "make it with AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+    return _present(folder, TOKENIZER, way_out)
+
+
+def read_index(folder: Path) -> Sequence[str]:
+    """The files in which the index says that the weights lie."""
+    index = _inside(folder, INDEX)
+    weight_map = _json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise BrokenJson(index, "it has no weight_map")
+    return sorted(set(map(str, weight_map.values())))
+
+
+def no_safetensors(folder: Path, names: Collection[str]) -> Refused:
+    """Why these files are no weights that may be read."""
+    pickled = sorted(name for name in names if Path(name).suffix in _PICKLED)
+    if pickled:
+        return PickledWeights(folder, pickled)
+    return MissingFile(folder, f"{WEIGHTS} or {INDEX}", "save it with save_pretrained")
 
 
 def _weights(folder: Path) -> tuple[Path | None, tuple[Path, ...]]:
     """The files transformers reads: `model.safetensors`, else what the index names."""
-    if (folder / "model.safetensors").exists():
-        return None, (_inside(folder, "model.safetensors"),)
-    if (folder / "model.safetensors.index.json").exists():
-        index = _inside(folder, "model.safetensors.index.json")
-        weight_map = _json(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise BrokenJson(index, "it has no weight_map")
-        names = sorted(set(map(str, weight_map.values())))
+    if (folder / WEIGHTS).exists():
+        return None, (_inside(folder, WEIGHTS),)
+    if (folder / INDEX).exists():
         way_out = "its index names that file; copy it there"
-        return index, tuple(_present(folder, name, way_out) for name in names)
-    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
-    if pickled:
-        raise PickledWeights(folder, pickled)
-    raise MissingFile(
-        folder, "model.safetensors or model.safetensors.index.json", "save it with save_pretrained"
-    )
+        found = (_present(folder, name, way_out) for name in read_index(folder))
+        return _inside(folder, INDEX), tuple(found)
+    raise no_safetensors(folder, [path.name for path in folder.iterdir()])
 
 
 def _present(folder: Path, name: str, way_out: str) -> Path:

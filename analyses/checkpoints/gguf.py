@@ -20,9 +20,18 @@ class UnreadableGguf(Refused):
         )
 
 
+class IncompleteGguf(Refused):
+    def __init__(self, path: Path, names: list[str]) -> None:
+        super().__init__(
+            f"{path} does not hold the whole model: {', '.join(names[:3])} ({len(names)} in all) "
+            f"are missing or of another shape. Use the whole file; one that is split into several "
+            f"must be merged first."
+        )
+
+
 def folder_of(path: Path, *, cache: Path) -> Path:
     """Where the converted model lies, or will lie: named by the file's bytes."""
-    return cache / f"gguf-1-{file_sha256(path, remembered=cache / 'hashes')}"
+    return cache / f"gguf-2-{file_sha256(path, remembered=cache / 'hashes')}"
 
 
 def converted(path: Path, *, cache: Path) -> Path:
@@ -51,13 +60,27 @@ def _convert(path: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    where = {"gguf_file": path.name, "local_files_only": True, "trust_remote_code": False}
-    with quiet(), redirect_stderr(StringIO()):  # the reader draws a bar whatever is asked
+    choices = {"gguf_file": path.name, "local_files_only": True, "trust_remote_code": False}
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as alone,
+        quiet(),
+        redirect_stderr(StringIO()),  # the reader draws a bar whatever is asked
+    ):
+        # Alone in a folder: another model's tokenizer.json beside the file would be taken for its.
+        Path(alone, path.name).symlink_to(path)
         try:
-            model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
+            loader: Any = AutoModelForCausalLM
+            model, report = loader.from_pretrained(
+                alone, dtype=torch.float32, output_loading_info=True, **choices
+            )
+            tokenizer = AutoTokenizer.from_pretrained(alone, **choices)
+        except MemoryError:
+            raise
         except Exception as error:  # the reader raises every kind, by what the file lacks
             raise UnreadableGguf(path, error) from error
+        missing = sorted(str(key) for key in (*report["missing_keys"], *report["mismatched_keys"]))
+        if missing:
+            raise IncompleteGguf(path, missing)
         quantizer: Any = getattr(model, "hf_quantizer", None)
         if quantizer is not None:  # it only marks the model: the weights already are fp32
             quantizer.remove_quantization_config(model)

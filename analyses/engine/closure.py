@@ -15,6 +15,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torc
 
 class DoesNotClose(Refused):
     def __init__(self, where: str, what: str, prompt: int, gap: float, tolerance: float) -> None:
+        self.gap = gap
         of = "the proof at loading" if prompt == PROOF else f"prompt {prompt}"
         super().__init__(
             f"In {of}, at {where}: {what} do not agree. The relative gap is {gap:.1e}, "
@@ -41,9 +42,10 @@ def check_closure(
     what: str,
     numbers: Sequence[int],
     tolerance: float,
-) -> None:
-    """Raises `DoesNotClose`, with the prompt that is furthest off."""
+) -> float:
+    """The largest gap; raises `DoesNotClose`, with the prompt that is furthest off."""
     gaps = relative_gap(total, whole)
     worst = int(gaps.nan_to_num(torch.inf).argmax())
     if not bool(gaps[worst] <= tolerance):
         raise DoesNotClose(where, what, numbers[worst], float(gaps[worst]), tolerance)
+    return float(gaps[worst])

@@ -1,5 +1,6 @@
 """The final residual and the label logits as sums of what each component wrote."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -56,13 +57,19 @@ def attention_writes(
     return AttentionWrites(multiplier * heads, multiplier * bias if layer.has_bias else None)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decomposition:
+    shares: Float[Tensor, "batch component label"]
+    largest_gap: float  # relative, of all sums that were compared
+
+
 def decompose(
     anatomy: Anatomy,
     recorded: Recorded,
     label_ids: Int[Tensor, "batch label"],
     *,
     tolerance: float,
-) -> Float[Tensor, "batch component label"]:
+) -> Decomposition:
     """Each component's share of every label's logit before the soft-cap, in `components` order.
 
     With r = Σ w_j and the final norm frozen at the scale s of the full run,
@@ -75,7 +82,7 @@ def decompose(
     norm, final = anatomy.final_norm, recorded.layers[-1].resid_post
     scale = norm.scale(final)[:, None]
     resid = recorded.layers[0].resid_pre
-    shares, total = [], resid.double()
+    shares, gaps, total = [], [], resid.double()
 
     def add(writes: Float[Tensor, "batch component d_model"]) -> None:
         frozen = norm.frozen(writes, scale)
@@ -89,7 +96,7 @@ def decompose(
         summed = writes.heads.double().sum(1)
         if writes.bias is not None:
             summed = summed + writes.bias
-        _check_layer(number, seen, resid, summed, recorded.numbers, tolerance)
+        gaps.append(_check_layer(number, seen, resid, summed, recorded.numbers, tolerance))
         add(writes.heads)
         if writes.bias is not None:
             add(writes.bias[:, None])
@@ -100,8 +107,8 @@ def decompose(
         constants = einsum(bias, W_U, "d, batch label d -> batch label") + anatomy.b_U(label_ids)
         shares.append(constants[:, None])
     attributed = torch.cat(shares, dim=1)
-    _check_end(anatomy, recorded, label_ids, total, attributed, tolerance)
-    return attributed
+    gaps.append(_check_end(anatomy, recorded, label_ids, total, attributed, tolerance))
+    return Decomposition(shares=attributed, largest_gap=max(gaps))
 
 
 def _check_layer(
@@ -111,7 +118,8 @@ def _check_layer(
     attention: Float[Tensor, "batch d_model"],
     numbers: tuple[int, ...],
     tolerance: float,
-) -> None:
+) -> float:
+    gaps = []
     for total, whole, what in (
         (resid, seen.resid_pre, "the residual that left the layer below and the one that came in"),
         (attention, seen.attn_out, "the sum of heads and bias, and what attention wrote"),
@@ -121,7 +129,7 @@ def _check_layer(
             "the sum of the residual that came in, attention and MLP, and the residual that left",
         ),
     ):
-        check_closure(
+        gap = check_closure(
             total.double(),
             whole.double(),
             where=f"layer {number}",
@@ -129,6 +137,8 @@ def _check_layer(
             numbers=numbers,
             tolerance=tolerance,
         )
+        gaps.append(gap)
+    return max(gaps)
 
 
 def _check_end(
@@ -138,11 +148,12 @@ def _check_end(
     total: Float[Tensor, "batch d_model"],
     attributed: Float[Tensor, "batch component label"],
     tolerance: float,
-) -> None:
+) -> float:
     """Writes = final residual; components = pre-cap logits; those, capped, = the model's own."""
     final = recorded.layers[-1].resid_post
     pre_cap = pre_cap_logits(anatomy, final, label_ids)
     logits = recorded.logits.gather(1, label_ids)
+    gaps = []
     for summed, whole, what in (
         (total, final.double(), "the sum of all writes and the final residual"),
         (
@@ -152,9 +163,11 @@ def _check_end(
         ),
         (anatomy.cap(pre_cap), logits, "the final norm and unembedding written out and the logits"),
     ):
-        check_closure(
+        gap = check_closure(
             summed, whole, where="the end", what=what, numbers=recorded.numbers, tolerance=tolerance
         )
+        gaps.append(gap)
+    return max(gaps)
 
 
 def pre_cap_logits(

@@ -22,6 +22,15 @@ class Placed:
     patch: Patch
 
 
+@dataclass(frozen=True)
+class OfHead:
+    """What one head of a rider reads otherwise, one patch after the other."""
+
+    rider: int
+    head: int
+    patches: tuple[Patch, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerEdits:
     layer: int
@@ -47,14 +56,24 @@ class LayerEdits:
                 chosen = self.suffix.chosen(patch).to(here.device)
                 here.copy_(torch.where(chosen[..., None], new, here))
 
-    def read(self, patch: Patch, x: Float[Tensor, "batch pos d"]) -> Float[Tensor, "batch pos d"]:
-        """The keys or values of all positions, as the patch lets its head read them."""
+    def by_head(self, site: Site) -> Iterator[OfHead]:
+        """The patches of keys or values, together where the same head of a rider reads them."""
+        of_head: dict[tuple[int, int], list[Patch]] = {}
+        for placed in self.of(site):
+            assert placed.patch.head is not None
+            of_head.setdefault((placed.rider, placed.patch.head), []).append(placed.patch)
+        return (OfHead(*place, tuple(patches)) for place, patches in of_head.items())
+
+    def read(self, place: OfHead, x: Float[Tensor, "batch pos d"]) -> Float[Tensor, "batch pos d"]:
+        """The keys or values of all positions, as the patches let their head read them."""
         everywhere = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
-        new = self.new_value(patch, x, everywhere).to(x.dtype)
-        if patch.at is None:
-            return new
-        chosen = positions_mask(patch.at, x.shape[1]).to(x.device)
-        return torch.where(chosen[..., None], new, x)
+        for patch in place.patches:
+            new = self.new_value(patch, x, everywhere).to(x.dtype)
+            if patch.at is not None:
+                chosen = positions_mask(patch.at, x.shape[1]).to(x.device)
+                new = torch.where(chosen[..., None], new, x)
+            x = new
+        return x
 
     def new_value(
         self, patch: Patch, here: Float[Tensor, "batch pos d"], positions: Int[Tensor, "batch pos"]

@@ -1,5 +1,6 @@
-"""How much memory a replay may take, and how many riders fit into it."""
+"""How much memory recordings and replays may take, and how much work fits into it."""
 
+import ctypes
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,20 +9,48 @@ import torch
 from torch import Tensor
 
 from analyses.engine.anatomy import Anatomy
-from analyses.engine.recording import Recorded
+from analyses.engine.recording import Keep, Recorded
 
 SHARE = 0.5  # of the memory that is free, when no budget is given
 # Larger chunks would not be faster. Where they fit, numbers do not depend on the free memory.
 MOST_TOKENS = {"cpu": 4096, "cuda": 65536}
 
 
-def budget_of(device: torch.device, asked: int | None) -> int:
-    """The bytes asked for, or a share of what is free on the device."""
-    if asked is not None:
-        return asked
+def free_share(device: torch.device) -> int:
+    """The bytes that work may take when nobody says: a share of what is free on the device."""
     if device.type == "cuda":
         return int(SHARE * torch.cuda.mem_get_info(device)[0])
     return int(SHARE * psutil.virtual_memory().available)
+
+
+def give_back(device: torch.device) -> None:
+    """Hands freed memory back to the system: the C library keeps it, and a budget would not know.
+
+    Another C library than glibc has no such function, and needs none.
+    """
+    if device.type == "cpu":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def recordable(anatomy: Anatomy, keep: Keep, *, n_kv_heads: int, longest: int, budget: int) -> int:
+    """How many tokens of prompts no longer than this can be recorded together; at least one.
+
+    A recording may keep a quarter of the budget (a source is as large), and its forward pass may
+    take half. Estimates on the safe side: attention is taken to write its scores out.
+    """
+    layer = anatomy.layers[0]
+    size = layer.out_proj.weight.element_size()
+    d_z, d_model = layer.W_O.shape
+    of_a_pass = _of_a_layer(anatomy, size) + anatomy.n_heads * longest * (2 * size + 4)
+    reads = 2 * d_z * n_kv_heads // anatomy.n_heads
+    everywhere = reads + 2 * d_z + 4 * d_model
+    kept = {Keep.WRITES: 0, Keep.PREFIX: reads, Keep.POSITIONS: everywhere}[keep]
+    tokens = budget // (2 * of_a_pass)
+    if kept:
+        tokens = min(tokens, budget // (4 * len(anatomy.layers) * kept * size))
+    return max(1, tokens)
 
 
 def held(*recordings: Recorded | None) -> int:
@@ -38,18 +67,22 @@ def riders(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> i
     """How many riders with so many tokens of their own fit into the bytes left; at least one.
 
     An estimate on the safe side: while a layer runs, a token is counted with its scores three times
-    (as they are, as a pattern in fp32, and as that pattern in the model's dtype), with what the
-    MLP's widest map gives six times, and with sixteen residuals.
+    (as they are, as a pattern in fp32, and as that pattern in the model's dtype).
     """
-    layer, key = anatomy.layers[0], recorded.reads[0].key
+    key = recorded.reads[0].key
     batch, _, prefix, _ = key.shape
-    widest = max(max(weight.shape[-2:]) for weight in layer.layer.parameters() if weight.dim() > 1)
-    scores = anatomy.n_heads * (prefix + suffix) * (2 * key.element_size() + 4)
-    of_mlp = 6 * widest * key.element_size()
-    resid = 16 * len(layer.W_O.T) * key.element_size()
-    tokens = left // (scores + of_mlp + resid)
+    size = key.element_size()
+    scores = anatomy.n_heads * (prefix + suffix) * (2 * size + 4)
+    tokens = left // (scores + _of_a_layer(anatomy, size))
     most = MOST_TOKENS.get(key.device.type, MOST_TOKENS["cuda"])
     return max(1, min(tokens, most) // (batch * suffix))
+
+
+def _of_a_layer(anatomy: Anatomy, size: int) -> int:
+    """Bytes per token while a layer runs: six times its widest map, and sixteen residuals."""
+    layer = anatomy.layers[0]
+    widest = max(max(weight.shape[-2:]) for weight in layer.layer.parameters() if weight.dim() > 1)
+    return size * (6 * widest + 16 * len(layer.W_O.T))
 
 
 def _tensors(value: Any) -> Iterable[Tensor]:

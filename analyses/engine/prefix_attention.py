@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses.engine.attention import Asked, attention_pattern
-from analyses.engine.edits import LayerEdits, Placed
+from analyses.engine.edits import LayerEdits, OfHead
 from analyses.engine.interventions import Site
 from analyses.engine.recording import LayerReads
 from analyses.engine.suffixes import Visible
@@ -36,14 +36,14 @@ def attend_to_prefix(
         for x in (asked.key, asked.value)
     )
     scores = _scores(q, reads.key[:, :, :n], own_k, asked.scaling)
-    for placed in edits.of(Site.K):
-        _reread_keys(scores, q, own_k, placed, asked.scaling, reads, edits)
+    for place in edits.by_head(Site.K):
+        _reread_keys(scores, q, own_k, place, asked.scaling, reads, edits)
     mask = None if visible.mask is None else visible.mask.to(scores.device)[:, None, None]
     by_head = attention_pattern(scores.flatten(1, 2), mask, asked.softcap, asked.sinks)
     pattern = by_head.to(own_v.dtype).view(scores.shape)
     z = _weighted(pattern, reads.value[:, :, :n], own_v)
-    for placed in edits.of(Site.V):
-        _reread_values(z, pattern, own_v, placed, reads, edits)
+    for place in edits.by_head(Site.V):
+        _reread_values(z, pattern, own_v, place, reads, edits)
     z = rearrange(z, "batch kv group rider suffix d -> batch rider suffix (kv group) d")
     edits.apply(Site.Z, z)
     return z.flatten(1, 2)
@@ -83,20 +83,20 @@ def _reread_keys(
     scores: Scores,
     q: Float[Tensor, "batch kv group rider suffix d"],
     own: Own,
-    placed: Placed,
+    place: OfHead,
     scaling: float,
     reads: LayerReads,
     edits: LayerEdits,
 ) -> None:
     """The final position's scores of one head, from keys that only it reads."""
-    kv, group = _place(placed, scores)
-    keys = edits.suffix.merged(reads.key[:, kv], own[:, kv, placed.rider])
-    keys = edits.read(placed.patch, keys)
-    query = edits.suffix.at_final(q[:, kv, group, placed.rider])
+    kv, group = divmod(place.head, scores.shape[2])
+    keys = edits.suffix.merged(reads.key[:, kv], own[:, kv, place.rider])
+    keys = edits.read(place, keys)
+    query = edits.suffix.at_final(q[:, kv, group, place.rider])
     row = einsum(query * scaling, keys, "batch d, batch pos d -> batch pos")
     n = scores.shape[-1] - edits.suffix.width
     edits.suffix.set_final(
-        scores[:, kv, group, placed.rider],
+        scores[:, kv, group, place.rider],
         torch.cat([row[:, :n], edits.suffix.gather(row)], dim=1),
     )
 
@@ -105,24 +105,18 @@ def _reread_values(
     z: Float[Tensor, "batch kv group rider suffix d"],
     pattern: Scores,
     own: Own,
-    placed: Placed,
+    place: OfHead,
     reads: LayerReads,
     edits: LayerEdits,
 ) -> None:
     """The final position's z of one head, from values that only it reads."""
-    kv, group = _place(placed, pattern)
-    values = edits.suffix.merged(reads.value[:, kv], own[:, kv, placed.rider])
-    values = edits.read(placed.patch, values)
+    kv, group = divmod(place.head, pattern.shape[2])
+    values = edits.suffix.merged(reads.value[:, kv], own[:, kv, place.rider])
+    values = edits.read(place, values)
     n = pattern.shape[-1] - edits.suffix.width
-    weights = edits.suffix.at_final(pattern[:, kv, group, placed.rider])
+    weights = edits.suffix.at_final(pattern[:, kv, group, place.rider])
     seen = torch.cat([values[:, :n], edits.suffix.gather(values)], dim=1)
     edits.suffix.set_final(
-        z[:, kv, group, placed.rider],
+        z[:, kv, group, place.rider],
         einsum(weights, seen, "batch key, batch key d -> batch d"),
     )
-
-
-def _place(placed: Placed, scores: Scores) -> tuple[int, int]:
-    """A head's key-value head, and its number among those that share it."""
-    assert placed.patch.head is not None
-    return divmod(placed.patch.head, scores.shape[2])

@@ -13,6 +13,7 @@ from analyses.engine.anatomy import Anatomy
 from analyses.engine.decomposition import pre_cap_logits
 from analyses.engine.interventions import (
     READS,
+    Constant,
     FromSource,
     ImpossiblePatch,
     Intervention,
@@ -46,7 +47,7 @@ def replay(
     *,
     source: Recorded | None = None,
     whole_vocabulary: bool = False,
-    budget: int | None = None,
+    budget: int,
     progress: Callable[[int], None] | None = None,
 ) -> Replayed:
     """Equal to a full forward pass for every intervention, at the price of decoding.
@@ -64,9 +65,10 @@ def replay(
         rotary=_rotaries(anatomy, patches, recorded),
         source_rotary={} if source is None else _rotaries(anatomy, patches, source),
     )
-    left = memory.budget_of(recorded.final.device, budget) - memory.held(recorded, source)
+    left = budget - memory.held(recorded, source)
     order, labels, sums = [], [], []
     for chunk in _chunks(anatomy, recorded, interventions, left):
+        memory.give_back(recorded.final.device)
         resid = rides.final_resid(ground, [interventions[number] for number in chunk])
         labels.append(anatomy.cap(pre_cap_logits(anatomy, resid, label_ids)))
         if whole_vocabulary:
@@ -74,12 +76,13 @@ def replay(
         order += chunk
         if progress is not None:
             progress(len(order))
-    back = torch.tensor(order).argsort()
+    back = torch.tensor(order, dtype=torch.long).argsort()
+    nothing = recorded.logits.new_empty(0, *label_ids.shape)
     return Replayed(
         interventions=tuple(interventions),
         numbers=recorded.numbers,
-        labels=torch.cat(labels)[back],
-        logsumexp=torch.cat(sums)[back] if whole_vocabulary else None,
+        labels=torch.cat([nothing, *labels])[back],
+        logsumexp=torch.cat([nothing[..., 0], *sums])[back] if whole_vocabulary else None,
     )
 
 
@@ -152,6 +155,8 @@ def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded |
                 f"`at` is {patch.at}, and the prompts' last positions are {final}",
                 "Give each prompt its own positions",
             )
+    if isinstance(patch.value, Constant):
+        _check_constant(patch, patch.value, recorded)
     if not isinstance(patch.value, FromSource):
         return
     if source is None:
@@ -169,6 +174,21 @@ def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded |
             patch.name,
             "a source prompt ends before a position that is patched",
             "Give `at`, positions that both prompts have",
+        )
+
+
+def _check_constant(patch: Patch, constant: Constant, recorded: Recorded) -> None:
+    layer = recorded.layers[patch.layer]
+    width = layer.z.shape[-1] if patch.head is not None else layer.resid_pre.shape[-1]
+    shapes = {(), (1,), (width,), (len(recorded.numbers), width)}
+    if patch.site in (Site.Q, Site.K) and recorded.reads:
+        width = recorded.reads[patch.layer].q.shape[-1]
+        shapes = {(), (1,), (width,), (len(recorded.numbers), width)}
+    if tuple(constant.value.shape) not in shapes:
+        raise ImpossiblePatch(
+            patch.name,
+            f"its value has the shape {tuple(constant.value.shape)}",
+            f"Give {width} numbers, or as many for each of the {len(recorded.numbers)} prompts",
         )
 
 

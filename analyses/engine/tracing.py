@@ -90,7 +90,7 @@ def find_anatomy(model: PreTrainedModel, input_ids: Tensor) -> Anatomy:
     if len({call.z.shape[2] for call in attention}) > 1:
         raise UnknownAnatomy("its attention", "layers differ in their number of heads")
     found = [
-        _layer_anatomy(number, layer, call, calls, config.hidden_size)
+        _layer_anatomy(number, layer, call, calls, config.hidden_size, input_ids.device)
         for number, (layer, call) in enumerate(zip(layers, attention, strict=True))
     ]
     return Anatomy(
@@ -124,8 +124,14 @@ def _layers(model: nn.Module, attention: Sequence[nn.Module]) -> list[nn.Module]
 
 
 def _layer_anatomy(
-    number: int, layer: nn.Module, attention: AttentionCall, calls: Sequence[Call], d_model: int
+    number: int,
+    layer: nn.Module,
+    attention: AttentionCall,
+    calls: Sequence[Call],
+    d_model: int,
+    device: torch.device,
 ) -> LayerAnatomy:
+    """Formulas lie on `device`, with what is recorded, wherever the layer's weights do."""
     inside = {id(module) for module in layer.modules()} - {id(layer)}
     own = [call for call in calls if id(call.module) in inside]
     out_proj, projected = _out_proj(number, attention, own)
@@ -146,7 +152,7 @@ def _layer_anatomy(
         attention=attention.module,
         out_proj=out_proj,
         post_norm=post_norm.module if post_norm else None,
-        post_norm_formula=_formula(post_norm, d_model) if post_norm else None,
+        post_norm_formula=probe(post_norm.module, d_model, device) if post_norm else None,
         mlp=tuple(call.module for call in loose_ends),
     )
 
@@ -164,10 +170,6 @@ def _out_proj(
         if isinstance(call.module, nn.Linear | Conv1D):
             return call.module, call.output
     raise UnknownAnatomy(f"layer {number}", "no linear map reads what its attention heads give")
-
-
-def _formula(norm: Call, d_model: int) -> Norm:
-    return probe(norm.module, d_model, norm.output.device)
 
 
 def _final_norm(

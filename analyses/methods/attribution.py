@@ -11,7 +11,7 @@ from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, Scor
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
-    from analyses.prompts.tokenization import TokenizedPrompt
+    from analyses.prompts.examples import Example
 
 SHARES = (0.5, 0.8, 0.9)
 ROUNDING = 1e-12  # so that ten equal parts hold 80 % with eight
@@ -55,20 +55,20 @@ def _counts(key: ScoreKey) -> bool:
     params=AttributionParams,
     conventions=CONVENTIONS,
     summarise=smallest_sets,
+    headline=("logit_attribution", ""),
 )
 def attribution(
     lm: "LanguageModel",
-    prompts: "Sequence[TokenizedPrompt]",
+    prompts: "Sequence[Example]",
     params: AttributionParams,
     progress: Callable[[int], None],
 ) -> Measured:
     """Each component's own share of the label logits (direct logit attribution)."""
-    from analyses.engine.batches import micro_batches
     from analyses.engine.decomposition import components
 
     measured = []
     done = 0
-    for together in micro_batches(prompts, params.batch_size):
+    for together in lm.micro_batches(prompts, params.batch_size):
         measured.append(_measure(lm, together))
         done += len(together)
         progress(done)
@@ -81,26 +81,21 @@ class _MeasuredBatch(NamedTuple):
     differences: NDArray[np.float32]  # [prompt, component]
 
 
-def _measure(lm: "LanguageModel", prompts: "Sequence[TokenizedPrompt]") -> _MeasuredBatch:
+def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> _MeasuredBatch:
     from einops import einsum
 
     from analyses import metrics
 
     batch = lm.batch(prompts)
     recorded = lm.record(batch)
-    shares = lm.decompose(recorded, batch.label_ids)
+    shares = lm.decompose(recorded, batch.label_ids).shares
     labels = recorded.logits.gather(1, batch.label_ids)
     logsumexp = recorded.logits.logsumexp(-1)
     correct = batch.correct
     u = metrics.contrast(correct, labels.shape[1])
     differences = einsum(shares, u, "prompt component label, prompt label -> prompt component")
-    of_model = {
-        "logit_diff": metrics.logit_diff(labels, correct),
-        "logit_diff_pre_cap": differences.double().sum(-1).float(),
-        "accuracy": metrics.accuracy(labels, correct),
-        "label_loss": metrics.label_loss(labels, correct),
-        "label_mass": metrics.label_mass(labels, logsumexp),
-        "loss": metrics.loss(labels, correct, logsumexp),
+    of_model = metrics.of_logits(labels, correct, logsumexp) | {
+        "logit_diff_pre_cap": differences.double().sum(-1).float()
     }
     return _MeasuredBatch(
         {metric: values.cpu().numpy() for metric, values in of_model.items()},

@@ -1,18 +1,15 @@
 """What a language model makes of a held-out distribution."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from tokenizers import Tokenizer
-from torch import Tensor
 
-from analyses import metrics
+from analyses import knowledge, metrics
 from analyses.language_model import LanguageModel
-from analyses.prompts import distributions, templates, tokenization
+from analyses.prompts import distributions, tokenization
 from analyses.prompts.distributions import DistributionSpec
-from analyses.prompts.separators import AUTO
+from analyses.prompts.examples import examples
 
 _AT_ONCE = 64  # prompts
 
@@ -46,30 +43,6 @@ def measure(lm: LanguageModel, tokenizer: Tokenizer, spec: DistributionSpec) -> 
 
 
 def content_accuracy(lm: LanguageModel, tokenizer: Tokenizer, spec: DistributionSpec) -> float:
-    """How often the right option's text is the likeliest after the question alone.
-
-    Likely is what has a high mean log-probability per token.
-    """
-    prelude = templates.wording(spec.template, separators=AUTO, prelude=spec.prelude).prelude
-    right = []
-    for plan in distributions.build(spec).plans:
-        item = plan.asked.item
-        question = f"{prelude.replace('{topic}', item.topic)}{item.question}\nAnswer:"
-        known = len(tokenizer.encode(question).ids)
-        rows = [tokenizer.encode(f"{question} {option}").ids for option in plan.asked.options]
-        likely = _mean_log_probabilities(lm, rows, known)
-        right.append(int(likely.argmax()) == plan.asked.correct)
-    return sum(right) / len(right)
-
-
-@torch.no_grad()
-def _mean_log_probabilities(
-    lm: LanguageModel, rows: Sequence[Sequence[int]], known: int
-) -> Float[Tensor, " row"]:
-    """Of the tokens of each row that follow those `known`, which all rows begin with."""
-    width = max(map(len, rows))
-    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
-    own = torch.tensor([[known <= n < len(row) for n in range(1, width)] for row in rows])
-    logits: Float[Tensor, "row pos d_vocab"] = lm.model(ids[:, :-1], use_cache=False).logits
-    each = logits.log_softmax(-1).gather(2, ids[:, 1:, None])[:, :, 0]
-    return (each * own).sum(1) / own.sum(1)
+    """How often the right option's text is the likeliest after the question alone."""
+    asked = examples(tokenizer, distributions.build(spec).prompts)
+    return float(knowledge.content_accuracy(lm, asked, batch_size=_AT_ONCE).mean())

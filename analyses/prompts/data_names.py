@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from analyses.errors import Refused, did_you_mean
 
+ALL = "all"  # the config that MMLU calls so, and what data sets without configs are taken as
 SHIPPED = ("facts", "colours")
 FILE, FOLDER, HUB = PREFIXES = ("file:", "folder:", "hub:")
 
@@ -54,4 +55,4 @@ def hub_name(name: str) -> HubName:
     if not found:
         raise BadHubName(name)
     repo, config, split, revision = found.groups()
-    return HubName(repo, config or "all", split or "test", revision)
+    return HubName(repo, config or ALL, split or "test", revision)

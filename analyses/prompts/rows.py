@@ -2,13 +2,16 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analyses import hub
 from analyses.errors import Refused
-from analyses.prompts.data_names import HubName
+from analyses.hub import HubRevision
+from analyses.prompts.data_names import ALL, HubName
 from analyses.prompts.files import NotUtf8, existing
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -40,19 +43,12 @@ class BrokenTable(Refused):
         super().__init__(f"{path} cannot be read: {error}. Save it again.")
 
 
-class NoDatasetsLibrary(Refused):
-    def __init__(self, name: HubName) -> None:
+class NoSuchPart(Refused):
+    def __init__(self, name: HubName, found: Sequence[str]) -> None:
         super().__init__(
-            f"The library that reads {name.repo!r} from the hub is not installed. Install it with "
-            f"pip install 'headbook[hub]', or download the files and name them: folder:/path."
-        )
-
-
-class HubDoesNotAnswer(Refused):
-    def __init__(self, name: HubName, error: Exception) -> None:
-        super().__init__(
-            f"{name.repo!r} ({name.config}, {name.split}) at revision {name.revision} cannot be "
-            f"read from the hub: {error}. Download its files and name them: folder:/path."
+            f"{name.repo!r} at revision {name.revision} has no parquet files of {name.config!r}, "
+            f"{name.split!r}. It has: {', '.join(found[:20]) or 'none at all'}. Write "
+            f"hub:OWNER/NAME:CONFIG:SPLIT@REVISION."
         )
 
 
@@ -85,19 +81,27 @@ def of_folder(path: Path, *, roots: Sequence[Path] = ()) -> Iterator[RawRow]:
 
 
 def of_hub(name: HubName) -> Iterator[RawRow]:
-    """The rows of a hub data set; needs the library `datasets`."""
-    try:
-        import datasets
-    except ImportError:
-        raise NoDatasetsLibrary(name) from None
-    try:
-        table = datasets.load_dataset(
-            name.repo, name.config, split=name.split, revision=name.revision
-        )
-    except Exception as error:  # the library raises whatever its many parts do
-        raise HubDoesNotAnswer(name, error) from None
-    for number, values in enumerate(table, start=1):
-        yield RawRow(where=f"row {number}", values=values)
+    """The rows of a hub data set: CONFIG/SPLIT-….parquet, or data/SPLIT-… where it has no configs.
+
+    Its files are read as those of a folder are; no code of a data set is ever run.
+    """
+    which = HubRevision(name.repo, name.revision, "dataset")
+    hub.fetch(which, ["README.md"])  # which is small; with it comes the list of all files
+    known = sorted(path for path in hub.listed(which) if path.endswith(".parquet"))
+    files = [path for path in known if _is_part(path, name)]
+    if not files:
+        raise NoSuchPart(name, known)
+    folder = hub.fetch(which, files)
+    for path in files:
+        yield from of_file(folder / path)
+
+
+def _is_part(path: str, name: HubName) -> bool:
+    folder, _, file = path.rpartition("/")
+    belongs = folder == name.config or (folder in ("", "data") and name.config == ALL)
+    return (
+        belongs and re.fullmatch(rf"{re.escape(name.split)}(-[\w-]+)?\.parquet", file) is not None
+    )
 
 
 def _jsonl(path: Path, name: str) -> Iterator[RawRow]:

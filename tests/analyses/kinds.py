@@ -78,6 +78,30 @@ def reads(lm: LanguageModel) -> list[Intervention]:
     )
 
 
+def reread(lm: LanguageModel) -> list[Intervention]:
+    """One head that reads keys or values otherwise at one place, and otherwise again at another."""
+    d_head = lm.shape.d_head
+    ones, low = Constant(torch.ones(d_head)), confined(d_head)
+    places = ((2, ones), (3, low))  # from the end, where windows reach
+    return [
+        Intervention(
+            tuple(
+                Patch(
+                    site=site,
+                    layer=0,
+                    head=HEAD,
+                    value=value,
+                    at=tuple((length - back,) for length in LENGTHS),
+                )
+                for back, value in places
+            ),
+            path,
+        )
+        for site in (Site.K, Site.V)
+        for path in Path
+    ]
+
+
 def before_rotary(lm: LanguageModel) -> list[Intervention]:
     low = confined(lm.shape.d_head)
     return alone(
@@ -149,6 +173,7 @@ KINDS: dict[str, Callable[[LanguageModel], list[Intervention]]] = {
         writes,
         ablations,
         reads,
+        reread,
         before_rotary,
         several,
         direct,

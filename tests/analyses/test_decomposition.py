@@ -23,7 +23,7 @@ PATHS = {  # layers, attention, output projection, post-norm, MLP's write, final
 
 def decomposed(lm, made):
     batch = lm.batch(made)
-    return lm.decompose(lm.record(batch), batch.label_ids), batch
+    return lm.decompose(lm.record(batch), batch.label_ids).shares, batch
 
 
 def test_all_components_add_up_to_the_logits(load, prompts, family: str) -> None:
@@ -132,7 +132,7 @@ def test_a_model_done_on_paper(random_model, load) -> None:
     torch.testing.assert_close(mlp, torch.zeros(2))
 
 
-@pytest.mark.parametrize("family", ["gemma2", "olmo2"])
+@pytest.mark.parametrize("family", ["gemma2", "gemma3_text", "olmo2"])
 def test_leaving_the_post_norm_out_does_not_nearly_close(load, prompts, family: str) -> None:
     lm = load(family)
     batch = lm.batch(prompts([7, 5]))

@@ -55,6 +55,22 @@ def test_a_path_that_is_no_model_is_refused(tmp_path: Path) -> None:
             folders.resolve(str(ref))
 
 
+@pytest.mark.parametrize("ref", ["~nosuchuser/x", "a\0b", "x" * 5000])
+def test_a_path_that_cannot_be_is_refused(ref: str) -> None:
+    with pytest.raises(NoSuchModel, match="Give the path"):
+        folders.resolve(ref)
+
+
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [({"auto_map": 1}, CustomCode), ({"quantization_config": "int4"}, QuantisedWeights)],
+)
+def test_a_config_of_another_form_is_still_refused(folder: Path, config, error) -> None:
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(error):
+        folders.read(folder)
+
+
 def test_a_model_must_lie_below_a_root(folder: Path, tmp_path: Path) -> None:
     assert folders.resolve(str(folder), roots=[tmp_path / "models"]) == folder
     with pytest.raises(OutsideRoots, match="elsewhere"):

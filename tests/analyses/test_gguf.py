@@ -1,8 +1,12 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from gguf import GGUFReader, GGUFWriter
+from gguf.scripts.gguf_new_metadata import copy_with_new_metadata
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analyses.checkpoints import folders, gguf
@@ -58,3 +62,24 @@ def test_a_converted_model_says_what_it_should(smollm2: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(smollm2, local_files_only=True)
     ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
     assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"
+
+
+def test_a_file_without_all_weights_is_refused(smollm2_gguf: Path, tmp_path: Path) -> None:
+    """As the first of several pieces is: what is missing would be random numbers."""
+    reader = GGUFReader(smollm2_gguf)
+    reader.tensors = [each for each in reader.tensors if not each.name.startswith("blk.29.")]
+    path = tmp_path / "piece.gguf"
+    copy_with_new_metadata(reader, GGUFWriter(path, "llama"), {}, [])
+    with pytest.raises(gguf.IncompleteGguf, match=r"layers\.29\..* \(9 in all\) are missing"):
+        gguf.converted(path, cache=tmp_path / "cache")
+    assert [each.name for each in (tmp_path / "cache").iterdir()] == ["hashes"]
+
+
+def test_a_tokenizer_that_lies_beside_the_file_is_not_taken_for_its_own(
+    smollm2_gguf: Path, smollm2: Path, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    path = tmp_path / smollm2_gguf.name
+    shutil.copy(smollm2_gguf, path)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    made = gguf.converted(path, cache=tmp_path / "cache")
+    assert (made / "tokenizer.json").read_bytes() == (smollm2 / "tokenizer.json").read_bytes()

@@ -1,10 +1,20 @@
 """What interventions say of themselves, what is refused, and that nothing is left behind."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from analyses.engine import memory, rides
-from analyses.engine.interventions import ImpossiblePatch, Intervention, Patch, Path, Site
+from analyses.engine.interventions import (
+    OF_A_HEAD,
+    Constant,
+    ImpossiblePatch,
+    Intervention,
+    Patch,
+    Path,
+    Site,
+)
 from analyses.engine.recording import Keep
 from analyses.results import Component, Kind
 
@@ -148,7 +158,28 @@ def test_a_small_budget_only_cuts_the_work(load, prompts, monkeypatch) -> None:
     )
     choices = {"source": source, "label_ids": batch.label_ids, "whole_vocabulary": True}
     plenty = lm.replay(recorded, ALL_Z, **choices)
-    little = lm.replay(recorded, ALL_Z, budget=1, **choices)
+    little = replace(lm, memory_budget=1).replay(recorded, ALL_Z, **choices)
     assert sizes == [8, *[1] * 8]
     torch.testing.assert_close(plenty.labels, little.labels, atol=1e-5, rtol=0)
     torch.testing.assert_close(plenty.logsumexp, little.logsumexp, atol=1e-5, rtol=0)
+
+
+def test_no_interventions_give_no_numbers(load, prompts) -> None:
+    lm = load("llama")
+    batch = lm.batch(prompts([9, 6]))
+    recorded = lm.record(batch, keep=Keep.PREFIX)
+    found = lm.replay(recorded, [], batch.label_ids, whole_vocabulary=True)
+    assert found.labels.shape == (0, 2, 4)
+    assert found.logsumexp.shape == (0, 2)
+
+
+@pytest.mark.parametrize(("site", "width"), [(Site.Z, 8), (Site.MLP_OUT, 32), (Site.K, 8)])
+def test_a_constant_of_another_width_is_refused(load, prompts, site: Site, width: int) -> None:
+    lm = load("llama")
+    batch = lm.batch(prompts([9, 6]))
+    recorded = lm.record(batch, keep=Keep.PREFIX)
+    head = 1 if site in OF_A_HEAD else None
+    for shape in ((width + 1,), (3, width), (1, 2, width)):
+        patch = Patch(site=site, layer=0, head=head, value=Constant(torch.zeros(shape)))
+        with pytest.raises(ImpossiblePatch, match=f"Give {width} numbers"):
+            lm.replay(recorded, [Intervention((patch,))], batch.label_ids)

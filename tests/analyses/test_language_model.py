@@ -1,9 +1,12 @@
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from analyses.engine.closure import DoesNotClose
 from analyses.engine.tracing import NoAttentionInterface, UnknownAnatomy
+from analyses.errors import Refused
 from analyses.language_model import Changed, IncompleteWeights, LanguageModel, UnknownDtype
 
 
@@ -42,9 +45,38 @@ def test_missing_weights_are_refused_rather_than_made_up(saved) -> None:
         LanguageModel.load(path.parent)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_attention_heads": 0},
+        {"hidden_size": "abc"},
+        {"hidden_size": 33},
+        {"rope_parameters": "x"},
+    ],
+    ids=str,
+)
+def test_a_config_that_cannot_be_is_refused(saved, wrong: dict[str, object]) -> None:
+    folder = saved("llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | wrong))
+    with pytest.raises(Refused, match=r"cannot be loaded|does not say"):
+        LanguageModel.load(folder)
+
+
+@pytest.mark.parametrize("wrong", [{"vocab_size": 70}, {"num_key_value_heads": 1}], ids=str)
+def test_weights_of_another_shape_than_the_config_says_are_refused(
+    saved, wrong: dict[str, int]
+) -> None:
+    folder = saved("llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | wrong))
+    with pytest.raises(IncompleteWeights, match="missing or of another shape"):
+        LanguageModel.load(folder)
+
+
 def test_a_model_that_changed_since_it_was_submitted_is_refused(saved, tmp_path) -> None:
     with pytest.raises(Changed, match="Put the files back, or submit again"):
-        LanguageModel.load(saved("llama"), expect="0" * 64, remembered=tmp_path / "hashes")
+        LanguageModel.load(saved("llama"), expect="0" * 64, cache=tmp_path)
 
 
 def test_an_unknown_dtype_is_refused(saved) -> None:
@@ -115,4 +147,28 @@ def test_a_model_that_cannot_be_replayed_is_refused(load, monkeypatch) -> None:
         lambda hidden, **others: forward(hidden, **others) + 0.1 * (hidden.shape[1] == 1),
     )
     with pytest.raises(DoesNotClose, match="replayed"):
+        lm.prove([3, 1, 4, 15, 9, 2, 6])
+
+
+def test_the_gap_that_is_left_is_told(load, smollm2, loaded) -> None:
+    assert 0 < load("gemma2").largest_gap < 1e-5
+    lm = LanguageModel.load(smollm2)
+    loaded.append(lm)
+    assert 0 < lm.largest_gap < 1e-5
+
+
+def test_a_gap_in_the_second_prompt_of_the_proof_is_told(load, monkeypatch) -> None:
+    """A layer that gives padded rows something else when they are replayed."""
+    lm = load("llama")
+    layer = lm.model.model.layers[1]
+    forward = layer.forward
+
+    def wrong_in_the_second_row(hidden, **others):
+        output = forward(hidden, **others)
+        if hidden.shape[1] == 1:
+            output[1:] += 0.1
+        return output
+
+    monkeypatch.setattr(layer, "forward", wrong_in_the_second_row)
+    with pytest.raises(DoesNotClose, match=r"the proof at loading.*replayed"):
         lm.prove([3, 1, 4, 15, 9, 2, 6])

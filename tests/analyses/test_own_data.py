@@ -2,13 +2,12 @@
 
 import csv
 import json
-import sys
-from importlib.util import find_spec
-from types import SimpleNamespace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from local_hub import COMMIT
 
 from analyses.errors import Refused
 from analyses.prompts.data import load
@@ -240,34 +239,47 @@ def test_files_outside_the_roots_are_refused(tmp_path):
         load(DistributionSpec(data=f"folder:{tmp_path}"), roots=roots)
 
 
-@pytest.mark.skipif(find_spec("datasets") is not None, reason="the library is installed")
-def test_without_its_library_the_hub_is_refused_with_the_way_out():
-    with pytest.raises(Refused, match=r"pip install 'headbook\[hub\]'.*folder:/path"):
-        build(DistributionSpec(data=f"hub:cais/mmlu@{'0' * 40}"))
+def mmlu(folder: Path) -> Path:
+    """A data set in the layout of MMLU: a folder for each config, parquet files for each split."""
+    for name, rows in (
+        ("all/test-00000-of-00002", ROWS[:1]),
+        ("all/test-00001-of-00002", ROWS[1:]),
+        ("all/dev-00000-of-00001", ROWS[:2]),
+        ("law/test-00000-of-00001", ROWS[1:]),
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
+    (folder / "README.md").write_text("Questions.")
+    (folder / "mmlu.py").write_text("raise SystemExit")
+    return folder
 
 
-def test_a_hub_data_set_is_asked_for_at_its_revision(monkeypatch):
-    """The library is not needed for the tests, so one with its signature stands in for it."""
-    asked = []
-
-    def load_dataset(path, name=None, *, split=None, revision=None):
-        asked.append((path, name, split, revision))
-        return ROWS
-
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    for name in ("hub:cais/mmlu@", "hub:cais/mmlu:law:dev@"):
-        found = load(DistributionSpec(data=name + "1f" * 20)).items
-        assert [item.answer for item in found] == ["blood", "grass", "東京"]
-    assert asked == [
-        ("cais/mmlu", "all", "test", "1f" * 20),
-        ("cais/mmlu", "law", "dev", "1f" * 20),
-    ]
+def test_a_hub_data_set_is_read_at_its_revision(hub_server, tmp_path):
+    hub_server.data_sets["cais/mmlu"] = mmlu(tmp_path / "mmlu")
+    for part, answers in (
+        ("", ["blood", "grass", "東京"]),
+        (":law:test", ["grass", "東京"]),
+        (":all:dev", ["blood", "grass"]),
+    ):
+        found = load(DistributionSpec(data=f"hub:cais/mmlu{part}@{COMMIT}")).items
+        assert [item.answer for item in found] == answers
+    assert not [path for path in hub_server.asked if path.endswith(".py")]
 
 
-def test_a_hub_that_does_not_answer_is_one_sentence(monkeypatch):
-    def load_dataset(*args, **kwargs):
-        raise ConnectionError("no route")
+def test_a_hub_data_set_and_its_files_in_a_folder_are_the_same_questions(hub_server, tmp_path):
+    folder = mmlu(tmp_path / "mmlu")
+    hub_server.data_sets["cais/mmlu"] = folder
+    of_hub = load(DistributionSpec(data=f"hub:cais/mmlu@{COMMIT}"))
+    of_files = load(DistributionSpec(data=f"folder:{folder / 'all'}"))
+    assert {item.answer for item in of_hub.items} == {item.answer for item in of_files.items}
 
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(Refused, match=r"cannot be read from the hub: no route.*folder:/path"):
-        load(DistributionSpec(data="hub:cais/mmlu@" + "1f" * 20))
+
+def test_a_part_that_a_hub_data_set_lacks_is_refused_with_those_it_has(hub_server, tmp_path):
+    hub_server.data_sets["cais/mmlu"] = mmlu(tmp_path / "mmlu")
+    with pytest.raises(Refused, match=r"no parquet files of 'art', 'test'.*law/test-00000"):
+        load(DistributionSpec(data=f"hub:cais/mmlu:art:test@{COMMIT}"))
+
+
+def test_a_hub_that_does_not_have_it_is_one_sentence(hub_server):
+    with pytest.raises(Refused, match=r"does not show hub:cais/mmlu@"):
+        load(DistributionSpec(data=f"hub:cais/mmlu@{COMMIT}"))

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from analyses.engine.batches import UnequalLengths
 from analyses.engine.recording import record
+from analyses.engine.rotary import DependsOnEarlierPrompts
 
 TWO = pytest.mark.parametrize("family", ["gemma2", "gpt2", "gpt_oss", "llama", "mistral", "opt"])
 
@@ -52,3 +54,40 @@ def test_nothing_is_left_after_an_exception(load, prompts, path: str) -> None:
         record(lm.model, lm.anatomy, lm.batch(prompts([5, 3])))
     module.forward = forward
     lm.record(lm.batch(prompts([5, 3])))
+
+
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10_000.0,
+    "factor": 4.0,
+    "short_factor": [1.0] * 4,
+    "long_factor": [3.0] * 4,
+    "original_max_position_embeddings": 8,
+}
+
+
+def test_prompts_on_both_sides_of_a_rotary_limit_are_never_recorded_together(load, prompts) -> None:
+    """Else the short one's numbers would depend on its neighbour."""
+    lm = load("phi3", rope_parameters=LONG, original_max_position_embeddings=8)
+    assert lm.rotary_limit == 8
+    made = prompts([6, 14, 8, 12, 10])
+    cut = [[len(p.input_ids) for p in batch] for batch in lm.micro_batches(made, 5)]
+    assert cut == [[6], [14], [8], [12, 10]]
+    with pytest.raises(UnequalLengths, match="Prompts of 6 and 14 tokens"):
+        lm.batch(made[:2])
+    alone = [lm.record(lm.batch([prompt])).logits[0] for prompt in made]
+    batched = [
+        row for batch in lm.micro_batches(made, 5) for row in lm.record(lm.batch(batch)).logits
+    ]
+    torch.testing.assert_close(torch.stack(batched), torch.stack(alone), atol=1e-4, rtol=0)
+
+
+def test_angles_that_remember_the_longest_prompt_are_refused_beyond_their_limit(
+    load, prompts
+) -> None:
+    dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}
+    lm = load("llama", rope_parameters=dynamic, max_position_embeddings=8)
+    short, long = prompts([6, 9])
+    lm.record(lm.batch([short]))
+    with pytest.raises(DependsOnEarlierPrompts, match="A prompt of 9 tokens"):
+        lm.batch([long])

@@ -17,20 +17,23 @@ from analyses.prompts.tokenization import TokenizedPrompt
 TOLERANCE = 1e-4
 EFFECT = 100 * TOLERANCE  # that every single intervention has at least, so that none is idle
 LOUDNESS = {"cohere": 2.0, "granite": 2.0, "qwen2_moe": 2.0}  # theirs saturate before others'
+BF16 = {"granite": 0.02, "olmo": 0.02}  # the one's logits are larger, the other's norms bare
 WITHOUT_ROTARY = {"gpt2", "opt"}
 LoadLoud = Callable[..., LanguageModel]
 
 
 @pytest.fixture
-def load_loud(load, random_model) -> LoadLoud:
+def load_loud(saved, random_model, loaded) -> LoadLoud:
     """Loads a model of maps so large that every component matters."""
 
-    def load_it(family: str, **choices: object) -> LanguageModel:
+    def load_it(family: str, *, dtype: str = "float32", **choices: object) -> LanguageModel:
         model = random_model(family, **choices)
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1 and not any(end in name for end in ("embed", "wte", "lm_head")):
                 parameter.data *= LOUDNESS.get(family, 2.5)
-        return load(model)
+        lm = LanguageModel.load(saved(model), dtype=dtype)
+        loaded.append(lm)
+        return lm
 
     return load_it
 
@@ -99,19 +102,32 @@ def test_the_sum_over_the_whole_vocabulary_is_that_of_a_forward_pass(
     torch.testing.assert_close(found.logsumexp, slow.logsumexp(-1), atol=TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("family", ["gemma2", "gpt2", "gpt_oss", "llama", "olmo2", "qwen2_moe"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.1), ("float16", 0.01)])
-def test_half_precision_is_exact_to_its_rounding(
-    saved, random_model, loaded, family: str, dtype: str, tolerance: float
-) -> None:
-    """Logits of about 2; both sides round every activation, but not at the same batch size."""
-    lm = LanguageModel.load(saved(random_model(family)), dtype=dtype)
-    loaded.append(lm)
-    interventions = [*KINDS["heads"](lm), *KINDS["writes"](lm), *KINDS["elsewhere"](lm)]
+def check_in_half_precision(lm: LanguageModel, *, tolerance: float) -> None:
+    """The root mean square of the errors over all logits, and the largest effect beside it.
+
+    Both sides round every activation, at other batch sizes, so a few logits stray further.
+    """
+    interventions = [
+        each for kind in ("heads", "writes", "ablations", "elsewhere") for each in KINDS[kind](lm)
+    ]
     slow = logits_under(lm, interventions, BASE, SOURCES)
     plain = logits_under(lm, [Intervention()], BASE)
-    assert (slow - plain).abs().max() > 10 * tolerance
-    torch.testing.assert_close(replayed(lm, interventions), slow, atol=tolerance, rtol=0)
+    error = replayed(lm, interventions) - slow
+    assert error.square().mean().sqrt() <= tolerance
+    assert error.abs().max() <= 10 * tolerance
+    assert (slow - plain).abs().max() >= 100 * tolerance
+
+
+def test_bf16_is_exact_to_its_rounding(load_loud, family: str) -> None:
+    """Mixtral with all its experts: which ones it chooses can hang on the last bit."""
+    choices = {"num_experts_per_tok": 4} if family == "mixtral" else {}
+    lm = load_loud(family, dtype="bfloat16", **choices)
+    check_in_half_precision(lm, tolerance=BF16.get(family, 0.012))
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gpt2", "gpt_oss", "llama", "olmo2", "qwen2_moe"])
+def test_fp16_is_exact_to_its_rounding(load_loud, family: str) -> None:
+    check_in_half_precision(load_loud(family, dtype="float16"), tolerance=0.0015)
 
 
 @pytest.mark.parametrize("tied", [True, False])

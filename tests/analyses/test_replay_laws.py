@@ -186,8 +186,20 @@ def sets_of_patches(draw) -> Intervention:
         )
     moving = any(patch.moves for patch in patches)
     path = Path.TOTAL if moving else draw(st.sampled_from(Path))
-    unique = {(patch.site, patch.layer, patch.head): patch for patch in patches}
-    return Intervention(tuple(unique.values()), path)
+    apart: list[Patch] = []
+    for patch in patches:
+        if not any(overlaps(patch, other) for other in apart):
+            apart.append(patch)
+    return Intervention(tuple(apart), path)
+
+
+def overlaps(one: Patch, other: Patch) -> bool:
+    """Whether two patches replace the same thing somewhere; which of them is last matters then."""
+    if (one.site, one.layer, one.head) != (other.site, other.layer, other.head):
+        return False
+    if one.at is None or other.at is None:
+        return True
+    return any(set(a) & set(b) for a, b in zip(one.at, other.at, strict=True))
 
 
 @pytest.fixture(params=["llama", "mistral", "phi"])

@@ -132,7 +132,8 @@ def test_the_defaults_of_all_fields_together_are_the_defaults_of_the_model():
 
 
 def test_the_parameters_of_an_analysis_are_fields():
-    (field,) = fields_of(AttributionParams)
+    field, prompts = fields_of(AttributionParams)
+    assert (prompts.name, prompts.choices) == ("prompts", ("all", "known"))
     assert (field.name, field.least, field.most, field.default) == ("batch_size", 1, 256, 8)
 
 

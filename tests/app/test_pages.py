@@ -164,7 +164,11 @@ def test_the_form_queues_a_run(visit, real_model, worker, sessions):
     assert not at.error
     assert "The run is queued" in words(at.success)
     (run,) = all_runs(sessions)
-    assert (run.model, run.n_prompts, run.params) == ("real", 8, {"batch_size": 4})
+    assert (run.model, run.n_prompts, run.params) == (
+        "real",
+        8,
+        {"batch_size": 4, "prompts": "all"},
+    )
     with transaction(sessions) as session:
         assert list(reports.run_detail(session, run.id).studies.values()) == ["first look"]
     assert "--prompts 8" in words(at.code)

@@ -1,20 +1,26 @@
 """What patching every head and MLP of SmolLM2 costs, in units of one plain forward pass.
 
-    python tests/benchmarks/bench_engine.py FOLDER [--transformerlens SECONDS128 SECONDS512]
+    python tests/benchmarks/bench_engine.py FOLDER [--transformerlens PYTHON]
 
-FOLDER holds SmolLM2-135M as safetensors. A plain forward pass is transformers' own with sdpa, the
-same batch, logits of the final position only and no cache; every time is the best of three.
+FOLDER holds SmolLM2-135M as safetensors; PYTHON is the interpreter of an environment with
+TransformerLens 4.3. A plain forward pass is transformers' own with sdpa, the same batch, logits of
+the final position only and no cache. Every time is the best of three, taken in turns, so that a
+noisy moment strikes all alike.
 """
 
 import argparse
 import json
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from analyses.engine import memory
 from analyses.engine.attention import NAME
 from analyses.engine.batches import Batch
 from analyses.engine.interventions import Intervention, Patch, Site
@@ -23,17 +29,22 @@ from analyses.language_model import LanguageModel
 from analyses.prompts.tokenization import TokenizedPrompt
 
 MEASURED = {"t128": (8, 128), "t512": (4, 512)}
-TABLE = (32, 64, 128, 256, 512, 1024)
-SAMPLED = 5  # components timed with plain hooks, of all
+TABLE = ((8, 32), (8, 64), (8, 128), (4, 256), (4, 512), (1, 1024))
+SAMPLED = 5  # heads timed in a full forward pass each, of all components
+BUDGET = 300 * 2**20
+TIMES = 3
+MB = 2**20
 
 
-def best(work: Callable[[], Any], times: int = 3) -> float:
-    seconds = []
+def best_of(*works: Callable[[], float | None], times: int = TIMES) -> list[float]:
+    """The shortest time of each, in seconds, taken in turns; what a work returns is its time."""
+    seconds: list[list[float]] = [[] for _ in works]
     for _ in range(times):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+        for work, taken in zip(works, seconds, strict=True):
+            start = time.perf_counter()
+            own = work()
+            taken.append(time.perf_counter() - start if own is None else own)
+    return [min(taken) for taken in seconds]
 
 
 def prompts(count: int, length: int, seed: int) -> list[TokenizedPrompt]:
@@ -53,24 +64,27 @@ def prompts(count: int, length: int, seed: int) -> list[TokenizedPrompt]:
 def every_head_and_mlp(lm: LanguageModel) -> list[Intervention]:
     layers = range(lm.shape.n_layers)
     heads = [Patch(site=Site.Z, layer=n, head=h) for n in layers for h in range(lm.shape.n_heads)]
-    return [
-        Intervention((patch,))
-        for patch in [*heads, *(Patch(site=Site.MLP_OUT, layer=n) for n in layers)]
-    ]
+    mlps = [Patch(site=Site.MLP_OUT, layer=n) for n in layers]
+    return [Intervention((patch,)) for patch in (*heads, *mlps)]
 
 
-@torch.no_grad()
-def plain_pass(lm: LanguageModel, batch: Batch) -> float:
+@contextmanager
+def plain_attention(lm: LanguageModel) -> Iterator[None]:
     lm.model.set_attn_implementation("sdpa")
     try:
-        return best(lambda: lm.model(input_ids=batch.input_ids, use_cache=False, logits_to_keep=1))
+        yield
     finally:
         lm.model.set_attn_implementation(NAME)
 
 
 @torch.no_grad()
-def with_hooks(lm: LanguageModel, batch: Batch) -> float:
-    """One head at a time in a full forward pass: a few heads timed, scaled to all components."""
+def plain_pass(lm: LanguageModel, batch: Batch) -> None:
+    with plain_attention(lm):
+        lm.model(input_ids=batch.input_ids, use_cache=False, logits_to_keep=1)
+
+
+def hooked_passes(lm: LanguageModel, batch: Batch) -> None:
+    """One head at a time in a full forward pass, for a sample of heads."""
     d_head, n_layers = lm.shape.d_head, lm.shape.n_layers
 
     def zeroed(_module: Any, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
@@ -78,16 +92,23 @@ def with_hooks(lm: LanguageModel, batch: Batch) -> float:
         z[:, -1, :d_head] = 0
         return (z,)
 
-    def one_each() -> None:
-        for number in range(SAMPLED):
-            layer = lm.anatomy.layers[number * n_layers // SAMPLED]
-            handle = layer.out_proj.register_forward_pre_hook(zeroed)
-            try:
-                lm.model(input_ids=batch.input_ids, use_cache=False, logits_to_keep=1)
-            finally:
-                handle.remove()
+    for number in range(SAMPLED):
+        layer = lm.anatomy.layers[number * n_layers // SAMPLED]
+        handle = layer.out_proj.register_forward_pre_hook(zeroed)
+        try:
+            plain_pass(lm, batch)
+        finally:
+            handle.remove()
 
-    return best(one_each) / SAMPLED * len(every_head_and_mlp(lm))
+
+def transformerlens(python: str, folder: Path, count: int, length: int, threads: int) -> float:
+    """Seconds for the sample of heads, in an environment that has it."""
+    script = Path(__file__).with_name("transformerlens.py")
+    sizes = map(str, (count, length, SAMPLED, threads))
+    said = subprocess.run(
+        [python, script, folder, *sizes], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return float(said.stdout.splitlines()[-1])
 
 
 def multiplications(lm: LanguageModel, length: int) -> float:
@@ -106,53 +127,100 @@ def multiplications(lm: LanguageModel, length: int) -> float:
     return 2.0 * ((n_heads + 1) * above * (whole + attention) + joins)
 
 
+def void(_result: object) -> None:
+    pass
+
+
 def speed(rows: int) -> float:
     """Multiplications and additions per second of one matrix product of the model's size."""
     left, right = torch.randn(rows, 576), torch.randn(576, 1536)
-    return 2 * rows * 576 * 1536 / best(lambda: left @ right, 20)
+    return 2 * rows * 576 * 1536 / best_of(lambda: void(left @ right), times=20)[0]
 
 
-def peak_reset() -> int:
-    """Forgets the highest memory so far; what is held now, in bytes."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return memory("VmRSS")
+class Peak:
+    """The highest memory of this process since now, above what it held, in bytes."""
 
+    def __init__(self) -> None:
+        memory.give_back(torch.device("cpu"))  # what was freed is not there to be used again
+        Path("/proc/self/clear_refs").write_text("5")
+        self.before = self._memory("VmRSS")
 
-def memory(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise LookupError(field)
+    def so_far(self) -> int:
+        return self._memory("VmHWM") - self.before
+
+    def _memory(self, field: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 def measure(lm: LanguageModel, count: int, length: int) -> dict[str, float]:
-    batch = lm.batch(prompts(count, length, 0))
-    source = lm.record(lm.batch(prompts(count, length, 1)))
+    """Seconds of each step, and the highest memory; in as many batches as the budget asks for."""
+    every = prompts(count, length, 0)
+    plain_batch = lm.batch(every)
+    plain_pass(lm, plain_batch)
+    peak = Peak()
+    sources = prompts(count, length, 1)
+    batches = [
+        (lm.batch(base), lm.batch(sources[base[0].number : base[-1].number + 1]))
+        for base in lm.micro_batches(every, count, keep=Keep.PREFIX)
+    ]
     interventions = every_head_and_mlp(lm)
-    plain = plain_pass(lm, batch)
-    record = best(lambda: lm.record(batch, keep=Keep.PREFIX))
-    recorded = lm.record(batch, keep=Keep.PREFIX)
 
-    def replay(whole_vocabulary: bool) -> float:
-        return best(
-            lambda: lm.replay(
-                recorded,
-                interventions,
-                batch.label_ids,
-                source=source,
-                whole_vocabulary=whole_vocabulary,
-            )
-        )
+    def record() -> None:
+        for batch, _ in batches:
+            lm.record(batch, keep=Keep.PREFIX)
 
-    seconds = replay(False)
+    def replay(**choices: Any) -> float:
+        """Without the time of the recordings, one of which is held at a time."""
+        seconds = 0.0
+        for batch, source in batches:
+            recorded, of_source = lm.record(batch, keep=Keep.PREFIX), lm.record(source)
+            start = time.perf_counter()
+            lm.replay(recorded, interventions, batch.label_ids, source=of_source, **choices)
+            seconds += time.perf_counter() - start
+        return seconds
+
+    plain, recorded, labels_only, vocabulary = best_of(
+        lambda: plain_pass(lm, plain_batch),
+        record,
+        replay,
+        lambda: replay(whole_vocabulary=True),
+    )
     bound = plain + count * multiplications(lm, length) / speed(count * 150)
     return {
-        "plain_s": plain,
-        "record_s": record,
-        "replay_s": seconds,
-        "whole_vocabulary_s": replay(True),
-        "passes": (record + seconds) / plain,
-        "share_of_bound": bound / (record + seconds),
+        "plain": plain,
+        "record": recorded,
+        "replay": labels_only,
+        "vocabulary": recorded + vocabulary,
+        "total": recorded + labels_only,
+        "peak": peak.so_far(),
+        "share_of_bound": bound / (recorded + labels_only),
+    }
+
+
+def line(count: int, length: int, found: dict[str, float]) -> str:
+    passes = {name: seconds / found["plain"] for name, seconds in found.items()}
+    return (
+        f"{count:7d} x {length:<6d} {found['plain']:8.3f} {passes['record']:7.2f}"
+        f" {passes['replay']:7.2f} {passes['total']:6.2f} {passes['vocabulary']:17.2f}"
+        f" {found['peak'] / MB:8.0f}"
+    )
+
+
+def beside_others(
+    lm: LanguageModel, found: dict[str, float], count: int, length: int, python: str | None
+) -> dict[str, float | None]:
+    """One size's entry in the report: ratios to a full forward pass for every component."""
+    batch = lm.batch(prompts(count, length, 0))
+    scale = len(every_head_and_mlp(lm)) / SAMPLED / found["total"]
+    (hooks,) = best_of(lambda: hooked_passes(lm, batch))
+    theirs = python and transformerlens(python, lm.folder, count, length, torch.get_num_threads())
+    return {
+        "passes": round(found["total"] / found["plain"], 2),
+        "vs_hooks": round(hooks * scale, 1),
+        "vs_transformerlens": round(theirs * scale, 1) if theirs else None,
+        "record_s": round(found["record"], 3),
+        "replay_s": round(found["replay"], 3),
     }
 
 
@@ -160,48 +228,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--transformerlens",
-        type=float,
-        nargs=2,
-        metavar=("SECONDS128", "SECONDS512"),
-        help="what TransformerLens took for the same two jobs, in an environment that has it",
-    )
+    parser.add_argument("--transformerlens", metavar="PYTHON", help="an interpreter that has it")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     lm = LanguageModel.load(asked.folder)
+    frugal = replace(lm, memory_budget=BUDGET)
+    print("In plain forward passes; peaks are above the loaded model.")
+    print("prompts x tokens  plain s  record  replay   both  whole vocabulary  peak MB")
     report: dict[str, Any] = {}
-    print("prompts x tokens   plain s  record  replay  passes  whole vocabulary")
-    for length in TABLE:
-        count = next((n for n, t in MEASURED.values() if t == length), max(1, 1024 // length))
-        before = peak_reset()
+    measured = []
+    for count, length in TABLE:
         found = measure(lm, count, length)
-        peak = memory("VmHWM") - before
-        print(
-            f"{count:7d} x {length:<7d} {found['plain_s']:8.3f}"
-            f" {found['record_s'] / found['plain_s']:7.2f}"
-            f" {found['replay_s'] / found['plain_s']:7.2f} {found['passes']:7.2f}"
-            f" {(found['record_s'] + found['whole_vocabulary_s']) / found['plain_s']:9.2f}"
-        )
+        print(line(count, length, found), flush=True)
         for name, size in MEASURED.items():
             if size == (count, length):
-                hooks = with_hooks(lm, lm.batch(prompts(count, length, 0)))
-                total = found["record_s"] + found["replay_s"]
-                theirs = asked.transformerlens
-                report[name] = {
-                    "passes": round(found["passes"], 2),
-                    "vs_hooks": round(hooks / total, 1),
-                    "vs_transformerlens": theirs
-                    and round(theirs[list(MEASURED).index(name)] / total, 1),
-                    "record_s": round(found["record_s"], 3),
-                    "replay_s": round(found["replay_s"], 3),
-                }
-                report["peak_mb"] = max(report.get("peak_mb", 0), round(peak / 2**20))
-                report["share_of_bound"] = round(
-                    min(report.get("share_of_bound", 1.0), found["share_of_bound"]), 2
-                )
+                print(line(count, length, measure(frugal, count, length)), "at 300 MB", flush=True)
+                report[name] = beside_others(lm, found, count, length, asked.transformerlens)
+                measured.append(found)
+    report["peak_mb"] = round(max(found["peak"] for found in measured) / MB)
+    report["share_of_bound"] = round(min(found["share_of_bound"] for found in measured), 2)
     print(
-        f"Plain hooks: {SAMPLED} heads timed, scaled to {len(every_head_and_mlp(lm))} components."
+        f"Others: {SAMPLED} heads timed, scaled to {len(every_head_and_mlp(lm))} components. "
+        f"Share of bound by size: "
+        + ", ".join(f"{found['share_of_bound']:.2f}" for found in measured)
     )
     print(json.dumps(report))
 

@@ -11,11 +11,15 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import torch
 from stack import Stack
+from typer.testing import CliRunner
 
+from analyses.engine import closure
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind, pairs
+from tracker.cli import app
 from tracker.db import Sessions, transaction
 from tracker.execution import Workbench, work
 from tracker.store import runs as run_store
@@ -37,11 +41,39 @@ def test_lists_are_empty_in_words_and_in_json(cli: Stack) -> None:
 
 
 def test_an_analysis_is_listed_with_the_bounds_of_its_parameters(cli: Stack) -> None:
-    (attribution,) = cli.json("analyses", "list")
-    assert (attribution["name"], attribution["version"]) == ("attribution", 1)
+    listed = {each["name"]: each for each in cli.json("analyses", "list")}
+    assert list(listed) == ["attribution", "behaviour", "patching"]
+    attribution = listed["attribution"]
+    assert attribution["version"] == 1
     batch_size = attribution["params"]["properties"]["batch_size"]
     assert (batch_size["minimum"], batch_size["maximum"], batch_size["default"]) == (1, 256, 8)
     assert "attribution" in cli.headbook("analyses", "list")
+
+
+def test_a_model_is_checked_without_a_database(tmp_path: Path, model_folder: Path) -> None:
+    cli = Stack(tmp_path / "home")
+    found = cli.json("models", "check", str(model_folder), "--prompts", "4")
+    assert (found["family"], found["closes"]) == ("llama", True)
+    assert 0 < found["largest_gap"] < 1e-5
+    for each in found["behaviour"].values():
+        assert each["n"] == 4
+        assert {"accuracy", "label_mass"} <= each.keys()
+    assert found["distrust"]
+    said = cli.headbook("models", "check", str(model_folder), "--prompts", "4")
+    assert "every layer closes" in said
+    assert "Not to be trusted" in said
+
+
+def test_a_model_that_does_not_close_is_told_so(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(closure.TOLERANCE, torch.float32, 1e-12)
+    ended = CliRunner().invoke(app, ["models", "check", str(model_folder), "--json"])
+    assert ended.exit_code == 1
+    found = json.loads(ended.stdout)
+    assert not found["closes"]
+    assert found["largest_gap"] > 1e-12
+    assert "do not agree" in found["distrust"][0]
 
 
 def test_a_distribution_is_shown_down_to_every_prompt(cli: Stack) -> None:

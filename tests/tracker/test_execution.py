@@ -10,20 +10,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from local_hub import COMMIT, NOBODY, LocalHub, use_hub_at
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 from plain_connection import connect
 from sqlalchemy import select, text, update
 
 from analyses import registry
+from analyses.prompts.distributions import DistributionSpec
+from analyses.prompts.sources import SourceKind
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Kind, Measured, ScoreKey
-from tracker import publication, reports
+from tracker import models, publication, reports
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.execution import Workbench, is_out_of_memory, publish_if_ended, work
+from tracker.home import Home
 from tracker.publication import TensorChanged
 from tracker.reports import RunDetail
+from tracker.store import pairs as pair_store
 from tracker.store import publications, runs, tensors
 from tracker.store.publications import MlflowIds
 from tracker.tables import RunRow, ScoreRow
@@ -117,6 +122,76 @@ def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
     assert len(table) == len(lines)
     plot = Path(bench.mlflow.download_artifacts(ids.run_id, "plots/heads.png"))
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("source", ["permute_options", "zero"])
+def test_patching_is_queued_with_its_sources_and_ends_with_effects_and_shares(
+    submit: Submit, bench: Workbench, sessions: Sessions, source: str
+) -> None:
+    run = submit(analysis="patching", params={"batch_size": 2, "source": source}).run
+    with transaction(sessions) as session:
+        stored = pair_store.pairs(
+            session, run.distribution_id, SourceKind.PERMUTE_OPTIONS, 0, 8, seed=0
+        )
+    assert len(stored) == (8 if source == "permute_options" else 0)
+    work(bench, hint=None)
+    assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
+    with transaction(sessions) as session:
+        lines = reports.scores(session, run.id)
+    heads = [line for line in lines if line.component.kind is Kind.HEAD]
+    assert (heads[0].metric, heads[0].condition) == ("total_effect", "logit_diff")
+    by_effect = {line.metric for line in heads}
+    assert {"total_effect", "direct_effect", "indirect_effect"} <= by_effect
+    shares = [line for line in heads if line.metric == "moved"]
+    undefined = [line for line in shares if line.mean is None]
+    if source == "zero":
+        assert not shares
+    else:
+        assert len(shares) == 5 * 8
+        said = " ".join(detail(sessions, run.id).notes["warnings"])
+        assert ("has no value for" in said) == bool(undefined)
+    mirrored = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
+    assert any("total_effect/z/logit_diff" in key for key in mirrored.data.metrics)
+
+
+def test_behaviour_is_mirrored_with_names_that_mlflow_takes(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit(
+        analysis="behaviour",
+        distribution=DistributionSpec.parse("colours/chinchilla/list:#,$,%,&", size=8),
+        params={"batch_size": 2, "prompts": "known"},
+    ).run
+    work(bench, hint=None)
+    line = detail(sessions, run.id).line
+    assert (line.state, line.published) == (RunState.SUCCEEDED, True), line.reason
+    mirrored = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
+    assert "accuracy" in mirrored.data.metrics
+    assert len(mirrored.data.metrics) <= 30
+
+
+def test_a_model_of_the_hub_is_worked_on_at_its_revision_also_without_network(
+    submit: Submit,
+    bench: Workbench,
+    sessions: Sessions,
+    home: Home,
+    model_folder: Path,
+    hub_server: LocalHub,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub_server.models["owner/tiny"] = model_folder
+    ref = hub_server.ref("owner/tiny")
+    model = models.add_model(
+        ref, name="from hub", dtype="float32", home=home, roots=(), sessions=sessions
+    )
+    assert (model.ref, model.revision) == (ref, COMMIT)
+    use_hub_at(NOBODY, monkeypatch)
+    run = submit(model="from hub").run
+    bench.memory_budget = 300 * 2**20
+    work(bench, hint=None)
+    assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
+    assert bench.loaded is not None
+    assert bench.loaded[1].memory_budget == bench.memory_budget
 
 
 def test_the_shares_of_all_components_add_up_to_the_logit_difference(

@@ -34,10 +34,30 @@ def test_vectors_of_parts_are_joined_with_every_bit_and_every_gap(
             mine = {key: values[each.start : each.stop] for key, values in whole.items()}
             scores.insert_part_scores(session, each, model.id, mine)
     with transaction(sessions) as session:
-        joined = scores.joined_part_scores(session, run.id)
+        joined = scores.joined_part_scores(session, run)
     assert sorted(joined) == sorted(KEYS)
     for key in KEYS:
         np.testing.assert_array_equal(joined[key], whole[key])
+
+
+def test_a_part_without_a_score_or_tensor_has_skipped_its_prompts(
+    sessions: Sessions, make_run: MakeRun, model: Model
+) -> None:
+    run = make_run()
+    for _ in range(2):
+        each = claim(sessions, run.id)
+        if each.start:
+            values = np.arange(each.stop - each.start, dtype=np.float32)
+            with transaction(sessions) as session:
+                scores.insert_part_scores(session, each, model.id, {KEYS[0]: values})
+                row = NamedTensor(values[:, None], ("prompt", "label"))
+                tensors.insert_part_tensors(session, each, {"row": row})
+    with transaction(sessions) as session:
+        joined = scores.joined_part_scores(session, run)[KEYS[0]]
+        tensor = tensors.joined_part_tensors(session, run)["row"].values
+    skipped = [np.nan] * 4
+    np.testing.assert_array_equal(joined, [*skipped, 0, 1, 2, 3])
+    np.testing.assert_array_equal(tensor[:, 0], [*skipped, 0, 1, 2, 3])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int64", "uint8", "bool"])
@@ -52,7 +72,7 @@ def test_tensors_of_parts_are_joined_along_the_prompts(
         with transaction(sessions) as session:
             tensors.insert_part_tensors(session, each, {"shares": mine})
     with transaction(sessions) as session:
-        joined = tensors.joined_part_tensors(session, run.id)["shares"]
+        joined = tensors.joined_part_tensors(session, run)["shares"]
     assert joined.axes == ("prompt", "component", "label")
     assert joined.coordinates == names
     assert joined.values.dtype == values.dtype

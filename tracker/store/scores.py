@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from analyses.bootstrap import Statistics
 from analyses.results import Component, Kind, ScoreKey
-from tracker.domain import PartClaim
+from tracker.domain import PartClaim, Run
 from tracker.store.models import component_ids
-from tracker.tables import ComponentRow, PartScoreRow, Row, ScoreRow
+from tracker.tables import ComponentRow, PartRow, PartScoreRow, Row, ScoreRow
 
 Vectors = Mapping[ScoreKey, NDArray[np.float32]]
 
@@ -42,16 +42,21 @@ def insert_part_scores(session: Session, claim: PartClaim, model_id: int, scores
     copy_rows(session, PartScoreRow, columns, rows)
 
 
-def joined_part_scores(session: Session, run_id: UUID) -> dict[ScoreKey, NDArray[np.float32]]:
-    """The vectors of all parts, put together in the order of the prompts; NULL as NaN."""
+def joined_part_scores(session: Session, run: Run) -> dict[ScoreKey, NDArray[np.float32]]:
+    """The vectors of all parts, put together in the order of the prompts; NULL as NaN.
+
+    A part without a score has skipped all its prompts for it.
+    """
     query = (
-        select(PartScoreRow, ComponentRow)
+        select(PartScoreRow, ComponentRow, PartRow.start, PartRow.stop)
         .join(ComponentRow, ComponentRow.id == PartScoreRow.component_id)
-        .where(PartScoreRow.run_id == run_id)
-        .order_by(PartScoreRow.part)
+        .join(
+            PartRow, (PartRow.run_id == PartScoreRow.run_id) & (PartRow.number == PartScoreRow.part)
+        )
+        .where(PartScoreRow.run_id == run.id)
     )
-    slices: dict[ScoreKey, list[NDArray[np.float32]]] = {}
-    for row, component in session.execute(query):
+    joined: dict[ScoreKey, NDArray[np.float32]] = {}
+    for row, component, start, stop in session.execute(query):
         key = ScoreKey(
             component=Component(
                 kind=Kind(component.kind), layer=component.layer, index=component.index
@@ -61,8 +66,9 @@ def joined_part_scores(session: Session, run_id: UUID) -> dict[ScoreKey, NDArray
             condition=row.condition,
             x=row.x,
         )
-        slices.setdefault(key, []).append(_with_nan(row.values))
-    return {key: np.concatenate(vectors) for key, vectors in sorted(slices.items())}
+        vector = joined.setdefault(key, np.full(run.n_prompts, np.nan, dtype=np.float32))
+        vector[start:stop] = _with_nan(row.values)
+    return dict(sorted(joined.items()))
 
 
 def insert_scores(

@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analyses.results import NamedTensor
-from tracker.domain import PartClaim
-from tracker.tables import PartTensorRow, TensorRow
+from tracker.domain import PartClaim, Run
+from tracker.tables import PartRow, PartTensorRow, TensorRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,27 +48,31 @@ def insert_part_tensors(
         )
 
 
-def joined_part_tensors(session: Session, run_id: UUID) -> dict[str, NamedTensor]:
-    """The slices of all parts, put together along their first axis, which is `prompt`."""
+def joined_part_tensors(session: Session, run: Run) -> dict[str, NamedTensor]:
+    """The slices of all parts, put together along their first axis, which is `prompt`.
+
+    A part without a tensor has skipped all its prompts for it: they are NaN, or 0 where the type
+    has none.
+    """
     query = (
-        select(PartTensorRow)
-        .where(PartTensorRow.run_id == run_id)
+        select(PartTensorRow, PartRow.start, PartRow.stop)
+        .join(
+            PartRow,
+            (PartRow.run_id == PartTensorRow.run_id) & (PartRow.number == PartTensorRow.part),
+        )
+        .where(PartTensorRow.run_id == run.id)
         .order_by(PartTensorRow.name, PartTensorRow.part)
     )
-    slices: dict[str, list[PartTensorRow]] = {}
-    for row in session.scalars(query):
-        slices.setdefault(row.name, []).append(row)
-    return {name: _joined(rows) for name, rows in slices.items()}
-
-
-def _joined(rows: list[PartTensorRow]) -> NamedTensor:
-    arrays = [np.frombuffer(row.data, dtype=row.dtype).reshape(row.shape) for row in rows]
-    first = rows[0]
-    return NamedTensor(
-        np.concatenate(arrays),
-        tuple(first.axes),
-        {axis: tuple(names) for axis, names in first.coordinates.items()},
-    )
+    joined: dict[str, NamedTensor] = {}
+    for row, start, stop in session.execute(query):
+        slice_of = np.frombuffer(row.data, dtype=row.dtype).reshape(row.shape)
+        if row.name not in joined:
+            nothing = np.nan if np.issubdtype(slice_of.dtype, np.floating) else 0
+            whole = np.full((run.n_prompts, *row.shape[1:]), nothing, dtype=slice_of.dtype)
+            names = {axis: tuple(each) for axis, each in row.coordinates.items()}
+            joined[row.name] = NamedTensor(whole, tuple(row.axes), names)
+        joined[row.name].values[start:stop] = slice_of
+    return joined
 
 
 def insert_tensors(session: Session, run_id: UUID, stored: list[StoredTensor]) -> None:

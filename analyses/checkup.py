@@ -1,0 +1,117 @@
+"""Whether a language model is understood, what it answers, and what of it may not be trusted."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyses import bootstrap
+from analyses.errors import Refused
+from analyses.methods.behaviour import BehaviourParams, behaviour
+from analyses.prompts import distributions
+from analyses.prompts.distributions import DistributionSpec
+from analyses.prompts.examples import examples
+from analyses.prompts.tokenization import load_tokenizer
+from analyses.results import MODEL, ScoreKey
+
+if TYPE_CHECKING:
+    from analyses.language_model import LanguageModel
+
+# What is not of the split may have been seen in training, by the model that is shipped.
+STANDARD = tuple(
+    f"{data}/chinchilla/{labels}"
+    for data in ("colours", "facts")
+    for labels in ("ABCD", "random_letters")
+)
+LEAST_LABEL_MASS = 0.5
+FULL = "torch.float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """Means over the prompts of a distribution."""
+
+    accuracy: float
+    accuracy_low: float  # the lower end of its 95 % interval
+    content_accuracy: float
+    label_mass: float
+    n: int
+    chance: float
+
+    @property
+    def at_chance(self) -> bool:
+        return self.accuracy_low <= self.chance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkup:
+    family: str
+    closes: bool
+    largest_gap: float  # relative, of all that must agree
+    behaviour: Mapping[str, Answers]  # by distribution
+    distrust: tuple[str, ...]  # what may not be trusted, in sentences
+
+
+def check(lm: "LanguageModel", *, prompts: int, progress: Callable[[str], None]) -> Checkup:
+    """Asks a model that closes the standard distributions, whose names `progress` is told."""
+    answers: dict[str, Answers] = {}
+    refused = []
+    for name in STANDARD:
+        progress(name)
+        try:
+            answers[name] = ask(lm, DistributionSpec.parse(name, size=prompts, split="test"))
+        except Refused as error:
+            refused.append(f"{name} cannot be asked. {error}")
+    return Checkup(
+        family=lm.shape.family,
+        closes=True,
+        largest_gap=lm.largest_gap,
+        behaviour=answers,
+        distrust=(*refused, *_distrust(str(lm.model.dtype), answers)),
+    )
+
+
+def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
+    """What the model answers on a distribution."""
+    tokenizer = load_tokenizer(lm.folder / "tokenizer.json")
+    made = examples(tokenizer, distributions.build(spec).prompts)
+    found = behaviour(lm, made, BehaviourParams(), lambda _done: None).scores
+    accuracy = found[ScoreKey(component=MODEL, metric="accuracy")]
+
+    def mean(metric: str) -> float:
+        return float(found[ScoreKey(component=MODEL, metric=metric)].mean())
+
+    return Answers(
+        accuracy=float(accuracy.mean()),
+        accuracy_low=_lower_end(accuracy, [each.item for each in made]),
+        content_accuracy=mean("content_accuracy"),
+        label_mass=mean("label_mass"),
+        n=len(made),
+        chance=1 / spec.options,
+    )
+
+
+def _lower_end(accuracy: NDArray[np.float32], items: Sequence[str]) -> float:
+    (found,) = bootstrap.statistics(accuracy[None], bootstrap.draw(items, seed=0))
+    return float(accuracy.mean()) if found.ci_low is None else found.ci_low
+
+
+def _distrust(dtype: str, answers: Mapping[str, Answers]) -> Iterator[str]:
+    if dtype != FULL:
+        yield (
+            f"The weights are in {dtype.removeprefix('torch.')}: numbers are exact to its rounding "
+            f"only, and small effects drown in it. Add the model in float32 to compare."
+        )
+    for name, each in answers.items():
+        if each.at_chance:
+            yield (
+                f"On {name} the accuracy of {each.accuracy:.2f} is not above chance "
+                f"({each.chance:.2f}): there is no behaviour here that heads could explain."
+            )
+        if each.label_mass < LEAST_LABEL_MASS:
+            yield (
+                f"On {name} the labels together have a probability of {each.label_mass:.2f}: the "
+                f"model mostly answers with something that is no label."
+            )

@@ -1,0 +1,49 @@
+"""What components give on average over prompts: the values of a mean ablation."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyses.engine.interventions import Constant, ImpossiblePatch, Patch, Site
+from analyses.engine.recording import Recorded, RecordedLayer
+
+SITES = tuple(Site(name) for name in RecordedLayer.__dataclass_fields__ if name in set(Site))
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """Means at the final positions, [layer …], over all prompts that were recorded."""
+
+    prompts: int
+    values: dict[Site, Float[Tensor, "layer *head d"]]  # in fp32, summed in fp64
+
+    @classmethod
+    def of(cls, recordings: Iterable[Recorded]) -> "Means":
+        """One recording at a time is held; however prompts are batched, the means are the same
+        but for the last bits.
+        """
+        sums: dict[Site, Tensor] = {}
+        prompts = 0
+        for recorded in recordings:
+            prompts += len(recorded.numbers)
+            for site in SITES:
+                whole = torch.stack([getattr(layer, site.value) for layer in recorded.layers])
+                total = whole.double().sum(1)  # layers come first, then prompts
+                sums[site] = sums[site] + total if site in sums else total
+        return cls(prompts, {site: (total / prompts).float() for site, total in sums.items()})
+
+    def patch(self, site: Site, layer: int, head: int | None = None) -> Patch:
+        """The site replaced by its mean."""
+        if site not in self.values:
+            raise ImpossiblePatch(
+                f"{site} of layer {layer}",
+                "means are kept of what components write",
+                f"Take one of {', '.join(SITES)}",
+            )
+        mean = self.values[site][layer]
+        return Patch(
+            site=site, layer=layer, head=head, value=Constant(mean if head is None else mean[head])
+        )

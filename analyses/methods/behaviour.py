@@ -1,0 +1,86 @@
+"""What a language model answers: the metrics of a distribution, overall and by what is correct."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyses.knowledge import content_accuracy
+from analyses.registry import Params, analysis
+from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
+
+if TYPE_CHECKING:
+    from analyses.language_model import LanguageModel
+    from analyses.prompts.examples import Example
+
+CONVENTIONS = {
+    "position": "the last token of the prompt",
+    "logit_diff": "correct label minus the mean of the other labels",
+    "label_loss": "-log softmax over the labels only; nats",
+    "loss": "-log softmax over the whole vocabulary; nats",
+    "label_mass": "summed probability of all labels, over the whole vocabulary",
+    "content_accuracy": "the correct option's text has the highest mean log-probability per token "
+    "after `question ⏎ Answer:`",
+    "condition": "position=i: the correct option is the i-th, from 0; label=L: its label is L",
+}
+
+
+class BehaviourParams(Params):
+    """Nothing to choose but which prompts, and how many together."""
+
+
+@analysis("behaviour", version=1, params=BehaviourParams, conventions=CONVENTIONS)
+def behaviour(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: BehaviourParams,
+    progress: Callable[[int], None],
+) -> Measured:
+    """What the model answers and knows: six metrics, overall, by position and by label."""
+    metrics: dict[str, list[NDArray[np.float32]]] = {}
+    labels = []
+    done = 0
+    for together in lm.micro_batches(prompts, params.batch_size):
+        values, logits = _measure(lm, together)
+        values["content_accuracy"] = content_accuracy(lm, together, batch_size=len(together))
+        for metric, vector in values.items():
+            metrics.setdefault(metric, []).append(vector)
+        labels.append(logits)
+        done += len(together)
+        progress(done)
+    whole = {metric: np.concatenate(vectors) for metric, vectors in metrics.items()}
+    return Measured(
+        scores={
+            ScoreKey(component=MODEL, metric=metric, condition=condition): np.where(
+                chosen, vector, np.float32(np.nan)
+            )
+            for condition, chosen in _conditions(prompts).items()
+            for metric, vector in whole.items()
+        },
+        tensors={"label_logits": NamedTensor(np.concatenate(labels), ("prompt", "label"))},
+    )
+
+
+def _measure(
+    lm: "LanguageModel", prompts: "Sequence[Example]"
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
+    """The metrics of the label logits, and these: [prompt, label]."""
+    from analyses import metrics
+
+    batch = lm.batch(prompts)
+    recorded = lm.record(batch)
+    labels = recorded.logits.gather(1, batch.label_ids)
+    values = metrics.of_logits(labels, batch.correct, recorded.logits.logsumexp(-1))
+    return {name: each.cpu().numpy() for name, each in values.items()}, labels.cpu().numpy()
+
+
+def _conditions(prompts: "Sequence[Example]") -> dict[str, NDArray[np.bool_]]:
+    """Which prompts count under each condition; all under none."""
+    positions = np.array([each.correct for each in prompts])
+    labels = np.array([each.labels[each.correct] for each in prompts])
+    return (
+        {"": np.ones(len(prompts), dtype=bool)}
+        | {f"position={place}": positions == place for place in sorted(set(positions.tolist()))}
+        | {f"label={label}": labels == label for label in sorted(set(labels.tolist()))}
+    )

@@ -1,0 +1,77 @@
+"""Prompts with all that an analysis may ask of them: tokens, places, what is asked, a source."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from analyses.prompts.places import Places, places
+from analyses.prompts.prompt import Prompt
+from analyses.prompts.tokenization import TokenizedPrompt, read, tokenize_all
+
+ANSWER = "\nAnswer:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """The question alone, and each option as its answer in words: no labels, no other options."""
+
+    context: tuple[int, ...]
+    options: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(TokenizedPrompt):
+    """A prompt as a language model reads it, and what is known of its text."""
+
+    labels: tuple[str, ...]
+    places: Places
+    content: Content
+    source: "Example | None"  # the prompt whose activations are put in this one's place
+
+
+def examples(
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    sources: Mapping[int, Prompt] | None = None,
+) -> list[Example]:
+    """The prompts read; `sources` are by the numbers of the prompts they stand beside."""
+    if sources is None:
+        return [_example(tokenizer, prompt, None) for prompt in prompts]
+    read_sources = examples(tokenizer, [sources[prompt.number] for prompt in prompts])
+    return [
+        _example(tokenizer, prompt, source)
+        for prompt, source in zip(prompts, read_sources, strict=True)
+    ]
+
+
+def _example(tokenizer: Tokenizer, prompt: Prompt, source: Example | None) -> Example:
+    (tokenized,) = tokenize_all(tokenizer, [prompt])
+    return Example(
+        **vars(tokenized),
+        labels=prompt.labels,
+        places=places(tokenizer, prompt),
+        content=content(tokenizer, prompt),
+        source=source,
+    )
+
+
+def content(tokenizer: Tokenizer, prompt: Prompt) -> Content:
+    """The tokens of `question ⏎ Answer:`, and of each option as it continues that text."""
+    question = prompt.text[slice(*prompt.question_span)] + ANSWER
+    leading = read(tokenizer, prompt).leading
+    context = tokenizer.encode(question, add_special_tokens=False).ids
+    options = []
+    for option in prompt.options:
+        whole = tokenizer.encode(f"{question} {option}", add_special_tokens=False).ids
+        # A tokenizer may join the end of the context to what follows; then that is predicted too.
+        shared = next(
+            (n for n, (one, other) in enumerate(zip(context, whole, strict=False)) if one != other),
+            min(len(context), len(whole)),
+        )
+        options.append((shared, tuple(whole)))
+    start = min(shared for shared, _ in options)
+    return Content(
+        context=(*leading, *context[:start]),
+        options=tuple(whole[start:] for _, whole in options),
+    )

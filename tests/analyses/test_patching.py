@@ -1,0 +1,157 @@
+"""Patched outputs against one full forward pass each, and what is made of them."""
+
+import numpy as np
+import pytest
+import torch
+from reference import logits_under
+
+from analyses import bootstrap, metrics
+from analyses.engine.interventions import SOURCE, ZERO, Intervention, Patch, Path, Site
+from analyses.methods.patching import PatchingParams, moved, patching
+from analyses.prompts import distributions
+from analyses.prompts.distributions import DistributionSpec
+from analyses.prompts.examples import examples
+from analyses.prompts.sources import SourceKind, pairs
+from analyses.prompts.tokenization import load_tokenizer
+from analyses.results import MODEL, Component, Kind, ScoreKey
+
+
+@pytest.fixture
+def ground(load):
+    """A small random model, and prompts of colours beside their sources."""
+
+    def make(family: str, kind: SourceKind = SourceKind.RESAMPLE, size: int = 6):
+        lm = load(family, vocab_size=300, max_position_embeddings=512, n_positions=512)
+        tokenizer = load_tokenizer(lm.folder / "tokenizer.json")
+        built = distributions.build(DistributionSpec.parse("colours", size=size))
+        sources = {pair.base.number: pair.source for pair in pairs(built, kind)}
+        return lm, examples(tokenizer, built.prompts, sources)
+
+    return make
+
+
+def measured(lm, made, **choices):
+    return patching(lm, made, PatchingParams(**choices), lambda done: None)
+
+
+@pytest.mark.parametrize("direction", ["noise", "denoise"])
+@pytest.mark.parametrize("family", ["gemma2", "gpt2", "llama", "qwen2"])
+def test_effects_are_those_of_a_forward_pass_for_each_patch(ground, family, direction) -> None:
+    lm, made = ground(family)
+    found = measured(lm, made, source="resample", direction=direction, attention=True).scores
+    own, other = made, [each.source for each in made]
+    base, source = (own, other) if direction == "noise" else (other, own)
+    label_ids = torch.tensor([each.label_ids for each in made])
+    correct = torch.tensor([each.correct for each in made])
+
+    def of(logits: torch.Tensor) -> dict[str, np.ndarray]:
+        values = metrics.of_logits(logits.gather(1, label_ids), correct, logits.logsumexp(-1))
+        return {name: each.numpy() for name, each in values.items()}
+
+    before = of(logits_under(lm, [Intervention()], base)[0])
+    for site, component in (
+        (Site.Z, Component(kind=Kind.HEAD, layer=0, index=2)),
+        (Site.Z, Component(kind=Kind.HEAD, layer=1, index=3)),
+        (Site.ATTN_OUT, Component(kind=Kind.ATTN, layer=0)),
+        (Site.MLP_OUT, Component(kind=Kind.MLP, layer=0)),
+    ):
+        head = component.index if site is Site.Z else None
+        patch = Patch(site=site, layer=component.layer, head=head, value=SOURCE)
+        total, direct = (
+            of(logits_under(lm, [Intervention((patch,), path)], base, source)[0]) for path in Path
+        )
+        for metric in before:
+            expected = {
+                "total_effect": total[metric] - before[metric],
+                "direct_effect": direct[metric] - before[metric],
+                "indirect_effect": total[metric] - direct[metric],
+            }
+            for effect, values in expected.items():
+                key = ScoreKey(component=component, metric=effect, site=site, condition=metric)
+                np.testing.assert_allclose(found[key], values, atol=2e-4)
+
+
+def test_total_is_direct_for_the_last_mlp(ground) -> None:
+    lm, made = ground("llama")
+    found = measured(lm, made).scores
+    last = Component(kind=Kind.MLP, layer=1)
+    keys = [key for key in found if key.component == last and key.metric == "indirect_effect"]
+    assert len(keys) == 5
+    for key in keys:
+        np.testing.assert_allclose(found[key], 0, atol=1e-5)
+
+
+def test_an_ablation_has_no_source_and_no_share_of_it(load, ground) -> None:
+    lm, made = ground("gpt2")
+    found = measured(lm, made, source="zero")
+    assert not moved(list(found.scores))
+    key = ScoreKey(
+        component=Component(kind=Kind.HEAD, layer=0, index=1),
+        metric="total_effect",
+        site="z",
+        condition="logit_diff",
+    )
+    patch = Patch(site=Site.Z, layer=0, head=1, value=ZERO)
+    logits = logits_under(lm, [Intervention((patch,)), Intervention()], made)
+    label_ids = torch.tensor([each.label_ids for each in made])
+    correct = torch.tensor([each.correct for each in made])
+    with_it, without = (metrics.logit_diff(each.gather(1, label_ids), correct) for each in logits)
+    np.testing.assert_allclose(found.scores[key], (with_it - without).numpy(), atol=2e-4)
+
+
+def test_patching_every_component_at_once_would_move_all(ground) -> None:
+    """What the last layer writes is the rest of the way: shares are of source minus base."""
+    lm, made = ground("llama", SourceKind.PERMUTE_OPTIONS)
+    found = measured(lm, made).scores
+    ratios = moved(list(found))
+    heads_and_mlps = 2 * (lm.shape.n_heads + 1)
+    assert len(ratios) == 5 * heads_and_mlps
+    key = ScoreKey(
+        component=Component(kind=Kind.MLP, layer=1),
+        metric="moved",
+        site="mlp_out",
+        condition="loss",
+    )
+    over, under = ratios[key]
+    assert (over.metric, under.component, under.condition) == (
+        "total_effect",
+        MODEL,
+        "source - base",
+    )
+    gap = (
+        found[ScoreKey(component=MODEL, metric="loss", condition="source")]
+        - found[ScoreKey(component=MODEL, metric="loss", condition="base")]
+    )
+    np.testing.assert_array_equal(found[under], gap)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_numbers_do_not_depend_on_how_a_run_is_cut(ground, parts: int) -> None:
+    lm, made = ground("llama", size=12)
+    whole = measured(lm, made, batch_size=2)
+    cuts = np.array_split(np.arange(12), parts)
+    pieces = [measured(lm, [made[n] for n in cut], batch_size=2) for cut in cuts]
+    for key, vector in whole.scores.items():
+        np.testing.assert_array_equal(
+            np.concatenate([piece.scores[key] for piece in pieces]), vector
+        )
+
+
+def test_a_ratio_is_that_of_means_with_a_paired_interval() -> None:
+    random = np.random.default_rng(0)
+    under = random.normal(2.0, 1.0, 200).astype(np.float32)
+    over = (0.25 * under + random.normal(0, 0.01, 200)).astype(np.float32)
+    draws = bootstrap.draw([str(n) for n in range(200)], seed=0)
+    found = bootstrap.ratio_statistics(
+        {"share": ("over", "under")}, ["over", "under"], np.stack([over, under]), draws
+    )["share"]
+    assert found.mean == pytest.approx(over.mean() / under.mean(), rel=1e-6)
+    assert found.ci_low < 0.25 < found.ci_high
+    assert found.ci_high - found.ci_low < 0.01  # much less than if they were drawn apart
+
+
+def test_there_is_no_ratio_over_what_may_be_zero() -> None:
+    values = np.array([[1, 2, 3, 4], [-1, 1, -1, 1.5]], dtype=np.float32)
+    draws = bootstrap.draw(["a", "b", "c", "d"], seed=0)
+    found = bootstrap.ratio_statistics({"r": ("x", "y")}, ["x", "y"], values, draws)["r"]
+    assert (found.n, found.mean, found.ci_low) == (4, None, None)
