@@ -73,7 +73,8 @@ the largest logit of all labels, label mass the probability of all labels togeth
 
 {tables}
 
-Trained on were ABCD and random letters only; what it does with other labels it was never shown.
+It was shown letters as labels only, and never more than six options: numbers and symbols are no \
+labels to it, as their label mass says, and it loses its way among eight options.
 
 Content accuracy, how often the right option's text is the likeliest after the question alone: \
 {content}.
