@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyses.registry import Measure, Params
-from analyses.results import Measured, NamedTensor
+from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
     from analyses.prompts.examples import Example
+
+KNOWN = ScoreKey(component=MODEL, metric="known")  # 1 where the answer is known, else 0
 
 
 def content_accuracy(
@@ -42,15 +44,17 @@ def measured(
 ) -> Measured:
     """What the analysis measures on the prompts asked for; NaN on the others.
 
-    Where no answer is known, there are no scores, which says the same.
+    How many were known is a score of its own, `known`.
     """
     if params.prompts == "all":
         return measure(lm, examples, params, progress)
-    known = content_accuracy(lm, examples, batch_size=params.batch_size) == 1
-    if not known.any():
-        return Measured(scores={})
-    chosen = [each for each, is_known in zip(examples, known, strict=True) if is_known]
-    return _spread(measure(lm, chosen, params, progress), known)
+    accuracy = content_accuracy(lm, examples, batch_size=params.batch_size)
+    known = accuracy == 1
+    found = Measured(scores={})
+    if known.any():
+        chosen = [each for each, is_known in zip(examples, known, strict=True) if is_known]
+        found = _spread(measure(lm, chosen, params, progress), known)
+    return Measured(scores={**found.scores, KNOWN: accuracy}, tensors=found.tensors)
 
 
 def _spread(of_known: Measured, known: NDArray[np.bool_]) -> Measured:

@@ -198,7 +198,9 @@ class LanguageModel:
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> Float[Tensor, " pair"]:
         """How likely each continuation is after its context; see `engine.continuations`."""
-        return continuations.mean_log_probs(self.model, self.anatomy, pairs)
+        return continuations.mean_log_probs(
+            self.model, self.anatomy, pairs, budget=self.memory_budget
+        )
 
     def prove(self, ids: Sequence[int]) -> float:
         """Parts add up and can be replayed; padding and later tokens change nothing; attention is

@@ -14,6 +14,7 @@ from uuid import UUID
 import streamlit as st
 
 from analyses import registry
+from analyses.errors import Refused
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec, Recipe
 from analyses.registry import Analysis
@@ -29,6 +30,14 @@ from tracker.store import runs as run_store
 from tracker.submission import Request, Submitted
 
 NEWEST = 500  # runs that the list shows at the most
+
+
+class NotOffered(Refused):
+    def __init__(self, distribution: str) -> None:
+        super().__init__(
+            f"The app does not offer prompts from {distribution!r}. Choose one of its list, or "
+            f"queue the run from the command line, which may read your files."
+        )
 
 
 @st.cache_resource(show_spinner=False, on_release=db.close)
@@ -120,7 +129,12 @@ def submit(
     nonce: str,
     force: bool,
 ) -> Submitted:
-    """Queue a run, or find the one that stands for the same request."""
+    """Queue a run, or find the one that stands for the same request.
+
+    Only shipped distributions: a page must not read files that its visitor names.
+    """
+    if distribution not in {recipe.name for recipe in recipes()}:
+        raise NotOffered(distribution)
     settings = Settings()
     request = Request(
         analysis=analysis,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from analyses import bootstrap, registry
 from analyses.bootstrap import Statistics
+from analyses.knowledge import KNOWN
 from analyses.registry import Analysis
 from analyses.results import MODEL, ScoreKey
 from tracker import publication, reports
@@ -99,6 +100,12 @@ def notes(analysis: Analysis, found: Scores) -> dict[str, object]:
         warnings.append(
             f"The labels together have a probability of {mass[0].mean:.2f} on average, under "
             f"{LEAST_LABEL_MASS}: the model often answers with something that is no label."
+        )
+    known = found.get(KNOWN)
+    if known is not None and known[0].mean is not None:
+        warnings.append(
+            f"Only prompts whose answer the model knows count: {round(known[0].mean * known[0].n)} "
+            f"of {known[0].n}. The others are skipped."
         )
     return {
         "conventions": dict(analysis.conventions),

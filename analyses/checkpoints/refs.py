@@ -43,7 +43,7 @@ class Shipped:
 
 def shipped() -> list[str]:
     """The names of the models that come with the package."""
-    return sorted(path.name for path in _SHIPPED.iterdir() if path.is_dir())
+    return sorted(path.name for path in _SHIPPED.glob("*") if path.is_dir())
 
 
 def parse(ref: str, *, roots: Sequence[Path] = ()) -> Path | HubRevision | Shipped:

@@ -9,19 +9,50 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from analyses.engine import memory
 from analyses.engine.anatomy import Anatomy
+from analyses.engine.recording import Keep
 
 Ids = Sequence[int]
 
 
-@torch.no_grad()
 def mean_log_probs(
-    model: PreTrainedModel, anatomy: Anatomy, pairs: Sequence[tuple[Ids, Ids]]
+    model: PreTrainedModel, anatomy: Anatomy, pairs: Sequence[tuple[Ids, Ids]], *, budget: int
 ) -> Float[Tensor, " pair"]:
     """log p(continuation | context) per token of the continuation, in nats, for each pair.
 
-    Only the positions that predict a continuation's token are unembedded.
+    As many pairs at a time as fit into the budget, in bytes.
     """
+    means = [_together(model, anatomy, some) for some in _cut(anatomy, pairs, budget)]
+    return torch.cat(means) if means else torch.zeros(0)
+
+
+def _cut(
+    anatomy: Anatomy, pairs: Sequence[tuple[Ids, Ids]], budget: int
+) -> Iterator[list[tuple[Ids, Ids]]]:
+    """Neighbours whose logits fit, in three copies, beside what a pass of their tokens takes."""
+    per_logits = 3 * 4 * len(anatomy.unembedding.weight)
+    together: list[tuple[Ids, Ids]] = []
+    for pair in pairs:
+        more = [*together, pair]
+        longest = max(len(context) + len(continuation) for context, continuation in more)
+        predicted = sum(len(continuation) for _, continuation in more)
+        tokens = memory.recordable(
+            anatomy, Keep.WRITES, n_kv_heads=anatomy.n_heads, longest=longest, budget=budget
+        )
+        if together and (len(more) * longest > tokens or 2 * predicted * per_logits > budget):
+            yield together
+            more = [pair]
+        together = more
+    if together:
+        yield together
+
+
+@torch.no_grad()
+def _together(
+    model: PreTrainedModel, anatomy: Anatomy, pairs: Sequence[tuple[Ids, Ids]]
+) -> Float[Tensor, " pair"]:
+    """Only the positions that predict a continuation's token are unembedded."""
     device = anatomy.unembedding.weight.device
     ids = [torch.tensor([*context, *continuation]) for context, continuation in pairs]
     lengths = torch.tensor([len(each) for each in ids])

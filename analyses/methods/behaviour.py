@@ -43,13 +43,13 @@ def behaviour(
     done = 0
     for together in lm.micro_batches(prompts, params.batch_size):
         values, logits = _measure(lm, together)
-        values["content_accuracy"] = content_accuracy(lm, together, batch_size=len(together))
         for metric, vector in values.items():
             metrics.setdefault(metric, []).append(vector)
         labels.append(logits)
         done += len(together)
         progress(done)
     whole = {metric: np.concatenate(vectors) for metric, vectors in metrics.items()}
+    whole["content_accuracy"] = content_accuracy(lm, prompts, batch_size=params.batch_size)
     return Measured(
         scores={
             ScoreKey(component=MODEL, metric=metric, condition=condition): np.where(

@@ -29,7 +29,7 @@ def load(spec: DistributionSpec, *, roots: Sequence[Path] = ()) -> Data:
     if spec.data.startswith(data_names.HUB):
         found = rows.of_hub(data_names.hub_name(spec.data))
     elif spec.data.startswith(data_names.FOLDER):
-        found = rows.of_folder(where, roots=roots)
+        found = rows.of_folder(data_names.folder_name(spec.data), roots=roots)
     else:
         found = rows.of_file(where, roots=roots)
     columns = Columns(

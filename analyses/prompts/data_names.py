@@ -1,6 +1,7 @@
 """Which data can be named in a recipe: shipped sets, files, folders and hub data sets."""
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from analyses.errors import Refused, did_you_mean
@@ -9,6 +10,7 @@ ALL = "all"  # the config that MMLU calls so, and what data sets without configs
 SHIPPED = ("facts", "colours")
 FILE, FOLDER, HUB = PREFIXES = ("file:", "folder:", "hub:")
 
+_FOLDER = re.compile(r"folder:(.+?)(?::([\w.-]+):([\w.-]+))?", re.DOTALL)
 _HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?::([\w.-]+))?(?::([\w.-]+))?@([0-9a-f]{40})")
 
 
@@ -37,6 +39,22 @@ class HubName(NamedTuple):
     config: str
     split: str
     revision: str
+
+
+class FolderName(NamedTuple):
+    """A folder of questions: all files in it, or those of one config and split."""
+
+    path: Path
+    config: str | None
+    split: str | None
+
+
+def folder_name(name: str) -> FolderName:
+    """The parts of `folder:/path`, or of `folder:/path:CONFIG:SPLIT`."""
+    found = _FOLDER.fullmatch(name)
+    assert found is not None  # `check` has seen the name
+    path, config, split = found.groups()
+    return FolderName(Path(path), config, split)
 
 
 def check(name: str) -> None:

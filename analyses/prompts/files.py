@@ -20,19 +20,23 @@ class OutsideDataRoots(Refused):
 
 
 class NotUtf8(Refused):
-    def __init__(self, path: Path, error: UnicodeDecodeError) -> None:
-        super().__init__(
-            f"{path} is not UTF-8 text: byte {error.start} {error.reason}. Convert it."
-        )
+    def __init__(self, path: Path, error: UnicodeDecodeError, *, line: int | None = None) -> None:
+        where = f" in line {line}" if line else ""
+        super().__init__(f"{path} is not UTF-8 text: {error.reason}{where}. Convert it.")
 
 
 def existing(path: Path, *, roots: Sequence[Path] = (), folder: bool = False) -> Path:
     """The file or folder, links followed; no roots allow all. Raises a `Refused`."""
-    real = path.expanduser().resolve()
+    what = "folder" if folder else "file"
+    try:
+        real = path.expanduser().resolve()
+        there = real.is_dir() if folder else real.is_file()
+    except (OSError, RuntimeError, ValueError):  # no such user, no such path
+        raise NoSuchFile(path, what) from None
     if roots and not any(real.is_relative_to(root.resolve()) for root in roots):
         raise OutsideDataRoots(path, roots)
-    if not (real.is_dir() if folder else real.is_file()):
-        raise NoSuchFile(path, "folder" if folder else "file")
+    if not there:
+        raise NoSuchFile(path, what)
     return real
 
 

@@ -170,9 +170,17 @@ def _environment() -> SandboxedEnvironment:
     made = SandboxedEnvironment(
         undefined=StrictUndefined, finalize=_printable, trim_blocks=False, cache_size=0
     )
-    made.globals = {"range": range}
+    made.globals = {"range": _steps}
     made.filters = {name: made.filters[name] for name in _FILTERS} | {"counted": _count}
     return made
+
+
+def _steps(*bounds: int) -> range:
+    """A range no longer than loops may be: to look for something in one takes as long."""
+    steps = range(*bounds)
+    if len(steps) > MOST_STEPS:
+        raise ValueError(f"its loops take over {MOST_STEPS} steps: it has a range of {len(steps)}")
+    return steps
 
 
 def _check(path: Path, tree: nodes.Template) -> None:
@@ -199,6 +207,8 @@ def _check(path: Path, tree: nodes.Template) -> None:
             case nodes.Const(value=str(text)) | nodes.TemplateData(data=text):
                 if _MARK.search(text):
                     refuse(node, "a private use character from U+F0000")
+                if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
+                    refuse(node, "half a character or a null")
             case nodes.Keyword() | nodes.Pair():
                 pass
         if not isinstance(node, (*_NODES, nodes.Keyword)):

@@ -132,9 +132,11 @@ class _Found:
 
     def after(self, token: int, character: int) -> int:
         """The first token behind `token` that holds that character or a later one."""
-        return next(
-            number for each in self._holders[character:] for number in each if number > token
-        )
+        later = (number for each in self._holders[character:] for number in each if number > token)
+        found = next(later, None)
+        if found is None:
+            raise PlaceIsUnsure(self.prompt, "what stands behind the last label", "")
+        return found
 
     def line_end(self, token: int, stop: int) -> int:
         """The last token from `token` on that ends within the line."""

@@ -39,8 +39,8 @@ class TooManyOptions(Refused):
 class TooManyShots(Refused):
     def __init__(self, spec: DistributionSpec, items: int) -> None:
         super().__init__(
-            f"{spec.shots} shots are not possible: they are other items than the one asked, and "
-            f"{spec.data!r} has {items} to choose from (split: {spec.split}). Ask for fewer shots."
+            f"{spec.shots} shots are not possible: they ask something else than the prompt, and "
+            f"{spec.data!r} has {items} others (split: {spec.split}). Ask for fewer."
         )
 
 
@@ -158,8 +158,9 @@ class _Shots:
     def __init__(
         self, items: Sequence[Item], sets: Mapping[str, OptionSets], spec: DistributionSpec
     ) -> None:
-        if spec.shots and len(items) <= spec.shots:
-            raise TooManyShots(spec, max(0, len(items) - 1))
+        questions = len({item.question for item in items})
+        if spec.shots and questions <= spec.shots:
+            raise TooManyShots(spec, max(0, questions - 1))
         self._items, self._sets, self._spec = items, sets, spec
         self._of_topic: defaultdict[str, list[Item]] = defaultdict(list)
         for item in items:
@@ -167,13 +168,14 @@ class _Shots:
 
     def before(self, asked: Item, stream: Stream) -> tuple[Question, ...]:
         topic = self._of_topic[asked.topic]
-        pool = topic if len(topic) > self._spec.shots else self._items
-        chosen = {asked.id}
+        enough = len({item.question for item in topic}) > self._spec.shots
+        pool = topic if enough else self._items
+        chosen = {asked.question}
         shots: list[Question] = []
         while len(shots) < self._spec.shots:
             item = stream.choice(pool)
-            if item.id not in chosen:
-                chosen.add(item.id)
+            if item.question not in chosen:
+                chosen.add(item.question)
                 shots.append(self._solved(item, stream))
         return tuple(shots)
 

@@ -11,9 +11,10 @@ from typing import Any
 from analyses import hub
 from analyses.errors import Refused
 from analyses.hub import HubRevision
-from analyses.prompts.data_names import ALL, HubName
+from analyses.prompts.data_names import ALL, FolderName, HubName
 from analyses.prompts.files import NotUtf8, existing
 
+MOST_CELL = 10_000_000  # characters
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
@@ -35,7 +36,9 @@ class UnknownFormat(Refused):
 
 class NothingToRead(Refused):
     def __init__(self, path: Path) -> None:
-        super().__init__(f"The folder {path} holds no file that ends in {', '.join(SUFFIXES)}.")
+        super().__init__(
+            f"The folder {path} holds no file that was asked for and ends in {', '.join(SUFFIXES)}."
+        )
 
 
 class BrokenTable(Refused):
@@ -62,16 +65,33 @@ def of_file(path: Path, *, roots: Sequence[Path] = ()) -> Iterator[RawRow]:
     try:
         yield from reader(real, path.name)
     except UnicodeDecodeError as error:
-        raise NotUtf8(path, error) from None
-    except (OSError, csv.Error) as error:
+        raise NotUtf8(path, error, line=_first_bad_line(real)) from None
+    except OSError as error:
         raise BrokenTable(path, error) from None
 
 
-def of_folder(path: Path, *, roots: Sequence[Path] = ()) -> Iterator[RawRow]:
-    """The rows of all files below a folder, in the order of their paths."""
+def _first_bad_line(path: Path) -> int | None:
+    """The line that is not UTF-8, counted from 1; the decoder only knows its place in a chunk."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return None
+
+
+def of_folder(folder: FolderName, *, roots: Sequence[Path] = ()) -> Iterator[RawRow]:
+    """The rows of all files below a folder, in the order of their paths.
+
+    With a config and a split, those of a hub data set's files: CONFIG/SPLIT-….
+    """
+    path, config, split = folder
     real = existing(path, roots=roots, folder=True)
     found = {each.relative_to(real).as_posix(): each for each in real.rglob("*") if each.is_file()}
     names = sorted(name for name in found if name.lower().endswith(SUFFIXES))
+    if config and split:
+        names = [name for name in names if _is_part(name, config, split)]
     if not names:
         raise NothingToRead(path)
     for name in names:
@@ -88,7 +108,7 @@ def of_hub(name: HubName) -> Iterator[RawRow]:
     which = HubRevision(name.repo, name.revision, "dataset")
     hub.fetch(which, ["README.md"])  # which is small; with it comes the list of all files
     known = sorted(path for path in hub.listed(which) if path.endswith(".parquet"))
-    files = [path for path in known if _is_part(path, name)]
+    files = [path for path in known if _is_part(path, name.config, name.split)]
     if not files:
         raise NoSuchPart(name, known)
     folder = hub.fetch(which, files)
@@ -96,12 +116,11 @@ def of_hub(name: HubName) -> Iterator[RawRow]:
         yield from of_file(folder / path)
 
 
-def _is_part(path: str, name: HubName) -> bool:
+def _is_part(path: str, config: str, split: str) -> bool:
+    """Whether it is `config/split.parquet` or one piece of that, `config/split-….parquet`."""
     folder, _, file = path.rpartition("/")
-    belongs = folder == name.config or (folder in ("", "data") and name.config == ALL)
-    return (
-        belongs and re.fullmatch(rf"{re.escape(name.split)}(-[\w-]+)?\.parquet", file) is not None
-    )
+    belongs = folder == config or (folder in ("", "data") and config == ALL)
+    return belongs and re.fullmatch(rf"{re.escape(split)}(-[\w-]+)?\.\w+", file) is not None
 
 
 def _jsonl(path: Path, name: str) -> Iterator[RawRow]:
@@ -116,7 +135,7 @@ def _jsonl(path: Path, name: str) -> Iterator[RawRow]:
                 values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except UnicodeDecodeError:
                 problem = "it is not UTF-8"
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 problem = f"it is not JSON: {error}"
             if not isinstance(values, dict):
                 values, problem = {}, "it is not a JSON object"
@@ -124,17 +143,29 @@ def _jsonl(path: Path, name: str) -> Iterator[RawRow]:
 
 
 def _csv(path: Path, name: str) -> Iterator[RawRow]:
+    csv.field_size_limit(MOST_CELL)
     with path.open(encoding="utf-8-sig", newline="") as text:
         rows = csv.reader(text, strict=True)
         header = next(rows, [])
-        for row in rows:
-            if not row:
+        twice = [column for column in header if header.count(column) > 1]
+        if twice:
+            raise BrokenTable(path, ValueError(f"two columns are called {twice[0]!r}"))
+        while True:
+            problem = None
+            try:
+                row = next(rows, None)
+            except csv.Error as error:
+                row, problem = [], f"it is not CSV: {error}"
+            if row is None:
+                return
+            if not row and problem is None:
                 continue
-            differ = f"it has {len(row)} cells under a header of {len(header)}"
+            if problem is None and len(row) != len(header):
+                problem = f"it has {len(row)} cells under a header of {len(header)}"
             yield RawRow(
                 where=f"{name} line {rows.line_num}",
                 values=dict(zip(header, row, strict=False)),
-                problem=None if len(row) == len(header) else differ,
+                problem=problem,
             )
 
 

@@ -26,6 +26,7 @@ class Difference(StrEnum):
     LABELS = "labels"  # which, or in which order
     POSITION = "position"  # of the correct option
     LABEL = "label"  # of the correct option
+    SHOTS = "shots"  # which questions are solved before
 
 
 class NoSource(Refused):
@@ -95,6 +96,7 @@ def differences(one: Plan, other: Plan) -> frozenset[Difference]:
         Difference.LABELS: (one.labels, other.labels),
         Difference.POSITION: (one.asked.correct, other.asked.correct),
         Difference.LABEL: (one.correct_label, other.correct_label),
+        Difference.SHOTS: (one.shots, other.shots),
     }
     return frozenset(each for each, (left, right) in pairs.items() if left != right)
 

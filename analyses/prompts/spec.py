@@ -53,7 +53,8 @@ class DistributionSpec(BaseModel):
         "facts",
         title="Data",
         description="Where the questions come from: facts, colours, file:/path/questions.jsonl "
-        "(or .csv, .parquet), folder:/path, or hub:cais/mmlu@REVISION.",
+        "(or .csv, .parquet), folder:/path (or folder:/path:CONFIG:SPLIT), or "
+        "hub:cais/mmlu@REVISION (or hub:cais/mmlu:CONFIG:SPLIT@REVISION).",
         min_length=1,
         max_length=1000,
     )

@@ -1,6 +1,7 @@
 """Rows of a person's own data as items: all are checked, and all bad ones named at once."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from string import ascii_uppercase
 from typing import Any, NamedTuple
@@ -27,6 +28,9 @@ class BadRow(NamedTuple):
 
     where: str
     reason: str
+
+
+MOST_SUBJECT = 200  # characters
 
 
 class BadRows(Refused):
@@ -101,6 +105,8 @@ def _cell(row: RawRow, column: str) -> Any:
 
 
 def _text(value: Any, column: str) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _Bad(f"{column!r} holds no number: {value!r}")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -122,8 +128,8 @@ def _choices(row: RawRow, columns: Columns) -> list[str]:
         if isinstance(cell, str):  # a list in a CSV file
             try:
                 cell = json.loads(cell)
-            except ValueError:
-                raise _Bad(f"{column!r} holds no list: {cell!r}") from None
+            except (ValueError, RecursionError):
+                raise _Bad(f"{column!r} holds no list: {cell[:100]!r}") from None
         if not isinstance(cell, list):
             raise _Bad(f"{column!r} holds no list: {cell!r}")
         texts = [_text(each, column) for each in cell]
@@ -148,10 +154,10 @@ def _right(value: Any, choices: Sequence[str], column: str) -> int:
     readings = {choices.index(text)} if text in choices else set()
     if len(text) == 1 and text.upper() in letters:
         readings.add(letters.index(text.upper()))
-    if text.isascii() and text.isdecimal() and int(text) < len(choices):
+    if text.isascii() and text.isdecimal() and len(text) < 4 and int(text) < len(choices):
         readings.add(int(text))
     if not readings:
-        raise _Bad(f"{column!r} is {text!r}: no choice, no index and no letter of one")
+        raise _Bad(f"{column!r} is {text[:100]!r}: no choice, no index and no letter of one")
     if len(readings) > 1:
         raise _Bad(f"{column!r} is {text!r}, which could be a choice's text or its index or letter")
     return readings.pop()
@@ -163,4 +169,7 @@ def _subject(row: RawRow, columns: Columns) -> str:
     value = _cell(row, columns.subject)
     if value is None or not str(value).strip():
         return NO_SUBJECT
-    return " ".join(_text(value, columns.subject).replace("_", " ").split())
+    subject = " ".join(_text(value, columns.subject).replace("_", " ").split())
+    if len(subject) > MOST_SUBJECT:
+        raise _Bad(f"{columns.subject!r} has over {MOST_SUBJECT} characters: {subject[:100]!r}")
+    return subject

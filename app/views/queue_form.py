@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import streamlit as st
 
+from analyses.prompts.spec import MOST_PROMPTS
 from app import commands, data, phrases
 from app.form_fields import fields_of
 from app.refusals import said
@@ -39,7 +40,9 @@ with right:
         filter_mode="contains",
         help="Questions / words around them / names of the options.",
     )
-    st.caption(f"Up to {items[distribution]} prompts can be drawn.")
+    st.caption(
+        f"{items[distribution]} questions; more prompts ask them again beside other options."
+    )
 
 asked: dict[str, Any] = {"analysis": name, "distribution": distribution}
 with st.form(f"queue.{name}"):
@@ -47,7 +50,7 @@ with st.form(f"queue.{name}"):
     with first:
         asked["model"] = st.selectbox("Model", models, filter_mode="contains")
         asked["size"] = st.number_input(
-            "Number of prompts", 1, items[distribution], min(64, items[distribution])
+            "Number of prompts", 1, MOST_PROMPTS, min(64, items[distribution])
         )
         asked["prompt_seed"] = seed("Prompt seed", help="Another seed draws other questions.")
         asked["seed"] = seed("Bootstrap seed", help="Of the resamples behind the intervals.")

@@ -91,7 +91,10 @@ def test_prompts_that_are_not_known_are_skipped(ground) -> None:
     assert logits.shape == (12, 4)
     np.testing.assert_array_equal(np.isnan(logits[:, 0]), ~known)
     unknown = [each for each in made if each.correct != 0]
-    assert knowledge.measured(behaviour, lm, unknown, params, quiet).scores == {}
+    nothing = knowledge.measured(behaviour, lm, unknown, params, quiet).scores
+    assert list(nothing) == [knowledge.KNOWN]
+    np.testing.assert_array_equal(nothing[knowledge.KNOWN], 0)
+    np.testing.assert_array_equal(found.scores[knowledge.KNOWN], known)
 
 
 def test_content_is_the_question_and_the_options_alone(ground) -> None:

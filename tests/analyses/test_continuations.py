@@ -1,10 +1,12 @@
 """Continuations of contexts, against one plain forward pass for each."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from analyses.engine.continuations import mean_log_probs
+from analyses.engine import continuations
 
 PAIRS = [((3, 1, 4), (1, 5)), ((9,), (2, 6, 5, 3)), ((5, 8, 9, 7, 9), (3,)), ((3, 1, 4), (15,))]
 
@@ -12,7 +14,7 @@ PAIRS = [((3, 1, 4), (1, 5)), ((9,), (2, 6, 5, 3)), ((5, 8, 9, 7, 9), (3,)), ((3
 @pytest.mark.parametrize("family", ["cohere", "gemma2", "gpt2", "llama"])
 def test_a_mean_is_that_of_its_tokens_log_probabilities(load, family: str) -> None:
     lm = load(family)
-    found = mean_log_probs(lm.model, lm.anatomy, PAIRS)
+    found = lm.mean_log_probs(PAIRS)
     for (context, continuation), one in zip(PAIRS, found, strict=True):
         with torch.no_grad():
             logits = lm.model(torch.tensor([[*context, *continuation]]), use_cache=False).logits[0]
@@ -25,6 +27,22 @@ def test_a_mean_is_that_of_its_tokens_log_probabilities(load, family: str) -> No
 
 def test_a_continuation_does_not_depend_on_its_neighbours(load) -> None:
     lm = load("llama")
-    together = mean_log_probs(lm.model, lm.anatomy, PAIRS)
-    alone = [mean_log_probs(lm.model, lm.anatomy, [pair])[0] for pair in PAIRS]
+    together = lm.mean_log_probs(PAIRS)
+    alone = [lm.mean_log_probs([pair])[0] for pair in PAIRS]
     assert_close(together, torch.stack(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_a_small_budget_only_cuts_the_work(load, monkeypatch) -> None:
+    lm = load("gemma2")
+    cuts = []
+    whole = continuations._together
+    monkeypatch.setattr(
+        continuations,
+        "_together",
+        lambda model, anatomy, some: cuts.append(len(some)) or whole(model, anatomy, some),
+    )
+    little = replace(lm, memory_budget=1).mean_log_probs(PAIRS)
+    plenty = lm.mean_log_probs(PAIRS)
+    assert cuts == [1, 1, 1, 1, 4]
+    assert_close(little, plenty, atol=1e-5, rtol=1e-5)
+    assert lm.mean_log_probs([]).shape == (0,)

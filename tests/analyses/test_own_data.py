@@ -24,6 +24,9 @@ ROWS = [
 ]  # fmt: skip
 
 
+OAK = {"question": "Which is a tree?", "choices": ["oak", "rose"], "answer": 0, "subject": "nature"}
+
+
 def jsonl(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -208,7 +211,7 @@ def test_a_folder_is_read_file_by_file(tmp_path):
     [
         ("file:{}/none.jsonl", "No file at"),
         ("folder:{}/none", "No folder at"),
-        ("folder:{}/empty", "holds no file that ends in .jsonl, .csv, .parquet"),
+        ("folder:{}/empty", "holds no file that was asked for and ends in .jsonl, .csv, .parquet"),
         ("file:{}/x.txt", "Save it as .jsonl, .csv, .parquet"),
         ("file:{}/empty.jsonl", "holds no rows"),
         ("file:{}/broken.parquet", "broken.parquet cannot be read"),
@@ -244,7 +247,7 @@ def mmlu(folder: Path) -> Path:
     for name, rows in (
         ("all/test-00000-of-00002", ROWS[:1]),
         ("all/test-00001-of-00002", ROWS[1:]),
-        ("all/dev-00000-of-00001", ROWS[:2]),
+        ("all/dev-00000-of-00001", [OAK]),
         ("law/test-00000-of-00001", ROWS[1:]),
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -259,7 +262,7 @@ def test_a_hub_data_set_is_read_at_its_revision(hub_server, tmp_path):
     for part, answers in (
         ("", ["blood", "grass", "東京"]),
         (":law:test", ["grass", "東京"]),
-        (":all:dev", ["blood", "grass"]),
+        (":all:dev", ["oak"]),
     ):
         found = load(DistributionSpec(data=f"hub:cais/mmlu{part}@{COMMIT}")).items
         assert [item.answer for item in found] == answers
@@ -270,8 +273,12 @@ def test_a_hub_data_set_and_its_files_in_a_folder_are_the_same_questions(hub_ser
     folder = mmlu(tmp_path / "mmlu")
     hub_server.data_sets["cais/mmlu"] = folder
     of_hub = load(DistributionSpec(data=f"hub:cais/mmlu@{COMMIT}"))
-    of_files = load(DistributionSpec(data=f"folder:{folder / 'all'}"))
-    assert {item.answer for item in of_hub.items} == {item.answer for item in of_files.items}
+    of_files = load(DistributionSpec(data=f"folder:{folder}:all:test"))
+    assert of_files == of_hub
+    everything = load(DistributionSpec(data=f"folder:{folder}"))
+    assert "oak" in {item.answer for item in everything.items}
+    with pytest.raises(Refused, match="no file that was asked for"):
+        load(DistributionSpec(data=f"folder:{folder}:all:validation"))
 
 
 def test_a_part_that_a_hub_data_set_lacks_is_refused_with_those_it_has(hub_server, tmp_path):
@@ -283,3 +290,51 @@ def test_a_part_that_a_hub_data_set_lacks_is_refused_with_those_it_has(hub_serve
 def test_a_hub_that_does_not_have_it_is_one_sentence(hub_server):
     with pytest.raises(Refused, match=r"does not show hub:cais/mmlu@"):
         load(DistributionSpec(data=f"hub:cais/mmlu@{COMMIT}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("x.csv", 'question,choices,answer\nq,"[""a"", ""b""]",0\nq,"[""a""]"x,0\nq,y,0\n',
+         r"2 of the 3 rows.*line 3: it is not CSV.*line 4: 'choices' holds no list"),
+        ("x.csv", "question,answer,answer,choices\n", "two columns are called 'answer'"),
+        ("x.jsonl", "[" * 100_000, "line 1: it is not JSON"),
+        ("x.jsonl", json.dumps(ROWS[0] | {"answer": "1" * 5000}), "'answer' is '111"),
+        ("x.jsonl", json.dumps(ROWS[0] | {"choices": [float("nan"), 1.5]}), "no number: nan"),
+        ("x.jsonl", json.dumps(ROWS[0] | {"subject": "s" * 3000}), "over 200 characters"),
+    ],
+)  # fmt: skip
+def test_rows_of_every_bad_form_are_named(tmp_path, name, content, says):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(Refused, match=f"(?s){says}"):
+        load(DistributionSpec(data=f"file:{tmp_path / name}"))
+
+
+def test_a_byte_that_is_not_utf8_is_named_by_its_line(tmp_path):
+    lines = [f'q{n},"[""a"", ""b""]",0' for n in range(3000)]
+    content = "\n".join(["question,choices,answer", *lines, "Käse,x,0"]).encode("latin-1")
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(Refused, match=r"is not UTF-8 text: .* in line 3002"):
+        load(DistributionSpec(data=f"file:{tmp_path / 'x.csv'}"))
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x.csv", "x" * 900 + ".csv", "a\0b.csv"])
+def test_a_file_that_cannot_be_is_refused(name):
+    with pytest.raises(Refused, match="No file at"):
+        load(DistributionSpec(data=f"file:{name}"))
+
+
+def test_shots_never_ask_what_the_prompt_asks(tmp_path):
+    """Also where a file asks the same in several rows, beside other options."""
+    rows = [
+        {"question": f"q{n % 5}?", "choices": [f"right {n % 5}", f"a{n}", f"b{n}"], "answer": 0}
+        for n in range(20)
+    ]
+    spec = DistributionSpec(
+        data=f"file:{jsonl(tmp_path / 'x.jsonl', rows)}", options=3, shots=3, size=20
+    )
+    for plan in build(spec).plans:
+        asked = [plan.asked.item.question, *(shot.item.question for shot in plan.shots)]
+        assert len(set(asked)) == 4
+    with pytest.raises(Refused, match="has 4 others"):
+        build(spec.model_copy(update={"shots": 5}))

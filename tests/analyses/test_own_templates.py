@@ -4,10 +4,12 @@ import json
 import re
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.own_templates import BadTemplate, own_wording
+from analyses.prompts.places import places
 
 OPTIONS = "{% for o in options %}<{{ o.label }}> {{ o.text }}\n{% endfor %}"
 PLAIN = "{{ question }}\n" + OPTIONS + "Answer: <"
@@ -178,3 +180,28 @@ def test_a_template_outside_the_roots_is_refused(tmp_path):
     assert own_wording(path, prelude=True, roots=[tmp_path]).source == PLAIN
     with pytest.raises(Refused, match="No file at"):
         own_wording(tmp_path / "none", prelude=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("{% if 'x' in range(100000000) %}{% endif %}", "it has a range of 100000000"),
+        ("{{ '\\ud800' }}", "half a character or a null"),
+    ],
+)
+def test_what_would_take_for_ever_or_cannot_be_stored_is_refused(tmp_path, body, says):
+    path = tmp_path / "mine.jinja"
+    block = "{{ question }}{% for o in options %}({{ o.label }}) {{ o.text }} {% endfor %}"
+    path.write_text(block + body)
+    with pytest.raises(Refused, match=says):
+        build(DistributionSpec(template=f"file:{path}", size=2))
+
+
+def test_a_template_with_nothing_behind_its_last_label_has_no_place_for_a_bracket(tmp_path):
+    path = tmp_path / "mine.jinja"
+    path.write_text("{{ question }}\n{% for o in options %}{{ o.text }} ({{ o.label }}{% endfor %}")
+    (prompt,) = build(DistributionSpec(template=f"file:{path}", size=1)).prompts
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Punctuation()
+    with pytest.raises(Refused, match=r"behind the last label|not one token"):
+        places(tokenizer, prompt)

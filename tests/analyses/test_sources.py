@@ -10,7 +10,7 @@ from analyses.prompts.labels import SCHEMES
 from analyses.prompts.sources import Difference, SourceKind, pairs
 
 LIST = "list:α,β,γ,δ,ε,ζ,η,θ,ι,κ"  # noqa: RUF001 - Greek is meant
-QUESTION, OPTIONS, LABELS, POSITION, LABEL = Difference
+QUESTION, OPTIONS, LABELS, POSITION, LABEL, SHOTS = Difference
 
 SPECS = st.builds(
     DistributionSpec,
@@ -52,7 +52,8 @@ def test_pairs_are_complete_repeatable_and_store_what_differs(spec, kind, seed):
     assert made == pairs(build(spec), kind, seed=seed)
     for pair in made:
         assert pair.kind is kind
-        assert pair.differs == compared(pair)
+        assert pair.differs - {SHOTS} == compared(pair)
+        assert (SHOTS in pair.differs) <= (kind is SourceKind.RESAMPLE and spec.shots > 0)
         two = spec.options == 2 and kind is SourceKind.POSITION_SYMBOL
         assert LABEL in pair.differs or two
         assert pair.base.text != pair.source.text
@@ -61,6 +62,11 @@ def test_pairs_are_complete_repeatable_and_store_what_differs(spec, kind, seed):
         assert tuple(source.text[slice(*span)] for span in source.label_spans) == source.labels
         assert tuple(source.text[slice(*span)] for span in source.option_spans) == source.options
         assert source.joint == pair.base.joint
+
+
+def test_other_shots_are_told():
+    built = build(DistributionSpec(shots=2, size=12))
+    assert all(SHOTS in pair.differs for pair in pairs(built, SourceKind.RESAMPLE))
 
 
 @laws

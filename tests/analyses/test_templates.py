@@ -104,5 +104,5 @@ def test_more_shots_than_there_are_items_are_refused_with_their_number(tmp_path)
     path.write_text(row.format("one") + row.format("two"))
     spec = DistributionSpec(data=f"file:{path}", options=2, shots=1, size=2)
     assert len(build(spec).plans[0].shots) == 1
-    with pytest.raises(Refused, match=r"2 shots are not possible.* has 1 to choose from"):
+    with pytest.raises(Refused, match=r"2 shots are not possible.* has 1 others"):
         build(spec.model_copy(update={"shots": 2}))

@@ -14,7 +14,7 @@ from analyses.prompts.distributions import DistributionSpec
 from app import data
 from tracker import reports
 from tracker.db import transaction
-from tracker.domain import RunState
+from tracker.domain import Priority, RunState
 from tracker.store import runs as run_store
 
 MAIN = str(Path(app.__file__).with_name("main.py"))
@@ -217,13 +217,34 @@ def test_a_second_click_before_the_first_has_answered_makes_no_second_run(
     assert len(all_runs(sessions)) == 1
 
 
-def test_no_more_prompts_can_be_asked_for_than_there_are(visit, real_model, sessions):
+def test_more_prompts_than_questions_ask_them_again(visit, real_model, sessions):
     at = visit("queue_form")
     (size,) = [each for each in at.number_input if each.label == "Number of prompts"]
-    assert size.max == data.recipes()[0].items
-    size.set_value(100_000)
+    size.set_value(data.recipes()[0].items + 80)
     press(at, "Queue")
-    assert all(run.n_prompts <= size.max for run in all_runs(sessions))
+    assert not at.error
+    (run,) = all_runs(sessions)
+    assert run.n_prompts == data.recipes()[0].items + 80
+
+
+def test_the_app_reads_no_file_that_a_visitor_names(visit, real_model, sessions, tmp_path):
+    asked = {
+        "analysis": "attribution",
+        "model": "real",
+        "distribution": f"file:{tmp_path / 'x.jsonl'}",
+        "size": 1,
+        "prompt_seed": 0,
+        "recipe": {},
+        "params": {},
+        "seed": 0,
+        "priority": Priority.NORMAL,
+        "study": None,
+        "nonce": "n",
+        "force": False,
+    }
+    with pytest.raises(data.NotOffered, match="queue the run from the command line"):
+        data.submit(**asked)
+    assert all_runs(sessions) == []
 
 
 def test_a_refusal_is_shown_as_its_sentence_and_nothing_is_written(visit, model, sessions):

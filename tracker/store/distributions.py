@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -25,8 +25,14 @@ def add_distribution(session: Session, distribution: Distribution) -> int:
         .returning(DistributionRow.id)
     )
     if new is None:
-        query = select(DistributionRow.id).where(DistributionRow.hash == distribution.hash)
-        return session.scalars(query).one()
+        # The same questions from another place: from now on it is where they were found last.
+        known = session.scalars(
+            update(DistributionRow)
+            .where(DistributionRow.hash == distribution.hash)
+            .values(name=distribution.spec.name, spec=distribution.spec.model_dump(mode="json"))
+            .returning(DistributionRow.id)
+        )
+        return known.one()
     session.execute(
         insert(ItemRow),
         [
