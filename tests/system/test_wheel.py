@@ -51,6 +51,8 @@ def test_the_wheel_holds_the_four_packages_and_their_data_and_nothing_else(wheel
     for wanted in (
         "analyses/data/facts/capitals.csv",
         "analyses/data/facts/relations.json",
+        "analyses/models/mcq-small/model.safetensors",
+        "analyses/models/mcq-small/tokenizer.json",
         "app/main.py",
         "migrations/script.py.mako",
         "migrations/versions/0005_results.py",
