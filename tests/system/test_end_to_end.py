@@ -179,7 +179,7 @@ def test_a_run_is_queued_by_the_form_seen_as_a_map_and_compared_in_mlflow(
     [
         (("submit", "atribution"), "Did you mean 'attribution'"),
         (("submit", "attribution", "-p", "batch_size=0"), "batch_size"),
-        (("submit", "attribution", "--prompts", "521"), "520"),
+        (("submit", "attribution", "--prompts", "0"), "greater than or equal to 1"),
     ],
 )
 def test_a_wrong_command_is_one_sentence(stack: Stack, words: tuple[str, ...], says: str) -> None:
