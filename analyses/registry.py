@@ -5,20 +5,43 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyses.errors import Refused, did_you_mean
 from analyses.prompts.sources import SourceKind
-from analyses.results import Measured, ScoreKey
-
-if TYPE_CHECKING:
-    from analyses.language_model import LanguageModel
-    from analyses.prompts.examples import Example
+from analyses.prompts.spec import DistributionSpec
+from analyses.results import Derived, Measured, ScoreKey
 
 ENGINE_VERSION = 1  # raised when the way models are recorded changes the numbers of analyses
 GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers
+
+
+class ModelFacts(Protocol):
+    """What is known of a model before it is loaded."""
+
+    @property
+    def n_layers(self) -> int: ...
+    @property
+    def n_heads(self) -> int: ...
+    @property
+    def n_kv_heads(self) -> int: ...
+    @property
+    def d_head(self) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """A run of the same model whose result an analysis reads; it is queued where it is not there.
+
+    `name` is under which the result is handed over.
+    """
+
+    name: str
+    analysis: str
+    params: Mapping[str, Any]
+    distribution: DistributionSpec
 
 
 class Params(BaseModel):
@@ -43,28 +66,32 @@ class Params(BaseModel):
     )
 
     @property
-    def source_kind(self) -> SourceKind | None:
-        """Which source prompts the analysis needs beside its prompts, if any."""
-        return None
+    def companions(self) -> tuple[SourceKind, ...]:
+        """Which prompts the analysis needs beside each of its own."""
+        return ()
+
+    def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
+        """The runs that must have succeeded first, for prompts of that recipe."""
+        return ()
+
+    def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
+        """Raises a `Refused` for what no run of that model on such prompts could do."""
 
 
 class Measure(Protocol):
-    """Measures some prompts. `progress` is told how many are done; it may raise to stop."""
+    """Measures some prompts: `(lm, prompts, params, progress)`, as `analysis` describes."""
 
     __name__: str
 
-    def __call__(
-        self,
-        lm: "LanguageModel",
-        prompts: "Sequence[Example]",
-        params: Any,
-        progress: Callable[[int], None],
-    ) -> Measured: ...
+    def __call__(self, *arguments: Any, **inputs: Any) -> Measured: ...
 
 
-# Mean scores of a whole run -> numbers about the run, each under a key of its own.
-Summarise = Callable[[Mapping[ScoreKey, float]], Mapping[ScoreKey, float]]
+# Mean scores of a whole run, parameters -> numbers about it. They get intervals: the same is done
+# with the means of every resample.
+Summarise = Callable[[Mapping[ScoreKey, float], Any], Mapping[ScoreKey, float]]
 
+# All that the parts have measured, parameters -> what can only be said of all prompts together.
+Derive = Callable[[Measured, Any], Derived]
 
 # The scores of a run -> new scores that are ratios of the means of two of them.
 Ratios = Callable[[Sequence[ScoreKey]], Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]]
@@ -75,9 +102,14 @@ def no_ratios(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, Sco
     return {}
 
 
-def no_summary(means: Mapping[ScoreKey, float]) -> Mapping[ScoreKey, float]:
+def no_summary(means: Mapping[ScoreKey, float], params: Any) -> Mapping[ScoreKey, float]:
     """An analysis whose scores say all there is to say."""
     return {}
+
+
+def nothing_more(measured: Measured, params: Any) -> Derived:
+    """An analysis that measures each prompt by itself."""
+    return Derived()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +124,7 @@ class Analysis:
     conventions: Mapping[str, str]
     summarise: Summarise
     ratios: Ratios
+    derive: Derive
     headline: tuple[str, str]  # metric and condition of the score that a picture shows first
 
     def checked(self, values: Mapping[str, Any]) -> Params:
@@ -153,11 +186,15 @@ def analysis(
     conventions: Mapping[str, str] | None = None,
     summarise: Summarise = no_summary,
     ratios: Ratios = no_ratios,
+    derive: Derive = nothing_more,
     headline: tuple[str, str] = ("", ""),
 ) -> Callable[[Measure], Measure]:
     """Register the decorated function as an analysis. Its docstring's first line is the summary.
 
-    The module must stay importable without torch: import it inside the function.
+    The function measures some prompts of a run: it takes the language model, `Example`s, the
+    parameters, and `progress`, which it tells how many prompts are done and which may raise to
+    stop it. Where the parameters name needs, it takes `inputs` by keyword too: each need's
+    `Result` under its name. The module must stay importable without torch: import it inside.
     `headline` names the score to look at first, by metric and condition.
     `conventions` are the choices the numbers depend on; they are stored with every run.
     Raises `DuplicateAnalysis` when another function holds the name.
@@ -174,6 +211,7 @@ def analysis(
             conventions=conventions or {},
             summarise=summarise,
             ratios=ratios,
+            derive=derive,
             headline=headline,
         )
         old = _ANALYSES.get(name)

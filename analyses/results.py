@@ -64,7 +64,7 @@ class ScoreKey:
 
 @dataclass(frozen=True)
 class NamedTensor:
-    """An array with a name for each axis. The first axis is always `prompt`.
+    """An array with a name for each axis; the first is `prompt` where there is one value for each.
 
     `coordinates` names the places along an axis: the components, in their order.
     """
@@ -74,10 +74,10 @@ class NamedTensor:
     coordinates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.axes[:1] != ("prompt",) or len(self.axes) != self.values.ndim:
+        if len(self.axes) != self.values.ndim:
             raise ValueError(
-                f"A tensor of shape {self.values.shape} needs one axis name per dimension, "
-                f"'prompt' first; it was given {self.axes}."
+                f"A tensor of shape {self.values.shape} needs one axis name per dimension; "
+                f"it was given {self.axes}."
             )
         sizes = dict(zip(self.axes, self.values.shape, strict=True))
         for axis, names in self.coordinates.items():
@@ -111,5 +111,26 @@ class Measured:
             if np.shape(vector) != (prompts,):
                 raise WrongLength(f"score {key.metric!r}", np.shape(vector), prompts)
         for name, tensor in self.tensors.items():
-            if tensor.values.shape[0] != prompts:
+            if tensor.axes[:1] != ("prompt",) or tensor.values.shape[0] != prompts:
                 raise WrongLength(f"tensor {name!r}", tensor.values.shape, prompts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """What can only be said of all prompts of a run together."""
+
+    numbers: Mapping[ScoreKey, float] = field(default_factory=dict)
+    tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a finished run holds, as another run reads it.
+
+    `scores` are the per-prompt vectors, NaN where a prompt was skipped; `means` are theirs, and the
+    numbers about the run.
+    """
+
+    scores: Mapping[ScoreKey, NDArray[np.float32]]
+    means: Mapping[ScoreKey, float]
+    tensors: Mapping[str, NamedTensor]

@@ -21,6 +21,7 @@ from analyses.hub import HubUnreachable, NotOnHub
 from analyses.language_model import LanguageModel
 from analyses.prompts.examples import examples
 from analyses.prompts.prompt import Prompt
+from analyses.prompts.sources import SourceKind
 from analyses.prompts.tokenization import load_tokenizer
 from analyses.registry import Params
 from tracker import finishing
@@ -205,13 +206,13 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
         prompts = distributions.prompts(session, run.distribution_id, claim.start, claim.stop)
     analysis = finishing.analysis_of(run)
     params = analysis.checked(run.params)
-    sources = _sources(bench, run, params, claim)
+    companions = _companions(bench, run, params, claim)
     lm = bench.language_model(model)
     _show(bench, busy_with=claim.run_id)
     beat(0)
     tokenizer = load_tokenizer(folders.read(lm.folder).tokenizer)
     measured = knowledge.measured(
-        analysis.measure(), lm, examples(tokenizer, prompts, sources), params, beat
+        analysis.measure(), lm, examples(tokenizer, prompts, companions), params, beat
     )
     measured.check(len(prompts))
 
@@ -224,22 +225,19 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
     patiently(bench.sessions, commit)
 
 
-def _sources(
+def _companions(
     bench: Workbench, run: Run, params: Params, claim: PartClaim
-) -> dict[int, Prompt] | None:
-    """The source prompts of a slice, as they were stored when the run was queued."""
-    if params.source_kind is None:
-        return None
+) -> dict[SourceKind, dict[int, Prompt]]:
+    """The prompts beside those of a slice, as they were stored when the run was queued."""
+    where = run.distribution_id, claim.start, claim.stop
     with transaction(bench.sessions) as session:
-        found = pair_store.pairs(
-            session,
-            run.distribution_id,
-            params.source_kind,
-            claim.start,
-            claim.stop,
-            seed=run.seed,
-        )
-    return {pair.base.number: pair.source for pair in found}
+        return {
+            kind: {
+                pair.base.number: pair.source
+                for pair in pair_store.pairs(session, kind, *where, seed=run.seed)
+            }
+            for kind in params.companions
+        }
 
 
 def publish_if_ended(bench: Workbench, run_id: UUID) -> None:

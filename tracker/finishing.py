@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from analyses import bootstrap, registry
 from analyses.bootstrap import Statistics
 from analyses.knowledge import KNOWN
-from analyses.registry import Analysis
-from analyses.results import MODEL, ScoreKey
+from analyses.registry import Analysis, Params
+from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
 from tracker import publication, reports
 from tracker.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
@@ -62,10 +62,15 @@ def finish(
         run = runs.run(session, claim.run_id)
         items = distributions.item_keys(session, run.distribution_id)
         vectors = scores.joined_part_scores(session, run)
+        joined = tensors.joined_part_tensors(session, run)
     analysis = analysis_of(run)
-    found = with_statistics(vectors, items, analysis, seed=run.seed)
+    params = analysis.checked(run.params)
+    derived = analysis.derive(Measured(scores=vectors, tensors=joined), params)
     beat(0)
-    ids, stored = _store_tensors(run, beat, sessions, mlflow)
+    found = with_statistics(vectors, items, analysis, params, seed=run.seed)
+    found |= {key: (_of_whole(value, run), None) for key, value in derived.numbers.items()}
+    beat(0)
+    ids, stored = _store_tensors(run, {**joined, **derived.tensors}, beat, sessions, mlflow)
 
     def commit(session: Session) -> None:
         parts.fence(session, claim, lease=lease)
@@ -78,7 +83,15 @@ def finish(
     patiently(sessions, commit)
 
 
-def with_statistics(vectors: Vectors, items: list[str], analysis: Analysis, *, seed: int) -> Scores:
+def _of_whole(value: float, run: Run) -> Statistics:
+    """A number that was derived from all prompts at once; it has no interval."""
+    n = run.n_prompts
+    return Statistics(n=n, skipped=0, mean=value, sem=None, ci_low=None, ci_high=None)
+
+
+def with_statistics(
+    vectors: Vectors, items: list[str], analysis: Analysis, params: Params, *, seed: int
+) -> Scores:
     """Each vector with its mean and interval, and the analysis's own numbers about the run."""
     if not vectors:
         return {}
@@ -87,7 +100,9 @@ def with_statistics(vectors: Vectors, items: list[str], analysis: Analysis, *, s
     draws = bootstrap.draw(items, seed=seed)
     each = bootstrap.statistics(values, draws)
     found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
-    summary = bootstrap.summary_statistics(analysis.summarise, keys, values, draws)
+    summary = bootstrap.summary_statistics(
+        lambda means: analysis.summarise(means, params), keys, values, draws
+    )
     shares = bootstrap.ratio_statistics(analysis.ratios(keys), keys, values, draws)
     return found | {key: (stats, None) for key, stats in (summary | shares).items()}
 
@@ -129,16 +144,19 @@ def _undefined(found: Scores) -> list[str]:
 
 
 def _store_tensors(
-    run: Run, beat: Beat, sessions: Sessions, mlflow: MlflowClient
+    run: Run,
+    named: Mapping[str, NamedTensor],
+    beat: Beat,
+    sessions: Sessions,
+    mlflow: MlflowClient,
 ) -> tuple[MlflowIds | None, list[StoredTensor]]:
-    with transaction(sessions) as session:
-        joined = tensors.joined_part_tensors(session, run)
-        detail = reports.run_detail(session, run.id)
-    if not joined:
+    if not named:
         return None, []
+    with transaction(sessions) as session:
+        detail = reports.run_detail(session, run.id)
     ids = publication.ensure_run(mlflow, detail)
     stored = []
-    for name, tensor in joined.items():
+    for name, tensor in named.items():
         beat(0)
         stored.append(publication.store_tensor(mlflow, ids, name, tensor))
     return ids, stored

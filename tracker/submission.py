@@ -90,9 +90,10 @@ def submit(
 
 
 def _pairs(distribution: Distribution, params: Params, *, seed: int) -> tuple[Pair, ...]:
-    """The source prompts that the analysis needs, if any."""
-    kind = params.source_kind
-    return () if kind is None else pairs(distribution, kind, seed=seed)
+    """The prompts that the analysis needs beside those of the distribution."""
+    return tuple(
+        pair for kind in params.companions for pair in pairs(distribution, kind, seed=seed)
+    )
 
 
 def check_labels(

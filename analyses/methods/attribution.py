@@ -31,7 +31,9 @@ class AttributionParams(Params):
     """Nothing to choose but the batch size: the method has no knobs."""
 
 
-def smallest_sets(means: Mapping[ScoreKey, float]) -> Mapping[ScoreKey, float]:
+def smallest_sets(
+    means: Mapping[ScoreKey, float], params: AttributionParams
+) -> Mapping[ScoreKey, float]:
     """How many heads and MLPs hold 50, 80 and 90 % of the positive attribution, if there is any."""
     positive = np.array([value for key, value in means.items() if _counts(key) and value > 0])
     if not len(positive):

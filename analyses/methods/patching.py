@@ -59,8 +59,8 @@ class PatchingParams(Params):
     )
 
     @property
-    def source_kind(self) -> SourceKind | None:
-        return None if self.source == ZERO else SourceKind(self.source)
+    def companions(self) -> tuple[SourceKind, ...]:
+        return () if self.source == ZERO else (SourceKind(self.source),)
 
 
 def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
@@ -136,8 +136,9 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: Patching
 
     asked = lm.batch(prompts)
     own, other, value = lm.record(asked, keep=Keep.PREFIX), None, interventions.ZERO
-    if params.source_kind is not None:
-        sources = [each.source for each in prompts if each.source is not None]
+    if params.companions:
+        (kind,) = params.companions
+        sources = [each.companions[kind] for each in prompts]
         other = lm.record(lm.batch(sources), keep=Keep.PREFIX)
     base, source = (own, other) if params.direction == "noise" or other is None else (other, own)
     every: list[Intervention] = _interventions(

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 
 from analyses.prompts.places import Places, places
 from analyses.prompts.prompt import Prompt
+from analyses.prompts.sources import SourceKind
 from analyses.prompts.tokenization import TokenizedPrompt, read, tokenize_all
 
 ANSWER = "\nAnswer:"
@@ -27,32 +28,39 @@ class Example(TokenizedPrompt):
     labels: tuple[str, ...]
     places: Places
     content: Content
-    source: "Example | None"  # the prompt whose activations are put in this one's place
+    companions: Mapping[SourceKind, "Example"]  # prompts that were made from this one
 
 
 def examples(
     tokenizer: Tokenizer,
     prompts: Sequence[Prompt],
-    sources: Mapping[int, Prompt] | None = None,
+    companions: Mapping[SourceKind, Mapping[int, Prompt]] | None = None,
 ) -> list[Example]:
-    """The prompts read; `sources` are by the numbers of the prompts they stand beside."""
-    if sources is None:
-        return [_example(tokenizer, prompt, None) for prompt in prompts]
-    read_sources = examples(tokenizer, [sources[prompt.number] for prompt in prompts])
+    """The prompts read; `companions` are by the numbers of the prompts they stand beside."""
+    beside = companions or {}
     return [
-        _example(tokenizer, prompt, source)
-        for prompt, source in zip(prompts, read_sources, strict=True)
+        _example(
+            tokenizer,
+            prompt,
+            {
+                kind: _example(tokenizer, by_number[prompt.number], {})
+                for kind, by_number in beside.items()
+            },
+        )
+        for prompt in prompts
     ]
 
 
-def _example(tokenizer: Tokenizer, prompt: Prompt, source: Example | None) -> Example:
+def _example(
+    tokenizer: Tokenizer, prompt: Prompt, companions: Mapping[SourceKind, Example]
+) -> Example:
     (tokenized,) = tokenize_all(tokenizer, [prompt])
     return Example(
         **vars(tokenized),
         labels=prompt.labels,
         places=places(tokenizer, prompt),
         content=content(tokenizer, prompt),
-        source=source,
+        companions=companions,
     )
 
 

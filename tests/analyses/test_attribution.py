@@ -133,13 +133,13 @@ def heads(*values: float) -> dict[ScoreKey, float]:
 def test_the_smallest_sets_on_paper() -> None:
     means = heads(5.0, 3.0, -4.0, 1.0, 1.0)
     embed = ScoreKey(component=Component(kind=Kind.EMBED), metric="logit_attribution")
-    found = smallest_sets(means | {embed: 100.0})
+    found = smallest_sets(means | {embed: 100.0}, AttributionParams())
     assert {key.x: value for key, value in found.items()} == {0.5: 1.0, 0.8: 2.0, 0.9: 3.0}
     assert {(key.component, key.metric) for key in found} == {(MODEL, "smallest_set")}
 
 
 def test_without_a_positive_attribution_there_is_no_smallest_set() -> None:
-    assert smallest_sets(heads(-1.0, 0.0)) == {}
+    assert smallest_sets(heads(-1.0, 0.0), AttributionParams()) == {}
 
 
 def test_it_is_found_without_torch() -> None:

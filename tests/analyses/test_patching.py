@@ -25,13 +25,20 @@ def ground(load):
         tokenizer = load_tokenizer(lm.folder / "tokenizer.json")
         built = distributions.build(DistributionSpec.parse("colours", size=size))
         sources = {pair.base.number: pair.source for pair in pairs(built, kind)}
-        return lm, examples(tokenizer, built.prompts, sources)
+        return lm, examples(tokenizer, built.prompts, {kind: sources})
 
     return make
 
 
+def of_source(example):
+    (source,) = example.companions.values()
+    return source
+
+
 def measured(lm, made, **choices):
-    return patching(lm, made, PatchingParams(**choices), lambda done: None)
+    (kind,) = made[0].companions
+    params = PatchingParams(**{"source": kind.value, **choices})
+    return patching(lm, made, params, lambda done: None)
 
 
 @pytest.mark.parametrize("direction", ["noise", "denoise"])
@@ -39,7 +46,7 @@ def measured(lm, made, **choices):
 def test_effects_are_those_of_a_forward_pass_for_each_patch(ground, family, direction) -> None:
     lm, made = ground(family)
     found = measured(lm, made, source="resample", direction=direction, attention=True).scores
-    own, other = made, [each.source for each in made]
+    own, other = made, [of_source(each) for each in made]
     base, source = (own, other) if direction == "noise" else (other, own)
     label_ids = torch.tensor([each.label_ids for each in made])
     correct = torch.tensor([each.correct for each in made])

@@ -131,7 +131,7 @@ def test_patching_is_queued_with_its_sources_and_ends_with_effects_and_shares(
     run = submit(analysis="patching", params={"batch_size": 2, "source": source}).run
     with transaction(sessions) as session:
         stored = pair_store.pairs(
-            session, run.distribution_id, SourceKind.PERMUTE_OPTIONS, 0, 8, seed=0
+            session, SourceKind.PERMUTE_OPTIONS, run.distribution_id, 0, 8, seed=0
         )
     assert len(stored) == (8 if source == "permute_options" else 0)
     work(bench, hint=None)

@@ -31,9 +31,9 @@ def test_pairs_come_back_as_they_were_stored(sessions: Sessions, kind: SourceKin
             pair_store.add_pairs(session, stored, pairs, seed=seed)
     with transaction(sessions) as session:
         for seed, pairs in made.items():
-            found = pair_store.pairs(session, stored, kind, 3, 9, seed=seed)
+            found = pair_store.pairs(session, kind, stored, 3, 9, seed=seed)
             assert found == list(pairs[3:9])
-        assert pair_store.pairs(session, stored, kind, 0, 12, seed=1) == []
+        assert pair_store.pairs(session, kind, stored, 0, 12, seed=1) == []
         assert distribution_store.prompts(session, stored, 0, 12) == list(built.prompts)
 
 

@@ -34,7 +34,7 @@ def add_pairs(session: Session, distribution_id: int, made: Sequence[Pair], *, s
 
 
 def pairs(
-    session: Session, distribution_id: int, kind: SourceKind, start: int, stop: int, *, seed: int
+    session: Session, kind: SourceKind, distribution_id: int, start: int, stop: int, *, seed: int
 ) -> list[Pair]:
     """The pairs of prompts `start` to `stop` - 1, in the order of the prompts."""
     query = (
