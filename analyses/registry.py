@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyses.errors import Refused, did_you_mean
-from analyses.prompts.sources import SourceKind
+from analyses.prompts.sources import Companion
 from analyses.prompts.spec import DistributionSpec
 from analyses.results import Derived, Measured, ScoreKey
 
@@ -66,7 +66,7 @@ class Params(BaseModel):
     )
 
     @property
-    def companions(self) -> tuple[SourceKind, ...]:
+    def companions(self) -> tuple[Companion, ...]:
         """Which prompts the analysis needs beside each of its own."""
         return ()
 

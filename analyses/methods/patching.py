@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from analyses.prompts.sources import SourceKind
+from analyses.prompts.sources import Companion, SourceKind
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
 
@@ -59,7 +59,7 @@ class PatchingParams(Params):
     )
 
     @property
-    def companions(self) -> tuple[SourceKind, ...]:
+    def companions(self) -> tuple[Companion, ...]:
         return () if self.source == ZERO else (SourceKind(self.source),)
 
 
