@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyses.errors import Refused, did_you_mean
+from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion
 from analyses.prompts.spec import DistributionSpec
 from analyses.results import Derived, Measured, ScoreKey
@@ -76,6 +77,9 @@ class Params(BaseModel):
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises a `Refused` for what no run of that model on such prompts could do."""
+
+    def check_places(self, places: Places) -> None:
+        """Raises a `Refused` where a prompt has no token that the analysis would read."""
 
 
 class Measure(Protocol):

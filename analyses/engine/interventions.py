@@ -42,7 +42,13 @@ class ImpossiblePatch(Refused):
 
 @dataclass(frozen=True)
 class FromSource:
-    """What the source recording has at the same site; row i takes row i."""
+    """What the source recording has at the same site; row i takes row i.
+
+    `at` holds each source prompt's positions, one for each of the patch's own; without it they are
+    the same.
+    """
+
+    at: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
