@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analyses.errors import Refused
@@ -65,6 +68,11 @@ class Apply:
     function: Callable[[Float[Tensor, "batch pos d"]], Float[Tensor, "batch pos d"]]
 
 
+def constant(values: NDArray[np.floating[Any]]) -> Constant:
+    """A stored vector as a value."""
+    return Constant(_tensor(values))
+
+
 Value = FromSource | Constant | Apply
 SOURCE = FromSource()
 ZERO = Constant(torch.zeros(()))
@@ -80,6 +88,15 @@ class Subspace:
     def __call__(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         mean, basis = self.mean.to(x), self.basis.to(x)
         return mean + ((x - mean) @ basis) @ basis.T
+
+
+def subspace(mean: NDArray[np.floating[Any]], basis: NDArray[np.floating[Any]]) -> Apply:
+    """What is left in a stored subspace, as a value: `mean` [d], orthonormal `basis` [d, rank]."""
+    return Apply(Subspace(_tensor(mean), _tensor(basis)))
+
+
+def _tensor(values: NDArray[np.floating[Any]]) -> Float[Tensor, "*shape"]:
+    return torch.from_numpy(np.array(values, dtype=np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -272,8 +272,6 @@ def _patches(
 
 
 def _value(place: Place, params: PatchingParams, means: Result | None) -> "Value":
-    import torch
-
     from analyses.engine import interventions
 
     if params.source == ZERO:
@@ -281,5 +279,5 @@ def _value(place: Place, params: PatchingParams, means: Result | None) -> "Value
     if means is None:
         return interventions.SOURCE
     component, site = place
-    mean = torch.from_numpy(means.tensors[f"{site}_mean"].values[component.layer].copy())
-    return interventions.Constant(mean[component.index] if component.kind is Kind.HEAD else mean)
+    mean = means.tensors[f"{site}_mean"].values[component.layer]
+    return interventions.constant(mean[component.index] if component.kind is Kind.HEAD else mean)
