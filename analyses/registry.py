@@ -106,6 +106,11 @@ def no_ratios(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, Sco
     return {}
 
 
+def every_score(key: ScoreKey) -> bool:
+    """Which scores a summary reads: all of them."""
+    return True
+
+
 def no_summary(means: Mapping[ScoreKey, float], params: Any) -> Mapping[ScoreKey, float]:
     """An analysis whose scores say all there is to say."""
     return {}
@@ -127,6 +132,7 @@ class Analysis:
     summary: str
     conventions: Mapping[str, str]
     summarise: Summarise
+    summarised: Callable[[ScoreKey], bool]  # which scores `summarise` reads
     ratios: Ratios
     derive: Derive
     headline: tuple[str, str]  # metric and condition of the score that a picture shows first
@@ -189,6 +195,7 @@ def analysis(
     params: type[Params],
     conventions: Mapping[str, str] | None = None,
     summarise: Summarise = no_summary,
+    summarised: Callable[[ScoreKey], bool] = every_score,
     ratios: Ratios = no_ratios,
     derive: Derive = nothing_more,
     headline: tuple[str, str] = ("", ""),
@@ -214,6 +221,7 @@ def analysis(
             summary=(function.__doc__ or "").strip().partition("\n")[0],
             conventions=conventions or {},
             summarise=summarise,
+            summarised=summarised,
             ratios=ratios,
             derive=derive,
             headline=headline,

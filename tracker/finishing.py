@@ -105,8 +105,12 @@ def with_statistics(
     draws = bootstrap.draw(items, seed=seed)
     each = bootstrap.statistics(values, draws)
     found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
+    chosen = [row for row, key in enumerate(keys) if analysis.summarised(key)]
     summary = bootstrap.summary_statistics(
-        lambda means: analysis.summarise(means, params), keys, values, draws
+        lambda means: analysis.summarise(means, params),
+        [keys[row] for row in chosen],
+        values[chosen],
+        draws,
     )
     shares = bootstrap.ratio_statistics(analysis.ratios(keys), keys, values, draws)
     return found | {key: (stats, None) for key, stats in (summary | shares).items()}
