@@ -8,18 +8,20 @@ from pydantic import Field
 
 from analyses.checkpoints.shapes import ModelShape
 from analyses.effects import At
+from analyses.errors import Refused
 from analyses.heads import HeadParams
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need
-from analyses.results import Component, NamedTensor
+from analyses.results import Component, Kind, NamedTensor
 from analyses.subspaces import Floats
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention, Patch, Path
 
+SET = Component(kind=Kind.SET)
 BASES = "bases"  # the need that subspaces come from
 COMBINATIONS: Mapping[str, tuple[str, ...]] = {
     "q": ("q",),
@@ -29,6 +31,13 @@ COMBINATIONS: Mapping[str, tuple[str, ...]] = {
     "qkv": ("q", "k", "v"),
 }
 Basis = Callable[[Component, str], Floats]  # of a head and a site: [d, rank]
+
+
+class RankTooLarge(Refused):
+    def __init__(self, rank: int, d_head: int) -> None:
+        super().__init__(
+            f"No rank {rank}: a head's vectors have {d_head} dimensions. Choose from 0 to {d_head}."
+        )
 
 
 class ConfinedParams(HeadParams):
@@ -68,6 +77,11 @@ class ConfinedParams(HeadParams):
     def check_places(self, places: Places) -> None:
         """Raises `NoKeySite`."""
         key_sites.positions(places, self.key_site)
+
+
+def groups(heads: tuple[Component, ...]) -> dict[Component, tuple[Component, ...]]:
+    """Each head by itself, and all of them together."""
+    return {**{head: (head,) for head in heads}, SET: heads}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.sources import Companion
-from analyses.results import Component, Kind
+from analyses.results import MODEL, Component, Kind, ScoreKey
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +99,13 @@ def grounds(
 
 
 def patch(
-    component: Component, site: str, value: "Value", ground: Grounds, at: KeySite | None
+    component: Component,
+    site: str,
+    value: "Value",
+    ground: Grounds,
+    at: KeySite | None,
+    *,
+    before_rotary: bool = False,
 ) -> "Patch":
     """One site replaced: at the final position, or at every option's token of that kind.
 
@@ -116,12 +122,26 @@ def patch(
         head=component.index if component.kind is Kind.HEAD else None,
         value=value,
         at=here,
+        before_rotary=before_rotary,
     )
 
 
 def positions(prompts: "Sequence[Example]", site: KeySite) -> At:
     """Where each prompt's options have their token of that kind."""
     return tuple(key_sites.positions(each.places, site) for each in prompts)
+
+
+def of_model(before: Metrics, of_source: Metrics) -> dict[ScoreKey, NDArray[np.float32]]:
+    """Every metric of the base and source runs, and the way between them."""
+    scores = {}
+    for metric, base in before.items():
+        scores[ScoreKey(component=MODEL, metric=metric, condition="base")] = base
+        if metric in of_source:
+            source = of_source[metric]
+            scores[ScoreKey(component=MODEL, metric=metric, condition="source")] = source
+            gap = ScoreKey(component=MODEL, metric=metric, condition="source - base")
+            scores[gap] = source - base
+    return scores
 
 
 def of_recording(recorded: "Recorded", asked: "Batch") -> Metrics:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from analyses import effects, streaming
@@ -16,7 +15,7 @@ from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need, Params, analysis
-from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, Result, ScoreKey
+from analyses.results import Component, Kind, Measured, NamedTensor, Result, ScoreKey
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention, Patch, Value
@@ -200,7 +199,7 @@ def _measure(
     every = _interventions(lm, places, params, ground, means)
     before = ground.of_base()
     after, found = ground.under(lm, every)
-    scores = _of_model(before, ground.of_source())
+    scores = effects.of_model(before, ground.of_source())
     for metric, values in after.items():
         total, *direct = np.split(values - before[metric], len(every) // len(places))
         each = (total, direct[0], total - direct[0]) if direct else (total,)
@@ -212,21 +211,6 @@ def _measure(
     names = tuple(f"{component.label} {site}" for component, site in places)
     tensor = NamedTensor(labels, ("prompt", "component", "label"), {"component": names})
     return Measured(scores=scores, tensors={"patched_logits": tensor})
-
-
-def _of_model(
-    before: effects.Metrics, of_source: effects.Metrics
-) -> dict[ScoreKey, NDArray[np.float32]]:
-    """Every metric of the base and source runs, and the way between them."""
-    scores = {}
-    for metric, base in before.items():
-        scores[ScoreKey(component=MODEL, metric=metric, condition="base")] = base
-        if metric in of_source:
-            source = of_source[metric]
-            scores[ScoreKey(component=MODEL, metric=metric, condition="source")] = source
-            gap = ScoreKey(component=MODEL, metric=metric, condition="source - base")
-            scores[gap] = source - base
-    return scores
 
 
 def _interventions(

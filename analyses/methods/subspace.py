@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from analyses import effects, streaming, subspaces
-from analyses.confined import BASES, COMBINATIONS, ConfinedParams, Reading
-from analyses.errors import Refused
+from analyses.confined import BASES, COMBINATIONS, ConfinedParams, RankTooLarge, Reading, groups
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import ModelFacts, analysis
-from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
+from analyses.results import MODEL, Component, Measured, Result, ScoreKey
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention, Path
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 RANDOM, OTHER = "placebo=random", "placebo=other_tokens"
 ENOUGH = 0.95  # of the effect
-SET = Component(kind=Kind.SET)
 CONVENTIONS = {
     "x": "the rank",
     "site": "what is confined: q, k, v, q and k, or all three; of one head, or of the whole set",
@@ -38,14 +36,6 @@ CONVENTIONS = {
     "mean; direct_kept is its share of what it is in the model as it is",
     "rank_needed": "the smallest rank whose logit_diff is 95 % of the way from rank 0 to full rank",
 }
-
-
-class RankTooLarge(Refused):
-    def __init__(self, rank: int, d_head: int) -> None:
-        super().__init__(
-            f"No rank {rank}: a head's vectors have {d_head} dimensions. Choose ranks from 0 to "
-            f"{d_head}."
-        )
 
 
 class SubspaceParams(ConfinedParams):
@@ -202,10 +192,10 @@ def _measure(
             )
             scores[key] = values[of_key].mean(0, dtype=np.float64).astype(np.float32)
     direct = list(_cases(reading, heads, params, Path.DIRECT))
-    ablated = [reading.ablated(each) for each in _groups(heads).values()]
+    ablated = [reading.ablated(each) for each in groups(heads).values()]
     along, _ = ground.under(lm, [*(case.intervention for case in direct), *ablated])
     differences = along["logit_diff"]
-    without = dict(zip(_groups(heads), differences[len(direct) :], strict=True))
+    without = dict(zip(groups(heads), differences[len(direct) :], strict=True))
     whole = ground.of_base()["logit_diff"]
     for component, least in without.items():
         scores[ScoreKey(component=component, metric="direct_effect", site="z")] = whole - least
@@ -218,18 +208,13 @@ def _measure(
     return Measured(scores=scores)
 
 
-def _groups(heads: tuple[Component, ...]) -> dict[Component, tuple[Component, ...]]:
-    """Each head by itself, and all of them together."""
-    return {**{head: (head,) for head in heads}, SET: heads}
-
-
 def _cases(
     reading: Reading,
     heads: tuple[Component, ...],
     params: SubspaceParams,
     path: "Path | None" = None,
 ) -> Iterator[_Case]:
-    for component, group in _groups(heads).items():
+    for component, group in groups(heads).items():
         for site, sites in COMBINATIONS.items():
             for rank in params.all_ranks(reading.shape.d_head):
                 basis = reading.learnt(rank)
@@ -246,7 +231,7 @@ def _placebos(
         head: subspaces.random_bases(d_head, params.placebos, (head.layer, head.index))
         for head in heads
     }
-    for component, group in _groups(heads).items():
+    for component, group in groups(heads).items():
         for site, sites in COMBINATIONS.items():
             for rank in params.placebo_ranks:
                 if rank >= d_head:
