@@ -14,7 +14,15 @@ from analyses.checkpoints import fingerprints, refs
 from analyses.checkpoints.folders import ModelFiles
 from analyses.checkpoints.quiet import quiet
 from analyses.checkpoints.shapes import ModelShape, shape_of
-from analyses.engine import batches, continuations, decomposition, memory, recording, rotary
+from analyses.engine import (
+    batches,
+    continuations,
+    decomposition,
+    memory,
+    patterns,
+    recording,
+    rotary,
+)
 from analyses.engine import replay as replaying
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import NAME
@@ -190,6 +198,28 @@ class LanguageModel:
             budget=self.memory_budget,
             progress=progress,
         )
+
+    def attention_rows(
+        self,
+        recorded: Recorded,
+        layer: int,
+        interventions: Sequence[Intervention] = patterns.UNCHANGED,
+        *,
+        source: Recorded | None = None,
+    ) -> Float[Tensor, "intervention batch head key"]:
+        """Which keys a layer's heads look at under each intervention; see `engine.patterns`."""
+        return patterns.rows(
+            self.anatomy,
+            recorded,
+            layer,
+            interventions,
+            source=source,
+            budget=self.memory_budget,
+        )
+
+    def value_norms(self, recorded: Recorded, layer: int) -> Float[Tensor, "batch head key"]:
+        """How much a layer's heads would write of each key alone; see `engine.patterns`."""
+        return patterns.value_norms(self.anatomy, recorded, layer)
 
     def decompose(self, recorded: Recorded, label_ids: Tensor) -> Decomposition:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
