@@ -66,7 +66,9 @@ class ScoreKey:
 class NamedTensor:
     """An array with a name for each axis; the first is `prompt` where there is one value for each.
 
-    `coordinates` names the places along an axis: the components, in their order.
+    `coordinates` names the places along an axis: the components, in their order. An axis without
+    names may be longer for some prompts than for others, such as their tokens: then it is as long
+    as the longest, and NaN fills up the rest. Only floats have that.
     """
 
     values: NDArray[np.generic]
