@@ -22,7 +22,6 @@ from analyses.errors import Refused
 
 OF_A_ROW = frozenset({Site.Q, Site.K})  # what a row depends on, within its layer
 UNCHANGED = (Intervention(),)
-FP32 = 4  # bytes
 
 
 class ImpossibleRow(Refused):
@@ -57,10 +56,9 @@ def rows(
     suffix = Suffix.of((), recorded.final)
     asked = _asked(ground, layer, suffix)
     batch, _, width, _ = recorded.reads[layer].key.shape
-    found = torch.empty(
-        len(interventions), batch, anatomy.n_heads, width, device=recorded.final.device
-    )
-    left = budget - memory.held(recorded, source) - found.numel() * FP32
+    shape = len(interventions), batch, anatomy.n_heads, width
+    found = torch.empty(shape, dtype=torch.float32, device=recorded.final.device)
+    left = budget - memory.held(recorded, source) - found.nbytes
     size = memory.riders(anatomy, recorded, suffix=suffix.width, left=left)
     for first in range(0, len(interventions), size):
         memory.give_back(found.device)
@@ -91,6 +89,14 @@ def value_norms(
     behind = keys > recorded.final.to(value.device)[:, None, None]
     norms = anatomy.residual_multiplier * torch.stack(sizes, dim=1)
     return norms.masked_fill(behind, 0).to(recorded.final.device)
+
+
+def entropy(rows: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch"]:
+    """−Σ a ln a, in nats. What a sink takes, 1 − Σ a, counts as one more key."""
+    weights = rows.double()
+    of_sink = (1 - weights.sum(-1)).clamp_min(0)
+    total: Tensor = torch.special.entr(weights).sum(-1) + torch.special.entr(of_sink)
+    return total.float()
 
 
 def _check_layer(anatomy: Anatomy, recorded: Recorded, layer: int) -> None:
