@@ -24,6 +24,7 @@ from analyses.engine import (
     rotary,
 )
 from analyses.engine import replay as replaying
+from analyses.engine import vectors as reading
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import NAME
 from analyses.engine.batches import Batch, Read
@@ -38,6 +39,7 @@ from analyses.engine.tracing import (
     find_anatomy,
     own_attention,
 )
+from analyses.engine.vectors import At, Vectors
 from analyses.errors import Refused
 from analyses.prompts.tokenization import TokenizedPrompt
 
@@ -223,6 +225,14 @@ class LanguageModel:
 
     def decompose(self, recorded: Recorded, label_ids: Tensor) -> Decomposition:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
+
+    def vectors(self, recorded: Recorded, at: At, *, before_rotary: bool) -> Vectors:
+        """Queries at the ends, keys and values at the prompts' positions `at`."""
+        return reading.vectors(self.anatomy, recorded, at, before_rotary=before_rotary)
+
+    def queries(self, recorded: Recorded, at: At, *, before_rotary: bool) -> Tensor:
+        """Queries at other positions than the last, [batch, layer, place, head, d_head]."""
+        return reading.queries(self.anatomy, recorded, at, before_rotary=before_rotary)
 
     def mean_log_probs(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]

@@ -1,6 +1,6 @@
 """What an analysis hands back: scores of components and named tensors, without torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -107,6 +107,24 @@ class Measured:
     scores: Mapping[ScoreKey, NDArray[np.float32]]
     tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
 
+    @classmethod
+    def joined(cls, pieces: "Sequence[Measured]") -> "Measured":
+        """Pieces with the same scores and tensors, one after the other."""
+        first = pieces[0]
+        return cls(
+            scores={
+                key: np.concatenate([piece.scores[key] for piece in pieces]) for key in first.scores
+            },
+            tensors={
+                name: NamedTensor(
+                    np.concatenate([piece.tensors[name].values for piece in pieces]),
+                    tensor.axes,
+                    tensor.coordinates,
+                )
+                for name, tensor in first.tensors.items()
+            },
+        )
+
     def check(self, prompts: int) -> None:
         """Raises `WrongLength` unless every vector and tensor has one entry per prompt."""
         for key, vector in self.scores.items():
@@ -123,6 +141,7 @@ class Derived:
 
     numbers: Mapping[ScoreKey, float] = field(default_factory=dict)
     tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
+    used_up: frozenset[str] = frozenset()  # tensors of the parts that are not kept
 
 
 @dataclass(frozen=True, kw_only=True)

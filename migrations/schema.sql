@@ -357,22 +357,22 @@ CREATE TABLE headbook.prompt_pair (
     options text[] NOT NULL,
     correct integer NOT NULL,
     spans jsonb NOT NULL,
-    CONSTRAINT prompt_pair_kind_check CHECK ((kind = ANY (ARRAY['resample'::text, 'permute_options'::text, 'randomise_labels'::text, 'position_symbol'::text])))
+    CONSTRAINT prompt_pair_kind_check CHECK ((kind = ANY (ARRAY['resample'::text, 'permute_options'::text, 'randomise_labels'::text, 'position_symbol'::text, 'random_letters'::text, 'shuffled'::text, 'ordered_letters'::text, 'numbers'::text, 'symbols'::text, 'other_separators'::text, 'no_prelude'::text])))
 );
 
-COMMENT ON TABLE headbook.prompt_pair IS 'The source prompt whose activations are put in place of a prompt''s own.';
+COMMENT ON TABLE headbook.prompt_pair IS 'A source of activations for a prompt, or the same question told otherwise.';
 
 COMMENT ON COLUMN headbook.prompt_pair.distribution_id IS 'The distribution of the base prompt.';
 
 COMMENT ON COLUMN headbook.prompt_pair.number IS 'The base prompt''s place in it.';
 
-COMMENT ON COLUMN headbook.prompt_pair.kind IS 'How the source was made: resample, permute_options …';
+COMMENT ON COLUMN headbook.prompt_pair.kind IS 'How the companion was made: resample, permute_options, shuffled …';
 
 COMMENT ON COLUMN headbook.prompt_pair.seed IS 'Which draw of sources.';
 
 COMMENT ON COLUMN headbook.prompt_pair.source_number IS 'The prompt that the source is or, unless it was resampled, is a change of.';
 
-COMMENT ON COLUMN headbook.prompt_pair.differs IS 'What differs: question, options, labels, position, label.';
+COMMENT ON COLUMN headbook.prompt_pair.differs IS 'What differs: question, options, labels, position, label, shots, wording.';
 
 COMMENT ON COLUMN headbook.prompt_pair.item_key IS 'The item that the source asks.';
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from huggingface_hub import constants
 from local_hub import LocalHub, local_hub, use_hub_at
@@ -20,6 +21,11 @@ from tracker.supervisor import ports, postgres_place, services, waiting
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.process import Process
 from tracker.supervisor.valkey import EmbeddedValkey
+
+# The same examples every time, so that what fails fails again; `random` looks for others.
+hypothesis.settings.register_profile("same", derandomize=True, database=None)
+hypothesis.settings.register_profile("random")
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 SERVERS = pytest.StashKey["Servers"]()
 # What a developer has set must not decide what a test does.

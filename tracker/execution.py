@@ -21,7 +21,7 @@ from analyses.hub import HubUnreachable, NotOnHub
 from analyses.language_model import LanguageModel
 from analyses.prompts.examples import examples
 from analyses.prompts.prompt import Prompt
-from analyses.prompts.sources import SourceKind
+from analyses.prompts.sources import Companion
 from analyses.prompts.tokenization import load_tokenizer
 from analyses.registry import Params
 from tracker import finishing
@@ -227,7 +227,7 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
 
 def _companions(
     bench: Workbench, run: Run, params: Params, claim: PartClaim
-) -> dict[SourceKind, dict[int, Prompt]]:
+) -> dict[Companion, dict[int, Prompt]]:
     """The prompts beside those of a slice, as they were stored when the run was queued."""
     where = run.distribution_id, claim.start, claim.stop
     with transaction(bench.sessions) as session:

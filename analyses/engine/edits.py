@@ -101,6 +101,7 @@ class LayerEdits:
         self, patch: Patch, source: Recorded, positions: Int[Tensor, "batch pos"]
     ) -> "_Found":
         """The source's activations and their positions there."""
+        positions = _there(patch, positions)
         if patch.site in READS:
             reads = source.reads[self.layer]
             keys = reads.key if patch.site is Site.K else reads.value
@@ -116,6 +117,17 @@ class LayerEdits:
             found = found[:, :, patch.head]
         within = positions.clamp(max=found.shape[1] - 1)
         return _Found(_at(found, within), within)
+
+
+def _there(patch: Patch, positions: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch pos"]:
+    """The positions in the source that stand for these."""
+    if not isinstance(patch.value, FromSource) or patch.value.at is None or patch.at is None:
+        return positions
+    there = positions.clone()
+    for row, (here, source) in enumerate(zip(patch.at, patch.value.at, strict=True)):
+        for one, other in zip(here, source, strict=True):
+            there[row, positions[row] == one] = other
+    return there
 
 
 class _Found(NamedTuple):

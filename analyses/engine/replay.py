@@ -154,11 +154,23 @@ def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded |
             f"the source has {len(source.numbers)} prompts, the recording {rows}",
             "Record a source for each prompt",
         )
+    if patch.value.at is not None:
+        _check_places(patch, patch.value.at)
     if (patch.at is not None or patch.site in READS) and not _reaches(patch, recorded, source):
         raise ImpossiblePatch(
             patch.name,
             "a source prompt ends before a position that is patched",
             "Give `at`, positions that both prompts have",
+        )
+
+
+def _check_places(patch: Patch, there: tuple[tuple[int, ...], ...]) -> None:
+    here = [len(at) for at in patch.at or ()]
+    if [len(at) for at in there] != here or any(position < 0 for at in there for position in at):
+        raise ImpossiblePatch(
+            patch.name,
+            f"its value comes from the positions {there} of the source, the patch is at {patch.at}",
+            "Give as many of the source's positions as the patch has, prompt by prompt",
         )
 
 
@@ -192,6 +204,8 @@ def _check_kept(patch: Patch, recorded: Recorded, needed: Keep, what: str) -> No
 def _reaches(patch: Patch, recorded: Recorded, source: Recorded) -> bool:
     """Whether the source has all positions that the patch takes from it."""
     last = recorded.final.tolist()
-    if patch.at is not None:
-        last = [max(at, default=0) for at in patch.at]
+    assert isinstance(patch.value, FromSource)
+    at = patch.value.at or patch.at
+    if at is not None:
+        last = [max(each, default=0) for each in at]
     return all(one <= other for one, other in zip(last, source.final.tolist(), strict=True))

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 
 from analyses.prompts.places import Places, places
 from analyses.prompts.prompt import Prompt
-from analyses.prompts.sources import SourceKind
+from analyses.prompts.sources import Companion
 from analyses.prompts.tokenization import TokenizedPrompt, read, tokenize_all
 
 ANSWER = "\nAnswer:"
@@ -28,13 +28,13 @@ class Example(TokenizedPrompt):
     labels: tuple[str, ...]
     places: Places
     content: Content
-    companions: Mapping[SourceKind, "Example"]  # prompts that were made from this one
+    companions: Mapping[Companion, "Example"]  # prompts that were made from this one
 
 
 def examples(
     tokenizer: Tokenizer,
     prompts: Sequence[Prompt],
-    companions: Mapping[SourceKind, Mapping[int, Prompt]] | None = None,
+    companions: Mapping[Companion, Mapping[int, Prompt]] | None = None,
 ) -> list[Example]:
     """The prompts read; `companions` are by the numbers of the prompts they stand beside."""
     beside = companions or {}
@@ -52,7 +52,7 @@ def examples(
 
 
 def _example(
-    tokenizer: Tokenizer, prompt: Prompt, companions: Mapping[SourceKind, Example]
+    tokenizer: Tokenizer, prompt: Prompt, companions: Mapping[Companion, Example]
 ) -> Example:
     (tokenized,) = tokenize_all(tokenizer, [prompt])
     return Example(

@@ -1,4 +1,4 @@
-"""For each prompt a source prompt, whose activations are put in its place, and what differs."""
+"""Beside each prompt another: a source of activations, or the same told otherwise; what differs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -6,8 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from analyses.errors import Refused
-from analyses.prompts import labels
+from analyses.prompts import labels, mutations
 from analyses.prompts.distributions import Distribution
+from analyses.prompts.mutations import Mutation
 from analyses.prompts.plans import Plan
 from analyses.prompts.prompt import Prompt, prompt_of
 from analyses.prompts.streams import Stream
@@ -20,6 +21,9 @@ class SourceKind(StrEnum):
     POSITION_SYMBOL = "position_symbol"  # the base has the correct label at another position
 
 
+Companion = SourceKind | Mutation
+
+
 class Difference(StrEnum):
     QUESTION = "question"
     OPTIONS = "options"  # which, or in which order
@@ -27,6 +31,7 @@ class Difference(StrEnum):
     POSITION = "position"  # of the correct option
     LABEL = "label"  # of the correct option
     SHOTS = "shots"  # which questions are solved before
+    WORDING = "wording"  # the prelude, or what stands around labels
 
 
 class NoSource(Refused):
@@ -39,9 +44,9 @@ class NoSource(Refused):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A base prompt, a source prompt, and all in which they differ."""
+    """A base prompt, its companion, and all in which they differ."""
 
-    kind: SourceKind
+    kind: Companion
     base: Prompt
     source: Prompt
     differs: frozenset[Difference]
@@ -70,21 +75,27 @@ class Pair:
 Make = Callable[[Distribution, int, Stream], tuple[int, Plan]]  # the source's number and plan
 
 
-def pairs(distribution: Distribution, kind: SourceKind, *, seed: int = 0) -> tuple[Pair, ...]:
-    """A source for every prompt: the same for the same distribution, kind and seed."""
+def pairs(distribution: Distribution, kind: Companion, *, seed: int = 0) -> tuple[Pair, ...]:
+    """A companion for every prompt: the same for the same distribution, kind and seed."""
     return tuple(
         _pair(distribution, number, kind, seed) for number in range(len(distribution.prompts))
     )
 
 
-def _pair(distribution: Distribution, number: int, kind: SourceKind, seed: int) -> Pair:
+def _pair(distribution: Distribution, number: int, kind: Companion, seed: int) -> Pair:
     stream = Stream(distribution.hash, kind.value, seed, number)
-    of, plan = _MAKE[kind](distribution, number, stream)
+    base, wording = distribution.plans[number], distribution.wording
+    if isinstance(kind, Mutation):
+        of, plan = number, mutations.planned(kind, base, stream)
+        wording = mutations.worded(kind, wording)
+    else:
+        of, plan = _MAKE[kind](distribution, number, stream)
+    differs = differences(base, plan)
     return Pair(
         kind=kind,
         base=distribution.prompts[number],
-        source=prompt_of(of, plan, distribution.wording.write(plan)),
-        differs=differences(distribution.plans[number], plan),
+        source=prompt_of(of, plan, wording.write(plan)),
+        differs=differs if wording == distribution.wording else differs | {Difference.WORDING},
     )
 
 

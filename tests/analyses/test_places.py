@@ -205,7 +205,7 @@ def test_no_text_misleads(tokenizers, ask, options, separators, letters, which):
 def test_any_text_at_all(tokenizers, ask, options, separators, which):
     tokenizer = tokenizers[which]
     texts = [text for text in options if text.strip() == text and is_read_whole(tokenizer, text)]
-    if len(texts) > 1 and ask.strip() == ask:
+    if len(texts) > 1 and ask.strip() == ask and is_read_whole(tokenizer, ask):
         check(tokenizer, prompt(ask, texts, tuple("ABCD"[: len(texts)]), separators))
 
 

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.labels import SCHEMES
+from analyses.prompts.mutations import Mutation, NoMutation
 from analyses.prompts.sources import Difference, SourceKind, pairs
 
 LIST = "list:α,β,γ,δ,ε,ζ,η,θ,ι,κ"  # noqa: RUF001 - Greek is meant
-QUESTION, OPTIONS, LABELS, POSITION, LABEL, SHOTS = Difference
+QUESTION, OPTIONS, LABELS, POSITION, LABEL, SHOTS, WORDING = Difference
 
 SPECS = st.builds(
     DistributionSpec,
@@ -153,3 +154,30 @@ def test_other_labels_stand_in_the_solved_questions_too():
 def test_a_distribution_with_one_correct_label_has_nothing_to_resample():
     with pytest.raises(Refused, match=r"none of the 1 prompts has another correct label than"):
         pairs(build(DistributionSpec(size=1)), SourceKind.RESAMPLE)
+
+
+@laws
+@given(SPECS, st.sampled_from(Mutation), st.integers(0, 3))
+def test_a_mutation_asks_the_same_with_other_labels_or_words(spec, mutation, seed):
+    built = build(spec)
+    if {Mutation.NUMBERS: "numbers", Mutation.SYMBOLS: "symbols"}.get(mutation) == spec.labels:
+        with pytest.raises(NoMutation):
+            pairs(built, mutation, seed=seed)
+        return
+    made = pairs(built, mutation, seed=seed)
+    assert made == pairs(build(spec), mutation, seed=seed)
+    worded = mutation in (Mutation.OTHER_SEPARATORS, Mutation.NO_PRELUDE)
+    for pair in made:
+        assert pair.source.options == pair.base.options
+        assert pair.source.correct == pair.base.correct
+        assert pair.base.text != pair.source.text
+        assert pair.differs - {LABEL} == ({WORDING} if worded else {LABELS})
+        if mutation is Mutation.SHUFFLED:
+            assert sorted(pair.source.labels) == sorted(pair.base.labels)
+
+
+def test_what_cannot_be_told_otherwise_is_refused():
+    with pytest.raises(NoMutation, match="without a prelude already"):
+        pairs(build(DistributionSpec(prelude=False)), Mutation.NO_PRELUDE)
+    with pytest.raises(NoMutation, match="labelled 1, 2, 3, 4 already"):
+        pairs(build(DistributionSpec(labels="numbers")), Mutation.NUMBERS)

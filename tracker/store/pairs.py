@@ -6,7 +6,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from analyses.prompts.sources import Difference, Pair, SourceKind
+from analyses.prompts.sources import Companion, Difference, Pair
 from tracker.store.distributions import stored_spans, to_prompt
 from tracker.tables import PromptPairRow, PromptRow
 
@@ -34,7 +34,7 @@ def add_pairs(session: Session, distribution_id: int, made: Sequence[Pair], *, s
 
 
 def pairs(
-    session: Session, kind: SourceKind, distribution_id: int, start: int, stop: int, *, seed: int
+    session: Session, kind: Companion, distribution_id: int, start: int, stop: int, *, seed: int
 ) -> list[Pair]:
     """The pairs of prompts `start` to `stop` - 1, in the order of the prompts."""
     query = (

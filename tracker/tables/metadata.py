@@ -29,7 +29,7 @@ class Row(DeclarativeBase):
     type_annotation_map = {str: Text()}  # noqa: RUF012 - SQLAlchemy reads a plain dict here
 
 
-def one_of(column: str, members: type[StrEnum]) -> CheckConstraint:
+def one_of(column: str, *enums: type[StrEnum]) -> CheckConstraint:
     """Text with a CHECK: a native enum does not survive a downgrade followed by an upgrade."""
-    values = ", ".join(f"'{member.value}'" for member in members)
+    values = ", ".join(f"'{member.value}'" for members in enums for member in members)
     return CheckConstraint(f"{column} IN ({values})", name=column)

@@ -3,6 +3,7 @@
 from sqlalchemy import ARRAY, BigInteger, ForeignKey, ForeignKeyConstraint, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from analyses.prompts.mutations import Mutation
 from analyses.prompts.sources import SourceKind
 from tracker.tables.metadata import NOW, Id, Instant, Json, Row, one_of
 
@@ -75,8 +76,8 @@ class PromptPairRow(Row):
         ForeignKeyConstraint(
             ["distribution_id", "number"], [PromptRow.distribution_id, PromptRow.number]
         ),
-        one_of("kind", SourceKind),
-        {"comment": "The source prompt whose activations are put in place of a prompt's own."},
+        one_of("kind", SourceKind, Mutation),
+        {"comment": "A source of activations for a prompt, or the same question told otherwise."},
     )
 
     distribution_id: Mapped[int] = mapped_column(
@@ -89,7 +90,8 @@ class PromptPairRow(Row):
         primary_key=True, autoincrement=False, comment="The base prompt's place in it."
     )
     kind: Mapped[str] = mapped_column(
-        primary_key=True, comment="How the source was made: resample, permute_options …"
+        primary_key=True,
+        comment="How the companion was made: resample, permute_options, shuffled …",
     )
     seed: Mapped[int] = mapped_column(
         BigInteger, primary_key=True, autoincrement=False, comment="Which draw of sources."
@@ -98,7 +100,8 @@ class PromptPairRow(Row):
         comment="The prompt that the source is or, unless it was resampled, is a change of."
     )
     differs: Mapped[list[str]] = mapped_column(
-        ARRAY(Text), comment="What differs: question, options, labels, position, label."
+        ARRAY(Text),
+        comment="What differs: question, options, labels, position, label, shots, wording.",
     )
     item_key: Mapped[str] = mapped_column(comment="The item that the source asks.")
     text: Mapped[str] = mapped_column(comment="The source's whole text.")
