@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from analyses import effects, streaming
 from analyses.prompts.key_groups import key_groups
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
@@ -14,7 +15,6 @@ from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, Scor
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from analyses.engine.recording import Recorded
     from analyses.language_model import LanguageModel
     from analyses.prompts.examples import Example
 
@@ -26,11 +26,11 @@ CONVENTIONS = {
     "inside v, the output bias is left out, a post-norm comes later, m is the residual multiplier",
     "entropy": "of the row, in nats; what a sink takes counts as one more key",
     "condition": "keys=G: the group of keys that is summed over",
-    "parting": "labels, brackets, contents, ends, question, last, rest: a token belongs to the "
+    "parting": "labels, contents, brackets, ends, question, last, rest: a token belongs to the "
     "first of these that claims it, so they add up to the whole row",
-    "brackets": "the token after each label, which closes it",
     "contents": "from the first to the last token of each option's text",
-    "ends": "the last token of each option's line, where it is no token of the option's text",
+    "brackets": "the token after each label, where it is no token of an option's text",
+    "ends": "the last token of each option's line, where it is no token of an option's text",
     "last": "from behind the last option's end up to and including the final position",
     "rest": "everything else: special tokens, a prelude, solved questions, what stands between",
     "label_i": "the label of the i-th option, from 0",
@@ -65,13 +65,10 @@ def attention(
     """Where each head looks from the final position: labels, option texts, question, the rest."""
     from analyses.engine.recording import Keep
 
-    measured = []
-    done = 0
-    for together in lm.micro_batches(prompts, params.batch_size, keep=Keep.PREFIX):
-        measured.append(_measure(lm, together, params))
-        done += len(together)
-        progress(done)
-    return _put_together(_heads(lm), measured)
+    def measure(together: "Sequence[Example]") -> Measured:
+        return _measure(lm, together, params)
+
+    return streaming.streamed(lm, prompts, params, progress, measure, keep=Keep.PREFIX)
 
 
 class _Groups(NamedTuple):
@@ -79,43 +76,26 @@ class _Groups(NamedTuple):
     members: "Tensor"  # [prompt, group, key], 1 where the key belongs to the group
 
 
-class _Heads(NamedTuple):
-    scores: dict[tuple[str, str], NDArray[np.float32]]  # (metric, condition) -> [prompt, head]
-    rows: NDArray[np.float32]  # [prompt, head, key], NaN behind a prompt's end
-
-
-class _Batch(NamedTuple):
-    of_model: dict[str, NDArray[np.float32]]  # metric -> [prompt]
-    of_heads: dict[tuple[str, str], NDArray[np.float32]]  # (metric, condition) -> [prompt, head]
-    rows: NDArray[np.float32] | None  # [prompt, head, key], where they are kept
-
-
-def _heads(lm: "LanguageModel") -> list[Component]:
-    return [
-        Component(kind=Kind.HEAD, layer=layer, index=head)
-        for layer in range(lm.shape.n_layers)
-        for head in range(lm.shape.n_heads)
-    ]
-
-
-def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: AttentionParams) -> _Batch:
-    from analyses import metrics
+def _measure(
+    lm: "LanguageModel", prompts: "Sequence[Example]", params: AttentionParams
+) -> Measured:
     from analyses.engine.recording import Keep
 
     batch = lm.batch(prompts)
     recorded = lm.record(batch, keep=Keep.PREFIX)
-    labels = recorded.logits.gather(1, batch.label_ids)
-    of_model = metrics.of_logits(labels, batch.correct, recorded.logits.logsumexp(-1))
     groups = _groups(prompts, batch.input_ids)
-    layers = [_of_layer(lm, recorded, layer, groups) for layer in range(lm.shape.n_layers)]
-    return _Batch(
-        {metric: values.cpu().numpy() for metric, values in of_model.items()},
-        {
-            what: np.concatenate([layer.scores[what] for layer in layers], axis=1)
-            for what in layers[0].scores
-        },
-        np.concatenate([layer.rows for layer in layers], axis=1) if params.keep_rows else None,
-    )
+    scores = {
+        ScoreKey(component=MODEL, metric=metric): values
+        for metric, values in effects.of_recording(recorded, batch).items()
+    }
+    rows = []
+    for layer in range(lm.shape.n_layers):
+        (row,) = lm.attention_rows(recorded, layer)
+        scores |= _of_layer(layer, row, lm.value_norms(recorded, layer), groups)
+        rows.append(row.cpu().numpy())
+    if not params.keep_rows:
+        return Measured(scores=scores)
+    return Measured(scores=scores, tensors={"rows": _named(rows, recorded.final.cpu().numpy())})
 
 
 def _groups(prompts: "Sequence[Example]", input_ids: "Tensor") -> _Groups:
@@ -128,62 +108,47 @@ def _groups(prompts: "Sequence[Example]", input_ids: "Tensor") -> _Groups:
     return _Groups(names, members)
 
 
-def _of_layer(lm: "LanguageModel", recorded: "Recorded", layer: int, groups: _Groups) -> _Heads:
+def _of_layer(
+    layer: int, row: "Tensor", sizes: "Tensor", groups: _Groups
+) -> dict[ScoreKey, NDArray[np.float32]]:
+    """All scores of the layer's heads; row and sizes are [prompt, head, key]."""
     from analyses.engine.patterns import entropy
 
-    (row,) = lm.attention_rows(recorded, layer)
-    sizes = lm.value_norms(recorded, layer)
-    scores = {
-        **_summed("weight", row, groups),
-        **_summed("value_weighted", row * sizes, groups),
-        ("entropy", ""): entropy(row).cpu().numpy(),
-    }
-    behind = np.arange(row.shape[-1]) > recorded.final.cpu().numpy()[:, None, None]
-    return _Heads(scores, np.where(behind, np.float32(np.nan), row.cpu().numpy()))
+    entropies = entropy(row).T.cpu().numpy()
+    summed = {"weight": _summed(row, groups), "value_weighted": _summed(row * sizes, groups)}
+    scores = {}
+    for index, of_head in enumerate(entropies):
+        head = Component(kind=Kind.HEAD, layer=layer, index=index)
+        scores[ScoreKey(component=head, metric="entropy")] = of_head
+        for metric, by_group in summed.items():
+            for name, values in zip(groups.names, by_group[:, index], strict=True):
+                key = ScoreKey(component=head, metric=metric, condition=f"keys={name}")
+                scores[key] = values
+    return scores
 
 
-def _summed(
-    metric: str, values: "Tensor", groups: _Groups
-) -> dict[tuple[str, str], NDArray[np.float32]]:
-    """[prompt, head] of each group: what the heads' keys in it add up to."""
+def _summed(values: "Tensor", groups: _Groups) -> NDArray[np.float32]:
+    """[group, head, prompt]: what the keys of each group add up to."""
     from einops import einsum
 
     summed = einsum(
-        values.double(), groups.members, "prompt head key, prompt group key -> group prompt head"
+        values.double(), groups.members, "prompt head key, prompt group key -> group head prompt"
     )
-    of_groups = summed.float().cpu().numpy()
-    return {
-        (metric, f"keys={name}"): vectors
-        for name, vectors in zip(groups.names, of_groups, strict=True)
-    }
+    found: NDArray[np.float32] = summed.float().cpu().numpy()
+    return found
 
 
-def _put_together(heads: Sequence[Component], batches: Sequence[_Batch]) -> Measured:
-    scores = {
-        ScoreKey(component=MODEL, metric=metric): np.concatenate(
-            [batch.of_model[metric] for batch in batches]
-        )
-        for metric in batches[0].of_model
-    }
-    for metric, condition in batches[0].of_heads:
-        whole = np.concatenate([batch.of_heads[metric, condition] for batch in batches])
-        for head, vector in zip(heads, whole.T, strict=True):
-            key = ScoreKey(component=head, metric=metric, condition=condition)
-            scores[key] = np.ascontiguousarray(vector)
-    rows = [batch.rows for batch in batches if batch.rows is not None]
-    if not rows:
-        return Measured(scores=scores)
-    names = {"component": tuple(head.label for head in heads)}
-    tensor = NamedTensor(_as_wide(rows), ("prompt", "component", "key"), names)
-    return Measured(scores=scores, tensors={"rows": tensor})
-
-
-def _as_wide(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Rows of all prompts, as wide as the widest, NaN behind the end of the others."""
-    widest = max(each.shape[2] for each in rows)
-    return np.concatenate(
-        [
-            np.pad(each, ((0, 0), (0, 0), (0, widest - each.shape[2])), constant_values=np.nan)
-            for each in rows
-        ]
+def _named(rows: Sequence[NDArray[np.float32]], final: NDArray[np.int64]) -> NamedTensor:
+    """The rows [prompt, head, key] of all layers, NaN behind each prompt's end."""
+    whole = np.concatenate(rows, axis=1)
+    behind = np.arange(whole.shape[2]) > final[:, None, None]
+    heads = (
+        Component(kind=Kind.HEAD, layer=layer, index=index).label
+        for layer, of_layer in enumerate(rows)
+        for index in range(of_layer.shape[1])
+    )
+    return NamedTensor(
+        np.where(behind, np.float32(np.nan), whole),
+        ("prompt", "component", "key"),
+        {"component": tuple(heads)},
     )

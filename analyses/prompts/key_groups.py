@@ -27,19 +27,20 @@ def key_groups(places: Places, correct: int) -> dict[str, Tokens]:
 def parting(places: Places) -> dict[str, Tokens]:
     """Each token in the first group that claims it.
 
-    `labels`; `brackets`, which close them; `contents`, the options' texts; `ends`, the last token
-    of each option's line where it is none of its text; `question`; `last`, from behind the options
-    to the final position; `rest`: a prelude, solved questions, special tokens, what stands between.
+    `labels`; `contents`, the options' texts; `brackets`, which close labels; `ends`, the last token
+    of each option's line; `question`; `last`, from behind the options to the final position;
+    `rest`: a prelude, solved questions, special tokens, what stands between. As key sites have it,
+    what belongs to an option's text is neither bracket nor end.
     """
     options = places.options
     behind = max(option.option_end for option in options) + 1
     return _first_come(
         {
             "labels": {option.label for option in options},
-            "brackets": {option.bracket for option in options},
             "contents": frozenset().union(
                 *(_span(option.content_first, option.content_last) for option in options)
             ),
+            "brackets": {option.bracket for option in options},
             "ends": {option.option_end for option in options},
             "question": _span(places.question_first, places.question_last),
             "last": _span(behind, places.final),

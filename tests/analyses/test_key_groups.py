@@ -29,8 +29,8 @@ def test_each_token_belongs_to_the_first_group_that_claims_it() -> None:
     )
     assert key_groups(found, correct=0) == {
         "labels": {5, 8},
-        "brackets": {6, 9},
-        "contents": {7, 10, 11},
+        "contents": {6, 7, 10, 11},
+        "brackets": {9},
         "ends": {12},
         "question": {1, 2, 3},
         "last": {13, 14},
@@ -39,7 +39,7 @@ def test_each_token_belongs_to_the_first_group_that_claims_it() -> None:
         "other_labels": {8},
         "label_0": {5},
         "label_1": {8},
-        "correct_content": {7},
+        "correct_content": {6, 7},
     }
 
 
