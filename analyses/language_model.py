@@ -19,6 +19,7 @@ from analyses.engine import (
     continuations,
     decomposition,
     memory,
+    patterns,
     recording,
     rotary,
 )
@@ -199,6 +200,28 @@ class LanguageModel:
             budget=self.memory_budget,
             progress=progress,
         )
+
+    def attention_rows(
+        self,
+        recorded: Recorded,
+        layer: int,
+        interventions: Sequence[Intervention] = patterns.UNCHANGED,
+        *,
+        source: Recorded | None = None,
+    ) -> Float[Tensor, "intervention batch head key"]:
+        """Which keys a layer's heads look at under each intervention; see `engine.patterns`."""
+        return patterns.rows(
+            self.anatomy,
+            recorded,
+            layer,
+            interventions,
+            source=source,
+            budget=self.memory_budget,
+        )
+
+    def value_norms(self, recorded: Recorded, layer: int) -> Float[Tensor, "batch head key"]:
+        """How much a layer's heads would write of each key alone; see `engine.patterns`."""
+        return patterns.value_norms(self.anatomy, recorded, layer)
 
     def decompose(self, recorded: Recorded, label_ids: Tensor) -> Decomposition:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)

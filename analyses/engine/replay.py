@@ -11,6 +11,7 @@ from torch import Tensor
 from analyses.engine import memory, rides
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.decomposition import pre_cap_logits
+from analyses.engine.ground import Ground
 from analyses.engine.interventions import (
     READS,
     Constant,
@@ -21,8 +22,6 @@ from analyses.engine.interventions import (
     Site,
 )
 from analyses.engine.recording import Keep, Recorded
-from analyses.engine.rides import Ground
-from analyses.engine.rotary import Rotary, find_rotary
 from analyses.engine.suffixes import Suffix
 
 MOST_ROWS = 512  # unembedded together
@@ -58,13 +57,7 @@ def replay(
     patches = [patch for each in interventions for patch in each.patches]
     for patch in patches:
         check(patch, anatomy, recorded, source)
-    ground = Ground(
-        anatomy=anatomy,
-        recorded=recorded,
-        source=source,
-        rotary=_rotaries(anatomy, patches, recorded),
-        source_rotary={} if source is None else _rotaries(anatomy, patches, source),
-    )
+    ground = Ground.of(anatomy, recorded, source, patches)
     left = budget - memory.held(recorded, source)
     order, labels, sums = [], [], []
     for chunk in _chunks(anatomy, recorded, interventions, left):
@@ -84,14 +77,6 @@ def replay(
         labels=torch.cat([nothing, *labels])[back],
         logsumexp=torch.cat([nothing[..., 0], *sums])[back] if whole_vocabulary else None,
     )
-
-
-def _rotaries(anatomy: Anatomy, patches: Sequence[Patch], recorded: Recorded) -> dict[int, Rotary]:
-    """Found and proved in the layers that need it."""
-    layers = {patch.layer for patch in patches if patch.before_rotary and patch.site is not Site.V}
-    if not recorded.reads:
-        return {}
-    return {layer: find_rotary(anatomy.layers[layer], recorded, layer) for layer in layers}
 
 
 def _chunks(
