@@ -29,6 +29,9 @@ class ImpossibleRow(Refused):
         super().__init__(f"Attention of layer {layer} cannot be had: {why}. {way_out}.")
 
 
+ROUNDING = 1e-5  # of a row's sum in fp32: what is missing beyond it, a sink has taken
+
+
 @torch.no_grad()
 def rows(
     anatomy: Anatomy,
@@ -93,10 +96,28 @@ def value_norms(
 
 def entropy(rows: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch"]:
     """−Σ a ln a, in nats. What a sink takes, 1 − Σ a, counts as one more key."""
-    weights = rows.double()
-    of_sink = (1 - weights.sum(-1)).clamp_min(0)
-    total: Tensor = torch.special.entr(weights).sum(-1) + torch.special.entr(of_sink)
+    total: Tensor = torch.special.entr(_with_sink(rows)).sum(-1)
     return total.float()
+
+
+def divergence(
+    rows: Float[Tensor, "*batch key"], others: Float[Tensor, "*batch key"]
+) -> Float[Tensor, "*batch"]:
+    """KL(a ‖ b) = Σ a ln(a / b), in nats, with what sinks take as one more key.
+
+    A weight of `others` that has vanished counts as the smallest number of fp32.
+    """
+    a, b = _with_sink(rows), _with_sink(others)
+    b = b.clamp_min(torch.finfo(torch.float32).tiny)
+    total: Tensor = torch.special.xlogy(a, a).sum(-1) - torch.special.xlogy(a, b).sum(-1)
+    return total.clamp_min(0).float()
+
+
+def _with_sink(rows: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch key"]:
+    weights = rows.double()
+    left = 1 - weights.sum(-1, keepdim=True)
+    whole = torch.cat([weights, left.where(left > ROUNDING, 0)], dim=-1)
+    return whole / whole.sum(-1, keepdim=True)
 
 
 def _check_layer(anatomy: Anatomy, recorded: Recorded, layer: int) -> None:

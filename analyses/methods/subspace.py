@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from analyses import effects, streaming, subspaces
 from analyses.confined import BASES, COMBINATIONS, ConfinedParams, RankTooLarge, Reading, groups
+from analyses.effects import Grounds
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import ModelFacts, analysis
 from analyses.results import MODEL, Component, Measured, Result, ScoreKey
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 RANDOM, OTHER = "placebo=random", "placebo=other_tokens"
 ENOUGH = 0.95  # of the effect
+OF_A_ROW = ("q", "k", "qk")  # what decides where a head looks
 CONVENTIONS = {
     "x": "the rank",
     "site": "what is confined: q, k, v, q and k, or all three; of one head, or of the whole set",
@@ -34,6 +36,8 @@ CONVENTIONS = {
     OTHER: "the leading directions of the same head's vectors at question tokens",
     "direct_effect": "logit_diff along the heads' own direct path, above that with z at its "
     "mean; direct_kept is its share of what it is in the model as it is",
+    "attention_kl": "KL of a head's row of attention as it is from its row with the head confined "
+    "alone; nats, a sink as one more key",
     "rank_needed": "the smallest rank whose logit_diff is 95 % of the way from rank 0 to full rank",
 }
 
@@ -203,9 +207,37 @@ def _measure(
         component, site, _, rank = case.key
         key = ScoreKey(component=component, metric="direct_effect", site=site, x=rank)
         scores[key] = values - without[component]
+    scores |= _divergences(lm, ground, reading, heads, params)
     for head in heads:
         scores[ScoreKey(component=head, metric="in_set")] = np.ones(len(prompts), dtype=np.float32)
     return Measured(scores=scores)
+
+
+def _divergences(
+    lm: "LanguageModel",
+    ground: Grounds,
+    reading: Reading,
+    heads: tuple[Component, ...],
+    params: SubspaceParams,
+) -> dict[ScoreKey, NDArray[np.float32]]:
+    """How far each head's row of attention is from what it was, with the head confined alone."""
+    from analyses.engine.interventions import Intervention
+    from analyses.engine.patterns import divergence
+
+    ranks = params.all_ranks(reading.shape.d_head)
+    asked = [(site, rank) for site in OF_A_ROW for rank in ranks]
+    scores = {}
+    for head in heads:
+        confined = [
+            reading.confined((head,), COMBINATIONS[site], reading.learnt(rank))
+            for site, rank in asked
+        ]
+        base, *rows = lm.attention_rows(ground.base, head.layer, [Intervention(), *confined])
+        for (site, rank), row in zip(asked, rows, strict=True):
+            far = divergence(base[:, head.index], row[:, head.index])
+            key = ScoreKey(component=head, metric="attention_kl", site=site, x=rank)
+            scores[key] = far.cpu().numpy()
+    return scores
 
 
 def _cases(

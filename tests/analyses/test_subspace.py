@@ -8,6 +8,7 @@ from studied import FAMILIES, LONG, assert_same, in_parts, of, read_for, result,
 
 from analyses import heads, metrics
 from analyses.confined import COMBINATIONS, SET, RankTooLarge
+from analyses.engine import patterns
 from analyses.engine.interventions import Apply, Intervention, Patch, Path, Site, Subspace, constant
 from analyses.methods.bases import BasesParams, bases, derive
 from analyses.methods.subspace import (
@@ -104,6 +105,26 @@ def logit_diffs(lm, prompts, *interventions: Intervention) -> np.ndarray:
     return np.stack(
         [metrics.logit_diff(each.gather(1, label_ids), correct).numpy() for each in logits]
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_attention_is_what_it_was_at_full_rank_only(swept, family: str) -> None:
+    lm, prompts, params, inputs = swept(family, ranks=(1,))
+    found = run(subspace, lm, prompts, params, inputs=inputs)
+    for component in (head(0, 1), head(1, 2)):
+        for site in ("q", "k", "qk"):
+            row = {"component": component, "metric": "attention_kl", "site": site}
+            np.testing.assert_allclose(of(found, **row, x=lm.shape.d_head), 0, atol=1e-8)
+    assert of(found, **row, x=0).max() > 100 * 1e-8
+
+
+def test_the_divergence_of_rows_on_paper() -> None:
+    """From (1/2, 1/2) to (1/4, 3/4), and where half goes to a sink."""
+    one = torch.tensor([[0.5, 0.5], [0.5, 0.0]])
+    other = torch.tensor([[0.25, 0.75], [0.5, 0.0]])
+    found = patterns.divergence(one, other)
+    assert found.tolist() == pytest.approx([0.5 * np.log(2) + 0.5 * np.log(2 / 3), 0])
+    assert torch.isfinite(patterns.divergence(one, other.flip(-1))).all()
 
 
 @pytest.mark.parametrize("centring", ["global", "per_index"])
