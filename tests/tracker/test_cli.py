@@ -22,7 +22,7 @@ from analyses.prompts.sources import SourceKind, pairs
 from tracker.cli import app
 from tracker.db import Sessions, transaction
 from tracker.execution import Workbench, work
-from tracker.store import runs as run_store
+from tracker.store import studies
 
 from .conftest import MakeRun, Submit
 
@@ -151,7 +151,7 @@ def test_a_run_is_shown_with_its_events_and_found_by_how_its_id_begins(
 ) -> None:
     run = make_run()
     with transaction(sessions) as session:
-        run_store.add_to_study(session, name="scan", created_by="ada", runs=[run.id])
+        studies.add_to_study(session, name="scan", created_by="ada", runs=[run.id])
     (line,) = cli.json("runs", "list", "--state", "queued")
     assert line["id"] == str(run.id)
     assert cli.json("runs", "list", "--state", "failed") == []
