@@ -60,9 +60,10 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What queueing a checked request would do; `inputs` would be queued first."""
+    """What queueing a checked request would do; `inputs` would be queued before a new run."""
 
     there: Run | None  # the run that stands for it
+    new: bool
     inputs: tuple[PlannedRun, ...]
 
 
@@ -130,13 +131,13 @@ def _outlook(checked: Checked, known: Mapping[str, Run]) -> Outlook:
     planned = checked.planned
     there = known.get(planned.fingerprint)
     if there is not None and not checked.request.force:
-        return Outlook(there=there, inputs=())
+        return Outlook(there=there, new=False, inputs=())
     missing = {
         each.fingerprint: each
         for each in planned.with_inputs
         if each is not planned and each.fingerprint not in known
     }
-    return Outlook(there=there, inputs=tuple(missing.values()))
+    return Outlook(there=there, new=True, inputs=tuple(missing.values()))
 
 
 def record(checked: Sequence[Checked], *, sessions: Sessions) -> list[Submitted]:

@@ -1,5 +1,6 @@
 """Runs that need others are queued with them, wait for them, and read what they have found."""
 
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +15,12 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.spec import MOST_SEED
 from tracker import reports
 from tracker.db import Sessions, transaction
-from tracker.domain import Priority, Run, RunState
+from tracker.domain import Model, Priority, Run, RunState
 from tracker.execution import Workbench, publish_if_ended, work
+from tracker.home import Home
 from tracker.reports import RunDetail
 from tracker.store import publications, runs, scores, studies, tensors
-from tracker.submission import InvalidRequest
+from tracker.submission import InvalidRequest, Request, submit_all
 from tracker.tables import DistributionRow, RunEventRow, RunInputRow, RunRow
 
 from . import needing
@@ -168,6 +170,32 @@ def test_nothing_is_half_written_when_the_last_row_cannot_be(
     with pytest.raises(ZeroDivisionError):
         submit(analysis="again", study="mine")
     assert count(sessions) == count(sessions, RunInputRow) == count(sessions, DistributionRow) == 0
+
+
+def test_the_same_runs_asked_for_at_once_in_any_order_are_recorded_once(
+    sessions: Sessions, home: Home, tiny: Model
+) -> None:
+    asked = [
+        Request(
+            analysis="shares",
+            model="tiny",
+            distribution=DistributionSpec(size=4, seed=seed),
+            params={"scale": scale},
+            created_by="ada",
+            study="scan",
+        )
+        for seed in (0, 1)
+        for scale in (1, 2, 3)
+    ]
+
+    def submit_some(number: int) -> list[UUID]:
+        mine = random.Random(number).sample(asked, len(asked))
+        return [each.run.id for each in submit_all(mine, sessions=sessions, home=home)]
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(submit_some, range(6)))
+    assert {frozenset(each) for each in found} == {frozenset(found[0])}
+    assert count(sessions) == 6 + 3  # the others of the first seed are the same of the second
 
 
 def test_runs_are_worked_on_in_the_order_they_need_each_other_in(
