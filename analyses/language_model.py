@@ -14,8 +14,17 @@ from analyses.checkpoints import fingerprints, refs
 from analyses.checkpoints.folders import ModelFiles
 from analyses.checkpoints.quiet import quiet
 from analyses.checkpoints.shapes import ModelShape, shape_of
-from analyses.engine import batches, continuations, decomposition, memory, recording, rotary
+from analyses.engine import (
+    batches,
+    continuations,
+    decomposition,
+    memory,
+    patterns,
+    recording,
+    rotary,
+)
 from analyses.engine import replay as replaying
+from analyses.engine import vectors as reading
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import NAME
 from analyses.engine.batches import Batch, Read
@@ -30,6 +39,7 @@ from analyses.engine.tracing import (
     find_anatomy,
     own_attention,
 )
+from analyses.engine.vectors import At, Vectors
 from analyses.errors import Refused
 from analyses.prompts.tokenization import TokenizedPrompt
 
@@ -191,8 +201,38 @@ class LanguageModel:
             progress=progress,
         )
 
+    def attention_rows(
+        self,
+        recorded: Recorded,
+        layer: int,
+        interventions: Sequence[Intervention] = patterns.UNCHANGED,
+        *,
+        source: Recorded | None = None,
+    ) -> Float[Tensor, "intervention batch head key"]:
+        """Which keys a layer's heads look at under each intervention; see `engine.patterns`."""
+        return patterns.rows(
+            self.anatomy,
+            recorded,
+            layer,
+            interventions,
+            source=source,
+            budget=self.memory_budget,
+        )
+
+    def value_norms(self, recorded: Recorded, layer: int) -> Float[Tensor, "batch head key"]:
+        """How much a layer's heads would write of each key alone; see `engine.patterns`."""
+        return patterns.value_norms(self.anatomy, recorded, layer)
+
     def decompose(self, recorded: Recorded, label_ids: Tensor) -> Decomposition:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
+
+    def vectors(self, recorded: Recorded, at: At, *, before_rotary: bool) -> Vectors:
+        """Queries at the ends, keys and values at the prompts' positions `at`."""
+        return reading.vectors(self.anatomy, recorded, at, before_rotary=before_rotary)
+
+    def queries(self, recorded: Recorded, at: At, *, before_rotary: bool) -> Tensor:
+        """Queries at other positions than the last, [batch, layer, place, head, d_head]."""
+        return reading.queries(self.anatomy, recorded, at, before_rotary=before_rotary)
 
     def mean_log_probs(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]

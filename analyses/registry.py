@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyses.errors import Refused, did_you_mean
+from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion
 from analyses.prompts.spec import DistributionSpec
 from analyses.results import Derived, Measured, ScoreKey
@@ -77,6 +78,9 @@ class Params(BaseModel):
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises a `Refused` for what no run of that model on such prompts could do."""
 
+    def check_places(self, places: Places) -> None:
+        """Raises a `Refused` where a prompt has no token that the analysis would read."""
+
 
 class Measure(Protocol):
     """Measures some prompts: `(lm, prompts, params, progress)`, as `analysis` describes."""
@@ -102,6 +106,11 @@ def no_ratios(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, Sco
     return {}
 
 
+def every_score(key: ScoreKey) -> bool:
+    """Which scores a summary reads: all of them."""
+    return True
+
+
 def no_summary(means: Mapping[ScoreKey, float], params: Any) -> Mapping[ScoreKey, float]:
     """An analysis whose scores say all there is to say."""
     return {}
@@ -123,6 +132,7 @@ class Analysis:
     summary: str
     conventions: Mapping[str, str]
     summarise: Summarise
+    summarised: Callable[[ScoreKey], bool]  # which scores `summarise` reads
     ratios: Ratios
     derive: Derive
     headline: tuple[str, str]  # metric and condition of the score that a picture shows first
@@ -185,6 +195,7 @@ def analysis(
     params: type[Params],
     conventions: Mapping[str, str] | None = None,
     summarise: Summarise = no_summary,
+    summarised: Callable[[ScoreKey], bool] = every_score,
     ratios: Ratios = no_ratios,
     derive: Derive = nothing_more,
     headline: tuple[str, str] = ("", ""),
@@ -210,6 +221,7 @@ def analysis(
             summary=(function.__doc__ or "").strip().partition("\n")[0],
             conventions=conventions or {},
             summarise=summarise,
+            summarised=summarised,
             ratios=ratios,
             derive=derive,
             headline=headline,

@@ -1,6 +1,6 @@
 """What an analysis hands back: scores of components and named tensors, without torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -66,7 +66,9 @@ class ScoreKey:
 class NamedTensor:
     """An array with a name for each axis; the first is `prompt` where there is one value for each.
 
-    `coordinates` names the places along an axis: the components, in their order.
+    `coordinates` names the places along an axis: the components, in their order. An axis without
+    names may be longer for some prompts than for others, such as their tokens: then it is as long
+    as the longest, and NaN fills up the rest. Only floats have that.
     """
 
     values: NDArray[np.generic]
@@ -85,6 +87,21 @@ class NamedTensor:
                 raise ValueError(
                     f"The axis {axis!r} of a tensor of size {sizes} cannot have {len(names)} names."
                 )
+
+    @classmethod
+    def joined(cls, pieces: "Sequence[NamedTensor]") -> "NamedTensor":
+        """One piece after the other along the first axis, as long as the longest along others."""
+        first = pieces[0]
+        longest = np.max([piece.values.shape for piece in pieces], axis=0)[1:]
+        values = [_as_long(piece.values, longest.tolist()) for piece in pieces]
+        return cls(np.concatenate(values), first.axes, first.coordinates)
+
+
+def _as_long(values: NDArray[np.generic], longest: Sequence[int]) -> NDArray[np.generic]:
+    missing = [after - size for after, size in zip(longest, values.shape[1:], strict=True)]
+    if not any(missing):
+        return values
+    return np.pad(values, [(0, 0), *((0, each) for each in missing)], constant_values=np.nan)
 
 
 class WrongLength(Refused):
@@ -105,6 +122,20 @@ class Measured:
     scores: Mapping[ScoreKey, NDArray[np.float32]]
     tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
 
+    @classmethod
+    def joined(cls, pieces: "Sequence[Measured]") -> "Measured":
+        """Pieces with the same scores and tensors, one after the other."""
+        first = pieces[0]
+        return cls(
+            scores={
+                key: np.concatenate([piece.scores[key] for piece in pieces]) for key in first.scores
+            },
+            tensors={
+                name: NamedTensor.joined([piece.tensors[name] for piece in pieces])
+                for name in first.tensors
+            },
+        )
+
     def check(self, prompts: int) -> None:
         """Raises `WrongLength` unless every vector and tensor has one entry per prompt."""
         for key, vector in self.scores.items():
@@ -121,6 +152,7 @@ class Derived:
 
     numbers: Mapping[ScoreKey, float] = field(default_factory=dict)
     tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
+    used_up: frozenset[str] = frozenset()  # tensors of the parts that are not kept
 
 
 @dataclass(frozen=True, kw_only=True)

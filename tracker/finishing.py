@@ -13,7 +13,7 @@ from analyses import bootstrap, registry
 from analyses.bootstrap import Statistics
 from analyses.knowledge import KNOWN
 from analyses.registry import Analysis, Params
-from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
+from analyses.results import MODEL, Derived, Measured, NamedTensor, ScoreKey
 from tracker import publication, reports
 from tracker.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
@@ -70,7 +70,7 @@ def finish(
     found = with_statistics(vectors, items, analysis, params, seed=run.seed)
     found |= {key: (_of_whole(value, run), None) for key, value in derived.numbers.items()}
     beat(0)
-    ids, stored = _store_tensors(run, {**joined, **derived.tensors}, beat, sessions, mlflow)
+    ids, stored = _store_tensors(run, _kept(joined, derived), beat, sessions, mlflow)
 
     def commit(session: Session) -> None:
         parts.fence(session, claim, lease=lease)
@@ -81,6 +81,11 @@ def finish(
         endings.finish_run(session, claim, notes=notes(analysis, found))
 
     patiently(sessions, commit)
+
+
+def _kept(joined: Mapping[str, NamedTensor], derived: Derived) -> dict[str, NamedTensor]:
+    left = {name: each for name, each in joined.items() if name not in derived.used_up}
+    return {**left, **derived.tensors}
 
 
 def _of_whole(value: float, run: Run) -> Statistics:
@@ -100,8 +105,12 @@ def with_statistics(
     draws = bootstrap.draw(items, seed=seed)
     each = bootstrap.statistics(values, draws)
     found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
+    chosen = [row for row, key in enumerate(keys) if analysis.summarised(key)]
     summary = bootstrap.summary_statistics(
-        lambda means: analysis.summarise(means, params), keys, values, draws
+        lambda means: analysis.summarise(means, params),
+        [keys[row] for row in chosen],
+        values[chosen],
+        draws,
     )
     shares = bootstrap.ratio_statistics(analysis.ratios(keys), keys, values, draws)
     return found | {key: (stats, None) for key, stats in (summary | shares).items()}

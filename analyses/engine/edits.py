@@ -11,7 +11,7 @@ from torch import Tensor
 from analyses.engine.interventions import READS, Constant, FromSource, Patch, Site
 from analyses.engine.recording import Recorded
 from analyses.engine.rotary import AS_SEEN, Frame, Rotary
-from analyses.engine.suffixes import Suffix, positions_mask
+from analyses.engine.suffixes import Suffix, positions_mask, rectangle
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,19 @@ class LayerEdits:
 
     def read(self, place: OfHead, x: Float[Tensor, "batch pos d"]) -> Float[Tensor, "batch pos d"]:
         """The keys or values of all positions, as the patches let their head read them."""
+        rows = torch.arange(len(x), device=x.device)[:, None]
         everywhere = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
         for patch in place.patches:
+            chosen = None if patch.at is None else rectangle(patch.at)
+            if chosen is not None:  # most patches: as many positions in each prompt
+                at = (rows, chosen.to(x.device))
+                new = self.new_value(patch, x[at], at[1]).to(x.dtype)
+                x = x.index_put(at, new)
+                continue
             new = self.new_value(patch, x, everywhere).to(x.dtype)
             if patch.at is not None:
-                chosen = positions_mask(patch.at, x.shape[1]).to(x.device)
-                new = torch.where(chosen[..., None], new, x)
+                mask = positions_mask(patch.at, x.shape[1]).to(x.device)
+                new = torch.where(mask[..., None], new, x)
             x = new
         return x
 
@@ -101,6 +108,7 @@ class LayerEdits:
         self, patch: Patch, source: Recorded, positions: Int[Tensor, "batch pos"]
     ) -> "_Found":
         """The source's activations and their positions there."""
+        positions = _there(patch, positions)
         if patch.site in READS:
             reads = source.reads[self.layer]
             keys = reads.key if patch.site is Site.K else reads.value
@@ -116,6 +124,17 @@ class LayerEdits:
             found = found[:, :, patch.head]
         within = positions.clamp(max=found.shape[1] - 1)
         return _Found(_at(found, within), within)
+
+
+def _there(patch: Patch, positions: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch pos"]:
+    """The positions in the source that stand for these."""
+    if not isinstance(patch.value, FromSource) or patch.value.at is None or patch.at is None:
+        return positions
+    there = positions.clone()
+    for row, (here, source) in enumerate(zip(patch.at, patch.value.at, strict=True)):
+        for one, other in zip(here, source, strict=True):
+            there[row, positions[row] == one] = other
+    return there
 
 
 class _Found(NamedTuple):

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analyses.errors import Refused
@@ -42,7 +45,13 @@ class ImpossiblePatch(Refused):
 
 @dataclass(frozen=True)
 class FromSource:
-    """What the source recording has at the same site; row i takes row i."""
+    """What the source recording has at the same site; row i takes row i.
+
+    `at` holds each source prompt's positions, one for each of the patch's own; without it they are
+    the same.
+    """
+
+    at: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +66,11 @@ class Apply:
     """A function of what is there: [batch, pos, d] in fp32 to the same shape."""
 
     function: Callable[[Float[Tensor, "batch pos d"]], Float[Tensor, "batch pos d"]]
+
+
+def constant(values: NDArray[np.floating[Any]]) -> Constant:
+    """A stored vector as a value."""
+    return Constant(_tensor(values))
 
 
 Value = FromSource | Constant | Apply
@@ -74,6 +88,15 @@ class Subspace:
     def __call__(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         mean, basis = self.mean.to(x), self.basis.to(x)
         return mean + ((x - mean) @ basis) @ basis.T
+
+
+def subspace(mean: NDArray[np.floating[Any]], basis: NDArray[np.floating[Any]]) -> Apply:
+    """What is left in a stored subspace, as a value: `mean` [d], orthonormal `basis` [d, rank]."""
+    return Apply(Subspace(_tensor(mean), _tensor(basis)))
+
+
+def _tensor(values: NDArray[np.floating[Any]]) -> Float[Tensor, "*shape"]:
+    return torch.from_numpy(np.array(values, dtype=np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)

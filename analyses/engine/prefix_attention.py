@@ -19,9 +19,21 @@ Own = Float[Tensor, "batch kv rider suffix d"]
 def attend_to_prefix(
     asked: Asked, reads: LayerReads, visible: Visible, edits: LayerEdits
 ) -> Float[Tensor, "batch token head d_value"]:
-    """z = softmax(cap(q·k scaling)) v, where a token is a (rider suffix) pair.
+    """z = pattern · v, where a token is a (rider suffix) pair; see `prefix_pattern`."""
+    n, own_v = visible.prefix, _own(asked.value, edits)
+    pattern = prefix_pattern(asked, reads, visible, edits).to(own_v.dtype)
+    z = _weighted(pattern, reads.value[:, :, :n], own_v)
+    for place in edits.by_head(Site.V):
+        _reread_values(z, pattern, own_v, place, reads, edits)
+    z = rearrange(z, "batch kv group rider suffix d -> batch rider suffix (kv group) d")
+    edits.apply(Site.Z, z)
+    return z.flatten(1, 2)
 
-    Its keys are the first `visible.prefix` recorded ones, then its rider's own.
+
+def prefix_pattern(asked: Asked, reads: LayerReads, visible: Visible, edits: LayerEdits) -> Scores:
+    """softmax(cap(q·k scaling)) in fp32.
+
+    A token's keys are the first `visible.prefix` recorded ones, then its rider's own.
     """
     suffix, n, n_kv = edits.suffix.width, visible.prefix, asked.key.shape[1]
     q = rearrange(
@@ -31,22 +43,20 @@ def attend_to_prefix(
         q = q.clone()
         edits.apply(Site.Q, q)
     q = rearrange(q, "batch rider suffix (kv group) d -> batch kv group rider suffix d", kv=n_kv)
-    own_k, own_v = (
-        rearrange(x, "batch kv (rider suffix) d -> batch kv rider suffix d", suffix=suffix)
-        for x in (asked.key, asked.value)
-    )
+    own_k = _own(asked.key, edits)
     scores = _scores(q, reads.key[:, :, :n], own_k, asked.scaling)
     for place in edits.by_head(Site.K):
         _reread_keys(scores, q, own_k, place, asked.scaling, reads, edits)
     mask = None if visible.mask is None else visible.mask.to(scores.device)[:, None, None]
     by_head = attention_pattern(scores.flatten(1, 2), mask, asked.softcap, asked.sinks)
-    pattern = by_head.to(own_v.dtype).view(scores.shape)
-    z = _weighted(pattern, reads.value[:, :, :n], own_v)
-    for place in edits.by_head(Site.V):
-        _reread_values(z, pattern, own_v, place, reads, edits)
-    z = rearrange(z, "batch kv group rider suffix d -> batch rider suffix (kv group) d")
-    edits.apply(Site.Z, z)
-    return z.flatten(1, 2)
+    return by_head.view(scores.shape)
+
+
+def _own(x: Float[Tensor, "batch kv token d"], edits: LayerEdits) -> Own:
+    """The riders' own keys or values."""
+    return rearrange(
+        x, "batch kv (rider suffix) d -> batch kv rider suffix d", suffix=edits.suffix.width
+    )
 
 
 def _scores(

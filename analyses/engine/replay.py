@@ -11,6 +11,7 @@ from torch import Tensor
 from analyses.engine import memory, rides
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.decomposition import pre_cap_logits
+from analyses.engine.ground import Ground
 from analyses.engine.interventions import (
     READS,
     Constant,
@@ -21,8 +22,6 @@ from analyses.engine.interventions import (
     Site,
 )
 from analyses.engine.recording import Keep, Recorded
-from analyses.engine.rides import Ground
-from analyses.engine.rotary import Rotary, find_rotary
 from analyses.engine.suffixes import Suffix
 
 MOST_ROWS = 512  # unembedded together
@@ -58,13 +57,7 @@ def replay(
     patches = [patch for each in interventions for patch in each.patches]
     for patch in patches:
         check(patch, anatomy, recorded, source)
-    ground = Ground(
-        anatomy=anatomy,
-        recorded=recorded,
-        source=source,
-        rotary=_rotaries(anatomy, patches, recorded),
-        source_rotary={} if source is None else _rotaries(anatomy, patches, source),
-    )
+    ground = Ground.of(anatomy, recorded, source, patches)
     left = budget - memory.held(recorded, source)
     order, labels, sums = [], [], []
     for chunk in _chunks(anatomy, recorded, interventions, left):
@@ -84,14 +77,6 @@ def replay(
         labels=torch.cat([nothing, *labels])[back],
         logsumexp=torch.cat([nothing[..., 0], *sums])[back] if whole_vocabulary else None,
     )
-
-
-def _rotaries(anatomy: Anatomy, patches: Sequence[Patch], recorded: Recorded) -> dict[int, Rotary]:
-    """Found and proved in the layers that need it."""
-    layers = {patch.layer for patch in patches if patch.before_rotary and patch.site is not Site.V}
-    if not recorded.reads:
-        return {}
-    return {layer: find_rotary(anatomy.layers[layer], recorded, layer) for layer in layers}
 
 
 def _chunks(
@@ -169,11 +154,23 @@ def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded |
             f"the source has {len(source.numbers)} prompts, the recording {rows}",
             "Record a source for each prompt",
         )
+    if patch.value.at is not None:
+        _check_places(patch, patch.value.at)
     if (patch.at is not None or patch.site in READS) and not _reaches(patch, recorded, source):
         raise ImpossiblePatch(
             patch.name,
             "a source prompt ends before a position that is patched",
             "Give `at`, positions that both prompts have",
+        )
+
+
+def _check_places(patch: Patch, there: tuple[tuple[int, ...], ...]) -> None:
+    here = [len(at) for at in patch.at or ()]
+    if [len(at) for at in there] != here or any(position < 0 for at in there for position in at):
+        raise ImpossiblePatch(
+            patch.name,
+            f"its value comes from the positions {there} of the source, the patch is at {patch.at}",
+            "Give as many of the source's positions as the patch has, prompt by prompt",
         )
 
 
@@ -207,6 +204,8 @@ def _check_kept(patch: Patch, recorded: Recorded, needed: Keep, what: str) -> No
 def _reaches(patch: Patch, recorded: Recorded, source: Recorded) -> bool:
     """Whether the source has all positions that the patch takes from it."""
     last = recorded.final.tolist()
-    if patch.at is not None:
-        last = [max(at, default=0) for at in patch.at]
+    assert isinstance(patch.value, FromSource)
+    at = patch.value.at or patch.at
+    if at is not None:
+        last = [max(each, default=0) for each in at]
     return all(one <= other for one, other in zip(last, source.final.tolist(), strict=True))

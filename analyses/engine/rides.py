@@ -5,9 +5,8 @@ before it as it was recorded. A rider is one intervention on every prompt: the t
 changed position to the final one. All riders share the recorded keys and values of their prompts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,27 +14,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from analyses.engine.anatomy import Anatomy
-from analyses.engine.attention import Asked, answering
+from analyses.engine.attention import Asked
 from analyses.engine.edits import LayerEdits, Placed
+from analyses.engine.ground import Ground, Tokens
 from analyses.engine.interventions import IN_ATTENTION, Intervention, Patch, Path, Site
 from analyses.engine.prefix_attention import attend_to_prefix
-from analyses.engine.recording import Recorded
-from analyses.engine.rotary import Rotary
 from analyses.engine.suffixes import MASK, Suffix, Visible
 from analyses.engine.tracing import first_tensor
-
-Tokens = Float[Tensor, "batch rider suffix d_model"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ground:
-    """What is ridden on: the model's parts and what was recorded."""
-
-    anatomy: Anatomy
-    recorded: Recorded
-    source: Recorded | None
-    rotary: Mapping[int, Rotary]  # of the layers where patches are made before it
-    source_rotary: Mapping[int, Rotary]
 
 
 @torch.no_grad()
@@ -90,17 +75,6 @@ class _Ride:
         patches = self.interventions[number].patches
         return [patch for patch in patches if patch.layer == layer and patch.site in sites]
 
-    def _edits(self, layer: int, placed: Sequence[Placed]) -> LayerEdits:
-        return LayerEdits(
-            layer=layer,
-            placed=placed,
-            suffix=self.suffix,
-            recorded=self.ground.recorded,
-            source=self.ground.source,
-            rotary=self.ground.rotary.get(layer),
-            source_rotary=self.ground.source_rotary.get(layer),
-        )
-
     def _base(self, layer: int) -> Float[Tensor, "batch suffix d_model"]:
         """What entered the layer when it was recorded."""
         recorded = self.ground.recorded
@@ -110,44 +84,36 @@ class _Ride:
 
     def _replayed(self, layer: int, rows: Sequence[int], riding: int) -> tuple[Tokens, Tokens]:
         """What leaves the layer, and what its attention wrote."""
-        reads = self.ground.recorded.reads[layer]
+        reads = self.ground.reads(layer)
         everything = frozenset(Site)
-        edits = self._edits(
-            layer,
-            [
-                Placed(row, patch)
-                for row, number in enumerate(rows)
-                for patch in self._patches(
-                    number, layer, everything if row < riding else IN_ATTENTION
-                )
-            ],
-        )
+        placed = [
+            Placed(row, patch)
+            for row, number in enumerate(rows)
+            for patch in self._patches(number, layer, everything if row < riding else IN_ATTENTION)
+        ]
+        edits = self.ground.edits(layer, placed, self.suffix)
         base = self._base(layer)[:, None].to(reads.key)
         joining = base.expand(-1, len(rows) - len(self.aboard), -1, -1)
         parts = [joining] if self.tokens is None else [self.tokens.to(reads.key), joining]
         tokens = torch.cat(parts, dim=1)
         edits.apply(Site.RESID_PRE, tokens)
-        visible = self._visible(reads.arguments.get(MASK), reads.key.shape[2])
+        visible = self._visible(layer)
 
         def answer(asked: Asked) -> Tensor:
             return attend_to_prefix(asked, reads, visible, edits)
 
-        with answering(answer), _written(self.ground.anatomy, edits, tokens.shape) as attn_out:
-            output = self.ground.anatomy.layers[layer].layer(
-                tokens.flatten(1, 2), **self.suffix.arguments(reads.arguments, len(rows))
-            )
-        after = first_tensor(output)
-        assert after is not None
-        tokens = after.view(tokens.shape)
+        with _written(self.ground.anatomy, edits, tokens.shape) as attn_out:
+            tokens = self.ground.through(layer, tokens, self.suffix, answer)
         if any(edits.of(Site.RESID_POST)):
             tokens = tokens.clone()
             edits.apply(Site.RESID_POST, tokens)
         return tokens, attn_out[0]
 
-    def _visible(self, mask: Tensor | None, pos: int) -> Visible:
-        if id(mask) not in self.seen:
-            self.seen[id(mask)] = self.suffix.visible(mask, pos)
-        return self.seen[id(mask)]
+    def _visible(self, layer: int) -> Visible:
+        mask = id(self.ground.reads(layer).arguments.get(MASK))
+        if mask not in self.seen:
+            self.seen[mask] = self.ground.visible(layer, self.suffix)
+        return self.seen[mask]
 
     def _add_attention_writes(self, layer: int, numbers: Sequence[int], attn_out: Tokens) -> None:
         """By the direct path, attention's changed write goes to the final residual."""
@@ -160,9 +126,10 @@ class _Ride:
     def _add_other_writes(self, layer: int, number: int) -> None:
         recorded = self.ground.recorded
         others = frozenset(Site) - IN_ATTENTION
+        edits = self.ground.edits(layer, [], self.suffix)
         for patch in self._patches(number, layer, others):
             base = recorded.at_final(patch.site, layer)[:, None]
-            new = self._edits(layer, []).new_value(patch, base, recorded.final[:, None])
+            new = edits.new_value(patch, base, recorded.final[:, None])
             self.resid[number] += (new - base)[:, 0]
 
 

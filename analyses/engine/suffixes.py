@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -87,6 +88,9 @@ class Suffix:
         self, prefix: Float[Tensor, "batch pos d"], own: Float[Tensor, "batch suffix d"]
     ) -> Float[Tensor, "batch pos d"]:
         """All positions of a prompt, the suffix's own in their places."""
+        if self.is_final_only:
+            alone = torch.arange(len(own), device=own.device), self.start.to(own.device)
+            return prefix.index_put(alone, own[:, 0])
         rows = _rows(self.positions).to(own.device)
         steps = (
             torch.arange(prefix.shape[1], device=own.device) - self.start.to(own.device)[:, None]
@@ -131,6 +135,12 @@ class Suffix:
         causal = torch.ones(self.width, self.width, dtype=torch.bool, device=device).tril()
         seen = torch.cat([to_prefix, rows.gather(2, own) & causal], dim=-1)
         return Visible(prefix=prefix, mask=None if bool(seen.all()) else seen)
+
+
+@lru_cache(maxsize=64)  # patches of one replay share their positions
+def rectangle(at: tuple[tuple[int, ...], ...]) -> Int[Tensor, "batch place"] | None:
+    """The positions, where every prompt has as many."""
+    return torch.tensor(at) if len({len(each) for each in at}) == 1 and at[0] else None
 
 
 def positions_mask(at: tuple[tuple[int, ...], ...], width: int) -> Bool[Tensor, "batch pos"]:

@@ -1,27 +1,36 @@
-"""Activation patching at the final position: what each component's output changes."""
+"""Activation patching: what each component's output, or what a head reads, changes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from analyses import effects, streaming
+from analyses.effects import Grounds, Place
+from analyses.errors import Refused
+from analyses.prompts import key_sites
+from analyses.prompts.key_sites import KeySite
+from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion, SourceKind
-from analyses.registry import Params, analysis
-from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
+from analyses.prompts.spec import DistributionSpec
+from analyses.registry import Need, Params, analysis
+from analyses.results import Component, Kind, Measured, NamedTensor, Result, ScoreKey
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from analyses.engine.interventions import Intervention, Value
+    from analyses.engine.interventions import Intervention, Patch, Value
+    from analyses.engine.recording import Keep
     from analyses.language_model import LanguageModel
     from analyses.prompts.examples import Example
 
 EFFECTS = ("total_effect", "direct_effect", "indirect_effect")
-ZERO = "zero"
+MEAN, ZERO = "mean", "zero"
+MEANS = "means"  # the need that a mean ablation takes its values from
+READ = ("k", "v")
+Site = Literal["z", "mlp_out", "attn_out", "q", "k", "v"]
 CONVENTIONS = {
-    "position": "the last token of the prompt, which takes the last token of the source",
+    "position": "the last token of the prompt, which takes the last token of the source; or every "
+    "option's token at `positions`, which takes the same option's token of the source",
     "noise": "the run is on the prompt, the patches come from the source prompt",
     "denoise": "the run is on the source prompt, the patches come from the prompt",
     "labels": "of the prompt and its answer, in both directions",
@@ -32,19 +41,32 @@ CONVENTIONS = {
     "moved": "mean total_effect over the mean of source minus base; under denoise it is the share "
     "that is recovered",
     "head": "z of the head, before its output matrix; the value bias is inside z",
+    "kv_head": "keys or values at every option's `key_site`, as all heads of the group read them "
+    "from the final position; nobody else sees the change",
+    "queries_and_keys": "as attention sees them, after rotary embedding",
+    "mean": "over the prompts of the train split, or over the same prompts where they are all",
     "condition": "the metric that was changed",
 }
 
 
-class PatchingParams(Params):
-    """Which outputs are replaced, by what, and in which direction."""
+class NoMeanOf(Refused):
+    def __init__(self, site: str) -> None:
+        super().__init__(
+            f"A mean ablation cannot replace {site}: means are kept of what components write at "
+            f"the final position. Take the sites z, mlp_out, attn_out at positions 'final', or "
+            f"another source."
+        )
 
-    source: Literal["resample", "permute_options", "randomise_labels", "zero"] = Field(
+
+class PatchingParams(Params):
+    """Which activations are replaced, where, by what, and in which direction."""
+
+    source: Literal["resample", "permute_options", "randomise_labels", "mean", "zero"] = Field(
         "permute_options",
         title="Source",
         description="Where the patched activations come from: another prompt with another correct "
         "label, the same question with its options reordered, the same options under other "
-        "letters; or zero, which ablates.",
+        "letters; or the mean or zero, which ablate.",
     )
     direction: Literal["noise", "denoise"] = Field(
         "noise",
@@ -52,15 +74,55 @@ class PatchingParams(Params):
         description="Noise puts the source's activations into the prompt's run (necessity), "
         "denoise the prompt's into the source's run (sufficiency).",
     )
-    attention: bool = Field(
-        False,
-        title="Attention layers",
-        description="Whether each layer's whole attention is patched too, beside heads and MLPs.",
+    sites: tuple[Site, ...] = Field(
+        ("z", "mlp_out"),
+        min_length=1,
+        max_length=6,
+        title="Sites",
+        description="What is replaced: z of heads, mlp_out, attn_out of whole layers, q of heads, "
+        "k and v of key-value heads.",
     )
+    positions: Literal["final", "label", "bracket", "content_end", "option_end"] = Field(
+        "final",
+        title="Positions",
+        description="Where outputs and queries are replaced: at the final position, or at that "
+        "token of every option. Elsewhere than at the final position there is no direct effect.",
+    )
+    key_site: KeySite = Field(
+        KeySite.LABEL,
+        title="Key site",
+        description="Which token of every option k and v are replaced at.",
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> "PatchingParams":
+        if self.source == MEAN:
+            impossible = [site for site in self.sites if site in ("q", *READ)]
+            if impossible or self.positions != "final":
+                raise NoMeanOf(", ".join(impossible) or f"outputs at {self.positions}")
+        return self
 
     @property
     def companions(self) -> tuple[Companion, ...]:
-        return () if self.source == ZERO else (SourceKind(self.source),)
+        return () if self.source in (MEAN, ZERO) else (SourceKind(self.source),)
+
+    def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
+        """Means of what is ablated by its mean."""
+        if self.source != MEAN:
+            return ()
+        of = spec.model_copy(update={"split": "train" if spec.split == "test" else spec.split})
+        params = {"batch_size": self.batch_size, "prompts": self.prompts}
+        return (Need(name=MEANS, analysis="bases", params=params, distribution=of),)
+
+    def check_places(self, places: Places) -> None:
+        """Raises `NoKeySite`."""
+        for site in self._key_sites:
+            key_sites.positions(places, site)
+
+    @property
+    def _key_sites(self) -> tuple[KeySite, ...]:
+        wanted = [KeySite(self.positions)] if self.positions != "final" else []
+        return (*wanted, self.key_site) if set(READ) & set(self.sites) else tuple(wanted)
 
 
 def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
@@ -89,133 +151,117 @@ def patching(
     prompts: "Sequence[Example]",
     params: PatchingParams,
     progress: Callable[[int], None],
+    inputs: Mapping[str, Result] | None = None,
 ) -> Measured:
-    """What replacing each head's and MLP's output changes: total, direct and indirect effects."""
+    """What replacing a head's, an MLP's or a layer's output changes: total, direct and indirect."""
     from analyses.engine.recording import Keep
 
-    measured = []
-    done = 0
-    for together in lm.micro_batches(prompts, params.batch_size, keep=Keep.PREFIX):
-        measured.append(_measure(lm, together, params))
-        done += len(together)
-        progress(done)
-    return _put_together(_patched(lm, params), measured)
+    keep = Keep.PREFIX if params.positions == "final" else Keep.POSITIONS
+    means = (inputs or {}).get(MEANS)
+    return streaming.streamed(
+        lm,
+        prompts,
+        params,
+        progress,
+        lambda together: _measure(lm, together, params, means, keep),
+        keep=keep,
+    )
 
 
-class _Place(NamedTuple):
-    component: Component
-    site: str
-
-
-class _Batch(NamedTuple):
-    """Metrics of one batch: [prompt] without a patch, [place, prompt] with one."""
-
-    base: dict[str, NDArray[np.float32]]
-    source: dict[str, NDArray[np.float32]]  # empty where there is none
-    effects: dict[tuple[str, str], NDArray[np.float32]]  # (effect, metric)
-    labels: NDArray[np.float32]  # [prompt, place, label], with the patch
-
-
-def _patched(lm: "LanguageModel", params: PatchingParams) -> list[_Place]:
+def _places(lm: "LanguageModel", sites: Sequence[str]) -> list[Place]:
     """What is patched, one after the other."""
-    places = []
-    for layer in range(lm.shape.n_layers):
-        places += [
-            _Place(Component(kind=Kind.HEAD, layer=layer, index=head), "z")
-            for head in range(lm.shape.n_heads)
-        ]
-        if params.attention:
-            places.append(_Place(Component(kind=Kind.ATTN, layer=layer), "attn_out"))
-        places.append(_Place(Component(kind=Kind.MLP, layer=layer), "mlp_out"))
-    return places
-
-
-def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: PatchingParams) -> _Batch:
-    from analyses.engine import interventions
-    from analyses.engine.recording import Keep
-
-    asked = lm.batch(prompts)
-    own, other, value = lm.record(asked, keep=Keep.PREFIX), None, interventions.ZERO
-    if params.companions:
-        (kind,) = params.companions
-        sources = [each.companions[kind] for each in prompts]
-        other = lm.record(lm.batch(sources), keep=Keep.PREFIX)
-    base, source = (own, other) if params.direction == "noise" or other is None else (other, own)
-    every: list[Intervention] = _interventions(
-        _patched(lm, params), interventions.SOURCE if source is not None else value
-    )
-    found = lm.replay(base, every, asked.label_ids, source=source, whole_vocabulary=True)
-    assert found.logsumexp is not None
-    before = _metrics(
-        base.logits.gather(1, asked.label_ids), asked.correct, base.logits.logsumexp(-1)
-    )
-    after = _metrics(found.labels, asked.correct, found.logsumexp)
-    effects = {}
-    for metric, values in after.items():
-        total, direct = np.split(values - before[metric], 2)
-        for effect, each in zip(EFFECTS, (total, direct, total - direct), strict=True):
-            effects[effect, metric] = each
-    of_source = {}
-    if source is not None:
-        labels = source.logits.gather(1, asked.label_ids)
-        of_source = _metrics(labels, asked.correct, source.logits.logsumexp(-1))
-    total_labels = found.labels[: len(every) // 2].transpose(0, 1).cpu().numpy()
-    return _Batch(before, of_source, effects, total_labels)
-
-
-def _interventions(places: Sequence[_Place], value: "Value") -> "list[Intervention]":
-    """Each place alone, by all paths; then each by the direct path."""
-    from analyses.engine.interventions import Intervention, Patch, Path, Site
-
-    patches = [
-        Patch(
-            site=Site(site),
-            layer=component.layer,
-            head=component.index if component.kind is Kind.HEAD else None,
-            value=value,
-        )
-        for component, site in places
+    counts = {"mlp_out": 1, "attn_out": 1, "k": lm.shape.n_kv_heads, "v": lm.shape.n_kv_heads}
+    return [
+        Place(_component(site, layer, index), site)
+        for layer in range(lm.shape.n_layers)
+        for site in sites
+        for index in range(counts.get(site, lm.shape.n_heads))
     ]
-    return [Intervention((patch,), path) for path in (Path.TOTAL, Path.DIRECT) for patch in patches]
 
 
-def _metrics(
-    labels: "Tensor", correct: "Tensor", logsumexp: "Tensor"
-) -> dict[str, NDArray[np.float32]]:
-    """Every metric, for logits with any axes before [prompt, label]."""
-    from analyses import metrics
+def _component(site: str, layer: int, index: int) -> Component:
+    kinds = {"mlp_out": Kind.MLP, "attn_out": Kind.ATTN}
+    if site in kinds:
+        return Component(kind=kinds[site], layer=layer)
+    return Component(kind=Kind.KV_HEAD if site in READ else Kind.HEAD, layer=layer, index=index)
 
-    flat = metrics.of_logits(
-        labels.reshape(-1, labels.shape[-1]),
-        correct.expand(labels.shape[:-1]).reshape(-1),
-        logsumexp.reshape(-1),
+
+def _measure(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: PatchingParams,
+    means: Result | None,
+    keep: "Keep",
+) -> Measured:
+    kind = params.companions[0] if params.companions else None
+    ground = effects.grounds(lm, prompts, kind, params.direction, keep=keep)
+    places = _places(lm, params.sites)
+    every = _interventions(lm, places, params, ground, means)
+    before = ground.of_base()
+    after, found = ground.under(lm, every)
+    scores = effects.of_model(before, ground.of_source())
+    for metric, values in after.items():
+        total, *direct = np.split(values - before[metric], len(every) // len(places))
+        each = (total, direct[0], total - direct[0]) if direct else (total,)
+        for effect, rows in zip(EFFECTS, each, strict=False):
+            for (component, site), row in zip(places, rows, strict=True):
+                key = ScoreKey(component=component, metric=effect, site=site, condition=metric)
+                scores[key] = row
+    labels = found.labels[: len(places)].transpose(0, 1).cpu().numpy()
+    names = tuple(f"{component.label} {site}" for component, site in places)
+    tensor = NamedTensor(labels, ("prompt", "component", "label"), {"component": names})
+    return Measured(scores=scores, tensors={"patched_logits": tensor})
+
+
+def _interventions(
+    lm: "LanguageModel",
+    places: Sequence[Place],
+    params: PatchingParams,
+    ground: Grounds,
+    means: Result | None,
+) -> "list[Intervention]":
+    """Each place alone, by all paths; then, at the final position, each by the direct path."""
+    from analyses.engine.interventions import Intervention, Path
+
+    paths = (Path.TOTAL, Path.DIRECT) if params.positions == "final" else (Path.TOTAL,)
+    patches = [_patches(lm, place, params, ground, means) for place in places]
+    return [Intervention(each, path) for path in paths for each in patches]
+
+
+def _patches(
+    lm: "LanguageModel",
+    place: Place,
+    params: PatchingParams,
+    ground: Grounds,
+    means: Result | None,
+) -> "tuple[Patch, ...]":
+    """A place's patch; keys and values are read by every head of a group."""
+    component, site = place
+    at = None if params.positions == "final" else KeySite(params.positions)
+    value = _value(place, params, means)
+    if site not in READ:
+        return (effects.patch(component, site, value, ground, at),)
+    group = lm.shape.n_heads // lm.shape.n_kv_heads
+    heads = range(component.index * group, (component.index + 1) * group)
+    return tuple(
+        effects.patch(
+            Component(kind=Kind.HEAD, layer=component.layer, index=head),
+            site,
+            value,
+            ground,
+            params.key_site,
+        )
+        for head in heads
     )
-    return {name: values.view(labels.shape[:-1]).cpu().numpy() for name, values in flat.items()}
 
 
-def _put_together(places: Sequence[_Place], batches: Sequence[_Batch]) -> Measured:
-    scores: dict[ScoreKey, NDArray[np.float32]] = {}
-    for metric in batches[0].base:
-        base = np.concatenate([batch.base[metric] for batch in batches])
-        scores[ScoreKey(component=MODEL, metric=metric, condition="base")] = base
-        if batches[0].source:
-            source = np.concatenate([batch.source[metric] for batch in batches])
-            scores[ScoreKey(component=MODEL, metric=metric, condition="source")] = source
-            gap = ScoreKey(component=MODEL, metric=metric, condition="source - base")
-            scores[gap] = source - base
-    for effect, metric in batches[0].effects:
-        whole = np.concatenate([batch.effects[effect, metric] for batch in batches], axis=1)
-        for (component, site), values in zip(places, whole, strict=True):
-            key = ScoreKey(component=component, metric=effect, site=site, condition=metric)
-            scores[key] = values
-    names = tuple(component.label for component, _ in places)
-    return Measured(
-        scores=scores,
-        tensors={
-            "patched_logits": NamedTensor(
-                np.concatenate([batch.labels for batch in batches]),
-                ("prompt", "component", "label"),
-                {"component": names},
-            )
-        },
-    )
+def _value(place: Place, params: PatchingParams, means: Result | None) -> "Value":
+    from analyses.engine import interventions
+
+    if params.source == ZERO:
+        return interventions.ZERO
+    if means is None:
+        return interventions.SOURCE
+    component, site = place
+    mean = means.tensors[f"{site}_mean"].values[component.layer]
+    return interventions.constant(mean[component.index] if component.kind is Kind.HEAD else mean)

@@ -212,7 +212,7 @@ class Pass:
         for patch in self.patches:
             if (patch.site, patch.layer, patch.head) == (site, number, head) and not self.peeking:
                 at = list(range(self.length)) if patch.at is None else list(patch.at[self.row])
-                x = self._replaced(patch, x, at, at)
+                x = self._replaced(patch, x, at, self._in_source(patch, at))
         return x
 
     def _patched(self, site: Site, number: int, x: Tensor) -> Tensor:
@@ -223,13 +223,17 @@ class Pass:
         for patch in self.patches:
             if (patch.site, patch.layer) == (site, number):
                 at = [self.length - 1] if patch.at is None else list(patch.at[self.row])
-                of_source = at
+                of_source = self._in_source(patch, at)
                 if patch.at is None and self.source is not None:
                     of_source = [self.source.length - 1]
                 here = x if patch.head is None else x[:, patch.head]
                 here[:] = self._replaced(patch, here, at, of_source)
         self.seen[site, number] = x
         return x
+
+    def _in_source(self, patch: Patch, at: list[int]) -> list[int]:
+        elsewhere = isinstance(patch.value, FromSource) and patch.value.at
+        return list(elsewhere[self.row]) if elsewhere else at
 
     def _replaced(self, patch: Patch, x: Tensor, at: list[int], of_source: list[int]) -> Tensor:
         """[pos, d] with the patch's value at the positions `at`."""

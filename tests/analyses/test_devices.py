@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from kinds import KINDS, LENGTHS, SOURCE_LENGTHS
+from kinds import HEAD, KINDS, LENGTHS, SOURCE_LENGTHS, alone, confined
 from torch.testing import assert_close
 
 from analyses.engine import memory
+from analyses.engine.interventions import Intervention, Patch, Site
 from analyses.engine.recording import Keep
 from analyses.language_model import LanguageModel
 
@@ -25,7 +26,20 @@ def numbers(lm: LanguageModel, prompts) -> torch.Tensor:
     found = lm.replay(
         recorded, interventions, batch.label_ids, source=source, whole_vocabulary=True
     )
-    return torch.cat([found.labels, found.logsumexp[..., None]], dim=-1).cpu()
+    rows = lm.attention_rows(recorded, 1, reading(lm)), lm.value_norms(recorded, 1)
+    return torch.cat([each.flatten() for each in (found.labels, found.logsumexp, *rows)]).cpu()
+
+
+def reading(lm: LanguageModel) -> list[Intervention]:
+    """A query and keys of layer 1 confined to a subspace, before rotary embedding if there is."""
+    rotary = lm.model.config.model_type != "gpt2"
+    low = confined(lm.shape.d_head)
+    return alone(
+        *(
+            Patch(site=site, layer=1, head=HEAD, value=low, before_rotary=rotary)
+            for site in (Site.Q, Site.K)
+        )
+    )
 
 
 @pytest.fixture

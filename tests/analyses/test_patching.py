@@ -6,11 +6,13 @@ import torch
 from reference import logits_under
 
 from analyses import bootstrap, metrics
-from analyses.engine.interventions import SOURCE, ZERO, Intervention, Patch, Path, Site
+from analyses.engine.interventions import SOURCE, ZERO, FromSource, Intervention, Patch, Path, Site
+from analyses.errors import Refused
 from analyses.methods.patching import PatchingParams, moved, patching
-from analyses.prompts import distributions
+from analyses.prompts import distributions, key_sites
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
+from analyses.prompts.key_sites import KeySite
 from analyses.prompts.sources import SourceKind, pairs
 from analyses.prompts.tokenization import load_tokenizer
 from analyses.results import MODEL, Component, Kind, ScoreKey
@@ -41,41 +43,99 @@ def measured(lm, made, **choices):
     return patching(lm, made, params, lambda done: None)
 
 
+def by_hand(lm, made, direction, patches) -> tuple[dict[str, np.ndarray], ...]:
+    """The metrics without patches, with them, and with them by the direct path: plain hooks."""
+    own, other = made, [of_source(each) for each in made]
+    base, source = (own, other) if direction == "noise" else (other, own)
+    moving = any(patch.moves for patch in patches)
+    every = [Intervention(), Intervention(patches)]
+    every += [] if moving else [Intervention(patches, Path.DIRECT)]
+    label_ids = torch.tensor([each.label_ids for each in made])
+    correct = torch.tensor([each.correct for each in made])
+    return tuple(
+        {
+            name: values.numpy()
+            for name, values in metrics.of_logits(
+                logits.gather(1, label_ids), correct, logits.logsumexp(-1)
+            ).items()
+        }
+        for logits in logits_under(lm, every, base, source)
+    )
+
+
+def assert_effects(found, component, site, values) -> None:
+    before, total, *direct = values
+    for metric in before:
+        expected = {"total_effect": total[metric] - before[metric]}
+        if direct:
+            expected["direct_effect"] = direct[0][metric] - before[metric]
+            expected["indirect_effect"] = total[metric] - direct[0][metric]
+        for effect in ("total_effect", "direct_effect", "indirect_effect"):
+            key = ScoreKey(component=component, metric=effect, site=site, condition=metric)
+            assert (key in found) == (effect in expected)
+            if effect in expected:
+                np.testing.assert_allclose(found[key], expected[effect], atol=2e-4)
+
+
 @pytest.mark.parametrize("direction", ["noise", "denoise"])
 @pytest.mark.parametrize("family", ["gemma2", "gpt2", "llama", "qwen2"])
 def test_effects_are_those_of_a_forward_pass_for_each_patch(ground, family, direction) -> None:
     lm, made = ground(family)
-    found = measured(lm, made, source="resample", direction=direction, attention=True).scores
-    own, other = made, [of_source(each) for each in made]
-    base, source = (own, other) if direction == "noise" else (other, own)
-    label_ids = torch.tensor([each.label_ids for each in made])
-    correct = torch.tensor([each.correct for each in made])
-
-    def of(logits: torch.Tensor) -> dict[str, np.ndarray]:
-        values = metrics.of_logits(logits.gather(1, label_ids), correct, logits.logsumexp(-1))
-        return {name: each.numpy() for name, each in values.items()}
-
-    before = of(logits_under(lm, [Intervention()], base)[0])
+    sites = ["z", "q", "mlp_out", "attn_out"]
+    found = measured(lm, made, source="resample", direction=direction, sites=sites).scores
     for site, component in (
         (Site.Z, Component(kind=Kind.HEAD, layer=0, index=2)),
         (Site.Z, Component(kind=Kind.HEAD, layer=1, index=3)),
+        (Site.Q, Component(kind=Kind.HEAD, layer=0, index=1)),
         (Site.ATTN_OUT, Component(kind=Kind.ATTN, layer=0)),
         (Site.MLP_OUT, Component(kind=Kind.MLP, layer=0)),
     ):
-        head = component.index if site is Site.Z else None
+        head = component.index if component.kind is Kind.HEAD else None
         patch = Patch(site=site, layer=component.layer, head=head, value=SOURCE)
-        total, direct = (
-            of(logits_under(lm, [Intervention((patch,), path)], base, source)[0]) for path in Path
-        )
-        for metric in before:
-            expected = {
-                "total_effect": total[metric] - before[metric],
-                "direct_effect": direct[metric] - before[metric],
-                "indirect_effect": total[metric] - direct[metric],
-            }
-            for effect, values in expected.items():
-                key = ScoreKey(component=component, metric=effect, site=site, condition=metric)
-                np.testing.assert_allclose(found[key], values, atol=2e-4)
+        assert_effects(found, component, site, by_hand(lm, made, direction, (patch,)))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2"])
+@pytest.mark.parametrize("site", ["k", "v"])
+def test_keys_and_values_are_those_of_the_same_option_read_by_a_whole_group(
+    ground, family, site
+) -> None:
+    lm, made = ground(family, SourceKind.PERMUTE_OPTIONS)
+    found = measured(lm, made, sites=[site], key_site="content_end").scores
+    rows = {key.component for key in found if key.component.kind is Kind.KV_HEAD}
+    assert len(rows) == lm.shape.n_layers * lm.shape.n_kv_heads
+    group = lm.shape.n_heads // lm.shape.n_kv_heads
+    here, there = (
+        tuple(key_sites.positions(each.places, KeySite.CONTENT_END) for each in prompts)
+        for prompts in (made, [of_source(each) for each in made])
+    )
+    assert here != there
+    patches = tuple(
+        Patch(site=Site(site), layer=1, head=head, at=here, value=FromSource(at=there))
+        for head in range(group)
+    )
+    component = Component(kind=Kind.KV_HEAD, layer=1, index=0)
+    assert_effects(found, component, site, by_hand(lm, made, "noise", patches))
+
+
+def test_outputs_at_labels_come_from_the_labels_of_the_source(ground) -> None:
+    lm, made = ground("llama", SourceKind.PERMUTE_OPTIONS)
+    found = measured(lm, made, positions="label").scores
+    here, there = (
+        tuple(key_sites.positions(each.places, KeySite.LABEL) for each in prompts)
+        for prompts in (made, [of_source(each) for each in made])
+    )
+    for site, head in ((Site.Z, 1), (Site.MLP_OUT, None)):
+        kind = Kind.MLP if head is None else Kind.HEAD
+        component = Component(kind=kind, layer=0, index=-1 if head is None else head)
+        patch = Patch(site=site, layer=0, head=head, at=here, value=FromSource(at=there))
+        assert_effects(found, component, site, by_hand(lm, made, "noise", (patch,)))
+
+
+@pytest.mark.parametrize("choices", [{"sites": ["k"]}, {"positions": "label"}])
+def test_a_mean_is_only_kept_of_what_is_written_at_the_end(choices) -> None:
+    with pytest.raises(Refused, match="means are kept of what components write"):
+        PatchingParams(source="mean", **choices)
 
 
 def test_total_is_direct_for_the_last_mlp(ground) -> None:

@@ -42,7 +42,17 @@ def test_lists_are_empty_in_words_and_in_json(cli: Stack) -> None:
 
 def test_an_analysis_is_listed_with_the_bounds_of_its_parameters(cli: Stack) -> None:
     listed = {each["name"]: each for each in cli.json("analyses", "list")}
-    assert list(listed) == ["attribution", "behaviour", "patching"]
+    assert list(listed) == [
+        "attention",
+        "attribution",
+        "bases",
+        "behaviour",
+        "categorise",
+        "cumulative",
+        "label_randomisation",
+        "patching",
+        "subspace",
+    ]
     attribution = listed["attribution"]
     assert attribution["version"] == 1
     batch_size = attribution["params"]["properties"]["batch_size"]

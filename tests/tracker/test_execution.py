@@ -154,6 +154,38 @@ def test_patching_is_queued_with_its_sources_and_ends_with_effects_and_shares(
     assert any("total_effect/z/logit_diff" in key for key in mirrored.data.metrics)
 
 
+@pytest.mark.parametrize("prompts", ["all", "known"])
+def test_attention_ends_with_weights_and_rows_that_do_not_depend_on_its_parts(
+    submit: Submit, bench: Workbench, sessions: Sessions, prompts: str
+) -> None:
+    asked = {"analysis": "attention", "params": {"batch_size": 2, "prompts": prompts}}
+    found = [submit(**asked, prompts_per_part=size, force=size < 8).run for size in (8, 2)]
+    work(bench, hint=None)
+    first, second = (vectors(sessions, run.id) for run in found)
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
+    with transaction(sessions) as session:
+        stored = [tensors.tensors(session, run.id)[0] for run in found]
+        lines = reports.scores(session, found[0].id)
+    one, other = (
+        publication.fetch_tensor(bench.mlflow, mlflow_ids(sessions, run.id), tensor)
+        for run, tensor in zip(found, stored, strict=True)
+    )
+    assert one.axes == ("prompt", "component", "key")
+    assert one.values.tobytes() == other.values.tobytes()
+    heads = [line for line in lines if line.component.kind is Kind.HEAD]
+    assert (heads[0].metric, heads[0].condition) == ("weight", "keys=correct_label")
+    assert one.values.shape[:2] == (8, 8)
+    whole = np.nansum(one.values, axis=2)
+    counted = ~np.isnan(one.values).all(axis=2)
+    assert counted.any()
+    assert counted.all() == (prompts == "all")
+    np.testing.assert_allclose(whole[counted], 1, atol=1e-5)
+    mirrored = bench.mlflow.get_run(mlflow_ids(sessions, found[0].id).run_id)
+    assert any("weight/keys:correct_label" in key for key in mirrored.data.metrics)
+
+
 def test_behaviour_is_mirrored_with_names_that_mlflow_takes(
     submit: Submit, bench: Workbench, sessions: Sessions
 ) -> None:

@@ -10,6 +10,7 @@ from tracker import reports
 from tracker.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.store import endings, parts, scores, tensors
+from tracker.store.tensors import UnequalParts
 from tracker.tables import ComponentRow, PartScoreRow, PartTensorRow
 
 from .conftest import MakeRun
@@ -77,6 +78,54 @@ def test_tensors_of_parts_are_joined_along_the_prompts(
     assert joined.coordinates == names
     assert joined.values.dtype == values.dtype
     np.testing.assert_array_equal(joined.values, values)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_a_tensor_is_as_wide_as_that_of_the_widest_part(
+    sessions: Sessions, make_run: MakeRun, parts: int
+) -> None:
+    """Rows of eight prompts of unequal lengths: a part knows only its own."""
+    lengths = np.array([3, 1, 2, 2, 5, 4, 1, 1])
+    step = 8 // parts
+    run = make_run(bounds=[(n, n + step) for n in range(0, 8, step)])
+    for each in [claim(sessions, run.id) for _ in range(parts)]:
+        mine = lengths[each.start : each.stop]
+        keys = np.arange(mine.max(), dtype=np.float32)
+        values = np.where(keys < mine[:, None], keys, np.float32(np.nan))[:, None].repeat(2, 1)
+        rows = NamedTensor(values, ("prompt", "component", "key"), {"component": ("a", "b")})
+        with transaction(sessions) as session:
+            tensors.insert_part_tensors(session, each, {"rows": rows})
+    with transaction(sessions) as session:
+        joined = tensors.joined_part_tensors(session, run)["rows"].values
+    assert joined.shape == (8, 2, 5)
+    expected = np.where(np.arange(5) < lengths[:, None], np.arange(5), np.float32(np.nan))
+    for component in range(2):
+        np.testing.assert_array_equal(joined[:, component], expected)
+
+
+@pytest.mark.parametrize("way", ["integers", "names", "axes"])
+def test_parts_that_cannot_be_joined_are_named(
+    sessions: Sessions, make_run: MakeRun, way: str
+) -> None:
+    run = make_run()
+    for number, each in enumerate([claim(sessions, run.id) for _ in range(2)]):
+        width = 2 + number
+        rows = {
+            "integers": NamedTensor(np.zeros((4, width), dtype=np.int64), ("prompt", "key")),
+            "names": NamedTensor(
+                np.zeros((4, width)), ("prompt", "key"), {"key": ("a", "b", "c")[:width]}
+            ),
+            "axes": NamedTensor(
+                np.zeros((4, *[1] * width)), ("prompt", "key", "a", "b")[: width + 1]
+            ),
+        }
+        with transaction(sessions) as session:
+            tensors.insert_part_tensors(session, each, {"rows": rows[way]})
+    with (
+        pytest.raises(UnequalParts, match=r"'rows' cannot be joined: they are \w+\[key"),
+        transaction(sessions) as session,
+    ):
+        tensors.joined_part_tensors(session, run)
 
 
 def test_scores_replace_what_parts_had_measured_when_the_run_succeeds(

@@ -1,0 +1,172 @@
+"""Heads that read only a subspace: their queries, keys and values around learnt means."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from analyses.checkpoints.shapes import ModelShape
+from analyses.effects import At
+from analyses.errors import Refused
+from analyses.heads import HeadParams
+from analyses.prompts import key_sites
+from analyses.prompts.key_sites import KeySite
+from analyses.prompts.places import Places
+from analyses.prompts.spec import DistributionSpec
+from analyses.registry import Need
+from analyses.results import Component, Kind, NamedTensor
+from analyses.subspaces import Floats
+
+if TYPE_CHECKING:
+    from analyses.engine.interventions import Intervention, Patch, Path
+
+SET = Component(kind=Kind.SET)
+BASES = "bases"  # the need that subspaces come from
+COMBINATIONS: Mapping[str, tuple[str, ...]] = {
+    "q": ("q",),
+    "k": ("k",),
+    "v": ("v",),
+    "qk": ("q", "k"),
+    "qkv": ("q", "k", "v"),
+}
+Basis = Callable[[Component, str], Floats]  # of a head and a site: [d, rank]
+
+
+class RankTooLarge(Refused):
+    def __init__(self, rank: int, d_head: int) -> None:
+        super().__init__(
+            f"No rank {rank}: a head's vectors have {d_head} dimensions. Choose from 0 to {d_head}."
+        )
+
+
+class ConfinedParams(HeadParams):
+    """Parameters of analyses that confine what heads read to learnt subspaces."""
+
+    key_site: KeySite = Field(
+        KeySite.LABEL,
+        title="Key site",
+        description="Which token of every option keys and values are read from.",
+    )
+    rotary: Literal["before", "after"] = Field(
+        "before",
+        title="Rotary embedding",
+        description="Whether queries and keys are confined before rotary embedding or after it. "
+        "Models without it have 'after' only.",
+    )
+    centring: Literal["global", "per_index"] = Field(
+        "global",
+        title="Centring of keys",
+        description="By one mean, or by each option's: then rank 0 keeps every option's mean, "
+        "which tells the n-th item of a list.",
+    )
+
+    def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
+        """The strongest heads, and bases, both of the prompts to learn from."""
+        params = {
+            "key_site": self.key_site.value,
+            "rotary": self.rotary,
+            "centring": self.centring,
+            "batch_size": self.batch_size,
+            "prompts": self.prompts,
+        }
+        learnt = self.learnt_from(spec)
+        bases = Need(name=BASES, analysis="bases", params=params, distribution=learnt)
+        return (*super().needs(spec), bases)
+
+    def check_places(self, places: Places) -> None:
+        """Raises `NoKeySite`."""
+        key_sites.positions(places, self.key_site)
+
+
+def groups(heads: tuple[Component, ...]) -> dict[Component, tuple[Component, ...]]:
+    """Each head by itself, and all of them together."""
+    return {**{head: (head,) for head in heads}, SET: heads}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known of how the heads of a model read some prompts."""
+
+    shape: ModelShape
+    tensors: Mapping[str, NamedTensor]  # of a run of bases
+    at: At  # every option's key site
+    params: ConfinedParams
+
+    def learnt(self, rank: int) -> Basis:
+        """The leading directions."""
+        return lambda head, site: self._of(f"{site}_basis", head, site)[:, :rank]
+
+    def of_other_tokens(self, rank: int) -> Basis:
+        """The leading directions of the same head's vectors at tokens that are no labels."""
+        return lambda head, site: self._of(f"{site}_other_basis", head, site)[:, :rank]
+
+    def drawn(self, draws: Mapping[Component, Floats], draw: int, rank: int) -> Basis:
+        """A random subspace: the first directions of one of the draws, [draw, d, d]."""
+        return lambda head, _site: draws[head][draw][:, :rank]
+
+    def confined(
+        self,
+        heads: Sequence[Component],
+        sites: Sequence[str],
+        basis: Basis,
+        path: "Path | None" = None,
+    ) -> "Intervention":
+        """All these heads read only these subspaces of these sites."""
+        from analyses.engine.interventions import Intervention, Path
+
+        patches = [
+            patch
+            for head in heads
+            for site in sites
+            for patch in self._patches(head, site, basis(head, site))
+        ]
+        return Intervention(tuple(patches), path or Path.TOTAL)
+
+    def ablated(self, heads: Sequence[Component]) -> "Intervention":
+        """The heads' z at its mean, along the direct path."""
+        from analyses.engine.interventions import Intervention, Patch, Path, Site, constant
+
+        means = self.tensors["z_mean"].values
+        patches = [
+            Patch(
+                site=Site.Z,
+                layer=head.layer,
+                head=head.index,
+                value=constant(means[head.layer, head.index]),
+            )
+            for head in heads
+        ]
+        return Intervention(tuple(patches), Path.DIRECT)
+
+    def _patches(self, head: Component, site: str, basis: Floats) -> "list[Patch]":
+        from analyses.engine.interventions import Patch, Site, subspace
+
+        def patch(mean: Floats, at: At | None) -> Patch:
+            return Patch(
+                site=Site(site),
+                layer=head.layer,
+                head=head.index,
+                value=subspace(mean, basis),
+                at=at,
+                before_rotary=site != "v" and self.params.rotary == "before",
+            )
+
+        if site == "q":
+            return [patch(self._of("q_mean", head, site), None)]
+        if site == "k" and self.params.centring == "per_index":
+            means = self.tensors["k_index_mean"].values[head.layer, :, self._kv(head)]
+            return [
+                patch(mean, tuple((each[option],) for each in self.at))
+                for option, mean in enumerate(means)
+            ]
+        return [patch(self._of(f"{site}_mean", head, site), self.at)]
+
+    def _of(self, name: str, head: Component, site: str) -> Floats:
+        index = head.index if site == "q" else self._kv(head)
+        found: Floats = self.tensors[name].values[head.layer, index]
+        return found
+
+    def _kv(self, head: Component) -> int:
+        """The key-value head of a head's group."""
+        return head.index * self.shape.n_kv_heads // self.shape.n_heads

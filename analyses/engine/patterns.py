@@ -1,0 +1,173 @@
+"""Which keys each head looks at from the final position, also when it reads otherwise."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from analyses.engine import memory
+from analyses.engine.anatomy import Anatomy, per_head
+from analyses.engine.attention import Asked
+from analyses.engine.edits import Placed
+from analyses.engine.ground import Ground
+from analyses.engine.interventions import Intervention, Patch, Site
+from analyses.engine.prefix_attention import attend_to_prefix, prefix_pattern
+from analyses.engine.recording import Recorded
+from analyses.engine.replay import check
+from analyses.engine.suffixes import Suffix
+from analyses.errors import Refused
+
+OF_A_ROW = frozenset({Site.Q, Site.K})  # what a row depends on, within its layer
+UNCHANGED = (Intervention(),)
+
+
+class ImpossibleRow(Refused):
+    def __init__(self, layer: int, why: str, way_out: str) -> None:
+        super().__init__(f"Attention of layer {layer} cannot be had: {why}. {way_out}.")
+
+
+@torch.no_grad()
+def rows(
+    anatomy: Anatomy,
+    recorded: Recorded,
+    layer: int,
+    interventions: Sequence[Intervention] = UNCHANGED,
+    *,
+    source: Recorded | None = None,
+    budget: int,
+) -> Float[Tensor, "intervention batch head key"]:
+    """softmax(cap(q·k scaling)) of the final position under each intervention, in fp32.
+
+    As the model computes it: masked, and a sink has its share, so that a row may add up to less
+    than 1. Keys are token positions; behind a prompt's end the weight is 0. Interventions change
+    queries (at the final position) and keys of this layer; without any, the row is the model's own.
+    `budget` bounds the memory in bytes, the recordings and the rows included. Raises
+    `ImpossibleRow`, `ImpossiblePatch`.
+    """
+    patches = [patch for each in interventions for patch in each.patches]
+    _check_layer(anatomy, recorded, layer)
+    for patch in patches:
+        _check_patch(patch, layer)
+        check(patch, anatomy, recorded, source)
+    ground = Ground.of(anatomy, recorded, source, patches)
+    suffix = Suffix.of((), recorded.final)
+    asked = _asked(ground, layer, suffix)
+    batch, _, width, _ = recorded.reads[layer].key.shape
+    shape = len(interventions), batch, anatomy.n_heads, width
+    found = torch.empty(shape, dtype=torch.float32, device=recorded.final.device)
+    left = budget - memory.held(recorded, source) - found.nbytes
+    size = memory.riders(anatomy, recorded, suffix=suffix.width, left=left)
+    for first in range(0, len(interventions), size):
+        memory.give_back(found.device)
+        some = interventions[first : first + size]
+        found[first : first + size] = _rows(ground, layer, suffix, asked, some)
+    return found
+
+
+@torch.no_grad()
+def value_norms(
+    anatomy: Anatomy, recorded: Recorded, layer: int
+) -> Float[Tensor, "batch head key"]:
+    """‖m · v_j W_O[h]‖: how much a head would write if it looked at one key only, in fp32.
+
+    m is the residual multiplier. The value bias is inside v, the output bias in no head's write. A
+    post-norm comes later and depends on all heads, so it is left out. Behind a prompt's end the
+    size is 0. Raises `ImpossibleRow`.
+    """
+    _check_layer(anatomy, recorded, layer)
+    value = recorded.reads[layer].value.float()
+    W_O = per_head(anatomy.layers[layer].W_O.to(value.device), anatomy.n_heads)
+    group = anatomy.n_heads // value.shape[1]
+    sizes = [
+        torch.linalg.vector_norm(value[:, head // group] @ of_head, dim=-1)
+        for head, of_head in enumerate(W_O)  # one by one: all writes together are large
+    ]
+    keys = torch.arange(value.shape[2], device=value.device)
+    behind = keys > recorded.final.to(value.device)[:, None, None]
+    norms = anatomy.residual_multiplier * torch.stack(sizes, dim=1)
+    return norms.masked_fill(behind, 0).to(recorded.final.device)
+
+
+def entropy(rows: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch"]:
+    """−Σ a ln a, in nats. What a sink takes, 1 − Σ a, counts as one more key."""
+    weights = rows.double()
+    of_sink = (1 - weights.sum(-1)).clamp_min(0)
+    total: Tensor = torch.special.entr(weights).sum(-1) + torch.special.entr(of_sink)
+    return total.float()
+
+
+def _check_layer(anatomy: Anatomy, recorded: Recorded, layer: int) -> None:
+    if not 0 <= layer < len(anatomy.layers):
+        raise ImpossibleRow(
+            layer,
+            f"the model has {len(anatomy.layers)} layers, counted from 0",
+            "Choose one of them",
+        )
+    if not recorded.reads:
+        raise ImpossibleRow(
+            layer, "the recording kept no keys and values", "Record with keep=Keep.PREFIX"
+        )
+
+
+def _check_patch(patch: Patch, layer: int) -> None:
+    if patch.layer != layer or patch.site not in OF_A_ROW or patch.moves:
+        raise ImpossibleRow(
+            layer,
+            f"the patch of {patch.name} is not one of what its final position reads by",
+            "Patch q at the final position, or k, of that layer; or replay the intervention",
+        )
+
+
+def _asked(ground: Ground, layer: int, suffix: Suffix) -> Asked:
+    """What the layer itself asks of attention at the final positions."""
+    reads, visible = ground.reads(layer), ground.visible(layer, suffix)
+    nothing = ground.edits(layer, [], suffix)
+    heard: list[Asked] = []
+
+    def answer(asked: Asked) -> Tensor:
+        heard.append(asked)
+        return attend_to_prefix(asked, reads, visible, nothing)
+
+    resid = ground.recorded.layers[layer].resid_pre[:, None, None]
+    ground.through(layer, resid.to(reads.key), suffix, answer)
+    return heard[0]
+
+
+def _rows(
+    ground: Ground,
+    layer: int,
+    suffix: Suffix,
+    asked: Asked,
+    interventions: Sequence[Intervention],
+) -> Float[Tensor, "intervention batch head key"]:
+    """Each intervention is a rider that asks as the layer does, until its patches are made."""
+    placed = [
+        Placed(rider, patch) for rider, each in enumerate(interventions) for patch in each.patches
+    ]
+    riders = len(interventions)
+    of_all = replace(
+        asked,
+        query=asked.query.expand(-1, -1, riders, -1),
+        key=asked.key.expand(-1, -1, riders, -1),
+        value=asked.value.expand(-1, -1, riders, -1),
+    )
+    pattern = prefix_pattern(
+        of_all,
+        ground.reads(layer),
+        ground.visible(layer, suffix),
+        ground.edits(layer, placed, suffix),
+    )
+    by_head = rearrange(pattern, "batch kv group rider 1 key -> rider batch (kv group) key")
+    return _by_position(by_head, ground.recorded.final.to(by_head.device))
+
+
+def _by_position(
+    pattern: Float[Tensor, "rider batch head key"], final: Int[Tensor, " batch"]
+) -> Float[Tensor, "rider batch head key"]:
+    """The weight of the final position's own key, which stands last, put at its place."""
+    own = pattern[..., -1:].clone()
+    pattern[..., -1] = 0
+    return pattern.scatter(-1, final[None, :, None, None].expand_as(own), own)

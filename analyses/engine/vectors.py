@@ -1,0 +1,69 @@
+"""Queries, keys and values as attention uses them: before rotary embedding or after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from analyses.engine.anatomy import Anatomy
+from analyses.engine.interventions import Site
+from analyses.engine.recording import Recorded
+from analyses.engine.rotary import AS_SEEN, Frame, find_rotary
+
+At = Sequence[Sequence[int]]  # each prompt's positions, as many in each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vectors:
+    """In fp32 on the recording's device; `kv_head` are the key-value heads, never repeated."""
+
+    q: Float[Tensor, "batch layer head d_head"]  # at the final positions
+    k: Float[Tensor, "batch layer place kv_head d_head"]
+    v: Float[Tensor, "batch layer place kv_head d_value"]
+
+
+def vectors(anatomy: Anatomy, recorded: Recorded, at: At, *, before_rotary: bool) -> Vectors:
+    """What was recorded with `Keep.PREFIX`: queries at the ends, keys and values at `at`."""
+    places = torch.tensor(at, device=recorded.final.device)
+    final = recorded.final[:, None]
+    q, k, v = [], [], []
+    for layer, reads in enumerate(recorded.reads):
+        frame = _frame(anatomy, recorded, layer, before_rotary=before_rotary)
+        q.append(_framed(reads.q[:, None], frame, final)[:, 0])
+        k.append(_framed(_at(reads.key, places), frame, places))
+        v.append(_at(reads.value, places).to(final.device, torch.float32))
+    return Vectors(q=torch.stack(q, 1), k=torch.stack(k, 1), v=torch.stack(v, 1))
+
+
+def queries(
+    anatomy: Anatomy, recorded: Recorded, at: At, *, before_rotary: bool
+) -> Float[Tensor, "batch layer place head d_head"]:
+    """Queries at other positions than the last; the recording kept `Keep.POSITIONS`."""
+    places = torch.tensor(at, device=recorded.final.device)
+    found = []
+    for layer, reads in enumerate(recorded.reads):
+        frame = _frame(anatomy, recorded, layer, before_rotary=before_rotary)
+        every = reads.everywhere[Site.Q].transpose(1, 2)
+        found.append(_framed(_at(every, places), frame, places))
+    return torch.stack(found, 1)
+
+
+def _frame(anatomy: Anatomy, recorded: Recorded, layer: int, *, before_rotary: bool) -> Frame:
+    return find_rotary(anatomy.layers[layer], recorded, layer) if before_rotary else AS_SEEN
+
+
+def _at(
+    found: Float[Tensor, "batch head pos d"], places: Int[Tensor, "batch place"]
+) -> Float[Tensor, "batch place head d"]:
+    rows = torch.arange(len(found), device=found.device)[:, None]
+    return found.transpose(1, 2)[rows, places.to(found.device)]
+
+
+def _framed(
+    x: Float[Tensor, "batch place head d"], frame: Frame, places: Int[Tensor, "batch place"]
+) -> Float[Tensor, "batch place head d"]:
+    """Every head's vectors led back from where attention saw them."""
+    x = x.to(places.device, torch.float32)
+    return torch.stack([frame.back(of_head, places) for of_head in x.unbind(2)], dim=2)

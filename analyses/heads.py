@@ -1,0 +1,129 @@
+"""Which heads an analysis looks at: those a person names, or the strongest of a patching run."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from analyses.errors import Refused
+from analyses.prompts.spec import DistributionSpec
+from analyses.registry import ModelFacts, Need, Params
+from analyses.results import Component, Kind, Result
+
+EFFECTS = "effects"  # the need that ranks heads
+HeadName = Annotated[str, StringConstraints(pattern=r"^\d{1,4}\.\d{1,4}$")]
+
+
+class NoSuchHead(Refused):
+    def __init__(self, name: str, model: ModelFacts) -> None:
+        super().__init__(
+            f"The model has no head {name}: it has {model.n_layers} layers of {model.n_heads} "
+            f"heads, written LAYER.HEAD from 0.0 to {model.n_layers - 1}.{model.n_heads - 1}. "
+            f"Name others."
+        )
+
+
+class NotHeldOut(Refused):
+    def __init__(self, spec: DistributionSpec) -> None:
+        super().__init__(
+            f"This analysis learns from one half of the data and is measured on the other, and the "
+            f"prompts are of split {spec.split!r}. Take split 'test': what it learns from is drawn "
+            f"from 'train'."
+        )
+
+
+class NoEffects(Refused):
+    def __init__(self) -> None:
+        super().__init__(
+            "No head can be chosen by its effect: the patching run measured no prompt. Name heads, "
+            "or take prompts whose answers the model knows."
+        )
+
+
+class HeadParams(Params):
+    """The parameters of analyses of some heads, on prompts held out from what they learn from."""
+
+    heads: tuple[HeadName, ...] = Field(
+        (),
+        max_length=512,
+        title="Heads",
+        description="As LAYER.HEAD, counted from 0; none: the strongest by their effect.",
+    )
+    strongest: int = Field(
+        8,
+        ge=1,
+        le=512,
+        title="Strongest heads",
+        description="How many heads are taken where none is named: those that move the logit "
+        "difference most when they are patched in the prompts that are learnt from.",
+    )
+    source: Literal["resample", "permute_options", "randomise_labels"] = Field(
+        "permute_options",
+        title="Source",
+        description="Of the patches by which the strongest heads are found.",
+    )
+    train_prompts: int = Field(
+        128,
+        ge=2,
+        le=4096,
+        title="Prompts to learn from",
+        description="Drawn from the train split.",
+    )
+
+    @field_validator("heads")
+    @classmethod
+    def _once(cls, heads: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f"{layer}.{head}" for layer, head in dict.fromkeys(map(_numbers, heads)))
+
+    def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
+        """Raises `NoSuchHead`, `NotHeldOut`."""
+        for name in self.heads:
+            layer, head = _numbers(name)
+            if layer >= model.n_layers or head >= model.n_heads:
+                raise NoSuchHead(name, model)
+        if spec.split != "test":
+            raise NotHeldOut(spec)
+
+    def learnt_from(self, spec: DistributionSpec) -> DistributionSpec:
+        """The prompts to learn from, which share no set of options with the spec's own."""
+        return spec.model_copy(update={"split": "train", "size": self.train_prompts})
+
+    def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
+        if self.heads:
+            return ()
+        params = {"source": self.source, "batch_size": self.batch_size, "prompts": self.prompts}
+        return (
+            Need(
+                name=EFFECTS,
+                analysis="patching",
+                params=params,
+                distribution=self.learnt_from(spec),
+            ),
+        )
+
+    def chosen(self, inputs: Mapping[str, Result]) -> tuple[Component, ...]:
+        """The heads that are named, or the strongest first; raises `NoEffects`."""
+        if self.heads:
+            return tuple(
+                Component(kind=Kind.HEAD, layer=layer, index=head)
+                for layer, head in map(_numbers, self.heads)
+            )
+        return strongest(inputs[EFFECTS], self.strongest)
+
+
+def strongest(effects: Result, count: int) -> tuple[Component, ...]:
+    """Heads by the size of their mean total effect on the logit difference, largest first."""
+    of_heads = {
+        key.component: mean
+        for key, mean in effects.means.items()
+        if (key.metric, key.condition) == ("total_effect", "logit_diff")
+        and key.component.kind is Kind.HEAD
+    }
+    if not of_heads:
+        raise NoEffects
+    return tuple(sorted(of_heads, key=lambda head: (-abs(of_heads[head]), head))[:count])
+
+
+def _numbers(name: str) -> tuple[int, int]:
+    layer, _, head = name.partition(".")
+    return int(layer), int(head)

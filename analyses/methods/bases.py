@@ -1,0 +1,238 @@
+"""What heads read and components write, over many prompts: means and principal directions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from analyses import effects, streaming, subspaces
+from analyses.prompts import key_sites
+from analyses.prompts.key_sites import KeySite
+from analyses.prompts.places import Places
+from analyses.registry import Params, analysis
+from analyses.results import MODEL, Component, Derived, Kind, Measured, NamedTensor, ScoreKey
+from analyses.subspaces import Bases, Floats
+
+if TYPE_CHECKING:
+    from analyses.language_model import LanguageModel
+    from analyses.prompts.examples import Example
+
+DIMS = 4  # leading directions of which coordinates are kept
+CONVENTIONS = {
+    "q": "the query at the final position",
+    "k, v": "keys and values at every option's `key_site`; one row for each key-value head",
+    "centring": "queries and values by one mean; keys by one, or by each option's own",
+    "other_tokens": "the same heads' vectors at one token of the question of every prompt",
+    "explained": "the share of a coordinate's variance that lies between groups: options by their "
+    "index or symbol; queries by the right one's",
+    "means": "z, attn_out and mlp_out at the final position",
+}
+
+
+class BasesParams(Params):
+    """Where vectors are looked at."""
+
+    key_site: KeySite = Field(
+        KeySite.LABEL,
+        title="Key site",
+        description="Which token of every option keys and values are read from.",
+    )
+    rotary: Literal["before", "after"] = Field(
+        "before",
+        title="Rotary embedding",
+        description="Whether queries and keys are taken before rotary embedding or after it. "
+        "Models without it have 'after' only.",
+    )
+    centring: Literal["global", "per_index"] = Field(
+        "global",
+        title="Centring of keys",
+        description="By one mean, or by each option's: then rank 0 keeps every option's mean, "
+        "which tells the n-th item of a list.",
+    )
+
+    def check_places(self, places: Places) -> None:
+        """Raises `NoKeySite`."""
+        key_sites.positions(places, self.key_site)
+
+
+def derive(measured: Measured, params: BasesParams) -> Derived:
+    """Means, bases and coordinates, from the vectors of all prompts together."""
+    raw = {name: each.values for name, each in measured.tensors.items()}
+    used_up = frozenset(raw) - {"symbols", "correct"}
+    there = ~np.isnan(raw["q"]).any(axis=(1, 2, 3)) if raw else np.zeros(0, dtype=bool)
+    if not there.any():
+        return Derived(used_up=used_up)
+    here = {name: values[there] for name, values in raw.items()}
+    tensors = {
+        f"{site}_mean": NamedTensor(
+            here[site].mean(0, dtype=np.float64).astype(np.float32), _AXES[site]
+        )
+        for site in ("z", "attn_out", "mlp_out")
+    }
+    numbers: dict[ScoreKey, float] = {}
+    for site in ("q", "k", "v"):
+        of_site = _of_site(site, here, params)
+        tensors |= of_site.basis_tensors() | {f"{site}_projection": of_site.projection(there)}
+        numbers |= of_site.numbers(here)
+    tensors["k_index_mean"] = NamedTensor(
+        here["k"].mean(0, dtype=np.float64).astype(np.float32),
+        ("layer", "option", "kv_head", "d_head"),
+    )
+    return Derived(numbers=numbers, tensors=tensors, used_up=used_up)
+
+
+_AXES = {
+    "z": ("layer", "head", "d_head"),
+    "attn_out": ("layer", "d_model"),
+    "mlp_out": ("layer", "d_model"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfSite:
+    """The bases of queries, keys or values, and the vectors in them."""
+
+    site: str
+    bases: Bases
+    others: Bases  # of vectors at other tokens
+    coordinates: Floats  # [n, layer, head, dim]; n runs over prompts, and over options of each
+    options: int  # vectors of a prompt
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.HEAD if self.site == "q" else Kind.KV_HEAD
+
+    def basis_tensors(self) -> dict[str, NamedTensor]:
+        axes = ("layer", self.kind.value, "d_head")
+        return {
+            f"{self.site}_mean": NamedTensor(self.bases.mean, axes),
+            f"{self.site}_basis": NamedTensor(self.bases.basis, (*axes, "rank")),
+            f"{self.site}_other_basis": NamedTensor(self.others.basis, (*axes, "rank")),
+            f"{self.site}_singular": NamedTensor(self.bases.singular, (*axes[:2], "rank")),
+        }
+
+    def projection(self, there: NDArray[np.bool_]) -> NamedTensor:
+        """Every prompt's coordinates along the leading directions; NaN where it was skipped."""
+        split = self.coordinates.reshape(-1, self.options, *self.coordinates.shape[1:])
+        whole = np.full((len(there), *split.shape[1:]), np.nan, dtype=np.float32)
+        whole[there] = split
+        axes = ("prompt", "option", "layer", self.kind.value, "dim")
+        if self.site == "q":
+            return NamedTensor(whole[:, 0], (axes[0], *axes[2:]))
+        return NamedTensor(whole, axes)
+
+    def numbers(self, here: Mapping[str, Floats]) -> dict[ScoreKey, float]:
+        """What tells along the leading directions, and how much of all variance they hold."""
+        prompts, options = here["symbols"].shape
+        if self.site == "q":
+            rows = np.arange(prompts)
+            groups = {"index": here["correct"], "symbol": here["symbols"][rows, here["correct"]]}
+        else:
+            index = np.tile(np.arange(options), prompts)
+            groups = {"index": index, "symbol": here["symbols"].ravel()}
+        found = {
+            ("explained", f"by={name}"): subspaces.explained(self.coordinates, of_each)
+            for name, of_each in groups.items()
+        }
+        spread = self.bases.singular.astype(np.float64) ** 2
+        whole = spread.sum(-1, keepdims=True)
+        shares = np.divide(spread, whole, out=np.zeros_like(spread), where=whole > 0)
+        found["variance_share", ""] = shares[..., : self.coordinates.shape[-1]]
+        return {
+            ScoreKey(
+                component=Component(kind=self.kind, layer=layer, index=index),
+                metric=metric,
+                site=self.site,
+                condition=condition,
+                x=dim + 1,
+            ): float(value)
+            for (metric, condition), values in found.items()
+            for (layer, index, dim), value in np.ndenumerate(values)
+        }
+
+
+def _of_site(site: str, here: Mapping[str, Floats], params: BasesParams) -> _OfSite:
+    found, options = here[site], 1
+    centres = None
+    if site != "q":
+        options = found.shape[2]
+        if site == "k" and params.centring == "per_index":
+            centres = _flat(np.broadcast_to(found.mean(0), found.shape))
+        found = _flat(found)
+    bases = subspaces.principal(found, centres)
+    return _OfSite(
+        site=site,
+        bases=bases,
+        others=subspaces.principal(here[f"{site}_other"]),
+        coordinates=subspaces.projected(found, bases, DIMS),
+        options=options,
+    )
+
+
+def _flat(values: Floats) -> Floats:
+    """[prompt, layer, option, …] as [prompt · option, layer, …]."""
+    moved = np.moveaxis(values, 2, 1)
+    return moved.reshape(-1, *moved.shape[2:])
+
+
+@analysis("bases", version=1, params=BasesParams, conventions=CONVENTIONS, derive=derive)
+def bases(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: BasesParams,
+    progress: Callable[[int], None],
+) -> Measured:
+    """Means and principal directions of what every head reads and every component writes."""
+    from analyses.engine.recording import Keep
+
+    return streaming.streamed(
+        lm,
+        prompts,
+        params,
+        progress,
+        lambda together: _measure(lm, together, params),
+        keep=Keep.POSITIONS,
+    )
+
+
+def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesParams) -> Measured:
+    from analyses.engine.recording import Keep
+
+    batch = lm.batch(prompts)
+    recorded = lm.record(batch, keep=Keep.POSITIONS)
+    before = params.rotary == "before"
+    other = [(_other_token(each),) for each in prompts]
+    sites = effects.positions(prompts, params.key_site)
+    found = lm.vectors(recorded, sites, before_rotary=before)
+    elsewhere = lm.vectors(recorded, other, before_rotary=before)
+    queries = lm.queries(recorded, other, before_rotary=before)
+    head, kv_head = ("prompt", "layer", "head", "d_head"), ("prompt", "layer", "kv_head", "d_head")
+    keys = ("prompt", "layer", "option", "kv_head", "d_head")
+    tensors = {
+        "q": NamedTensor(found.q.cpu().numpy(), head),
+        "k": NamedTensor(found.k.cpu().numpy(), keys),
+        "v": NamedTensor(found.v.cpu().numpy(), keys),
+        "q_other": NamedTensor(queries[:, :, 0].cpu().numpy(), head),
+        "k_other": NamedTensor(elsewhere.k[:, :, 0].cpu().numpy(), kv_head),
+        "v_other": NamedTensor(elsewhere.v[:, :, 0].cpu().numpy(), kv_head),
+        "symbols": NamedTensor(batch.label_ids.cpu().numpy().astype(np.int32), ("prompt", "label")),
+        "correct": NamedTensor(batch.correct.cpu().numpy().astype(np.int32), ("prompt",)),
+    }
+    for site, axes in _AXES.items():
+        values = [getattr(layer, site).cpu().numpy() for layer in recorded.layers]
+        tensors[site] = NamedTensor(np.stack(values, axis=1), ("prompt", *axes))
+    metrics = effects.of_recording(recorded, batch)
+    return Measured(
+        scores={ScoreKey(component=MODEL, metric=name): each for name, each in metrics.items()},
+        tensors=tensors,
+    )
+
+
+def _other_token(prompt: "Example") -> int:
+    """A token of the question, another in every prompt, the same whenever it is asked for."""
+    places = prompt.places
+    length = places.question_last - places.question_first + 1
+    return places.question_first + prompt.number % length

@@ -1,0 +1,243 @@
+"""What the heads that matter do, by what they attend to and what they change."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from analyses.prompts.spec import DistributionSpec
+from analyses.registry import Need, Params, analysis
+from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
+
+if TYPE_CHECKING:
+    from analyses.language_model import LanguageModel
+    from analyses.prompts.examples import Example
+
+ATTENTION, EFFECTS = "attention", "effects"  # the needs
+WEIGHTS = ("correct_label", "labels", "contents", "ends", "last")  # groups of keys, beside label_i
+OUTSIDE = "outside"
+MLPS, MINOR = "mlps", "minor"  # what has no category
+
+
+class Category(StrEnum):
+    CORRECT_LETTER = "correct_letter"
+    SINGLE_LETTER = "single_letter"
+    UNIFORM = "uniform"
+    AMPLIFICATION = "amplification"
+    CONTENT_GATHERER = "content_gatherer"
+    OTHER = "other"
+
+
+CONVENTIONS = {
+    "importance": "the size of the mean total effect on the logit difference, as a share of those "
+    "of all heads and MLPs",
+    "correct_letter": "reads labels, and the right one so many times as much as each other one",
+    "single_letter": "reads labels, and one of them, always the same, above all",
+    "uniform": "reads labels, all about alike",
+    "amplification": "a late head that reads the tokens behind the last option",
+    "content_gatherer": "reads options' contents or ends, and acts through other components",
+    "other": "none of these; a head gets the first category that fits",
+    "minor": "heads below the least importance, which get no category",
+    "outside": "the share of all importance that is in no named category: other heads, minor heads "
+    "and MLPs",
+}
+
+
+class CategoriseParams(Params):
+    """From where on a head does what a category says."""
+
+    source: Literal["resample", "permute_options", "randomise_labels"] = Field(
+        "permute_options",
+        title="Source",
+        description="Of the patches whose effects say how much a head matters.",
+    )
+    importance: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        title="Least importance",
+        description="Share of all effects below which a head gets no category.",
+    )
+    on_labels: float = Field(
+        0.3, ge=0, le=1, title="On labels", description="Least weight on all labels together."
+    )
+    correct_over_others: float = Field(
+        2.0,
+        ge=1,
+        le=100,
+        title="Correct over others",
+        description="How many times as much weight the right label gets as each other one.",
+    )
+    one_label: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        title="One label",
+        description="Least share of the weight on labels that is on a single one.",
+    )
+    uneven: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        title="Uneven",
+        description="How far a label's share may be above an equal one in a uniform head.",
+    )
+    late: float = Field(
+        0.5, ge=0, le=1, title="Late", description="From which share of the layers on."
+    )
+    on_last: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="On the last tokens",
+        description="Least weight on the tokens behind the last option.",
+    )
+    on_contents: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        title="On contents",
+        description="Least weight on options' contents and ends.",
+    )
+    direct: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        title="Direct at most",
+        description="How much of a content gatherer's effect may be direct.",
+    )
+
+    def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
+        """What heads attend to and what they change, on the same prompts."""
+        params = {"batch_size": self.batch_size, "prompts": self.prompts}
+        patched = {**params, "source": self.source}
+        return (
+            Need(name=ATTENTION, analysis="attention", params=params, distribution=spec),
+            Need(name=EFFECTS, analysis="patching", params=patched, distribution=spec),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """The mean of all that decides a head's category."""
+
+    depth: float  # 0 in the first layer, 1 in the last
+    importance: float
+    total: float
+    direct: float
+    weights: Mapping[str, float]  # by group of keys
+    labels: tuple[float, ...]  # weight on each label, by its place
+
+    def category(self, params: CategoriseParams) -> Category:
+        """The first that fits."""
+        on_labels = self.weights["labels"]
+        others = (on_labels - self.weights["correct_label"]) / (len(self.labels) - 1)
+        largest = max(self.labels) / on_labels if on_labels else 0.0
+        reads_labels = on_labels >= params.on_labels
+        fits = {
+            Category.CORRECT_LETTER: reads_labels
+            and self.weights["correct_label"] >= params.correct_over_others * others,
+            Category.SINGLE_LETTER: reads_labels and largest >= params.one_label,
+            Category.UNIFORM: reads_labels and largest <= 1 / len(self.labels) + params.uneven,
+            Category.AMPLIFICATION: self.depth >= params.late
+            and self.weights["last"] >= params.on_last,
+            Category.CONTENT_GATHERER: abs(self.direct) <= params.direct * abs(self.total)
+            and self.weights["contents"] + self.weights["ends"] >= params.on_contents,
+        }
+        return next((each for each, true in fits.items() if true), Category.OTHER)
+
+
+def categories(
+    means: Mapping[ScoreKey, float], params: CategoriseParams
+) -> Mapping[ScoreKey, float]:
+    """1 for each head's category and 0 for the others; the share of importance of each category."""
+    totals = {key.component: mean for key, mean in means.items() if key.metric == "total_effect"}
+    whole = sum(map(abs, totals.values()))
+    if not whole:
+        return {}
+    shares = {component: abs(total) / whole for component, total in totals.items()}
+    importance = dict.fromkeys([*Category, MINOR, MLPS], 0.0)
+    found: dict[ScoreKey, float] = {}
+    for component, head in _heads(means, shares).items():
+        if head.importance < params.importance:
+            importance[MINOR] += head.importance
+            continue
+        category = head.category(params)
+        importance[category] += head.importance
+        for each in Category:
+            key = ScoreKey(component=component, metric="category", condition=each.value)
+            found[key] = float(each is category)
+    importance[MLPS] = sum(share for each, share in shares.items() if each.kind is Kind.MLP)
+    importance[OUTSIDE] = sum(importance[each] for each in (Category.OTHER, MINOR, MLPS))
+    return found | {
+        ScoreKey(component=MODEL, metric="importance", condition=str(name)): share
+        for name, share in importance.items()
+    }
+
+
+def _heads(
+    means: Mapping[ScoreKey, float], shares: Mapping[Component, float]
+) -> dict[Component, _Head]:
+    by_head: dict[Component, dict[tuple[str, str], float]] = {}
+    for key, mean in means.items():
+        if key.component.kind is Kind.HEAD:
+            by_head.setdefault(key.component, {})[key.metric, key.condition] = mean
+    deepest = max((each.layer for each in by_head), default=0) or 1
+    return {
+        component: _Head(
+            depth=component.layer / deepest,
+            importance=shares[component],
+            total=found["total_effect", "logit_diff"],
+            direct=found["direct_effect", "logit_diff"],
+            weights={group: found["weight", f"keys={group}"] for group in WEIGHTS},
+            labels=tuple(_by_place(found)),
+        )
+        for component, found in by_head.items()
+    }
+
+
+def _by_place(found: Mapping[tuple[str, str], float]) -> list[float]:
+    weights: list[float] = []
+    while (place := ("weight", f"keys=label_{len(weights)}")) in found:
+        weights.append(found[place])
+    return weights
+
+
+@analysis(
+    "categorise",
+    version=1,
+    params=CategoriseParams,
+    conventions=CONVENTIONS,
+    summarise=categories,
+    headline=("total_effect", "logit_diff"),
+)
+def categorise(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: CategoriseParams,
+    progress: Callable[[int], None],
+    inputs: Mapping[str, Result],
+) -> Measured:
+    """Which heads read the right label, one label, all alike, contents, or only amplify."""
+    numbers = [each.number for each in prompts]
+    evidence = {
+        key: vector[numbers]
+        for name, decides in ((ATTENTION, _is_weight), (EFFECTS, _is_effect))
+        for key, vector in inputs[name].scores.items()
+        if decides(key)
+    }
+    progress(len(prompts))
+    return Measured(scores=evidence)
+
+
+def _is_weight(key: ScoreKey) -> bool:
+    group = key.condition.removeprefix("keys=")
+    return key.metric == "weight" and (group in WEIGHTS or group.startswith("label_"))
+
+
+def _is_effect(key: ScoreKey) -> bool:
+    heads = key.metric in ("total_effect", "direct_effect") and key.component.kind is Kind.HEAD
+    mlps = key.metric == "total_effect" and key.component.kind is Kind.MLP
+    return (heads or mlps) and key.condition == "logit_diff"

@@ -1,0 +1,183 @@
+"""How much the strongest components do together: the best, the two best, the m best."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from analyses import effects, streaming
+from analyses.effects import Place
+from analyses.heads import NoEffects
+from analyses.prompts.sources import Companion, SourceKind
+from analyses.prompts.spec import DistributionSpec
+from analyses.registry import Need, Params, analysis
+from analyses.results import Component, Kind, Measured, Result, ScoreKey
+
+if TYPE_CHECKING:
+    from analyses.engine.interventions import Intervention
+    from analyses.language_model import LanguageModel
+    from analyses.prompts.examples import Example
+
+EFFECTS = "effects"  # the need that orders the components
+SET = Component(kind=Kind.SET)
+SHARES = (0.8, 0.9)
+GAP = "source - base"
+CONVENTIONS = {
+    "x": "how many components are patched together, the strongest first",
+    "order": "by the size of the mean total effect on the logit difference in a patching run: of "
+    "the train split where the prompts are held out, else of the same prompts",
+    "components": "z of heads and mlp_out at the final position",
+    "moved": "mean total_effect over the mean of source minus base",
+    "area": "the mean of moved over m from 0 to the last; logit difference",
+    "smallest_set": "the fewest components from which moved has reached the share, for the logit "
+    "difference; not there if it never does",
+    "condition": "the metric that was changed",
+}
+
+
+class CumulativeParams(Params):
+    """Which patches, and how many components together."""
+
+    source: Literal["resample", "permute_options", "randomise_labels"] = Field(
+        "permute_options", title="Source", description="Where the patched activations come from."
+    )
+    direction: Literal["noise", "denoise"] = Field(
+        "denoise",
+        title="Direction",
+        description="Noise puts the source's activations into the prompt's run, denoise the "
+        "prompt's into the source's run: then moved is the share that is recovered.",
+    )
+    most: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        title="Most components",
+        description="Where the curve ends; all components, where there are fewer.",
+    )
+
+    @property
+    def companions(self) -> tuple[Companion, ...]:
+        return (SourceKind(self.source),)
+
+    def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
+        """Effects of single components, the same patches."""
+        split = "train" if spec.split == "test" else spec.split
+        params = self.model_dump(include={"source", "direction", "batch_size", "prompts"})
+        of = spec.model_copy(update={"split": split})
+        return (Need(name=EFFECTS, analysis="patching", params=params, distribution=of),)
+
+
+def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
+    """The share of the way from base to source, for every number of components."""
+    gaps = {key.metric: key for key in keys if key.condition == GAP}
+    return {
+        ScoreKey(component=SET, metric="moved", condition=key.condition, x=key.x): (
+            key,
+            gaps[key.condition],
+        )
+        for key in keys
+        if key.metric == "total_effect"
+    }
+
+
+def read_by_summary(key: ScoreKey) -> bool:
+    """Effects on the logit difference, and the way there is to go."""
+    return (key.metric, key.condition) in {("total_effect", "logit_diff"), ("logit_diff", GAP)}
+
+
+def area_and_sets(
+    means: Mapping[ScoreKey, float], params: CumulativeParams
+) -> Mapping[ScoreKey, float]:
+    """The area under the curve, and the smallest sets that move 80 and 90 % of the way."""
+    gap = next((mean for key, mean in means.items() if key.condition == GAP), 0.0)
+    curve = {key.x: mean / gap for key, mean in means.items() if key.component == SET and gap}
+    if not curve:
+        return {}
+    found = {
+        ScoreKey(component=SET, metric="area", condition="logit_diff"): float(
+            np.mean([curve[m] for m in sorted(curve)])
+        )
+    }
+    for share in SHARES:
+        reached = [m for m, value in curve.items() if value >= share]
+        if reached:
+            key = ScoreKey(component=SET, metric="smallest_set", condition="logit_diff", x=share)
+            found[key] = min(reached)
+    return found
+
+
+@analysis(
+    "cumulative",
+    version=1,
+    params=CumulativeParams,
+    conventions=CONVENTIONS,
+    summarise=area_and_sets,
+    summarised=read_by_summary,
+    ratios=moved,
+    headline=("order", ""),
+)
+def cumulative(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: CumulativeParams,
+    progress: Callable[[int], None],
+    inputs: Mapping[str, Result],
+) -> Measured:
+    """What the m strongest heads and MLPs move together, for every m."""
+    from analyses.engine.recording import Keep
+
+    order = strongest(inputs[EFFECTS])[: params.most]
+    return streaming.streamed(
+        lm,
+        prompts,
+        params,
+        progress,
+        lambda together: _measure(lm, together, params, order),
+        keep=Keep.PREFIX,
+    )
+
+
+def strongest(effects_of: Result) -> list[Place]:
+    """Heads and MLPs by the size of their mean total effect, largest first; raises `NoEffects`."""
+    sizes = {
+        Place(key.component, key.site): abs(mean)
+        for key, mean in effects_of.means.items()
+        if (key.metric, key.condition) == ("total_effect", "logit_diff")
+        and key.site in ("z", "mlp_out")
+    }
+    if not sizes:
+        raise NoEffects
+    return sorted(sizes, key=lambda place: (-sizes[place], place.component))
+
+
+def _measure(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: CumulativeParams,
+    order: Sequence[Place],
+) -> Measured:
+    from analyses.engine.recording import Keep
+
+    kind = SourceKind(params.source)
+    ground = effects.grounds(lm, prompts, kind, params.direction, keep=Keep.PREFIX)
+    before, source = ground.of_base(), ground.of_source()
+    after, _ = ground.under(lm, _sets(order, ground))
+    scores: dict[ScoreKey, NDArray[np.float32]] = effects.of_model(before, source)
+    for metric, values in after.items():
+        for m, row in enumerate(values - before[metric]):
+            key = ScoreKey(component=SET, metric="total_effect", condition=metric, x=m)
+            scores[key] = row
+    for place, (component, site) in enumerate(order):
+        key = ScoreKey(component=component, metric="order", site=site)
+        scores[key] = np.full(len(prompts), place + 1, dtype=np.float32)
+    return Measured(scores=scores)
+
+
+def _sets(order: Sequence[Place], ground: effects.Grounds) -> "list[Intervention]":
+    """Nothing; the first; the first two …"""
+    from analyses.engine.interventions import SOURCE, Intervention
+
+    patches = [effects.patch(*place, SOURCE, ground, None) for place in order]
+    return [Intervention(tuple(patches[:m])) for m in range(len(patches) + 1)]

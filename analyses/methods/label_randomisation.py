@@ -1,0 +1,179 @@
+"""Whether what heads read of labels is more than the n-th item of a list."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from analyses import effects, streaming
+from analyses.confined import BASES, COMBINATIONS, ConfinedParams, RankTooLarge, Reading, groups
+from analyses.effects import Grounds
+from analyses.prompts.mutations import Mutation
+from analyses.prompts.sources import Companion, SourceKind
+from analyses.prompts.spec import DistributionSpec
+from analyses.registry import ModelFacts, analysis
+from analyses.results import MODEL, Component, Measured, Result, ScoreKey
+
+if TYPE_CHECKING:
+    from analyses.engine.interventions import Intervention
+    from analyses.language_model import LanguageModel
+    from analyses.prompts.examples import Example
+
+Scores = dict[ScoreKey, NDArray[np.float32]]
+INTERCHANGE = "interchange"
+EXCHANGED = ("q", "k", "z")
+UNCHANGED = "none"  # the prompts as they are
+CONVENTIONS = {
+    "bases": "learnt on unchanged prompts of the train split, never on a mutation",
+    "mutation=none": "the prompts as they are",
+    "confined": "the heads read only the leading directions of their own bases, around their mean: "
+    "the query of the final position, keys and values at every option's `key_site`",
+    "drop": "the model as it is minus the confined one, prompt by prompt",
+    "interchange": "what a head reads or gives at the final position comes from a prompt whose "
+    "right option stands elsewhere, under a label that the prompt has elsewhere again",
+    "follows_position": "the answer is the option that stands where the source's right one stands",
+    "follows_symbol": "the answer is the option with the label of the source's right one; among "
+    "two options that is the prompt's own answer",
+    "stays": "the answer is the prompt's own right option",
+    "q": "the query, before rotary embedding unless it is taken after it",
+    "k": "each option's key at `key_site` takes that of the source's option at the same place",
+    "z": "the control: what the head gives carries the symbol by itself",
+}
+
+
+class LabelRandomisationParams(ConfinedParams):
+    """Which heads, how few dimensions, which mutations."""
+
+    rank: int = Field(
+        3, ge=0, le=1024, title="Rank", description="How many leading directions are read."
+    )
+    confine: Literal["q", "k", "v", "qk", "qkv"] = Field(
+        "qk", title="Confined", description="Queries, keys, values, or several together."
+    )
+    mutations: tuple[Mutation, ...] = Field(
+        tuple(Mutation),
+        min_length=1,
+        title="Mutations",
+        description="How the same questions are told otherwise: random_letters, shuffled (their "
+        "own labels in another order), ordered_letters, numbers, symbols, other_separators, "
+        "no_prelude.",
+    )
+
+    @property
+    def companions(self) -> tuple[Companion, ...]:
+        return (*dict.fromkeys(self.mutations), SourceKind.POSITION_SYMBOL)
+
+    def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
+        """Raises `RankTooLarge`, and what is wrong with heads or prompts."""
+        super().check(model, spec)
+        if self.rank > model.d_head:
+            raise RankTooLarge(self.rank, model.d_head)
+
+
+@analysis(
+    "label_randomisation",
+    version=1,
+    params=LabelRandomisationParams,
+    conventions=CONVENTIONS,
+    headline=("follows_position", INTERCHANGE),
+)
+def label_randomisation(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: LabelRandomisationParams,
+    progress: Callable[[int], None],
+    inputs: Mapping[str, Result],
+) -> Measured:
+    """Bases learnt on one kind of labels, tried on others; and position against symbol."""
+    from analyses.engine.recording import Keep
+
+    heads = params.chosen(inputs)
+    bases = inputs[BASES]
+
+    def measure(together: "Sequence[Example]") -> Measured:
+        scores = _confined(lm, together, UNCHANGED, params, heads, bases)
+        for mutation in dict.fromkeys(params.mutations):
+            told = [each.companions[mutation] for each in together]
+            scores |= _confined(lm, told, mutation.value, params, heads, bases)
+        return Measured(scores=scores | _interchanged(lm, together, params, heads))
+
+    return streaming.streamed(lm, prompts, params, progress, measure, keep=Keep.PREFIX)
+
+
+def _confined(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    name: str,
+    params: LabelRandomisationParams,
+    heads: tuple[Component, ...],
+    bases: Result,
+) -> Scores:
+    """The metrics of one mutation: of the model, of it with heads confined, and the drop."""
+    from analyses.engine.recording import Keep
+
+    ground = effects.grounds(lm, prompts, None, keep=Keep.PREFIX)
+    reading = Reading(lm.shape, bases.tensors, effects.positions(prompts, params.key_site), params)
+    sets = groups(heads)
+    sites, basis = COMBINATIONS[params.confine], reading.learnt(params.rank)
+    after, _ = ground.under(lm, [reading.confined(group, sites, basis) for group in sets.values()])
+    condition = f"mutation={name}"
+    scores: Scores = {}
+    for metric, whole in ground.of_base().items():
+        scores[ScoreKey(component=MODEL, metric=metric, condition=condition)] = whole
+        for component, values in zip(sets, after[metric], strict=True):
+            for name_of, each in ((metric, values), (f"{metric}_drop", whole - values)):
+                key = ScoreKey(
+                    component=component, metric=name_of, site=params.confine, condition=condition
+                )
+                scores[key] = each
+    return scores
+
+
+def _interchanged(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: LabelRandomisationParams,
+    heads: tuple[Component, ...],
+) -> Scores:
+    """How often the answer follows the source's position, its symbol, or stays."""
+    from analyses.engine.recording import Keep
+
+    ground = effects.grounds(lm, prompts, SourceKind.POSITION_SYMBOL, keep=Keep.PREFIX)
+    sets = groups(heads)
+    places = [(component, site) for component in sets for site in EXCHANGED]
+    _, found = ground.under(
+        lm, [_exchange(sets[component], site, params, ground) for component, site in places]
+    )
+    answers = found.labels.argmax(-1).cpu().numpy()  # [place, prompt]
+    sources = ground.source_prompts
+    followed = {
+        "follows_position": [each.correct for each in sources],
+        "follows_symbol": [
+            base.labels.index(source.labels[source.correct])
+            for base, source in zip(prompts, sources, strict=True)
+        ],
+        "stays": [each.correct for each in prompts],
+    }
+    own = ground.base.logits.gather(1, ground.asked.label_ids).argmax(-1).cpu().numpy()
+    scores: Scores = {}
+    for metric, options in followed.items():
+        key = ScoreKey(component=MODEL, metric=metric, condition=INTERCHANGE)
+        scores[key] = (own == np.array(options)).astype(np.float32)
+        for (component, site), answer in zip(places, answers, strict=True):
+            key = ScoreKey(component=component, metric=metric, site=site, condition=INTERCHANGE)
+            scores[key] = (answer == np.array(options)).astype(np.float32)
+    return scores
+
+
+def _exchange(
+    heads: Sequence[Component], site: str, params: LabelRandomisationParams, ground: Grounds
+) -> "Intervention":
+    from analyses.engine.interventions import SOURCE, Intervention
+
+    at = params.key_site if site == "k" else None
+    before = site != "z" and params.rotary == "before"
+    return Intervention(
+        tuple(effects.patch(head, site, SOURCE, ground, at, before_rotary=before) for head in heads)
+    )

@@ -1,0 +1,245 @@
+"""How few dimensions of what heads read are enough: the rank sweep."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from analyses import effects, streaming, subspaces
+from analyses.confined import BASES, COMBINATIONS, ConfinedParams, RankTooLarge, Reading, groups
+from analyses.prompts.spec import DistributionSpec
+from analyses.registry import ModelFacts, analysis
+from analyses.results import MODEL, Component, Measured, Result, ScoreKey
+
+if TYPE_CHECKING:
+    from analyses.engine.interventions import Intervention, Path
+    from analyses.language_model import LanguageModel
+    from analyses.prompts.examples import Example
+
+RANDOM, OTHER = "placebo=random", "placebo=other_tokens"
+ENOUGH = 0.95  # of the effect
+CONVENTIONS = {
+    "x": "the rank",
+    "site": "what is confined: q, k, v, q and k, or all three; of one head, or of the whole set",
+    "position": "the query of the final position, and its read of every option's `key_site`; no "
+    "other position sees the change",
+    "rank 0": "the mean of the vectors that the bases were learnt from, or each option's own mean "
+    "of keys where centring is per_index",
+    "full rank": "the vectors themselves",
+    "key_value_heads": "bases of keys and values are those of a head's group; only this head's "
+    "reads change",
+    RANDOM: "the mean over random subspaces of the same rank, around the same mean",
+    OTHER: "the leading directions of the same head's vectors at question tokens",
+    "direct_effect": "logit_diff along the heads' own direct path, above that with z at its "
+    "mean; direct_kept is its share of what it is in the model as it is",
+    "rank_needed": "the smallest rank whose logit_diff is 95 % of the way from rank 0 to full rank",
+}
+
+
+class SubspaceParams(ConfinedParams):
+    """Which heads, which ranks, beside which placebos."""
+
+    ranks: tuple[int, ...] = Field(
+        (),
+        max_length=512,
+        title="Ranks",
+        description="None: all from 0 to the heads' dimension. 0 and full rank are always there.",
+    )
+    placebos: int = Field(
+        20,
+        ge=20,
+        le=200,
+        title="Random subspaces",
+        description="How many of each rank stand beside the learnt one.",
+    )
+    placebo_ranks: tuple[int, ...] = Field(
+        (1, 2, 3, 4),
+        max_length=64,
+        title="Placebo ranks",
+        description="The ranks at which random and other subspaces are tried.",
+    )
+
+    @field_validator("ranks", "placebo_ranks")
+    @classmethod
+    def _sorted(cls, ranks: tuple[int, ...]) -> tuple[int, ...]:
+        if any(rank < 0 for rank in ranks):
+            raise ValueError("ranks are not negative")
+        return tuple(sorted(set(ranks)))
+
+    def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
+        """Raises `RankTooLarge`, and what is wrong with heads or prompts."""
+        super().check(model, spec)
+        largest = max(self.ranks, default=0)
+        if largest > model.d_head:
+            raise RankTooLarge(largest, model.d_head)
+
+    def all_ranks(self, d_head: int) -> tuple[int, ...]:
+        return tuple(sorted({0, *(self.ranks or range(d_head)), d_head}))
+
+
+class _Case(NamedTuple):
+    """Some heads confined in one way; several draws of one key are averaged."""
+
+    key: tuple[Component, str, str, float]  # component, site, condition, rank
+    intervention: "Intervention"
+
+
+def ranks_needed(
+    means: Mapping[ScoreKey, float], params: SubspaceParams
+) -> Mapping[ScoreKey, float]:
+    """The smallest rank that does 95 % of what all do; none where rank 0 does as well."""
+    curves: dict[tuple[Component, str, str], dict[float, float]] = {}
+    for key, mean in means.items():
+        if summarised(key):
+            curves.setdefault((key.component, key.site, key.condition), {})[key.x] = mean
+    found = {}
+    for (component, site, condition), curve in curves.items():
+        whole = curves[component, site, ""]
+        nothing, everything = whole[0.0], whole[max(whole)]
+        reached = [
+            rank
+            for rank, value in curve.items()
+            if value - nothing >= ENOUGH * (everything - nothing)
+        ]
+        if everything > nothing and reached:
+            key = ScoreKey(
+                component=component,
+                metric="rank_needed",
+                site=site,
+                condition=condition,
+                x=ENOUGH,
+            )
+            found[key] = min(reached)
+    return found
+
+
+def summarised(key: ScoreKey) -> bool:
+    """Whether a summary reads the score."""
+    return key.metric == "logit_diff" and key.component != MODEL
+
+
+def direct_kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
+    """The share of the heads' direct effect that is left at each rank."""
+    whole = {key.component: key for key in keys if (key.metric, key.site) == ("direct_effect", "z")}
+    return {
+        ScoreKey(component=key.component, metric="direct_kept", site=key.site, x=key.x): (
+            key,
+            whole[key.component],
+        )
+        for key in keys
+        if key.metric == "direct_effect" and key.site != "z"
+    }
+
+
+@analysis(
+    "subspace",
+    version=1,
+    params=SubspaceParams,
+    conventions=CONVENTIONS,
+    summarise=ranks_needed,
+    summarised=summarised,
+    ratios=direct_kept,
+    headline=("direct_effect", ""),
+)
+def subspace(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: SubspaceParams,
+    progress: Callable[[int], None],
+    inputs: Mapping[str, Result],
+) -> Measured:
+    """What is left when heads read only a few dimensions of queries, keys and values."""
+    from analyses.engine.recording import Keep
+
+    heads = params.chosen(inputs)
+    return streaming.streamed(
+        lm,
+        prompts,
+        params,
+        progress,
+        lambda together: _measure(lm, together, params, heads, inputs[BASES]),
+        keep=Keep.PREFIX,
+    )
+
+
+def _measure(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: SubspaceParams,
+    heads: tuple[Component, ...],
+    bases: Result,
+) -> Measured:
+    from analyses.engine.interventions import Path
+    from analyses.engine.recording import Keep
+
+    ground = effects.grounds(lm, prompts, None, keep=Keep.PREFIX)
+    reading = Reading(lm.shape, bases.tensors, effects.positions(prompts, params.key_site), params)
+    cases = [*_cases(reading, heads, params), *_placebos(reading, heads, params)]
+    after, _ = ground.under(lm, [case.intervention for case in cases])
+    scores: dict[ScoreKey, NDArray[np.float32]] = {
+        ScoreKey(component=MODEL, metric=metric): values
+        for metric, values in ground.of_base().items()
+    }
+    rows: dict[tuple[Component, str, str, float], list[int]] = {}
+    for row, case in enumerate(cases):
+        rows.setdefault(case.key, []).append(row)
+    for metric, values in after.items():
+        for (component, site, condition, rank), of_key in rows.items():
+            key = ScoreKey(
+                component=component, metric=metric, site=site, condition=condition, x=rank
+            )
+            scores[key] = values[of_key].mean(0, dtype=np.float64).astype(np.float32)
+    direct = list(_cases(reading, heads, params, Path.DIRECT))
+    ablated = [reading.ablated(each) for each in groups(heads).values()]
+    along, _ = ground.under(lm, [*(case.intervention for case in direct), *ablated])
+    differences = along["logit_diff"]
+    without = dict(zip(groups(heads), differences[len(direct) :], strict=True))
+    whole = ground.of_base()["logit_diff"]
+    for component, least in without.items():
+        scores[ScoreKey(component=component, metric="direct_effect", site="z")] = whole - least
+    for case, values in zip(direct, differences, strict=False):
+        component, site, _, rank = case.key
+        key = ScoreKey(component=component, metric="direct_effect", site=site, x=rank)
+        scores[key] = values - without[component]
+    for head in heads:
+        scores[ScoreKey(component=head, metric="in_set")] = np.ones(len(prompts), dtype=np.float32)
+    return Measured(scores=scores)
+
+
+def _cases(
+    reading: Reading,
+    heads: tuple[Component, ...],
+    params: SubspaceParams,
+    path: "Path | None" = None,
+) -> Iterator[_Case]:
+    for component, group in groups(heads).items():
+        for site, sites in COMBINATIONS.items():
+            for rank in params.all_ranks(reading.shape.d_head):
+                basis = reading.learnt(rank)
+                yield _Case(
+                    (component, site, "", rank), reading.confined(group, sites, basis, path)
+                )
+
+
+def _placebos(
+    reading: Reading, heads: tuple[Component, ...], params: SubspaceParams
+) -> Iterator[_Case]:
+    d_head = reading.shape.d_head
+    draws = {
+        head: subspaces.random_bases(d_head, params.placebos, (head.layer, head.index))
+        for head in heads
+    }
+    for component, group in groups(heads).items():
+        for site, sites in COMBINATIONS.items():
+            for rank in params.placebo_ranks:
+                if rank >= d_head:
+                    continue
+                other = reading.confined(group, sites, reading.of_other_tokens(rank))
+                yield _Case((component, site, OTHER, rank), other)
+                for draw in range(params.placebos):
+                    basis = reading.drawn(draws, draw, rank)
+                    yield _Case(
+                        (component, site, RANDOM, rank), reading.confined(group, sites, basis)
+                    )

@@ -1,0 +1,52 @@
+"""Which token of an option keys and values are read from, or outputs are replaced at."""
+
+from enum import StrEnum
+
+from analyses.errors import Refused
+from analyses.prompts.places import OptionPlaces, Places
+
+
+class KeySite(StrEnum):
+    LABEL = "label"
+    BRACKET = "bracket"  # what closes the label
+    CONTENT_END = "content_end"  # the option's last token
+    OPTION_END = "option_end"  # the end of the option's line
+
+
+class NoKeySite(Refused):
+    def __init__(self, site: KeySite, number: int) -> None:
+        super().__init__(
+            f"The options of prompt {number} have no token of their own for the key site "
+            f"{site.value!r}, as this template and tokenizer write them. Take another key site: "
+            f"{KeySite.LABEL.value} and {KeySite.CONTENT_END.value} are always there."
+        )
+
+
+def positions(places: Places, site: KeySite) -> tuple[int, ...]:
+    """The site's token in each option; raises `NoKeySite`."""
+    for option in places.options:
+        if not _has(option, site):
+            raise NoKeySite(site, places.number)
+    return tuple(_position(option, site) for option in places.options)
+
+
+def _has(option: OptionPlaces, site: KeySite) -> bool:
+    match site:
+        case KeySite.BRACKET:
+            return option.bracket != option.content_first
+        case KeySite.OPTION_END:
+            return option.option_end != option.content_last
+        case _:
+            return True
+
+
+def _position(option: OptionPlaces, site: KeySite) -> int:
+    match site:
+        case KeySite.LABEL:
+            return option.label
+        case KeySite.BRACKET:
+            return option.bracket
+        case KeySite.CONTENT_END:
+            return option.content_last
+        case KeySite.OPTION_END:
+            return option.option_end

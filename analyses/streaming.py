@@ -1,0 +1,37 @@
+"""The loop of every analysis: prompts in micro-batches, what was measured put together."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from analyses.registry import Params
+from analyses.results import Measured
+
+if TYPE_CHECKING:
+    from analyses.engine.recording import Keep
+    from analyses.language_model import LanguageModel
+    from analyses.prompts.examples import Example
+
+
+def streamed(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: Params,
+    progress: Callable[[int], None],
+    measure: "Callable[[Sequence[Example]], Measured]",
+    *,
+    keep: "Keep | None" = None,
+) -> Measured:
+    """What `measure` finds in each micro-batch, in the order of the prompts.
+
+    Only one micro-batch is recorded at a time; `keep` says how much of it, by default what
+    components write.
+    """
+    from analyses.engine.recording import Keep
+
+    measured = []
+    done = 0
+    for together in lm.micro_batches(prompts, params.batch_size, keep=keep or Keep.WRITES):
+        measured.append(measure(together))
+        done += len(together)
+        progress(done)
+    return Measured.joined(measured)

@@ -1,0 +1,67 @@
+"""Prompts of a shipped distribution read for a model, and results as another run would get them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analyses.language_model import LanguageModel
+from analyses.prompts import distributions
+from analyses.prompts.distributions import DistributionSpec
+from analyses.prompts.examples import Example, examples
+from analyses.prompts.sources import Companion, pairs
+from analyses.prompts.tokenization import load_tokenizer
+from analyses.registry import Params
+from analyses.results import Derived, Measured, Result, ScoreKey
+
+Inputs = Mapping[str, Result]
+# Families with and without rotary embedding, with grouped-query attention, caps and post-norms.
+FAMILIES = ("gemma2", "gpt2", "llama", "qwen2")
+LONG = {"vocab_size": 300, "max_position_embeddings": 512, "n_positions": 512}
+
+
+def read_for(
+    lm: LanguageModel, *, size: int, kinds: Sequence[Companion] = (), split: str = "test"
+) -> list[Example]:
+    """Prompts of colours, each beside its companions."""
+    built = distributions.build(DistributionSpec(data="colours", size=size, split=split))
+    beside = {
+        kind: {pair.base.number: pair.source for pair in pairs(built, kind)} for kind in kinds
+    }
+    return examples(load_tokenizer(lm.folder / "tokenizer.json"), built.prompts, beside)
+
+
+def result(measured: Measured, derived: Derived | None = None) -> Result:
+    """What a run that measured this holds in the end, intervals apart."""
+    more = derived or Derived()
+    means = {key: float(np.nanmean(vector)) for key, vector in measured.scores.items()}
+    return Result(
+        scores=measured.scores,
+        means={**means, **more.numbers},
+        tensors={**measured.tensors, **more.tensors},
+    )
+
+
+def run(function, lm, prompts, params: Params, **inputs: object) -> Measured:
+    return function(lm, prompts, params, lambda done: None, **inputs)
+
+
+def in_parts(function, lm, prompts, params: Params, parts: int, **inputs: object) -> Measured:
+    """The same, part by part, put together."""
+    cuts = np.array_split(np.arange(len(prompts)), parts)
+    return Measured.joined(
+        [run(function, lm, [prompts[n] for n in cut], params, **inputs) for cut in cuts]
+    )
+
+
+def assert_same(one: Measured, other: Measured) -> None:
+    """Bit for bit."""
+    assert one.scores.keys() == other.scores.keys()
+    for key, vector in one.scores.items():
+        np.testing.assert_array_equal(vector, other.scores[key], err_msg=str(key))
+    for name, tensor in one.tensors.items():
+        np.testing.assert_array_equal(tensor.values, other.tensors[name].values, err_msg=name)
+
+
+def of(found: Measured | Result, **key: object) -> np.ndarray:
+    """The one score of that key."""
+    return found.scores[ScoreKey(**key)]

@@ -1,0 +1,144 @@
+"""Means and principal directions of what heads read."""
+
+import numpy as np
+import pytest
+import torch
+from studied import FAMILIES, LONG, assert_same, in_parts, read_for, result, run
+
+from analyses import subspaces
+from analyses.engine.recording import Keep
+from analyses.engine.rotary import NoRotaryEmbedding
+from analyses.methods.bases import DIMS, BasesParams, bases, derive
+from analyses.prompts.key_sites import KeySite, positions
+from analyses.results import Kind, Measured
+
+
+def frame(family: str) -> str:
+    return "after" if family == "gpt2" else "before"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bases_are_orthonormal_of_every_head_and_key_value_head(load, family: str) -> None:
+    lm = load(family, **LONG)
+    params = BasesParams(rotary=frame(family), batch_size=4)
+    found = derive(run(bases, lm, read_for(lm, size=8), params), params).tensors
+    shape = lm.shape
+    for site, heads in (("q", shape.n_heads), ("k", shape.n_kv_heads), ("v", shape.n_kv_heads)):
+        basis = found[f"{site}_basis"].values
+        assert basis.shape == (shape.n_layers, heads, shape.d_head, shape.d_head)
+        product = np.swapaxes(basis, -1, -2) @ basis
+        np.testing.assert_allclose(
+            product, np.broadcast_to(np.eye(shape.d_head), product.shape), atol=1e-5
+        )
+        assert (np.diff(found[f"{site}_singular"].values) <= 0).all()
+    assert found["k_projection"].values.shape == (8, 4, shape.n_layers, shape.n_kv_heads, DIMS)
+    assert found["q_projection"].axes == ("prompt", "layer", "head", "dim")
+
+
+@pytest.mark.parametrize("rotary", ["before", "after"])
+def test_vectors_are_those_of_the_key_site(load, rotary: str) -> None:
+    lm = load("llama", **LONG)
+    prompts = read_for(lm, size=3)
+    params = BasesParams(rotary=rotary, key_site="bracket", batch_size=3)
+    found = run(bases, lm, prompts, params).tensors
+    recorded = lm.record(lm.batch(prompts), keep=Keep.POSITIONS)
+    for row, prompt in enumerate(prompts):
+        for option, place in enumerate(positions(prompt.places, KeySite.BRACKET)):
+            value = recorded.reads[1].value[row, :, place].numpy()
+            np.testing.assert_array_equal(found["v"].values[row, 1, option], value)
+            key = recorded.reads[1].key[row, :, place].numpy()
+            same = np.allclose(found["k"].values[row, 1, option], key, atol=1e-6)
+            assert same == (rotary == "after")
+    lengths = np.linalg.norm(found["k"].values[:, 1], axis=-1)
+    of_keys = [
+        recorded.reads[1].key[row, :, list(positions(each.places, KeySite.BRACKET))].norm(dim=-1).T
+        for row, each in enumerate(prompts)
+    ]
+    np.testing.assert_allclose(lengths, torch.stack(of_keys).numpy(), rtol=1e-5)  # only turned
+
+
+def test_a_model_without_rotary_embedding_has_no_vectors_before_it(load) -> None:
+    lm = load("gpt2", **LONG)
+    with pytest.raises(NoRotaryEmbedding, match="before_rotary=False"):
+        run(bases, lm, read_for(lm, size=2), BasesParams())
+
+
+def test_the_directions_of_vectors_on_paper() -> None:
+    """Along (3, 4)/5 with singular values √(2·25), and across with √(2·1)."""
+    along, across = np.array([3.0, 4.0]), np.array([-0.8, 0.6])
+    points = np.array([along, -along, across, -across], dtype=np.float32) + 7
+    found = subspaces.principal(points[:, None, None])
+    np.testing.assert_allclose(found.mean[0, 0], [7, 7], atol=1e-6)
+    np.testing.assert_allclose(found.basis[0, 0].T, [[0.6, 0.8], [0.8, -0.6]], atol=1e-6)
+    np.testing.assert_allclose(found.singular[0, 0], [50**0.5, 2**0.5], rtol=1e-6)
+    np.testing.assert_allclose(
+        subspaces.projected(points[:, None, None], found, 1).ravel(), [5, -5, 0, 0], atol=1e-5
+    )
+
+
+def test_fewer_vectors_than_dimensions_still_span_all() -> None:
+    x = np.random.default_rng(0).standard_normal((3, 1, 1, 8)).astype(np.float32)
+    found = subspaces.principal(x)
+    assert found.basis.shape == (1, 1, 8, 8)
+    np.testing.assert_allclose(found.singular[0, 0, 2:], 0, atol=1e-5)
+
+
+def test_explained_is_one_between_groups_and_zero_within() -> None:
+    groups = [0, 0, 1, 1]
+    told = np.array([1.0, 1.0, 5.0, 5.0])[:, None, None, None]
+    untold = np.array([1.0, 5.0, 1.0, 5.0])[:, None, None, None]
+    assert subspaces.explained(told, groups).item() == 1
+    assert subspaces.explained(untold, groups).item() == 0
+
+
+def test_random_subspaces_are_orthonormal_and_the_same_for_a_seed() -> None:
+    drawn = subspaces.random_bases(6, 3, (1, 2))
+    np.testing.assert_allclose(
+        np.swapaxes(drawn, -1, -2) @ drawn, np.broadcast_to(np.eye(6), (3, 6, 6)), atol=1e-6
+    )
+    np.testing.assert_array_equal(drawn, subspaces.random_bases(6, 3, (1, 2)))
+    assert not np.allclose(drawn, subspaces.random_bases(6, 3, (1, 3)))
+
+
+def test_each_index_keeps_its_own_mean_of_keys(load) -> None:
+    lm = load("llama", **LONG)
+    prompts = read_for(lm, size=8)
+    measured = run(bases, lm, prompts, BasesParams())
+    apart = derive(measured, BasesParams(centring="per_index"))
+    by_index = [
+        value
+        for key, value in apart.numbers.items()
+        if key.metric == "explained" and (key.site, key.condition) == ("k", "by=index")
+    ]
+    whole = result(measured, apart).tensors
+    np.testing.assert_allclose(
+        whole["k_index_mean"].values, measured.tensors["k"].values.mean(0), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        whole["k_index_mean"].values.mean(1), whole["k_mean"].values, atol=1e-5
+    )
+    assert 0 <= min(by_index) <= max(by_index) <= 1
+
+
+def test_skipped_prompts_count_for_nothing(load) -> None:
+    lm = load("llama", **LONG)
+    measured = run(bases, lm, read_for(lm, size=8), BasesParams())
+    for tensor in measured.tensors.values():
+        if tensor.values.dtype.kind == "f":
+            tensor.values[5:] = np.nan
+    fewer = {
+        name: type(each)(each.values[:5], each.axes) for name, each in measured.tensors.items()
+    }
+    found = derive(measured, BasesParams()).tensors
+    expected = derive(Measured(scores={}, tensors=fewer), BasesParams()).tensors
+    np.testing.assert_array_equal(found["q_basis"].values, expected["q_basis"].values)
+    assert np.isnan(found["q_projection"].values[5:]).all()
+
+
+def test_numbers_do_not_depend_on_how_a_run_is_cut(load) -> None:
+    lm = load("qwen2", **LONG)
+    prompts, params = read_for(lm, size=12), BasesParams(batch_size=2)
+    whole = run(bases, lm, prompts, params)
+    assert_same(whole, in_parts(bases, lm, prompts, params, 3))
+    kinds = {key.component.kind for key in derive(whole, params).numbers}
+    assert kinds == {Kind.HEAD, Kind.KV_HEAD}

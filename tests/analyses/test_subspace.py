@@ -1,0 +1,210 @@
+"""The rank sweep: its ends are the identity and the mean, and what lies between is exact."""
+
+import numpy as np
+import pytest
+import torch
+from reference import logits_under
+from studied import FAMILIES, LONG, assert_same, in_parts, of, read_for, result, run
+
+from analyses import heads, metrics
+from analyses.confined import COMBINATIONS, SET, RankTooLarge
+from analyses.engine.interventions import Apply, Intervention, Patch, Path, Site, Subspace, constant
+from analyses.methods.bases import BasesParams, bases, derive
+from analyses.methods.subspace import (
+    OTHER,
+    RANDOM,
+    SubspaceParams,
+    direct_kept,
+    ranks_needed,
+    subspace,
+)
+from analyses.prompts.key_sites import KeySite, positions
+from analyses.prompts.spec import DistributionSpec
+from analyses.results import MODEL, Component, Kind, ScoreKey
+
+FEW = {"heads": ("0.1", "1.2"), "placebo_ranks": (1,), "batch_size": 4}
+
+
+def params_for(family: str, **choices: object) -> SubspaceParams:
+    rotary = "after" if family == "gpt2" else "before"
+    return SubspaceParams(**{**FEW, "rotary": rotary, **choices})
+
+
+@pytest.fixture
+def swept(load):
+    """A family's model, held-out prompts, parameters, learnt bases."""
+
+    def make(family: str, **choices: object):
+        lm = load(family, **LONG)
+        params = params_for(family, **choices)
+        learn = BasesParams(
+            rotary=params.rotary, key_site=params.key_site, centring=params.centring
+        )
+        learnt = run(bases, lm, read_for(lm, size=10, split="train"), learn)
+        return lm, read_for(lm, size=6), params, {"bases": result(learnt, derive(learnt, learn))}
+
+    return make
+
+
+def head(layer: int, index: int) -> Component:
+    return Component(kind=Kind.HEAD, layer=layer, index=index)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_full_rank_is_the_identity(swept, family: str) -> None:
+    lm, prompts, params, inputs = swept(family, ranks=(1,))
+    found = run(subspace, lm, prompts, params, inputs=inputs)
+    for component in (head(0, 1), head(1, 2), SET):
+        for site in COMBINATIONS:
+            for metric in ("logit_diff", "loss", "label_mass"):
+                base = of(found, component=MODEL, metric=metric)
+                whole = of(found, component=component, metric=metric, site=site, x=lm.shape.d_head)
+                np.testing.assert_allclose(whole, base, atol=1e-4)
+            direct = of(
+                found, component=component, metric="direct_effect", site=site, x=lm.shape.d_head
+            )
+            np.testing.assert_allclose(
+                direct, of(found, component=component, metric="direct_effect", site="z"), atol=1e-4
+            )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rank_zero_is_mean_ablation(swept, family: str) -> None:
+    lm, prompts, params, inputs = swept(family, ranks=(1,))
+    found = run(subspace, lm, prompts, params, inputs=inputs)
+    tensors = inputs["bases"].tensors
+    before = params.rotary == "before"
+    at = tuple(positions(each.places, KeySite.LABEL) for each in prompts)
+    kv = 2 * lm.shape.n_kv_heads // lm.shape.n_heads
+    patches = tuple(
+        Patch(
+            site=Site(site),
+            layer=1,
+            head=2,
+            value=constant(tensors[f"{site}_mean"].values[1, 2 if site == "q" else kv]),
+            at=None if site == "q" else at,
+            before_rotary=before and site != "v",
+        )
+        for site in ("q", "k", "v")
+    )
+    expected = logit_diffs(lm, prompts, Intervention(patches), Intervention(patches, Path.DIRECT))
+    nothing = of(found, component=head(1, 2), metric="logit_diff", site="qkv")
+    np.testing.assert_allclose(nothing, expected[0], atol=2e-4)
+    ablated = Patch(site=Site.Z, layer=1, head=2, value=constant(tensors["z_mean"].values[1, 2]))
+    (without,) = logit_diffs(lm, prompts, Intervention((ablated,), Path.DIRECT))
+    direct = of(found, component=head(1, 2), metric="direct_effect", site="qkv")
+    np.testing.assert_allclose(direct, expected[1] - without, atol=2e-4)
+
+
+def logit_diffs(lm, prompts, *interventions: Intervention) -> np.ndarray:
+    """By one full forward pass each, with plain hooks."""
+    logits = logits_under(lm, interventions, prompts)
+    label_ids = torch.tensor([each.label_ids for each in prompts])
+    correct = torch.tensor([each.correct for each in prompts])
+    return np.stack(
+        [metrics.logit_diff(each.gather(1, label_ids), correct).numpy() for each in logits]
+    )
+
+
+@pytest.mark.parametrize("centring", ["global", "per_index"])
+def test_a_rank_between_is_a_forward_pass_with_projected_reads(swept, centring: str) -> None:
+    lm, prompts, params, inputs = swept("qwen2", ranks=(3,), centring=centring)
+    found = run(subspace, lm, prompts, params, inputs=inputs)
+    tensors = {
+        name: torch.from_numpy(each.values) for name, each in inputs["bases"].tensors.items()
+    }
+    options = list(zip(*(positions(each.places, KeySite.LABEL) for each in prompts), strict=True))
+    patches = []
+    for layer, index in ((0, 1), (1, 2)):
+        kv = index * lm.shape.n_kv_heads // lm.shape.n_heads
+        q = Subspace(tensors["q_mean"][layer, index], tensors["q_basis"][layer, index, :, :3])
+        patches.append(
+            Patch(site=Site.Q, layer=layer, head=index, value=Apply(q), before_rotary=True)
+        )
+        for option, at in enumerate(options):
+            mean = tensors["k_mean"][layer, kv]
+            if centring == "per_index":
+                mean = tensors["k_index_mean"][layer, option, kv]
+            k = Subspace(mean, tensors["k_basis"][layer, kv, :, :3])
+            patches.append(
+                Patch(
+                    site=Site.K,
+                    layer=layer,
+                    head=index,
+                    value=Apply(k),
+                    at=tuple((position,) for position in at),
+                    before_rotary=True,
+                )
+            )
+    (expected,) = logit_diffs(lm, prompts, Intervention(tuple(patches)))
+    together = of(found, component=SET, metric="logit_diff", site="qk", x=3)
+    np.testing.assert_allclose(together, expected, atol=1e-5)
+    base = of(found, component=MODEL, metric="logit_diff")
+    assert np.abs(together - base).max() > 100 * 1e-5
+
+
+def test_placebos_have_their_ranks_and_are_not_what_was_learnt(swept) -> None:
+    lm, prompts, params, inputs = swept("llama", ranks=(1,), placebo_ranks=(1, 2, 8))
+    found = run(subspace, lm, prompts, params, inputs=inputs)
+    ranks = {(key.condition, key.x) for key in found.scores if key.condition.startswith("placebo")}
+    assert ranks == {(each, rank) for each in (OTHER, RANDOM) for rank in (1, 2)}  # d_head is 8
+    learnt = of(found, component=SET, metric="logit_diff", site="qk", x=1)
+    for placebo in (OTHER, RANDOM):
+        tried = of(found, component=SET, metric="logit_diff", site="qk", condition=placebo, x=1)
+        assert np.abs(tried - learnt).max() > 1e-3
+
+
+def test_ratios_are_of_the_direct_effect_of_the_model_as_it_is(swept) -> None:
+    lm, prompts, params, inputs = swept("llama", ranks=(1,))
+    found = run(subspace, lm, prompts, params, inputs=inputs)
+    ratios = direct_kept(list(found.scores))
+    key = ScoreKey(component=SET, metric="direct_kept", site="q", x=1)
+    over, under = ratios[key]
+    assert (over.site, over.x, under.site) == ("q", 1, "z")
+    assert len(ratios) == 3 * 5 * 3  # components, sites, ranks 0, 1 and d_head
+
+
+def test_the_rank_that_is_needed_on_paper() -> None:
+    def curve(condition: str, *values: float) -> dict[ScoreKey, float]:
+        return {
+            ScoreKey(component=SET, metric="logit_diff", site="q", condition=condition, x=x): value
+            for x, value in enumerate(values)
+        }
+
+    means = curve("", 1.0, 2.8, 2.96, 3.0) | curve(RANDOM, 1.0, 1.2, 2.0)
+    found = ranks_needed(means, SubspaceParams())
+    assert {(key.condition, key.metric): value for key, value in found.items()} == {
+        ("", "rank_needed"): 2  # 95 % of the way from 1 to 3 is 2.9
+    }
+    assert ranks_needed(curve("", 3.0, 2.0, 3.0), SubspaceParams()) == {}  # nothing to keep
+
+
+def test_numbers_do_not_depend_on_how_a_run_is_cut(swept) -> None:
+    lm, prompts, params, inputs = swept("qwen2", ranks=(2,), batch_size=2)
+    whole = run(subspace, lm, prompts, params, inputs=inputs)
+    assert_same(whole, in_parts(subspace, lm, prompts, params, 3, inputs=inputs))
+
+
+def test_what_cannot_be_is_refused_at_the_door(load) -> None:
+    lm = load("llama", **LONG)
+    held_out = DistributionSpec(split="test")
+    with pytest.raises(RankTooLarge, match=r"No rank 99: .* 8 dimensions"):
+        SubspaceParams(ranks=(99,)).check(lm.shape, held_out)
+    with pytest.raises(heads.NoSuchHead, match=r"no head 2\.0: it has 2 layers of 4 heads"):
+        SubspaceParams(heads=("2.0",)).check(lm.shape, held_out)
+    with pytest.raises(heads.NotHeldOut, match="Take split 'test'"):
+        SubspaceParams().check(lm.shape, DistributionSpec())
+    with pytest.raises(ValueError, match="not negative"):
+        SubspaceParams(ranks=(-1,))
+
+
+def test_it_needs_the_strongest_heads_unless_they_are_named() -> None:
+    spec = DistributionSpec(data="colours", split="test", size=16)
+    needs = SubspaceParams(train_prompts=32, key_site="bracket").needs(spec)
+    assert [(each.name, each.analysis) for each in needs] == [
+        ("effects", "patching"),
+        ("bases", "bases"),
+    ]
+    assert {(each.distribution.split, each.distribution.size) for each in needs} == {("train", 32)}
+    assert needs[1].params["key_site"] == "bracket"
+    assert [each.name for each in SubspaceParams(heads=("0.1",)).needs(spec)] == ["bases"]
