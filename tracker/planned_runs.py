@@ -10,7 +10,7 @@ from analyses.checkpoints import refs
 from analyses.errors import Refused
 from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
-from analyses.prompts.places import places
+from analyses.prompts.places import Places, places
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion, Pair, pairs
 from analyses.prompts.tokenization import load_tokenizer, tokenize_all
@@ -69,7 +69,7 @@ class Planner:
     home: Home
     roots: Sequence[Path]
     _built: dict[DistributionSpec, Distribution] = field(default_factory=dict)
-    _checked: dict[object, tuple[Pair, ...]] = field(default_factory=dict)
+    _read: dict[object, "_Prompts"] = field(default_factory=dict)
 
     def plan(
         self,
@@ -90,7 +90,9 @@ class Planner:
         if depth > DEEPEST:
             raise TooDeep(analysis)
         built = self._distribution(distribution)
-        beside = self._pairs(built, checked.companions, model=model, seed=seed)
+        read = self._prompts(built, checked.companions, model=model, seed=seed)
+        for where in read.places:
+            checked.check_places(where)
         inputs = {
             need.name: self._needed(need, model=model, seed=seed, depth=depth + 1)
             for need in checked.needs(distribution)
@@ -100,7 +102,7 @@ class Planner:
             params=checked,
             model=model,
             distribution=built,
-            pairs=beside,
+            pairs=read.pairs,
             seed=seed,
             inputs=inputs,
             fingerprint=run_fingerprint(
@@ -133,31 +135,38 @@ class Planner:
             self._built[spec] = distributions.build(spec)
         return self._built[spec]
 
-    def _pairs(
+    def _prompts(
         self,
         distribution: Distribution,
         companions: Collection[Companion],
         *,
         model: Model,
         seed: int,
-    ) -> tuple[Pair, ...]:
-        """The prompts beside those of the distribution, checked with them."""
+    ) -> "_Prompts":
+        """The prompts beside those of the distribution; all are read as the model reads them."""
         shared = distribution.spec, tuple(companions), model.id, seed
-        if shared not in self._checked:
+        if shared not in self._read:
             made = tuple(
                 pair for kind in companions for pair in pairs(distribution, kind, seed=seed)
             )
             prompts = [*distribution.prompts, *(pair.source for pair in made)]
-            check_labels(model, prompts, home=self.home, roots=self.roots)
-            self._checked[shared] = made
-        return self._checked[shared]
+            found = read_prompts(model, prompts, home=self.home, roots=self.roots)
+            self._read[shared] = _Prompts(pairs=made, places=found)
+        return self._read[shared]
 
 
-def check_labels(
+@dataclass(frozen=True, kw_only=True)
+class _Prompts:
+    """Pairs of a distribution, and the places of tokens in all prompts of both."""
+
+    pairs: tuple[Pair, ...]
+    places: tuple[Places, ...]
+
+
+def read_prompts(
     model: Model, prompts: Sequence[Prompt], *, home: Home, roots: Sequence[Path]
-) -> None:
-    """Refuse prompts whose labels are not one token, asked or offered, for this model."""
+) -> tuple[Places, ...]:
+    """Where all is; refuses labels that are not one token, asked or offered, for this model."""
     tokenizer = load_tokenizer(refs.tokenizer(model.ref, cache=home.models, roots=roots))
     tokenize_all(tokenizer, prompts)
-    for prompt in prompts:
-        places(tokenizer, prompt)
+    return tuple(places(tokenizer, prompt) for prompt in prompts)
