@@ -1,13 +1,13 @@
 """Which answers a language model knows, apart from finding their labels, and analyses of those."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analyses.registry import Measure, Params
-from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
+from analyses.results import MODEL, Measured, NamedTensor, Result, ScoreKey
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
@@ -41,19 +41,22 @@ def measured(
     examples: "Sequence[Example]",
     params: Params,
     progress: Callable[[int], None],
+    inputs: Mapping[str, Result] | None = None,
 ) -> Measured:
     """What the analysis measures on the prompts asked for; NaN on the others.
 
-    How many were known is a score of its own, `known`.
+    How many were known is a score of its own, `known`. `inputs` are the results of the runs that
+    the analysis needs, whole, where it needs some.
     """
+    given = {"inputs": inputs} if inputs else {}
     if params.prompts == "all":
-        return measure(lm, examples, params, progress)
+        return measure(lm, examples, params, progress, **given)
     accuracy = content_accuracy(lm, examples, batch_size=params.batch_size)
     known = accuracy == 1
     found = Measured(scores={})
     if known.any():
         chosen = [each for each, is_known in zip(examples, known, strict=True) if is_known]
-        found = _spread(measure(lm, chosen, params, progress), known)
+        found = _spread(measure(lm, chosen, params, progress, **given), known)
     return Measured(scores={**found.scores, KNOWN: accuracy}, tensors=found.tensors)
 
 

@@ -160,7 +160,8 @@ class Result:
     """What a finished run holds, as another run reads it.
 
     `scores` are the per-prompt vectors, NaN where a prompt was skipped; `means` are theirs, and the
-    numbers about the run.
+    numbers about the run, NaN where there is none. All parts of a run read the same arrays: they
+    are not to be changed.
     """
 
     scores: Mapping[ScoreKey, NDArray[np.float32]]

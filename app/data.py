@@ -110,8 +110,7 @@ def scores(run_id: UUID) -> list[reports.ScoreLine]:
 def cancel(run_ids: Sequence[UUID]) -> None:
     """Ask runs to stop, all or none; those that have ended stay as they are."""
     with transaction(_sessions()) as session:
-        for run_id in sorted(run_ids):
-            run_store.cancel(session, run_id)
+        run_store.cancel_all(session, run_ids)
 
 
 def submit(

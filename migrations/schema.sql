@@ -555,6 +555,21 @@ ALTER TABLE headbook.run_event ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY
     CACHE 1
 );
 
+CREATE TABLE headbook.run_input (
+    run_id uuid NOT NULL,
+    name text NOT NULL,
+    needs_run_id uuid NOT NULL,
+    CONSTRAINT run_input_another_check CHECK ((run_id <> needs_run_id))
+);
+
+COMMENT ON TABLE headbook.run_input IS 'A run reads another''s result: it waits for it, and ends when it fails.';
+
+COMMENT ON COLUMN headbook.run_input.run_id IS 'The run that waits.';
+
+COMMENT ON COLUMN headbook.run_input.name IS 'Under which the result is handed over.';
+
+COMMENT ON COLUMN headbook.run_input.needs_run_id IS 'The run whose result it reads.';
+
 CREATE TABLE headbook.score (
     run_id uuid NOT NULL,
     component_id bigint NOT NULL,
@@ -773,6 +788,31 @@ COMMENT ON COLUMN results.head_scores.created_by IS 'Who queued the run.';
 
 COMMENT ON COLUMN results.head_scores.finished_at IS 'When the run ended.';
 
+CREATE VIEW results.run_inputs WITH (security_barrier='true') AS
+ SELECT run.id AS run_id,
+    run.analysis,
+    run_input.name,
+    needed.id AS input_run_id,
+    needed.analysis AS input_analysis,
+    needed.state AS input_state
+   FROM ((headbook.run_input
+     JOIN headbook.run ON ((run.id = run_input.run_id)))
+     JOIN headbook.run needed ON ((needed.id = run_input.needs_run_id)));
+
+COMMENT ON VIEW results.run_inputs IS 'Which run reads the results of which other, to join the scores of both.';
+
+COMMENT ON COLUMN results.run_inputs.run_id IS 'The run that reads the result of another.';
+
+COMMENT ON COLUMN results.run_inputs.analysis IS 'Name of its analysis.';
+
+COMMENT ON COLUMN results.run_inputs.name IS 'What it calls the result.';
+
+COMMENT ON COLUMN results.run_inputs.input_run_id IS 'The run whose result it reads; its scores are in head_scores.';
+
+COMMENT ON COLUMN results.run_inputs.input_analysis IS 'Name of the analysis of that run.';
+
+COMMENT ON COLUMN results.run_inputs.input_state IS 'How that run stands: queued, running, finishing, or how it ended.';
+
 ALTER TABLE ONLY headbook.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
@@ -818,6 +858,9 @@ ALTER TABLE ONLY headbook.publication
 ALTER TABLE ONLY headbook.run_event
     ADD CONSTRAINT run_event_pkey PRIMARY KEY (seq);
 
+ALTER TABLE ONLY headbook.run_input
+    ADD CONSTRAINT run_input_pkey PRIMARY KEY (run_id, name);
+
 ALTER TABLE ONLY headbook.run
     ADD CONSTRAINT run_nonce_key UNIQUE (nonce);
 
@@ -855,6 +898,8 @@ CREATE INDEX run_due ON headbook.run USING btree (dispatch_due_at) WHERE (state 
 CREATE INDEX run_event_run_id_seq_idx ON headbook.run_event USING btree (run_id, seq);
 
 CREATE UNIQUE INDEX run_fingerprint_once ON headbook.run USING btree (fingerprint) WHERE ((state <> ALL (ARRAY['failed'::text, 'cancelled'::text])) AND (rerun_of IS NULL));
+
+CREATE INDEX run_input_needs_run_id_idx ON headbook.run_input USING btree (needs_run_id);
 
 CREATE INDEX score_component_id_metric_idx ON headbook.score USING btree (component_id, metric);
 
@@ -901,6 +946,12 @@ ALTER TABLE ONLY headbook.run
 
 ALTER TABLE ONLY headbook.run_event
     ADD CONSTRAINT run_event_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.run_input
+    ADD CONSTRAINT run_input_needs_run_id_fkey FOREIGN KEY (needs_run_id) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.run_input
+    ADD CONSTRAINT run_input_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
 
 ALTER TABLE ONLY headbook.run
     ADD CONSTRAINT run_model_id_fkey FOREIGN KEY (model_id) REFERENCES headbook.model(id);
@@ -954,6 +1005,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.run TO headbook_worker;
 
 GRANT SELECT,INSERT ON TABLE headbook.run_event TO headbook_worker;
 
+GRANT SELECT,INSERT ON TABLE headbook.run_input TO headbook_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.score TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.study TO headbook_worker;
@@ -966,3 +1019,6 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.worker TO headbook_worker;
 
 GRANT SELECT ON TABLE results.head_scores TO headbook_reader;
 GRANT SELECT ON TABLE results.head_scores TO headbook_worker;
+
+GRANT SELECT ON TABLE results.run_inputs TO headbook_reader;
+GRANT SELECT ON TABLE results.run_inputs TO headbook_worker;

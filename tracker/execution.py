@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion
 from analyses.prompts.tokenization import load_tokenizer
 from analyses.registry import Params
-from tracker import finishing
+from analyses.results import Result
+from tracker import finishing, run_inputs
 from tracker.db import Sessions, passes, patiently, transaction
 from tracker.domain import Model, PartClaim, PartKind, Run
 from tracker.errors import TrackerError
@@ -64,7 +65,7 @@ _HEAD_START = 5.0  # seconds in which other workers may try what this one cannot
 
 @dataclass
 class Workbench:
-    """What one worker process works with; it keeps the last model it loaded."""
+    """What one worker process works with; it keeps the model and the inputs it loaded last."""
 
     name: str
     sessions: Sessions
@@ -79,6 +80,7 @@ class Workbench:
     stop: StopRequest = field(default_factory=StopRequest)
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
     loaded: tuple[Model, LanguageModel] | None = None
+    inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of the run they were loaded for
 
     def language_model(self, model: Model) -> LanguageModel:
         """The model in memory, loaded now unless it is there; raises `Refused`, `NotHere`."""
@@ -99,6 +101,13 @@ class Workbench:
         )
         self.loaded = (model, loaded)
         return loaded
+
+    def inputs_of(self, run_id: UUID, beat: Beat) -> Mapping[str, Result]:
+        """The results that the run needs, as `run_inputs.load` gives them; kept for its parts."""
+        if self.inputs is None or self.inputs[0] != run_id:
+            self.inputs = None
+            self.inputs = run_id, run_inputs.load(self.sessions, self.mlflow, run_id, beat)
+        return self.inputs[1]
 
     def drop_model(self) -> None:
         """Give the memory of the loaded model back."""
@@ -161,7 +170,7 @@ def _do(bench: Workbench, claim: PartClaim) -> None:
     except Released:
         _end(bench, endings.release, claim, reason="released: its worker was stopped")
     except MlflowUnavailable as error:
-        logger.warning("MLflow cannot store the tensors yet", error=str(error))
+        logger.warning("MLflow is away", error=str(error))
         reason = f"waiting for MLflow: {error}"
         _end(bench, endings.release, claim, wait=_MLFLOW_WAIT, reason=reason)
     except NotHere as error:
@@ -207,12 +216,18 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
     analysis = finishing.analysis_of(run)
     params = analysis.checked(run.params)
     companions = _companions(bench, run, params, claim)
+    inputs = bench.inputs_of(run.id, beat)
     lm = bench.language_model(model)
     _show(bench, busy_with=claim.run_id)
     beat(0)
     tokenizer = load_tokenizer(folders.read(lm.folder).tokenizer)
     measured = knowledge.measured(
-        analysis.measure(), lm, examples(tokenizer, prompts, companions), params, beat
+        analysis.measure(),
+        lm,
+        examples(tokenizer, prompts, companions),
+        params,
+        beat,
+        inputs=inputs,
     )
     measured.check(len(prompts))
 

@@ -51,11 +51,11 @@ _PATIENCE = {
 
 
 class MlflowUnavailable(TrackerError):
-    """MLflow does not answer, or refuses; what was to be stored there can be stored later."""
+    """MLflow does not answer, or refuses; what was to be stored or read there can be later."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(
-            f"MLflow did not take it: {first_line(error)}. Nothing is lost, it is tried again. "
+            f"MLflow could not do it: {first_line(error)}. Nothing is lost, it is tried again. "
             "Is the server of MLFLOW_TRACKING_URI up?"
         )
 

@@ -1,10 +1,10 @@
-"""Queueing a run: everything is checked at the door, then recorded in one transaction.
+"""Queueing runs: everything is checked at the door, then recorded in one transaction.
 
 Nothing is told to the broker here: the row is the outbox, and the dispatcher rings for it. Torch
 is never imported.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,20 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from analyses import registry
-from analyses.checkpoints import refs
 from analyses.errors import Refused
-from analyses.prompts import distributions
-from analyses.prompts.distributions import Distribution, DistributionSpec
-from analyses.prompts.places import places
-from analyses.prompts.prompt import Prompt
-from analyses.prompts.sources import Pair, pairs
-from analyses.prompts.tokenization import load_tokenizer, tokenize_all
-from analyses.registry import Analysis, Params
+from analyses.prompts.distributions import DistributionSpec
 from tracker.db import Sessions, transaction
-from tracker.domain import Model, Priority, Run
+from tracker.domain import Priority, Run
 from tracker.errors import TrackerError
-from tracker.fingerprint import run_fingerprint
 from tracker.home import Home
-from tracker.store import distributions as distribution_store
+from tracker.ledger import Ledger, Terms
+from tracker.planned_runs import PlannedRun, Planner
+from tracker.store import inputs as input_store
 from tracker.store import models as model_store
-from tracker.store import pairs as pair_store
 from tracker.store import runs as run_store
+from tracker.store import studies as study_store
 
 PROMPTS_PER_PART = 32
-MOST_SEED = 2**63
 
 
 class InvalidRequest(TrackerError):
@@ -42,7 +34,7 @@ class InvalidRequest(TrackerError):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a person asks for."""
+    """What a person asks for: one run, with whatever runs it needs."""
 
     analysis: str
     model: str
@@ -55,14 +47,33 @@ class Request:
     prompts_per_part: int = PROMPTS_PER_PART
     force: bool = False  # run again although the fingerprint is live or done
     nonce: str | None = None  # a form's: the same nonce never makes a second run
+    cell: str = ""  # what tells it from others of its grid; a refusal names it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A request that can be queued, and the run it asks for."""
+
+    request: Request
+    planned: PlannedRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What queueing a checked request would do; `inputs` would be queued before a new run."""
+
+    there: Run | None  # the run that stands for it
+    new: bool
+    inputs: tuple[PlannedRun, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """The run that stands for a request; `new` if this request made it."""
+    """The run that stands for a request, and those it needs; `new` if this request made it."""
 
     run: Run
     new: bool
+    inputs: Mapping[str, Run]
     study: UUID | None
 
 
@@ -73,95 +84,111 @@ def submit(
 
     Raises `InvalidRequest` for what the analyses refuse, and other `TrackerError`s.
     """
-    if not 0 <= request.seed < MOST_SEED:
-        raise InvalidRequest(f"A seed is from 0 to {MOST_SEED - 1}; {request.seed} was given.")
+    (submitted,) = submit_all([request], sessions=sessions, home=home, roots=roots)
+    return submitted
+
+
+def submit_all(
+    requests: Sequence[Request], *, sessions: Sessions, home: Home, roots: Sequence[Path] = ()
+) -> list[Submitted]:
+    """Record all that is asked for, or nothing where one of it is refused."""
+    return record(check(requests, sessions=sessions, home=home, roots=roots), sessions=sessions)
+
+
+def check(
+    requests: Sequence[Request], *, sessions: Sessions, home: Home, roots: Sequence[Path] = ()
+) -> list[Checked]:
+    """Find all requests possible; raises `InvalidRequest` and other `TrackerError`s."""
     with transaction(sessions) as session:
-        model = model_store.model_named(session, request.model)
-    try:
-        analysis = registry.find(request.analysis)
-        params = analysis.checked(request.params)
-        distribution = distributions.build(request.distribution)
-        made = _pairs(distribution, params, seed=request.seed)
-        prompts = [*distribution.prompts, *(pair.source for pair in made)]
-        check_labels(model, prompts, home=home, roots=roots)
-    except Refused as error:
-        raise InvalidRequest(str(error)) from error
-    return _record(request, analysis, params, model, distribution, made, sessions=sessions)
-
-
-def _pairs(distribution: Distribution, params: Params, *, seed: int) -> tuple[Pair, ...]:
-    """The prompts that the analysis needs beside those of the distribution."""
-    return tuple(
-        pair for kind in params.companions for pair in pairs(distribution, kind, seed=seed)
-    )
-
-
-def check_labels(
-    model: Model, prompts: Sequence[Prompt], *, home: Home, roots: Sequence[Path]
-) -> None:
-    """Refuse prompts whose labels are not one token, asked or offered, for this model."""
-    tokenizer = load_tokenizer(refs.tokenizer(model.ref, cache=home.models, roots=roots))
-    tokenize_all(tokenizer, prompts)
-    for prompt in prompts:
-        places(tokenizer, prompt)
-
-
-def _record(
-    request: Request,
-    analysis: Analysis,
-    params: Params,
-    model: Model,
-    distribution: Distribution,
-    made: Sequence[Pair],
-    *,
-    sessions: Sessions,
-) -> Submitted:
-    values = params.model_dump(mode="json")
-    fingerprint = run_fingerprint(
-        analysis, values, model, distribution_hash=distribution.hash, seed=request.seed
-    )
-    size = len(distribution.prompts)
-    with transaction(sessions) as session:
-        known = run_store.live_or_done(session, fingerprint=fingerprint, nonce=request.nonce)
-        again = request.force and known is not None and known.fingerprint == fingerprint
-        run = None
-        if known is None or again:
-            stored = distribution_store.add_distribution(session, distribution)
-            if made:
-                pair_store.add_pairs(session, stored, made, seed=request.seed)
-            run = run_store.insert_run(
-                session,
-                fingerprint=fingerprint,
-                bounds=part_bounds(size, params.batch_size, request.prompts_per_part),
-                priority=request.priority,
-                rerun_of=known.id if known and again else None,
-                nonce=request.nonce,
-                analysis=analysis.name,
-                analysis_version=analysis.version,
-                engine_version=registry.ENGINE_VERSION,
-                params=values,
-                model_id=model.id,
-                distribution_id=stored,
+        names = dict.fromkeys(request.model for request in requests)
+        models = {name: model_store.model_named(session, name) for name in names}
+    planner = Planner(home=home, roots=roots)
+    checked = []
+    for request in requests:
+        try:
+            planned = planner.plan(
+                request.analysis,
+                request.params,
+                model=models[request.model],
+                distribution=request.distribution,
                 seed=request.seed,
-                n_prompts=size,
-                created_by=request.created_by,
             )
-        new = run is not None
-        # Somebody else may have recorded the same fingerprint between the look and the insert.
-        run = run or run_store.live_or_done(session, fingerprint=fingerprint, nonce=request.nonce)
-        assert run is not None
-        study = _study(request, run, session) if request.study else None
-    return Submitted(run=run, new=new, study=study)
+        except Refused as error:
+            cell = f"{request.cell}: " if request.cell else ""
+            raise InvalidRequest(f"{cell}{error}") from error
+        checked.append(Checked(request=request, planned=planned))
+    return checked
 
 
-def _study(request: Request, run: Run, session: Session) -> UUID:
-    assert request.study is not None
-    return run_store.add_to_study(
-        session, name=request.study, created_by=request.created_by, runs=[run.id]
+def outlook(checked: Sequence[Checked], *, sessions: Sessions) -> list[Outlook]:
+    """What `record` would do now; nothing is written."""
+    with transaction(sessions) as session:
+        known = run_store.standing(session, _fingerprints(checked))
+    return [_outlook(each, known) for each in checked]
+
+
+def _outlook(checked: Checked, known: Mapping[str, Run]) -> Outlook:
+    planned = checked.planned
+    there = known.get(planned.fingerprint)
+    if there is not None and not checked.request.force:
+        return Outlook(there=there, new=False, inputs=())
+    missing = {
+        each.fingerprint: each
+        for each in planned.with_inputs
+        if each is not planned and each.fingerprint not in known
+    }
+    return Outlook(there=there, new=True, inputs=tuple(missing.values()))
+
+
+def record(checked: Sequence[Checked], *, sessions: Sessions) -> list[Submitted]:
+    """Record the runs of checked requests, and those they need, in one transaction."""
+    with transaction(sessions) as session:
+        ledger = Ledger(session, _fingerprints(checked))
+        entered = [_enter(each, ledger) for each in checked]
+        studies = _studies(session, checked, [run for run, _ in entered])
+        return [
+            Submitted(
+                run=run,
+                new=new,
+                inputs=run_store.inputs(session, run.id),
+                study=studies.get(each.request.study or ""),
+            )
+            for each, (run, new) in zip(checked, entered, strict=True)
+        ]
+
+
+def _fingerprints(checked: Iterable[Checked]) -> set[str]:
+    return {run.fingerprint for each in checked for run in each.planned.with_inputs}
+
+
+def _enter(checked: Checked, ledger: Ledger) -> tuple[Run, bool]:
+    """The run that stands for a request, and whether it is new."""
+    request, planned = checked.request, checked.planned
+    there = run_store.made_by(ledger.session, request.nonce) if request.nonce else None
+    if there is None and not request.force:
+        there = ledger.known.get(planned.fingerprint)
+    if there is not None:
+        return there, False
+    terms = Terms(
+        created_by=request.created_by,
+        priority=request.priority,
+        prompts_per_part=request.prompts_per_part,
     )
+    return ledger.enter(planned, terms, nonce=request.nonce), True
 
 
-def part_bounds(size: int, batch_size: int, prompts_per_part: int) -> list[tuple[int, int]]:
-    """Cut `size` prompts into parts that never split a batch, so that the cut changes no number."""
-    step = max(1, round(prompts_per_part / batch_size)) * batch_size
-    return [(start, min(start + step, size)) for start in range(0, size, step)]
+def _studies(session: Session, checked: Sequence[Checked], runs: Sequence[Run]) -> dict[str, UUID]:
+    """The studies that are named, with the runs and all that those need in them."""
+    asked: dict[str, tuple[str, list[UUID]]] = {}
+    for each, run in zip(checked, runs, strict=True):
+        if each.request.study:
+            asked.setdefault(each.request.study, (each.request.created_by, []))[1].append(run.id)
+    return {
+        name: study_store.add_to_study(
+            session,
+            name=name,
+            created_by=created_by,
+            runs=input_store.with_inputs(session, members),
+        )
+        for name, (created_by, members) in sorted(asked.items())
+    }

@@ -29,6 +29,12 @@ def draw() -> None:
             st.success("The run is queued.", icon=":material/check:")
         else:
             st.info(f"The same run exists already; it is {run.state.value}.")
+        if submitted.inputs:
+            needed = ", ".join(
+                f"{name} ({each.analysis} {str(each.id)[:8]}, {each.state})"
+                for name, each in submitted.inputs.items()
+            )
+            st.caption(f"It needs: {needed}.")
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(
                 "views/run.py",

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import data, links
-from app.views import run_header, run_record, run_scores
+from app.views import run_header, run_links, run_record, run_scores
 
 run_id = st.query_params.get("id")
 if not run_id:
@@ -16,6 +16,7 @@ line = detail.line
 st.title(f"{line.analysis} · {line.model}")
 st.caption(f"{line.n_prompts} prompts of {line.distribution} · run `{line.id}`")
 st.fragment(run_header.header, run_every=None if line.ended else 2)(run_id, line.state)
+run_links.draw(detail)
 
 mlflow = data.mlflow_address()
 with st.container(horizontal=True, vertical_alignment="center"):

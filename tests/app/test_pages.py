@@ -88,6 +88,21 @@ def test_runs_are_listed_with_links_progress_and_reason(visit, succeeded, queued
     assert table["mlflow"].iloc[1] == "http://127.0.0.1:9/#/experiments/3/runs/abc"
 
 
+def test_a_run_that_waits_for_another_says_for_which_and_leads_there(visit, queued):
+    needed = queued()
+    waiting = queued(inputs={"bases": needed.id})
+    why = f"waiting for run {str(needed.id)[:8]} (attribution)"
+    table = visit().dataframe[0].value.set_index("run")
+    assert table["reason"].iloc[0] == why
+    at = visit("run", id=waiting.id)
+    assert why in words(at.markdown)
+    (link,) = at.get("page_link")
+    assert link.proto.label == f"bases: attribution {str(needed.id)[:8]}, queued"
+    assert str(needed.id) in link.proto.query_string
+    (link,) = visit("run", id=needed.id).get("page_link")
+    assert str(waiting.id) in link.proto.query_string
+
+
 def test_runs_are_filtered_by_state_in_the_address(visit, succeeded, queued):
     done = succeeded()
     queued()

@@ -175,4 +175,4 @@ def test_submit_and_wait_fails_when_the_run_is_cancelled(stack: Stack, sessions:
     (run_id,) = new
     stack.headbook("runs", "cancel", str(run_id))
     waiting.join(PATIENCE)
-    assert "the run is cancelled: cancelled by a person" in said[0]
+    assert f"run {run_id} is cancelled: cancelled by a person" in said[0]

@@ -22,7 +22,7 @@ from analyses.prompts.sources import SourceKind, pairs
 from tracker.cli import app
 from tracker.db import Sessions, transaction
 from tracker.execution import Workbench, work
-from tracker.store import runs as run_store
+from tracker.store import studies
 
 from .conftest import MakeRun, Submit
 
@@ -161,7 +161,7 @@ def test_a_run_is_shown_with_its_events_and_found_by_how_its_id_begins(
 ) -> None:
     run = make_run()
     with transaction(sessions) as session:
-        run_store.add_to_study(session, name="scan", created_by="ada", runs=[run.id])
+        studies.add_to_study(session, name="scan", created_by="ada", runs=[run.id])
     (line,) = cli.json("runs", "list", "--state", "queued")
     assert line["id"] == str(run.id)
     assert cli.json("runs", "list", "--state", "failed") == []
@@ -172,6 +172,23 @@ def test_a_run_is_shown_with_its_events_and_found_by_how_its_id_begins(
     assert "cancelled" in cli.headbook("runs", "cancel", str(run.id))
     assert (used := cli.json("distributions", "list")["used"])[0]["runs"] == 1
     assert used[0]["name"] == "facts/chinchilla/ABCD"
+
+
+def test_a_run_is_shown_with_those_it_needs_and_those_that_need_it(
+    cli: Stack, make_run: MakeRun
+) -> None:
+    needed = make_run()
+    run = make_run(inputs={"bases": needed.id})
+    short = str(needed.id)[:8]
+    assert f"waiting for run {short} (attribution)" in cli.headbook("runs", "list")
+    shown = cli.headbook("runs", "show", str(run.id))
+    assert f"queued: waiting for run {short} (attribution)" in shown
+    assert f"bases: {short} (attribution), queued" in shown
+    (link,) = cli.json("runs", "show", str(needed.id))["dependants"]
+    assert (link["id"], link["name"]) == (str(run.id), "bases")
+    cli.headbook("runs", "cancel", str(needed.id))
+    (line,) = cli.json("runs", "list", "--limit", "1")
+    assert line["reason"].endswith("was cancelled: cancelled by a person")
 
 
 def test_scores_are_the_same_in_a_table_in_csv_and_in_json(

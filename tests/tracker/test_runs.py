@@ -49,9 +49,8 @@ def test_a_forced_run_stands_beside_the_one_it_repeats(
     again = make_run(fingerprint="same", rerun_of=run.id)
     assert again.id != run.id
     with transaction(sessions) as session:
-        standing = runs.live_or_done(session, fingerprint="same", nonce=None)
-    assert standing is not None
-    assert standing.id == run.id
+        standing = runs.standing(session, ["same", "another"])
+    assert {fingerprint: each.id for fingerprint, each in standing.items()} == {"same": run.id}
 
 
 def test_a_form_that_is_sent_twice_makes_one_run(sessions: Sessions, make_run: MakeRun) -> None:
@@ -59,7 +58,8 @@ def test_a_form_that_is_sent_twice_makes_one_run(sessions: Sessions, make_run: M
     with pytest.raises(AssertionError):  # insert_run gave None
         make_run(nonce="click")
     with transaction(sessions) as session:
-        found = runs.live_or_done(session, fingerprint="another", nonce="click")
+        found = runs.made_by(session, "click")
+        assert runs.made_by(session, "another click") is None
     assert found is not None
     assert found.id == run.id
 

@@ -11,8 +11,9 @@ from tracker import models
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, RunState
 from tracker.home import Home
+from tracker.ledger import part_bounds
 from tracker.store.models import UnknownModel
-from tracker.submission import InvalidRequest, part_bounds
+from tracker.submission import InvalidRequest
 from tracker.tables import DistributionRow, ModelRow, PartRow, RunRow, StudyRow
 
 from .conftest import Submit

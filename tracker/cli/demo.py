@@ -11,11 +11,12 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.results import Kind
 from tracker import reports
 from tracker.cli.models import add
+from tracker.cli.queueing import queue
 from tracker.cli.scores import print_scores
 from tracker.cli.session import open_sessions
 from tracker.cli.stack import addresses
-from tracker.cli.submit import exit_unless_succeeded, queue
 from tracker.cli.terminal import print_table
+from tracker.cli.waiting import exit_unless_succeeded
 from tracker.db import transaction
 from tracker.errors import TrackerError
 from tracker.home import Home
@@ -69,8 +70,9 @@ def demo(
         created_by=user(),
         study="demo",
     )
-    run = queue(request, wait=True).run
-    exit_unless_succeeded(run)
+    (queued,) = queue([request], wait=True)
+    run = queued.run
+    exit_unless_succeeded([run])
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         heads = reports.scores(session, run.id, kind=Kind.HEAD, metric="logit_attribution")
         detail = reports.run_detail(session, run.id)

@@ -1,5 +1,6 @@
 """`headbook runs`: what was queued, how far it is, how it ended."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -15,6 +16,8 @@ from tracker.store import publications
 from tracker.store import runs as store
 
 app = typer.Typer(help="Runs.", no_args_is_help=True)
+
+MOST_LINKS = 8  # runs that a line names
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or how it begins.")]
 
@@ -73,6 +76,8 @@ def show(run: RunId, as_json: AsJson = False) -> None:
         "seed": line.seed,
         "fingerprint": detail.fingerprint,
         "studies": ", ".join(detail.studies.values()),
+        "needs": _linked(detail.inputs),
+        "needed by": _linked(detail.dependants),
         "mlflow": line.mlflow_run_id,
         **{f"measured with {key}": value for key, value in detail.provenance.items()},
         **{f"note: {key}": value for key, value in detail.notes.items()},
@@ -86,9 +91,18 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     )
 
 
+def _linked(runs: Sequence[reports.LinkedRun]) -> str:
+    said = [f"{each.name}: {str(each.id)[:8]} ({each.analysis}), {each.state}" for each in runs]
+    more = [f"{len(said) - MOST_LINKS} more"] if len(said) > MOST_LINKS else []
+    return "; ".join(said[:MOST_LINKS] + more)
+
+
 @app.command()
 def cancel(run: RunId) -> None:
-    """Ask a run to stop; a part under way stops after its current batch."""
+    """Ask a run to stop, and with it those that need it.
+
+    A part under way stops after its current batch.
+    """
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         found = store.cancel(session, store.find_run(session, run).id)
     typer.echo(f"{found.id}: {found.state}" + ("" if found.finished_at else ", asked to stop"))

@@ -1,26 +1,33 @@
-"""`headbook submit`: queue a run, and wait for it if asked."""
+"""`headbook submit`: queue runs, and wait for them if asked."""
 
 import json
-import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tracker import reports, submission
+from analyses.errors import Refused
+from analyses.prompts.distributions import DistributionSpec
 from tracker.cli import recipe
+from tracker.cli.grid import Cell, cells
+from tracker.cli.queueing import foresee, queue
 from tracker.cli.recipe import DEFAULT
-from tracker.cli.session import open_sessions
-from tracker.cli.terminal import AsJson, console, print_json
-from tracker.db import Sessions, transaction
-from tracker.domain import Priority, RunState
+from tracker.cli.terminal import AsJson, print_json
+from tracker.cli.waiting import exit_unless_succeeded
+from tracker.domain import Priority
 from tracker.errors import TrackerError
-from tracker.home import Home
-from tracker.settings import Settings, user
+from tracker.settings import user
+from tracker.submission import InvalidRequest, Request
 
-_LOOK_EVERY = 0.3  # seconds
+PARAM = "-p "  # before the name of a parameter, among options
+SPEC = {  # options of the recipe that may have several values, and its fields
+    "--prompts": "size",
+    "--prompt-seed": "seed",
+    "--options": "options",
+    "--shots": "shots",
+    "--separators": "separators",
+    "--split": "split",
+}
 
 
 class NotAParam(TrackerError):
@@ -30,128 +37,130 @@ class NotAParam(TrackerError):
 
 def submit(
     analysis: Annotated[str, typer.Argument(help="Name of the analysis.")],
-    model: Annotated[str, typer.Option(help="Name of a model that was added.")],
-    distribution: Annotated[str, typer.Option(help="E.g. facts/chinchilla/ABCD, or facts.")],
-    prompts: recipe.Size = DEFAULT.size,
-    prompt_seed: recipe.Seed = DEFAULT.seed,
-    options: recipe.Options = DEFAULT.options,
-    shots: recipe.Shots = DEFAULT.shots,
-    separators: recipe.Separators = DEFAULT.separators,
+    model: Annotated[
+        list[str], typer.Option(metavar="<str>", help="Name of a model that was added.")
+    ],
+    distribution: Annotated[
+        list[str], typer.Option(metavar="<str>", help="E.g. facts/chinchilla/ABCD, or facts.")
+    ],
+    prompts: recipe.Sizes = None,
+    prompt_seed: recipe.Seeds = None,
+    options: recipe.OptionCounts = None,
+    shots: recipe.ShotCounts = None,
+    separators: recipe.SeveralSeparators = None,
     prelude: recipe.Prelude = DEFAULT.prelude,
-    split: recipe.Split = DEFAULT.split,
+    split: recipe.Splits = None,
     question_column: recipe.QuestionColumn = DEFAULT.question_column,
     choices_column: recipe.ChoicesColumns = None,
     answer_column: recipe.AnswerColumn = DEFAULT.answer_column,
     subject_column: recipe.SubjectColumn = DEFAULT.subject_column,
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter; may be repeated."),
+        typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the analysis."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(metavar="<int>", help="Seed of the bootstrap.", show_default="0"),
+    ] = None,
     priority: Annotated[Priority, typer.Option(help="How soon.")] = Priority.NORMAL,
-    study: Annotated[str | None, typer.Option(help="Name of a group to put the run in.")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of a group to put the runs in.")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Run again although the same run exists.")
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the run has ended.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be queued.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs have ended.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a run. The same run is never queued twice: its fingerprint finds the first one.
+    """Queue a run, or a grid of them: an option that is given again is tried with each value.
 
-    With --wait the exit code is not 0 when the run did not succeed.
+    `--model a --model b -p rank=1 -p rank=2` are four runs, queued all or none. Every option may be
+    given again that says what is run: --model, --distribution, --prompts, --prompt-seed, --options,
+    --shots, --separators, --split, --seed, and -p with the same name.
+
+    The same run is never queued twice: its fingerprint finds the first one. Runs that a run needs
+    are queued before it. With --wait the exit code is not 0 when a run did not succeed.
     """
-    queued = queue(
-        submission.Request(
+    given: dict[str, Sequence[Any] | None] = {
+        "--model": model,
+        "--distribution": distribution,
+        "--prompts": prompts,
+        "--prompt-seed": prompt_seed,
+        "--options": options,
+        "--shots": shots,
+        "--separators": separators,
+        "--split": split,
+        "--seed": seed,
+    }
+    columns = {
+        "prelude": prelude,
+        "question_column": question_column,
+        "choices_columns": choices_column,
+        "answer_column": answer_column,
+        "subject_column": subject_column,
+    }
+    requests = [
+        Request(
             analysis=analysis,
-            model=model,
-            distribution=recipe.spec(
-                distribution,
-                size=prompts,
-                seed=prompt_seed,
-                options=options,
-                shots=shots,
-                separators=separators,
-                prelude=prelude,
-                split=split,
-                question_column=question_column,
-                choices_columns=choices_column,
-                answer_column=answer_column,
-                subject_column=subject_column,
-            ),
-            params=dict(_param(each) for each in param or []),
-            seed=seed,
+            model=cell.chosen["--model"],
+            distribution=_spec(cell, **columns),
+            params=_params(cell),
+            seed=cell.chosen.get("--seed", 0),
             priority=priority,
             created_by=user(),
             study=study,
             force=force,
-        ),
-        wait=wait,
-        quiet=as_json,
-    )
-    if as_json:
-        print_json(queued)
-    if wait:
-        exit_unless_succeeded(queued.run)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Queued:
-    """The run that stands for a request, as it was last seen."""
-
-    new: bool
-    run: reports.RunLine
-
-
-def queue(request: submission.Request, *, wait: bool, quiet: bool = False) -> Queued:
-    """Queue a run, say so unless `quiet`, and wait for its end if asked."""
-    settings = Settings()
-    with open_sessions(settings) as sessions:
-        submitted = submission.submit(
-            request,
-            sessions=sessions,
-            home=Home(settings.home),
-            roots=settings.model_roots,
+            cell=cell.name,
         )
-        run = submitted.run
-        if not quiet:
-            said = "queued" if submitted.new else f"is there already, {run.state}"
-            typer.echo(f"{run.id}: {said}")
-        line = _wait(run.id, sessions, quiet=quiet) if wait else _line(run.id, sessions)
-    return Queued(new=submitted.new, run=line)
+        for cell in cells({**given, **_by_name(param or [])})
+    ]
+    if dry_run:
+        _print_json(foresee(requests, quiet=as_json), as_json=as_json)
+        return
+    queued = queue(requests, wait=wait, quiet=as_json)
+    _print_json(queued, as_json=as_json)
+    if wait:
+        exit_unless_succeeded([each.run for each in queued])
 
 
-def exit_unless_succeeded(run: reports.RunLine) -> None:
-    """Exit code 1, with the reason, for a run that has ended in another way."""
-    if run.state is not RunState.SUCCEEDED:
-        typer.echo(f"Error: the run is {run.state}: {run.reason}", err=True)
-        raise typer.Exit(1)
+def _by_name(given: Sequence[str]) -> dict[str, list[str]]:
+    """The values of each parameter, as they were written; raises `NotAParam`."""
+    found: dict[str, list[str]] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise NotAParam(each)
+        found.setdefault(PARAM + name, []).append(value)
+    return found
 
 
-def _param(given: str) -> tuple[str, Any]:
-    name, equals, value = given.partition("=")
-    if not equals or not name:
-        raise NotAParam(given)
+def _params(cell: Cell) -> dict[str, Any]:
+    return {
+        option.removeprefix(PARAM): _value(written)
+        for option, written in cell.chosen.items()
+        if option.startswith(PARAM)
+    }
+
+
+def _value(written: str) -> Any:
+    """JSON, or the text itself where it is none."""
     try:
-        return name, json.loads(value)
+        return json.loads(written)
     except ValueError:
-        return name, value
+        return written
 
 
-def _line(run_id: UUID, sessions: Sessions) -> reports.RunLine:
-    with transaction(sessions) as session:
-        return reports.runs(session, ids=[run_id])[0]
+def _spec(cell: Cell, **columns: Any) -> DistributionSpec:
+    """The recipe of a cell; raises `InvalidRequest`, which names it."""
+    chosen = {field: cell.chosen[option] for option, field in SPEC.items() if option in cell.chosen}
+    try:
+        return recipe.spec(cell.chosen["--distribution"], **chosen, **columns)
+    except Refused as error:
+        raise InvalidRequest(f"{cell.name}: {error}" if cell.name else str(error)) from error
 
 
-def _wait(run_id: UUID, sessions: Sessions, *, quiet: bool) -> reports.RunLine:
-    """Show a bar until the run has ended."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeElapsedColumn(), console=console, disable=quiet) as progress:
-        line = _line(run_id, sessions)
-        shown = progress.add_task("", total=line.n_prompts)
-        while True:
-            what = line.reason if line.reason and not line.ended else line.state.value
-            progress.update(shown, completed=line.done, description=what)
-            if line.ended:
-                return line
-            time.sleep(_LOOK_EVERY)
-            line = _line(run_id, sessions)
+def _print_json(found: Sequence[object], *, as_json: bool) -> None:
+    """A list for a grid; the run alone where there is one."""
+    if as_json:
+        print_json(found if len(found) > 1 else found[0])

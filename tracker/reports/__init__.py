@@ -1,13 +1,14 @@
 """What people look at: lists and details for the command line and the app, read in one go."""
 
 from tracker.reports.distribution_lines import DistributionLine, distributions
-from tracker.reports.run_details import RunDetail, RunEvent, run_detail
+from tracker.reports.run_details import LinkedRun, RunDetail, RunEvent, run_detail
 from tracker.reports.run_lines import RunLine, counts_by_state, runs
 from tracker.reports.score_lines import ScoreLine, as_csv, as_row, scores, strongest
 from tracker.reports.worker_lines import WorkerLine, workers
 
 __all__ = [
     "DistributionLine",
+    "LinkedRun",
     "RunDetail",
     "RunEvent",
     "RunLine",

@@ -7,11 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from tracker.domain import RunState
 from tracker.reports.run_lines import RunLine, line_of, run_lines
 from tracker.store.runs import UnknownRun
-from tracker.tables import RunEventRow, RunRow, StudyRow, StudyRunRow
+from tracker.tables import RunEventRow, RunInputRow, RunRow, StudyRow, StudyRunRow
+
+RunEnd = InstrumentedAttribute[UUID]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,16 @@ class RunEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinkedRun:
+    """A run that another needs or that needs it; `name` is what the result is called there."""
+
+    name: str
+    id: UUID
+    analysis: str
+    state: RunState
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunDetail:
     """A run with all that is known about it but its scores."""
 
@@ -39,6 +52,8 @@ class RunDetail:
     provenance: Mapping[str, Any]
     notes: Mapping[str, Any]
     studies: Mapping[str, str]  # names by id
+    inputs: tuple[LinkedRun, ...]  # the runs that it needs
+    dependants: tuple[LinkedRun, ...]  # the runs that need it
     events: tuple[RunEvent, ...]
 
 
@@ -64,7 +79,23 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
         provenance=run.provenance or {},
         notes=run.notes or {},
         studies={str(study.id): study.name for study in studies},
+        inputs=_linked(session, RunInputRow.run_id, run_id, to=RunInputRow.needs_run_id),
+        dependants=_linked(session, RunInputRow.needs_run_id, run_id, to=RunInputRow.run_id),
         events=tuple(_events(session, run_id)),
+    )
+
+
+def _linked(session: Session, end: RunEnd, run_id: UUID, *, to: RunEnd) -> tuple[LinkedRun, ...]:
+    """The runs at the other ends of the links that have the run at one end."""
+    query = (
+        select(RunInputRow.name, RunRow.id, RunRow.analysis, RunRow.state)
+        .join(RunRow, RunRow.id == to)
+        .where(end == run_id)
+        .order_by(RunRow.created_at, RunInputRow.name)
+    )
+    return tuple(
+        LinkedRun(name=row.name, id=row.id, analysis=row.analysis, state=RunState(row.state))
+        for row in session.execute(query)
     )
 
 

@@ -6,11 +6,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import Session, aliased
 
 from tracker.domain import RunState
-from tracker.tables import DistributionRow, ModelRow, PartRow, PublicationRow, RunRow, StudyRunRow
+from tracker.tables import (
+    DistributionRow,
+    ModelRow,
+    PartRow,
+    PublicationRow,
+    RunInputRow,
+    RunRow,
+    StudyRunRow,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +76,7 @@ def run_lines() -> Select[*tuple[Any, ...]]:
             PublicationRow,
             measured.label("done"),
             func.extract("epoch", end - RunRow.started_at).label("seconds"),
+            func.coalesce(RunRow.reason, _waits_for()).label("reason"),
         )
         .join(ModelRow, ModelRow.id == RunRow.model_id)
         .join(DistributionRow, DistributionRow.id == RunRow.distribution_id)
@@ -74,9 +84,24 @@ def run_lines() -> Select[*tuple[Any, ...]]:
     )
 
 
+def _waits_for() -> ColumnElement[str | None]:
+    """The runs that a run needs and that have not ended, in words; NULL where there is none."""
+    needed = aliased(RunRow)
+    each = func.concat(func.left(cast(needed.id, Text), 8), " (", needed.analysis, ")")
+    together = func.string_agg(each, aggregate_order_by(literal(", "), RunInputRow.name))
+    return (
+        select(literal("waiting for run ") + together)
+        .select_from(needed)
+        .join(RunInputRow, RunInputRow.needs_run_id == needed.id)
+        .where(RunInputRow.run_id == RunRow.id, needed.finished_at.is_(None))
+        .correlate(RunRow)
+        .scalar_subquery()
+    )
+
+
 def line_of(row: Any) -> RunLine:
     """The value of a row of `run_lines`."""
-    run, model, distribution, publication, done, seconds = row
+    run, model, distribution, publication, done, seconds, reason = row
     return RunLine(
         id=run.id,
         analysis=run.analysis,
@@ -87,7 +112,7 @@ def line_of(row: Any) -> RunLine:
         params=run.params,
         seed=run.seed,
         state=RunState(run.state),
-        reason=run.reason,
+        reason=reason,
         done=int(done),
         n_prompts=run.n_prompts,
         stopping=run.cancel_requested_at is not None and run.finished_at is None,

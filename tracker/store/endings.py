@@ -1,7 +1,8 @@
 """How parts and runs end or go back to the queue: done, failed, cancelled, released, lost.
 
 Every function locks the run's row first (see `runs.lock`), or follows `parts.fence`. A part of a
-run that was asked to stop never goes back to the queue.
+run that was asked to stop never goes back to the queue. A run that ends badly takes those that wait
+for it along.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
 from tracker.domain import PartClaim, PartKind, PartState, Run, RunState
-from tracker.store import runs
+from tracker.store import inputs, runs
 from tracker.store.parts import NOW, held, seconds
 from tracker.tables import PartRow, PartScoreRow, PartTensorRow, RunRow
 
@@ -48,7 +49,10 @@ def finish_part(session: Session, claim: PartClaim, *, provenance: Mapping[str, 
 
 
 def finish_run(session: Session, claim: PartClaim, *, notes: Mapping[str, Any]) -> None:
-    """End a fenced finishing part and its run; what the parts had measured is in `score` by now."""
+    """End a fenced finishing part and its run; what the parts had measured is in `score` by now.
+
+    Runs that waited only for this one are due from this commit on.
+    """
     for table in (PartScoreRow, PartTensorRow):
         session.query(table).filter(table.run_id == claim.run_id).delete(synchronize_session=False)
     session.execute(update(PartRow).where(held(claim)).values(_ended(PartState.SUCCEEDED)))
@@ -186,6 +190,7 @@ def _end_failed(session: Session, run_id: UUID, reason: str) -> None:
     left = PartRow.state.in_([PartState.QUEUED, PartState.RUNNING])
     _end(session, and_(PartRow.run_id == run_id, left), PartState.CANCELLED)
     _move_run(session, run_id, state=RunState.FAILED, finished_at=NOW, reason=reason)
+    inputs.cancel_dependants(session, run_id)
 
 
 def _move_run(session: Session, run_id: UUID, **values: Any) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, null, select, up
 from sqlalchemy.orm import Session
 
 from tracker.domain import ACTIVE, PartClaim, PartKind, PartState, RunState
-from tracker.store import runs
+from tracker.store import inputs, runs
 from tracker.tables import PartRow, RunRow
 
 NOW = func.clock_timestamp()
@@ -38,7 +38,10 @@ def waiting_runs(
     avoid: Collection[UUID] = (),
     limit: int = 20,
 ) -> list[UUID]:
-    """Runs with a part to claim: urgent first, then those of the loaded model, then `hint`."""
+    """Runs with a part to claim: urgent first, then those of the loaded model, then `hint`.
+
+    A run whose inputs have not all succeeded has none.
+    """
     waiting = exists().where(PartRow.run_id == RunRow.id, PartRow.state == PartState.QUEUED)
     query = (
         select(RunRow.id)
@@ -48,6 +51,7 @@ def waiting_runs(
             RunRow.not_before <= NOW,
             RunRow.id.not_in(list(avoid)),
             waiting,
+            inputs.all_there(),
         )
         .order_by(
             RunRow.priority,
@@ -79,6 +83,7 @@ def claim(session: Session, run_id: UUID, *, worker: str, lease: float) -> PartC
             RunRow.state.in_(list(ACTIVE)),
             RunRow.cancel_requested_at.is_(None),
             RunRow.not_before <= NOW,
+            inputs.all_there(),
         )
         .values(
             state=PartState.RUNNING,

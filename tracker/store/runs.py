@@ -1,6 +1,6 @@
 """Runs: recorded once per fingerprint, cancelled by a person, rung for by the dispatcher."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,12 +8,14 @@ from sqlalchemy import Text, cast, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from tracker.domain import ACTIVE, PartKind, PartState, Priority, PublicationState, Run, RunState
+from tracker.domain import ACTIVE, PartKind, PartState, Priority, Run, RunState
 from tracker.errors import TrackerError
-from tracker.tables import PartRow, PublicationRow, RunRow, StudyRow, StudyRunRow
+from tracker.store import inputs as input_store
+from tracker.tables import PartRow, PublicationRow, RunInputRow, RunRow
 
 _LONGEST_WAIT = 15  # seconds between two rings for a run that does not move
 _SECOND = func.make_interval(0, 0, 0, 0, 0, 0, 1)
+_TURN = 7_309_459  # any number; the same for everybody who submits
 
 
 class UnknownRun(TrackerError):
@@ -58,13 +60,15 @@ def insert_run(
     fingerprint: str,
     bounds: Sequence[tuple[int, int]],
     priority: Priority,
+    inputs: Mapping[str, UUID] | None = None,
     rerun_of: UUID | None = None,
     nonce: str | None = None,
     **asked: Any,
 ) -> Run | None:
     """Record a run with a part for each (start, stop); None if its fingerprint is live or done.
 
-    The row is the outbox as well: the dispatcher rings for it. So is the row in `publication`.
+    The row is the outbox as well: the dispatcher rings for it once all of its `inputs`, runs by
+    the name it has for each, have succeeded. So is the row in `publication`.
     """
     run_id = session.scalar(
         insert(RunRow)
@@ -97,41 +101,67 @@ def insert_run(
             for number, (start, stop) in enumerate(bounds)
         ],
     )
+    input_store.add(session, run_id, inputs or {})
     session.execute(insert(PublicationRow).values(run_id=run_id))
     return run(session, run_id)
 
 
-def live_or_done(session: Session, *, fingerprint: str, nonce: str | None) -> Run | None:
-    """The run that stands for a fingerprint, or that a form's nonce has made already."""
-    standing = (RunRow.fingerprint == fingerprint) & (
-        RunRow.state.not_in([RunState.FAILED, RunState.CANCELLED])
+def take_turn(session: Session) -> None:
+    """Let no other submission record runs until the transaction ends.
+
+    Two that record the same fingerprints, in another order, would wait for each other.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(_TURN)))
+
+
+def standing(session: Session, fingerprints: Collection[str]) -> dict[str, Run]:
+    """The runs that stand for fingerprints: those that are live or done.
+
+    They are held until the transaction ends, so that none fails before what needs it is recorded.
+    """
+    rows = session.scalars(
+        select(RunRow)
+        .where(
+            RunRow.fingerprint.in_(fingerprints),
+            RunRow.state.not_in([RunState.FAILED, RunState.CANCELLED]),
+        )
+        .order_by(RunRow.created_at, RunRow.id)  # as `inputs.lock_with_dependants` says
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    firsts_last = sorted(rows, key=lambda row: row.rerun_of is None)
+    return {row.fingerprint: to_run(row) for row in firsts_last}
+
+
+def inputs(session: Session, run_id: UUID) -> dict[str, Run]:
+    """The runs that a run needs, by the name it has for each."""
+    query = (
+        select(RunInputRow.name, RunRow)
+        .join(RunRow, RunRow.id == RunInputRow.needs_run_id)
+        .where(RunInputRow.run_id == run_id)
+        .order_by(RunInputRow.name)
+        .execution_options(populate_existing=True)
     )
-    if nonce is not None:
-        made = session.scalars(select(RunRow).where(RunRow.nonce == nonce)).one_or_none()
-        if made is not None:
-            return to_run(made)
-    row = session.scalars(
-        select(RunRow).where(standing).order_by(RunRow.rerun_of.is_(None).desc()).limit(1)
-    ).one_or_none()
+    return {name: to_run(row) for name, row in session.execute(query)}
+
+
+def made_by(session: Session, nonce: str) -> Run | None:
+    """The run that a form's click has made already."""
+    row = session.scalars(select(RunRow).where(RunRow.nonce == nonce)).one_or_none()
     return None if row is None else to_run(row)
 
 
-def add_to_study(session: Session, *, name: str, created_by: str, runs: Sequence[UUID]) -> UUID:
-    """Put runs into the study of that name, which is made if it is new."""
-    statement = insert(StudyRow).values(id=uuid4(), name=name, created_by=created_by)
-    study_id = session.scalars(
-        statement.on_conflict_do_update(
-            index_elements=[StudyRow.name], set_={"name": statement.excluded.name}
-        ).returning(StudyRow.id)
-    ).one()
-    rows = [{"study_id": study_id, "run_id": each} for each in runs]
-    session.execute(insert(StudyRunRow).values(rows).on_conflict_do_nothing())
-    session.execute(  # MLflow shows the studies of a run
-        update(PublicationRow)
-        .where(PublicationRow.run_id.in_(list(runs)))
-        .values(state=PublicationState.PENDING, due_at=func.clock_timestamp())
+def hasten(session: Session, run_ids: Collection[UUID], priority: Priority) -> None:
+    """Let runs that have not ended go at least as early as that."""
+    session.execute(
+        update(RunRow)
+        .where(
+            RunRow.id.in_(run_ids),
+            RunRow.state.in_(list(ACTIVE)),
+            RunRow.priority > priority.rank,
+        )
+        .values(priority=priority.rank)
     )
-    return study_id
 
 
 def lock(session: Session, run_id: UUID) -> Run | None:
@@ -147,6 +177,12 @@ def lock(session: Session, run_id: UUID) -> Run | None:
         .execution_options(populate_existing=True)
     ).one_or_none()
     return None if row is None else to_run(row)
+
+
+def cancel_all(session: Session, run_ids: Collection[UUID]) -> list[Run]:
+    """Ask runs to stop, all or none; raises `UnknownRun`."""
+    input_store.lock_with_dependants(session, run_ids)
+    return [cancel(session, each) for each in run_ids]
 
 
 def cancel(session: Session, run_id: UUID) -> Run:
@@ -168,7 +204,7 @@ def cancel(session: Session, run_id: UUID) -> Run:
 def end_if_idle(session: Session, run_id: UUID) -> None:
     """Cancel a run that was asked to stop, once none of its parts is under way."""
     under_way = exists().where(PartRow.run_id == RunRow.id, PartRow.state == PartState.RUNNING)
-    session.execute(
+    ended = session.scalars(
         update(RunRow)
         .where(
             RunRow.id == run_id,
@@ -181,7 +217,10 @@ def end_if_idle(session: Session, run_id: UUID) -> None:
             reason="cancelled by a person",
             finished_at=func.clock_timestamp(),
         )
-    )
+        .returning(RunRow.id)
+    ).all()
+    if ended:
+        input_store.cancel_dependants(session, run_id)
 
 
 def ring_due(session: Session, limit: int = 100) -> list[UUID]:
@@ -195,6 +234,7 @@ def ring_due(session: Session, limit: int = 100) -> list[UUID]:
             RunRow.dispatch_due_at <= func.clock_timestamp(),
             RunRow.not_before <= func.clock_timestamp(),
             waiting,
+            input_store.all_there(),
         )
         .order_by(RunRow.priority, RunRow.dispatch_due_at)
         .limit(limit)

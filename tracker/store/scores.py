@@ -1,5 +1,6 @@
 """Scores, written by COPY: those of parts while a run is under way, those of the run in the end."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -57,18 +58,28 @@ def joined_part_scores(session: Session, run: Run) -> dict[ScoreKey, NDArray[np.
     )
     joined: dict[ScoreKey, NDArray[np.float32]] = {}
     for row, component, start, stop in session.execute(query):
-        key = ScoreKey(
-            component=Component(
-                kind=Kind(component.kind), layer=component.layer, index=component.index
-            ),
-            metric=row.metric,
-            site=row.site,
-            condition=row.condition,
-            x=row.x,
-        )
+        key = _score_key(row, component)
         vector = joined.setdefault(key, np.full(run.n_prompts, np.nan, dtype=np.float32))
         vector[start:stop] = _with_nan(row.values)
     return dict(sorted(joined.items()))
+
+
+def vectors_and_means(
+    session: Session, run_id: UUID
+) -> tuple[dict[ScoreKey, NDArray[np.float32]], dict[ScoreKey, float]]:
+    """The per-prompt vectors of a finished run, and all its means; NULL as NaN."""
+    query = (
+        select(ScoreRow, ComponentRow)
+        .join(ComponentRow, ComponentRow.id == ScoreRow.component_id)
+        .where(ScoreRow.run_id == run_id)
+    )
+    vectors, means = {}, {}
+    for row, component in session.execute(query):
+        key = _score_key(row, component)
+        means[key] = math.nan if row.mean is None else row.mean
+        if row.values is not None:
+            vectors[key] = _with_nan(row.values)
+    return dict(sorted(vectors.items())), dict(sorted(means.items()))
 
 
 def insert_scores(
@@ -102,6 +113,18 @@ def _score_rows(
             found.ci_high,
             None if values is None else _with_null(values),
         )
+
+
+def _score_key(row: PartScoreRow | ScoreRow, component: ComponentRow) -> ScoreKey:
+    return ScoreKey(
+        component=Component(
+            kind=Kind(component.kind), layer=component.layer, index=component.index
+        ),
+        metric=row.metric,
+        site=row.site,
+        condition=row.condition,
+        x=row.x,
+    )
 
 
 def _key(key: ScoreKey) -> tuple[str, str, str, float]:

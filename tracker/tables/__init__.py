@@ -1,5 +1,6 @@
 """The tables of schema `headbook`, as migrations/ makes them."""
 
+from tracker.tables.inputs import RunInputRow
 from tracker.tables.metadata import Row
 from tracker.tables.models import ComponentRow, ModelRow
 from tracker.tables.parts import PartRow, PartScoreRow, PartTensorRow
@@ -21,6 +22,7 @@ __all__ = [
     "PublicationRow",
     "Row",
     "RunEventRow",
+    "RunInputRow",
     "RunRow",
     "ScoreRow",
     "StudyRow",

@@ -1,0 +1,71 @@
+"""Analyses of ours that need others, from the request to the scores."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analyses.prompts.distributions import DistributionSpec
+from tracker import reports
+from tracker.db import Sessions, transaction
+from tracker.domain import RunState
+from tracker.execution import Workbench, work
+from tracker.submission import InvalidRequest
+
+from .conftest import Submit
+
+FEW: dict[str, Any] = {"train_prompts": 8, "strongest": 2, "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("analysis", "params", "needs", "metric"),
+    [
+        ("patching", {"source": "mean"}, {"means": "bases"}, "total_effect"),
+        ("cumulative", {"most": 4}, {"effects": "patching"}, "total_effect"),
+        ("categorise", {}, {"attention": "attention", "effects": "patching"}, None),
+        (
+            "subspace",
+            {**FEW, "ranks": [2], "placebo_ranks": [2]},
+            {"bases": "bases", "effects": "patching"},
+            "logit_diff",
+        ),
+        (
+            "label_randomisation",
+            {**FEW, "mutations": ["shuffled", "ordered_letters"]},
+            {"bases": "bases", "effects": "patching"},
+            None,
+        ),
+    ],
+)
+def test_a_chain_of_analyses_is_queued_by_its_last_link_and_ends_with_scores(
+    submit: Submit,
+    bench: Workbench,
+    sessions: Sessions,
+    analysis: str,
+    params: dict[str, Any],
+    needs: dict[str, str],
+    metric: str | None,
+) -> None:
+    made = submit(
+        analysis=analysis, params=params, distribution=DistributionSpec(size=8, split="test")
+    )
+    assert {name: run.analysis for name, run in made.inputs.items()} == needs
+    work(bench, hint=None)
+    with transaction(sessions) as session:
+        line = reports.run_detail(session, made.run.id).line
+        scores = reports.scores(session, made.run.id, metric=metric)
+    assert line.state is RunState.SUCCEEDED, line.reason
+    assert any(score.n == 8 for score in scores)
+
+
+def test_a_key_site_that_no_option_has_is_refused_at_the_door(
+    submit: Submit, tmp_path: Path
+) -> None:
+    template = tmp_path / "one-line.jinja"
+    options = "{% for o in options %}({{ o.label }}) {{ o.text }}; {% endfor %}"
+    template.write_text("{{ question }}\n" + options + "Answer: (")
+    spec = DistributionSpec(template=f"file:{template}", size=8, split="test")
+    asked = {"analysis": "subspace", "distribution": spec}
+    submit(**asked, params={"key_site": "bracket"})
+    with pytest.raises(InvalidRequest, match="no token of their own for the key site 'option_end'"):
+        submit(**asked, params={"key_site": "option_end"})

@@ -1,0 +1,123 @@
+"""Queueing at the command line: what will come of it, what came of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import typer
+
+from tracker import submission
+from tracker.cli import waiting
+from tracker.cli.session import open_sessions
+from tracker.cli.terminal import print_table
+from tracker.db import Sessions
+from tracker.domain import RunState
+from tracker.home import Home
+from tracker.reports import RunLine
+from tracker.settings import Settings
+from tracker.submission import Checked, Outlook, Request, Submitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queued:
+    """The run that stands for a request, as it was last seen, and the runs it needs, by name."""
+
+    cell: str
+    new: bool
+    run: RunLine
+    inputs: Mapping[str, UUID]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What would come of a request: the run there is, or a new one after those it `needs`."""
+
+    cell: str
+    new: bool
+    run: UUID | None
+    state: RunState | None
+    needs: tuple[str, ...]  # the analyses of runs that are not there yet
+
+
+def queue(requests: Sequence[Request], *, wait: bool, quiet: bool = False) -> list[Queued]:
+    """Queue runs, all or none, say so unless `quiet`, and wait for their ends if asked."""
+    with open_sessions(Settings()) as sessions:
+        checked = _checked(requests, sessions)
+        if len(checked) > 1 and not quiet:
+            _print_ahead(checked, submission.outlook(checked, sessions=sessions))
+        found = submission.record(checked, sessions=sessions)
+        if not quiet:
+            _print_queued(requests, found)
+        ids = [each.run.id for each in found]
+        seen = waiting.wait(ids, sessions, quiet=quiet) if wait else waiting.lines(ids, sessions)
+    return [
+        Queued(
+            cell=request.cell,
+            new=each.new,
+            run=line,
+            inputs={name: run.id for name, run in each.inputs.items()},
+        )
+        for request, each, line in zip(requests, found, seen, strict=True)
+    ]
+
+
+def foresee(requests: Sequence[Request], *, quiet: bool = False) -> list[Foreseen]:
+    """What `queue` would do; nothing is written."""
+    with open_sessions(Settings()) as sessions:
+        checked = _checked(requests, sessions)
+        ahead = submission.outlook(checked, sessions=sessions)
+    if not quiet:
+        _print_ahead(checked, ahead)
+    return [_foreseen(each, of) for each, of in zip(checked, ahead, strict=True)]
+
+
+def _checked(requests: Sequence[Request], sessions: Sessions) -> list[Checked]:
+    settings = Settings()
+    return submission.check(
+        requests, sessions=sessions, home=Home(settings.home), roots=settings.model_roots
+    )
+
+
+def _foreseen(checked: Checked, ahead: Outlook) -> Foreseen:
+    there = ahead.there
+    return Foreseen(
+        cell=checked.request.cell,
+        new=ahead.new,
+        run=there.id if there else None,
+        state=there.state if there else None,
+        needs=tuple(each.analysis.name for each in ahead.inputs),
+    )
+
+
+def _print_ahead(checked: Sequence[Checked], ahead: Sequence[Outlook]) -> None:
+    foreseen = [_foreseen(each, of) for each, of in zip(checked, ahead, strict=True)]
+    print_table(
+        ["request", "is there already", "needs first"],
+        [
+            (
+                each.cell or asked.request.analysis,
+                f"{str(each.run)[:8]}, {each.state}" if each.run else "",
+                ", ".join(each.needs),
+            )
+            for each, asked in zip(foreseen, checked, strict=True)
+        ],
+        empty="",
+    )
+    typer.echo(_summary(checked, ahead))
+
+
+def _summary(checked: Sequence[Checked], ahead: Sequence[Outlook]) -> str:
+    new = {each.planned.fingerprint for each, of in zip(checked, ahead, strict=True) if of.new}
+    needed = {each.fingerprint for of in ahead for each in of.inputs} - new
+    there = sum(not of.new for of in ahead)
+    first = f", and first {len(needed)} that they need" if needed else ""
+    return f"{len(checked)} asked for: {there} there already, {len(new)} to be queued{first}."
+
+
+def _print_queued(requests: Sequence[Request], found: Sequence[Submitted]) -> None:
+    for request, each in zip(requests, found, strict=True):
+        said = "queued" if each.new else f"is there already, {each.run.state}"
+        typer.echo(f"{each.run.id}: {said}" + (f"  {request.cell}" if request.cell else ""))
+        if each.new and len(found) == 1:
+            for name, run in each.inputs.items():
+                typer.echo(f"  needs {name}: run {run.id} ({run.analysis}), {run.state}")
