@@ -167,7 +167,7 @@ def test_without_a_model_the_form_says_how_to_add_one(visit):
 
 def test_the_form_queues_a_run(visit, real_model, worker, sessions):
     worker()
-    at = visit("queue_form")
+    at = visit("queue_form", analysis="attribution")
     assert not at.warning
     at.number_input(key="attribution.batch_size").set_value(4)
     (size,) = [each for each in at.number_input if each.label == "Number of prompts"]
