@@ -116,16 +116,19 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
         return str(known.experiment_id)
 
 
+def encoded(name: str, tensor: NamedTensor) -> bytes:
+    """A tensor as a safetensors file: the same bytes for the same tensor."""
+    # Under one key, since safetensors writes several in any order.
+    described = json.dumps({"axes": tensor.axes, "coordinates": dict(tensor.coordinates)})
+    values = np.ascontiguousarray(tensor.values)
+    return bytes(save_safetensors({name: values}, metadata={"headbook": described}))
+
+
 def store_tensor(
     client: MlflowClient, ids: MlflowIds, name: str, tensor: NamedTensor
 ) -> StoredTensor:
     """Write a tensor to the run's artifacts and read it back; raises `MlflowUnavailable`."""
-    values = np.ascontiguousarray(tensor.values)
-    described = {
-        "axes": json.dumps(list(tensor.axes)),
-        "coordinates": json.dumps({axis: list(c) for axis, c in tensor.coordinates.items()}),
-    }
-    content = save_safetensors({name: values}, metadata=described)
+    content = encoded(name, tensor)
     sha256 = hashlib.sha256(content).hexdigest()
     path = f"tensors/{name}.safetensors"
     with _mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
@@ -136,8 +139,8 @@ def store_tensor(
         name=name,
         axes=tensor.axes,
         coordinates=tensor.coordinates,
-        dtype=values.dtype.name,
-        shape=values.shape,
+        dtype=tensor.values.dtype.name,
+        shape=tensor.values.shape,
         sha256=sha256,
         size_bytes=len(content),
         mlflow_path=path,
