@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,6 @@ from safetensors.numpy import save as save_safetensors
 from analyses.results import NamedTensor
 from tracker.domain import RunState
 from tracker.errors import TrackerError
-from tracker.figures import save_head_map
 from tracker.reports import RunDetail, ScoreLine, as_row
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
@@ -165,9 +164,14 @@ def publish(
     run: RunDetail,
     scores: Sequence[ScoreLine],
     *,
+    pictures: Mapping[str, bytes],
+    remarks: Sequence[str] = (),
     app_url: str | None,
 ) -> None:
-    """Make MLflow show how the run ended: params, metrics, dataset, scores, plot and status."""
+    """Make MLflow show how the run ended: params, metrics, dataset, scores, pictures and status.
+
+    `pictures` are PNG files by name; `remarks` stand below the note that links back.
+    """
     line = run.line
     with _mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
         at = _millis(line.finished_at or line.created_at)
@@ -176,17 +180,18 @@ def publish(
         metrics = [Metric(key, value, at, step) for key, step, value in points]
         params = [Param(key, value) for key, value in _params(run).items()]
         tags = [RunTag(key, value) for key, value in _tags(run).items()]
-        tags.append(RunTag("mlflow.note.content", _note(run, app_url)))
+        note = "\n\n".join([_note(run, app_url), *remarks])
+        tags.append(RunTag("mlflow.note.content", note))
         client.log_batch(ids.run_id, metrics=metrics, params=params, tags=tags)
         client.log_inputs(ids.run_id, [_dataset(run)])
         if scores:
             table = Path(folder) / "scores.parquet"
             scores_frame(scores).to_parquet(table)
             client.log_artifact(ids.run_id, str(table))
-            plot = Path(folder) / "heads.png"
-            title = f"{line.analysis} · {line.model} · {line.distribution}"
-            if save_head_map(scores, plot, title=title):
-                client.log_artifact(ids.run_id, str(plot), "plots")
+        for name, content in pictures.items():
+            picture = Path(folder) / f"{name}.png"
+            picture.write_bytes(content)
+            client.log_artifact(ids.run_id, str(picture), "plots")
         client.set_terminated(ids.run_id, status=_STATUS[line.state], end_time=at)
 
 

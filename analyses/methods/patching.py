@@ -10,6 +10,7 @@ from pydantic import Field
 from analyses.prompts.sources import SourceKind
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
+from analyses.stored import LABEL_METRICS, Stored, StoredArray, under
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,48 @@ CONVENTIONS = {
     "head": "z of the head, before its output matrix; the value bias is inside z",
     "condition": "the metric that was changed",
 }
+
+
+PATCHED = ((Kind.HEAD, "z"), (Kind.MLP, "mlp_out"), (Kind.ATTN, "attn_out"))
+OF_METRICS = tuple(each.metric for each in LABEL_METRICS)
+STORES = (
+    Stored(
+        metric="total_effect",
+        meaning="what the patch changes of the metric named by the condition, in its unit; "
+        "everything downstream reacts",
+        where=PATCHED,
+        conditions=OF_METRICS,
+    ),
+    Stored(
+        metric="direct_effect",
+        meaning="the same where nothing reacts but the final norm and the unembedding",
+        where=PATCHED,
+        conditions=OF_METRICS,
+    ),
+    Stored(
+        metric="indirect_effect",
+        meaning="total_effect minus direct_effect",
+        where=PATCHED,
+        conditions=OF_METRICS,
+    ),
+    Stored(
+        metric="moved",
+        meaning="mean total_effect over the mean of source minus base: the share of the way that "
+        "the component goes; none where that way may be zero, and none without a source",
+        unit="share",
+        where=PATCHED,
+        conditions=OF_METRICS,
+    ),
+    *under(LABEL_METRICS, "base", "source", "source - base"),
+)
+ARRAYS = (
+    StoredArray(
+        name="patched_logits",
+        axes=("prompt", "component", "label"),
+        meaning="the logit of every label with the component patched, everything reacting; the "
+        "components' names are stored with it",
+    ),
+)
 
 
 class PatchingParams(Params):
@@ -83,6 +126,11 @@ def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKe
     conventions=CONVENTIONS,
     ratios=moved,
     headline=("total_effect", "logit_diff"),
+    stores=STORES,
+    arrays=ARRAYS,
+    plots={"direct_total": "analyses.pictures.patching:direct_total"},
+    reference="Lieberum et al. 2023, arXiv 2307.09458: activation patching, total and direct "
+    "effects; Vig et al. 2020, arXiv 2004.12265",
 )
 def patching(
     lm: "LanguageModel",
@@ -90,7 +138,16 @@ def patching(
     params: PatchingParams,
     progress: Callable[[int], None],
 ) -> Measured:
-    """What replacing each head's and MLP's output changes: total, direct and indirect effects."""
+    """What replacing each head's and MLP's output changes: total, direct and indirect effects.
+
+    One component's output at the final position is replaced by the same component's output in a
+    source prompt, for every component by itself, exactly and not by a gradient. With M a metric and
+    y the output of the component,
+
+        total  = M(base with y of the source) − M(base)        indirect = total − direct
+
+    where the direct effect adds only the changed write to the final residual of the base run.
+    """
     from analyses.engine.recording import Keep
 
     measured = []
