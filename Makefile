@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-CHECKED := analyses app migrations tests tracker
+CHECKED := analyses app docs migrations tests tracker
 
 .PHONY: demo test check up down clean
 
