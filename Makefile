@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-CHECKED := analyses app migrations tests tracker
+CHECKED := analyses app docs migrations tests tracker
 
 .PHONY: demo test check up down clean
 
@@ -14,12 +14,13 @@ demo: .venv/installed  ## queue a small real study and print the strongest heads
 test: .venv/tested  ## the whole suite, on a Postgres and a Valkey of its own
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-check: .venv/tested  ## format, lint, types, import contracts, schema drift
+check: .venv/tested  ## format, lint, types, import contracts, drift of the schema and docs/analyses.md
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m migrations.drift
+	$(BIN)/headbook analyses docs --check docs/analyses.md
 
 up: .venv/installed  ## start everything and stay until Ctrl-C
 	$(BIN)/headbook up

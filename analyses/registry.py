@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import cleandoc
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyses.errors import Refused, did_you_mean
+from analyses.pictures.plots import Plot, check_names
 from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion
 from analyses.prompts.spec import DistributionSpec
 from analyses.results import Derived, Measured, ScoreKey
+from analyses.stored import Stored, StoredArray
 
 ENGINE_VERSION = 1  # raised when the way models are recorded changes the numbers of analyses
 GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers
@@ -130,12 +133,17 @@ class Analysis:
     params: type[Params]
     function: str
     summary: str
+    description: str  # the rest of the function's docstring
     conventions: Mapping[str, str]
     summarise: Summarise
     summarised: Callable[[ScoreKey], bool]  # which scores `summarise` reads
     ratios: Ratios
     derive: Derive
     headline: tuple[str, str]  # metric and condition of the score that a picture shows first
+    stores: Sequence[Stored]
+    arrays: Sequence[StoredArray]
+    plots: Mapping[str, Plot | str]
+    reference: str
 
     def checked(self, values: Mapping[str, Any]) -> Params:
         """The parameters, validated; raises `InvalidParams`."""
@@ -143,6 +151,11 @@ class Analysis:
             return self.params.model_validate(values)
         except ValidationError as error:
             raise InvalidParams(self, error) from None
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Of metrics that have one."""
+        return {each.metric: each.unit for each in self.stores if each.unit}
 
     def measure(self) -> Measure:
         """The function itself; loads torch."""
@@ -199,6 +212,10 @@ def analysis(
     ratios: Ratios = no_ratios,
     derive: Derive = nothing_more,
     headline: tuple[str, str] = ("", ""),
+    stores: Sequence[Stored] = (),
+    arrays: Sequence[StoredArray] = (),
+    plots: Mapping[str, Plot | str] | None = None,
+    reference: str = "",
 ) -> Callable[[Measure], Measure]:
     """Register the decorated function as an analysis. Its docstring's first line is the summary.
 
@@ -208,23 +225,34 @@ def analysis(
     `Result` under its name. The module must stay importable without torch: import it inside.
     `headline` names the score to look at first, by metric and condition.
     `conventions` are the choices the numbers depend on; they are stored with every run.
-    Raises `DuplicateAnalysis` when another function holds the name.
+    `stores` and `arrays` say what its scores and tensors mean, `reference` where the method is
+    from. `plots` are functions of the run's `Findings` that give a matplotlib figure or None, or
+    import strings of such functions, by the names that their files get; the map of the headline is
+    drawn in any case.
+    Raises `DuplicateAnalysis` when another function holds the name, and `BadPlotName`.
     """
 
     def register(function: Measure) -> Measure:
+        check_names(name, plots or {})
+        summary, _, description = cleandoc(function.__doc__ or "").partition("\n")
         qualified = f"{function.__module__}:{function.__name__}"
         new = Analysis(
             name=name,
             version=version,
             params=params,
             function=qualified,
-            summary=(function.__doc__ or "").strip().partition("\n")[0],
+            summary=summary,
+            description=description.strip(),
             conventions=conventions or {},
             summarise=summarise,
             summarised=summarised,
             ratios=ratios,
             derive=derive,
             headline=headline,
+            stores=tuple(stores),
+            arrays=tuple(arrays),
+            plots=plots or {},
+            reference=reference,
         )
         old = _ANALYSES.get(name)
         if old is not None and old.function != qualified:

@@ -41,6 +41,8 @@ class Component:
             return f"L{self.layer:02d}.H{self.index:02d}"
         if self.kind is Kind.KV_HEAD:
             return f"L{self.layer:02d}.KV{self.index:02d}"
+        if self.kind is Kind.SET and self.index != NONE:
+            return f"SET{self.index:02d}"
         name = self.kind.value.upper()
         return name if self.layer == NONE else f"L{self.layer:02d}.{name}"
 

@@ -1,49 +1,106 @@
-"""Pictures of scores, drawn without a display."""
+"""The pictures of a run: the map of its heads, and those that its analysis draws, as PNG."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-from matplotlib.figure import Figure
+from structlog import get_logger
 
-from analyses.results import Kind
-from tracker.reports import ScoreLine
+from analyses.pictures import drawing
+from analyses.pictures.findings import Estimate, Findings, NoSuchTensor
+from analyses.pictures.plots import HEADS, Plot, loaded
+from analyses.results import NamedTensor, ScoreKey
+from tracker.publication import MlflowUnavailable
+from tracker.reports import RunDetail, ScoreLine
+from tracker.store.tensors import StoredTensor
+from tracker.urls import first_line
+
+log = get_logger(__name__)
+
+SILENT = {"batch_size"}  # parameters that change no number a picture could show
+HEADLINE_MAP = "analyses.pictures.heads:headline_map"
+_LETTERS = 200  # of the parameters in a title
 
 
-def save_head_map(scores: Sequence[ScoreLine], path: Path, *, title: str) -> bool:
-    """Draw the first metric of the heads, layer by head, as PNG; False if no head has a score."""
-    heads = [line for line in scores if line.component.kind is Kind.HEAD and line.mean is not None]
-    if not heads:
-        return False
-    first = heads[0]
-    grid = np.full(
-        (
-            max(line.component.layer for line in heads) + 1,
-            max(line.component.index for line in heads) + 1,
-        ),
-        np.nan,
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """PNG files by name, and why others could not be drawn."""
+
+    drawn: Mapping[str, bytes]
+    failed: Mapping[str, str]
+
+
+def pictures(run: RunDetail, found: Findings, plots: Mapping[str, Plot | str]) -> Pictures:
+    """Every picture that has something to show.
+
+    One that raises costs the run nothing but this picture; raises `MlflowUnavailable` alone.
+    """
+    drawn: dict[str, bytes] = {}
+    failed: dict[str, str] = {}
+    for name, plot in {HEADS: HEADLINE_MAP, **plots}.items():
+        try:
+            content = _drawn(plot, found, title=title(run))
+        except MlflowUnavailable:
+            raise
+        except Exception as error:
+            log.exception("a picture could not be drawn", run_id=str(run.line.id), picture=name)
+            failed[name] = f"{type(error).__name__}: {first_line(error)}"
+        else:
+            if content is not None:
+                drawn[name] = content
+    return Pictures(drawn=drawn, failed=failed)
+
+
+def _drawn(plot: Plot | str, found: Findings, *, title: str) -> bytes | None:
+    with drawing.styled():
+        figure = loaded(plot)(found)
+        return None if figure is None else drawing.png(figure, title=title)
+
+
+def title(run: RunDetail) -> str:
+    """What was measured, on what, and how."""
+    line = run.line
+    params = ", ".join(f"{key}={value}" for key, value in line.params.items() if key not in SILENT)
+    subject = f"{line.analysis} · {line.model} · {line.distribution}"
+    return f"{subject}\n{textwrap.shorten(params, _LETTERS, placeholder=' …')}"
+
+
+def findings(
+    run: RunDetail,
+    scores: Sequence[ScoreLine],
+    tensors: Sequence[StoredTensor],
+    *,
+    units: Mapping[str, str],
+    fetch: Callable[[StoredTensor], NamedTensor],
+) -> Findings:
+    """What pictures of a run are drawn from; tensors are fetched when they are asked for."""
+    stored = {each.name: each for each in tensors}
+
+    def tensor(name: str) -> NamedTensor:
+        if name not in stored:
+            raise NoSuchTensor(name)
+        return fetch(stored[name])
+
+    metric, condition = run.notes.get("headline") or ("", "")
+    return Findings(
+        scores={_key(line): each for line in scores if (each := _estimate(line)) is not None},
+        headline=(metric, condition),
+        units=units,
+        tensor=tensor,
     )
-    for line in heads:
-        if (line.metric, line.site, line.condition, line.x) == (
-            first.metric,
-            first.site,
-            first.condition,
-            first.x,
-        ):
-            grid[line.component.layer, line.component.index] = line.mean
-    strongest = float(np.nanmax(np.abs(grid))) or 1.0
-    figure = Figure(figsize=(7, 6), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(
-        grid,
-        cmap="RdBu_r",
-        vmin=-strongest,
-        vmax=strongest,
-        aspect="auto",
-        origin="lower",
-        interpolation="nearest",
+
+
+def _key(line: ScoreLine) -> ScoreKey:
+    return ScoreKey(
+        component=line.component,
+        metric=line.metric,
+        site=line.site,
+        condition=line.condition,
+        x=line.x,
     )
-    axes.set(xlabel="head", ylabel="layer", title=title)
-    figure.colorbar(image, ax=axes, label=first.metric)
-    figure.savefig(path, dpi=120)
-    return True
+
+
+def _estimate(line: ScoreLine) -> Estimate | None:
+    if line.mean is None:
+        return None
+    return Estimate(n=line.n, mean=line.mean, ci_low=line.ci_low, ci_high=line.ci_high)

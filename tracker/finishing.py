@@ -1,7 +1,7 @@
 """The end of a run: its parts' vectors put together, its tensors stored, its mirror published."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import numpy as np
@@ -14,11 +14,13 @@ from analyses.bootstrap import Statistics
 from analyses.knowledge import KNOWN
 from analyses.registry import Analysis, Params
 from analyses.results import MODEL, Derived, Measured, NamedTensor, ScoreKey
-from tracker import publication, reports
+from tracker import figures, publication, reports
 from tracker.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
 from tracker.errors import TrackerError
+from tracker.figures import Pictures
 from tracker.heartbeat import Beat
+from tracker.reports import RunDetail, ScoreLine
 from tracker.store import distributions, endings, parts, publications, runs, scores, tensors
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
@@ -183,8 +185,18 @@ def publish(sessions: Sessions, mlflow: MlflowClient, run_id: UUID, *, app_url: 
         with transaction(sessions) as session:
             detail = reports.run_detail(session, run_id)
             lines = reports.scores(session, run_id)
+            stored = tensors.tensors(session, run_id)
         ids = publication.ensure_run(mlflow, detail)
-        publication.publish(mlflow, ids, detail, lines, app_url=app_url)
+        drawn = _pictures(mlflow, ids, detail, lines, stored)
+        publication.publish(
+            mlflow,
+            ids,
+            detail,
+            lines,
+            pictures=drawn.drawn,
+            remarks=[f"No plots/{name}.png: {why}" for name, why in drawn.failed.items()],
+            app_url=app_url,
+        )
     except Exception as error:
         said = without_credentials(str(error))[:500]
         patiently(sessions, lambda session: publications.not_published(session, run_id, said))
@@ -196,3 +208,22 @@ def publish(sessions: Sessions, mlflow: MlflowClient, run_id: UUID, *, app_url: 
 
     patiently(sessions, done)
     return True
+
+
+def _pictures(
+    mlflow: MlflowClient,
+    ids: MlflowIds,
+    run: RunDetail,
+    lines: Sequence[ScoreLine],
+    stored: Sequence[StoredTensor],
+) -> Pictures:
+    """Those of the analysis, where it is installed here, and the map of the heads."""
+    installed = {each.name: each for each in registry.all_analyses()}.get(run.line.analysis)
+    plots = installed.plots if installed else {}
+    units = installed.units if installed else {}
+
+    def fetch(tensor: StoredTensor) -> NamedTensor:
+        return publication.fetch_tensor(mlflow, ids, tensor)
+
+    found = figures.findings(run, lines, stored, units=units, fetch=fetch)
+    return figures.pictures(run, found, plots if lines else {})

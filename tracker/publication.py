@@ -7,9 +7,8 @@ is made, files are replaced, metrics carry fixed timestamps.
 import hashlib
 import json
 import os
-import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,17 +22,15 @@ from requests.exceptions import RequestException
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from analyses.results import Kind, NamedTensor
+from analyses.results import NamedTensor
 from tracker.domain import RunState
 from tracker.errors import TrackerError
-from tracker.figures import save_head_map
 from tracker.reports import RunDetail, ScoreLine, as_row
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
+from tracker.summary import summary
 from tracker.urls import first_line
 
-MOST_METRICS = 30  # its search slows down with the number of keys per run
-STRONGEST_HEADS = 10
 _STATUS = {
     RunState.SUCCEEDED: "FINISHED",
     RunState.FAILED: "FAILED",
@@ -170,57 +167,35 @@ def publish(
     run: RunDetail,
     scores: Sequence[ScoreLine],
     *,
+    pictures: Mapping[str, bytes],
+    remarks: Sequence[str] = (),
     app_url: str | None,
 ) -> None:
-    """Make MLflow show how the run ended: params, metrics, dataset, scores, plot and status."""
+    """Make MLflow show how the run ended: params, metrics, dataset, scores, pictures and status.
+
+    `pictures` are PNG files by name; `remarks` stand below the note that links back.
+    """
     line = run.line
     with _mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
         at = _millis(line.finished_at or line.created_at)
-        metrics = [Metric(key, value, at, 0) for key, value in summary_metrics(scores).items()]
+        headline, _ = run.notes.get("headline") or ("", "")
+        points = summary(scores, headline=headline)
+        metrics = [Metric(key, value, at, step) for key, step, value in points]
         params = [Param(key, value) for key, value in _params(run).items()]
         tags = [RunTag(key, value) for key, value in _tags(run).items()]
-        tags.append(RunTag("mlflow.note.content", _note(run, app_url)))
+        note = "\n\n".join([_note(run, app_url), *remarks])
+        tags.append(RunTag("mlflow.note.content", note))
         client.log_batch(ids.run_id, metrics=metrics, params=params, tags=tags)
         client.log_inputs(ids.run_id, [_dataset(run)])
         if scores:
             table = Path(folder) / "scores.parquet"
             scores_frame(scores).to_parquet(table)
             client.log_artifact(ids.run_id, str(table))
-            plot = Path(folder) / "heads.png"
-            title = f"{line.analysis} · {line.model} · {line.distribution}"
-            if save_head_map(scores, plot, title=title):
-                client.log_artifact(ids.run_id, str(plot), "plots")
+        for name, content in pictures.items():
+            picture = Path(folder) / f"{name}.png"
+            picture.write_bytes(content)
+            client.log_artifact(ids.run_id, str(picture), "plots")
         client.set_terminated(ids.run_id, status=_STATUS[line.state], end_time=at)
-
-
-def summary_metrics(scores: Sequence[ScoreLine]) -> dict[str, float]:
-    """The numbers about the whole model, then the strongest heads, 30 at the most."""
-    whole = [s for s in scores if s.component.kind is Kind.MODEL and s.mean is not None]
-    heads = [s for s in scores if s.component.kind is Kind.HEAD and s.mean is not None]
-    heads = [s for s in heads if _what(s) == _what(heads[0])]  # as the plot of the heads does
-    heads.sort(key=lambda s: (-abs(s.mean or 0.0), s.component))
-    metrics: dict[str, float] = {}
-    for s in sorted(whole, key=lambda s: s.condition != ""):
-        metrics[_key(s)] = s.mean or 0.0
-    for s in heads[:STRONGEST_HEADS]:
-        metrics[f"{s.component.label}/{_key(s)}"] = s.mean or 0.0
-    return dict(list(metrics.items())[:MOST_METRICS])
-
-
-def _what(score: ScoreLine) -> tuple[str, str, str, float]:
-    return score.metric, score.site, score.condition, score.x
-
-
-def _key(score: ScoreLine) -> str:
-    """The metric and whatever else tells this score from others of its component."""
-    x = f"{score.x:g}" if score.x else ""
-    name = "/".join(filter(None, (score.metric, score.site, score.condition, x)))
-    return re.sub(r"[^\w\-. :/]", _spelled, name.replace("=", ":"))
-
-
-def _spelled(character: re.Match[str]) -> str:
-    """What a metric's name may not hold, such as a label, by its code point."""
-    return f"U{ord(character[0]):04X}"
 
 
 def scores_frame(scores: Sequence[ScoreLine]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from analyses import effects, streaming
 from analyses.prompts.key_groups import key_groups
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
+from analyses.stored import LABEL_METRICS, Stored, StoredArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +39,41 @@ CONVENTIONS = {
 }
 
 
+GROUPS = (
+    *("labels", "contents", "brackets", "ends", "question", "last", "rest"),
+    *("correct_label", "other_labels", "correct_content", "label_{i}"),
+)
+STORES = (
+    Stored(
+        metric="weight",
+        meaning="attention weight from the final position on a group of keys",
+        unit="share",
+        where=((Kind.HEAD, ""),),
+        conditions=tuple(f"keys={group}" for group in GROUPS),
+    ),
+    Stored(
+        metric="value_weighted",
+        meaning="the same, each key's weight times the size of what the head would write of it",
+        where=((Kind.HEAD, ""),),
+        conditions=tuple(f"keys={group}" for group in GROUPS),
+    ),
+    Stored(
+        metric="entropy",
+        meaning="of the whole row: 0 where a head looks at one key only",
+        unit="nats",
+        where=((Kind.HEAD, ""),),
+    ),
+    *LABEL_METRICS,
+)
+ARRAYS = (
+    StoredArray(
+        name="rows",
+        axes=("prompt", "component", "key"),
+        meaning="every head's weight on every token from the prompt's first; NaN behind its last",
+    ),
+)
+
+
 class AttentionParams(Params):
     """Which of it is stored."""
 
@@ -55,6 +91,14 @@ class AttentionParams(Params):
     params=AttentionParams,
     conventions=CONVENTIONS,
     headline=("weight", "keys=correct_label"),
+    stores=STORES,
+    arrays=ARRAYS,
+    plots={
+        "correct_label": "analyses.pictures.attention:correct_label",
+        "groups": "analyses.pictures.attention:groups",
+    },
+    reference="Lieberum et al. 2023, arXiv 2307.09458: attention patterns of output nodes; "
+    "Kobayashi et al. 2020, arXiv 2004.10102: norms of weighted values",
 )
 def attention(
     lm: "LanguageModel",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
+from analyses.stored import LABEL_METRICS, Stored, StoredArray
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
@@ -25,6 +26,39 @@ CONVENTIONS = {
     "logit_diff": "correct label minus the mean of the other labels",
     "smallest_set": "heads and MLPs by falling mean attribution, of all that is positive",
 }
+
+
+WRITERS = (Kind.EMBED, Kind.HEAD, Kind.ATTN_BIAS, Kind.MLP, Kind.UNEMBED)
+STORES = (
+    Stored(
+        metric="logit_attribution",
+        meaning="the component's own share of logit_diff; over all components they add up to "
+        "logit_diff_pre_cap",
+        unit="logits",
+        where=tuple((kind, "") for kind in WRITERS),
+    ),
+    *LABEL_METRICS,
+    Stored(
+        metric="logit_diff_pre_cap",
+        meaning="logit_diff of the logits before a final soft-cap, which is what is attributed",
+        unit="logits",
+        better="high",
+    ),
+    Stored(
+        metric="smallest_set",
+        meaning="how many heads and MLPs it takes to hold the share x of all positive attribution",
+        unit="components",
+        x="share of the positive attribution: 0.5, 0.8, 0.9",
+    ),
+)
+ARRAYS = (
+    StoredArray(
+        name="label_attribution",
+        axes=("prompt", "component", "label"),
+        meaning="each component's share of every single label's logit, in the order of the "
+        "options; the components' names are stored with it",
+    ),
+)
 
 
 class AttributionParams(Params):
@@ -58,6 +92,11 @@ def _counts(key: ScoreKey) -> bool:
     conventions=CONVENTIONS,
     summarise=smallest_sets,
     headline=("logit_attribution", ""),
+    stores=STORES,
+    arrays=ARRAYS,
+    plots={"strongest": "analyses.pictures.attribution:strongest"},
+    reference="Lieberum et al. 2023, arXiv 2307.09458: logit attribution of output nodes; "
+    "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
 )
 def attribution(
     lm: "LanguageModel",
@@ -65,7 +104,17 @@ def attribution(
     params: AttributionParams,
     progress: Callable[[int], None],
 ) -> Measured:
-    """Each component's own share of the label logits (direct logit attribution)."""
+    """Each component's own share of the label logits (direct logit attribution).
+
+    The final residual is a sum of what each component wrote, r = Σ_j w_j. With the final norm
+    frozen at the scale σ of the full run, each label's logit is a sum as well, and so is their
+    difference:
+
+        (r / σ) · u  =  Σ_j (w_j / σ) · u        u = W_U[correct] − mean of W_U[the other labels]
+
+    That the components add up to what the model computed is checked layer by layer; a model that
+    does not close is refused.
+    """
     from analyses.engine.decomposition import components
 
     measured = []

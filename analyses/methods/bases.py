@@ -1,6 +1,6 @@
 """What heads read and components write, over many prompts: means and principal directions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,7 @@ from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Derived, Kind, Measured, NamedTensor, ScoreKey
+from analyses.stored import LABEL_METRICS, Stored, StoredArray
 from analyses.subspaces import Bases, Floats
 
 if TYPE_CHECKING:
@@ -29,6 +30,72 @@ CONVENTIONS = {
     "explained": "the share of a coordinate's variance that lies between groups: options by their "
     "index or symbol; queries by the right one's",
     "means": "z, attn_out and mlp_out at the final position",
+}
+
+
+_READ = ((Kind.HEAD, "q"), (Kind.KV_HEAD, "k"), (Kind.KV_HEAD, "v"))
+STORES = (
+    Stored(
+        metric="explained",
+        meaning="the share of the variance along a leading direction that lies between options of "
+        "different index, or of different symbol",
+        unit="share",
+        where=_READ,
+        conditions=("by=index", "by=symbol"),
+        x="the direction, from 1",
+    ),
+    Stored(
+        metric="variance_share",
+        meaning="the share of all variance that lies along a leading direction",
+        unit="share",
+        where=_READ,
+        x="the direction, from 1",
+    ),
+    *LABEL_METRICS,
+)
+
+
+def _arrays() -> Iterator[StoredArray]:
+    for site in ("q", "k", "v"):
+        heads = ("layer", "head" if site == "q" else "kv_head")
+        told = (("mean", ()), ("basis", ("rank",)), ("other_basis", ("rank",)))
+        for name, more in told:
+            meaning = {
+                "mean": "the mean vector",
+                "basis": "orthonormal directions, those of most variance first",
+                "other_basis": "the same of vectors at question tokens",
+            }[name]
+            yield StoredArray(
+                name=f"{site}_{name}", axes=(*heads, "d_head", *more), meaning=f"{site}: {meaning}"
+            )
+        yield StoredArray(
+            name=f"{site}_singular",
+            axes=(*heads, "rank"),
+            meaning=f"{site}: singular values of the centred vectors",
+        )
+        options = () if site == "q" else ("option",)
+        yield StoredArray(
+            name=f"{site}_projection",
+            axes=("prompt", *options, *heads, "dim"),
+            meaning=f"{site}: every vector's coordinates along the leading directions",
+        )
+    yield StoredArray(
+        name="k_index_mean",
+        axes=("layer", "option", "kv_head", "d_head"),
+        meaning="k: the mean vector of each option by its place",
+    )
+    for site, axes in _AXES.items():
+        yield StoredArray(
+            name=f"{site}_mean", axes=axes, meaning=f"the mean of {site} at the final position"
+        )
+    yield StoredArray(name="symbols", axes=("prompt", "label"), meaning="the labels' token ids")
+    yield StoredArray(name="correct", axes=("prompt",), meaning="the right option's place")
+
+
+_AXES = {
+    "z": ("layer", "head", "d_head"),
+    "attn_out": ("layer", "d_model"),
+    "mlp_out": ("layer", "d_model"),
 }
 
 
@@ -82,13 +149,6 @@ def derive(measured: Measured, params: BasesParams) -> Derived:
         ("layer", "option", "kv_head", "d_head"),
     )
     return Derived(numbers=numbers, tensors=tensors, used_up=used_up)
-
-
-_AXES = {
-    "z": ("layer", "head", "d_head"),
-    "attn_out": ("layer", "d_model"),
-    "mlp_out": ("layer", "d_model"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +238,18 @@ def _flat(values: Floats) -> Floats:
     return moved.reshape(-1, *moved.shape[2:])
 
 
-@analysis("bases", version=1, params=BasesParams, conventions=CONVENTIONS, derive=derive)
+@analysis(
+    "bases",
+    version=1,
+    params=BasesParams,
+    conventions=CONVENTIONS,
+    derive=derive,
+    stores=STORES,
+    arrays=tuple(_arrays()),
+    plots={"projections": "analyses.pictures.projections:nth_item"},
+    reference="Lieberum et al. 2023, arXiv 2307.09458: "
+    "low-rank query, key and value subspaces of correct-letter heads",
+)
 def bases(
     lm: "LanguageModel",
     prompts: "Sequence[Example]",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from analyses.knowledge import content_accuracy
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
+from analyses.stored import LABEL_METRICS, Stored, StoredArray, under
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
@@ -26,18 +27,54 @@ CONVENTIONS = {
 }
 
 
+STORES = under(
+    (
+        *LABEL_METRICS,
+        Stored(
+            metric="content_accuracy",
+            meaning="whether the correct option's text is the likeliest of the options' texts "
+            "after the question alone: whether the model knows the answer",
+            unit="share of prompts",
+            better="high",
+        ),
+    ),
+    *("", "position={i}", "label={label}"),
+)
+ARRAYS = (
+    StoredArray(
+        name="label_logits",
+        axes=("prompt", "label"),
+        meaning="the logit of every label, in the order of the options",
+    ),
+)
+
+
 class BehaviourParams(Params):
     """Nothing to choose but which prompts, and how many together."""
 
 
-@analysis("behaviour", version=1, params=BehaviourParams, conventions=CONVENTIONS)
+@analysis(
+    "behaviour",
+    version=1,
+    params=BehaviourParams,
+    conventions=CONVENTIONS,
+    stores=STORES,
+    arrays=ARRAYS,
+    plots={"answers": "analyses.pictures.behaviour:answers"},
+    reference="Lieberum et al. 2023, arXiv 2307.09458: what the models answer",
+)
 def behaviour(
     lm: "LanguageModel",
     prompts: "Sequence[Example]",
     params: BehaviourParams,
     progress: Callable[[int], None],
 ) -> Measured:
-    """What the model answers and knows: six metrics, overall, by position and by label."""
+    """What the model answers and knows: six metrics, overall, by position and by label.
+
+    Five are of the label logits x_1 … x_K at the final position. The sixth, `content_accuracy`,
+    asks the question without its options and compares their texts, so that what a model knows is
+    told apart from whether it finds the label.
+    """
     metrics: dict[str, list[NDArray[np.float32]]] = {}
     labels = []
     done = 0

@@ -10,6 +10,7 @@ from pydantic import Field
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need, Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
+from analyses.stored import Stored
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
@@ -43,6 +44,44 @@ CONVENTIONS = {
     "outside": "the share of all importance that is in no named category: other heads, minor heads "
     "and MLPs",
 }
+
+
+STORES = (
+    Stored(
+        metric="category",
+        meaning="1 for the head's category, 0 for the others; the interval says how sure it is",
+        where=((Kind.HEAD, ""),),
+        conditions=tuple(each.value for each in Category),
+    ),
+    Stored(
+        metric="importance",
+        meaning="the share of the size of all effects that is in a category, in none, and outside "
+        "the named ones",
+        unit="share",
+        conditions=(*(each.value for each in Category), MINOR, MLPS, OUTSIDE),
+    ),
+    Stored(
+        metric="weight",
+        meaning="attention weight from the final position on a group of keys, as attention stored",
+        unit="share",
+        where=((Kind.HEAD, ""),),
+        conditions=tuple(f"keys={group}" for group in (*WEIGHTS, "label_{i}")),
+    ),
+    Stored(
+        metric="total_effect",
+        meaning="on the logit difference, as patching stored it",
+        unit="logits",
+        where=((Kind.HEAD, "z"), (Kind.MLP, "mlp_out")),
+        conditions=("logit_diff",),
+    ),
+    Stored(
+        metric="direct_effect",
+        meaning="on the logit difference, as patching stored it",
+        unit="logits",
+        where=((Kind.HEAD, "z"),),
+        conditions=("logit_diff",),
+    ),
+)
 
 
 class CategoriseParams(Params):
@@ -212,6 +251,9 @@ def _by_place(found: Mapping[tuple[str, str], float]) -> list[float]:
     conventions=CONVENTIONS,
     summarise=categories,
     headline=("total_effect", "logit_diff"),
+    stores=STORES,
+    plots={"categories": "analyses.pictures.categories:by_category"},
+    reference="Lieberum et al. 2023, arXiv 2307.09458: categories of output nodes",
 )
 def categorise(
     lm: "LanguageModel",

@@ -14,6 +14,7 @@ from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need, Params, analysis
 from analyses.results import Component, Kind, Measured, Result, ScoreKey
+from analyses.stored import LABEL_METRICS, Stored, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention
@@ -35,6 +36,48 @@ CONVENTIONS = {
     "difference; not there if it never does",
     "condition": "the metric that was changed",
 }
+
+
+OF_METRICS = tuple(each.metric for each in LABEL_METRICS)
+OF_SET = ((Kind.SET, ""),)
+STORES = (
+    Stored(
+        metric="total_effect",
+        meaning="what the patches change of the metric named by the condition, in its unit",
+        where=OF_SET,
+        conditions=OF_METRICS,
+        x="how many components, the strongest first",
+    ),
+    Stored(
+        metric="moved",
+        meaning="mean total_effect over the mean of source minus base",
+        unit="share",
+        where=OF_SET,
+        conditions=OF_METRICS,
+        x="how many components, the strongest first",
+    ),
+    Stored(
+        metric="area",
+        meaning="the mean of moved over all numbers of components, from none",
+        where=OF_SET,
+        conditions=("logit_diff",),
+    ),
+    Stored(
+        metric="smallest_set",
+        meaning="the fewest components that move so much of the way; not there if none do",
+        unit="components",
+        where=OF_SET,
+        conditions=("logit_diff",),
+        x="the share",
+        sure=False,
+    ),
+    Stored(
+        metric="order",
+        meaning="the component's place among all, the strongest first, from 1",
+        where=((Kind.HEAD, "z"), (Kind.MLP, "mlp_out")),
+    ),
+    *under(LABEL_METRICS, "base", "source", GAP),
+)
 
 
 class CumulativeParams(Params):
@@ -117,6 +160,10 @@ def area_and_sets(
     summarised=read_by_summary,
     ratios=moved,
     headline=("order", ""),
+    stores=STORES,
+    plots={"curve": "analyses.pictures.cumulative:moved_by_count"},
+    reference="Lieberum et al. 2023, arXiv 2307.09458: "
+    "how much of the effect the strongest nodes recover together",
 )
 def cumulative(
     lm: "LanguageModel",

@@ -14,7 +14,8 @@ from analyses.prompts.mutations import Mutation
 from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import ModelFacts, analysis
-from analyses.results import MODEL, Component, Measured, Result, ScoreKey
+from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
+from analyses.stored import LABEL_METRICS, Stored, at, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention
@@ -41,6 +42,37 @@ CONVENTIONS = {
     "k": "each option's key at `key_site` takes that of the source's option at the same place",
     "z": "the control: what the head gives carries the symbol by itself",
 }
+
+
+_SETS = tuple((kind, site) for kind in (Kind.HEAD, Kind.SET) for site in COMBINATIONS)
+_ANSWERS = (
+    (Kind.MODEL, ""),
+    *((kind, site) for kind in (Kind.HEAD, Kind.SET) for site in EXCHANGED),
+)
+STORES = (
+    *under(LABEL_METRICS, "mutation={name}"),
+    *under(at(LABEL_METRICS, *_SETS), "mutation={name}"),
+    *(
+        Stored(
+            metric=f"{each.metric}_drop",
+            meaning=f"{each.metric} of the model as it is minus that with the heads confined",
+            unit=each.unit,
+            where=_SETS,
+            conditions=("mutation={name}",),
+        )
+        for each in LABEL_METRICS
+    ),
+    *(
+        Stored(
+            metric=metric,
+            meaning=f"how often {CONVENTIONS[metric]}; of the model: without an exchange",
+            unit="share of prompts",
+            where=_ANSWERS,
+            conditions=(INTERCHANGE,),
+        )
+        for metric in ("follows_position", "follows_symbol", "stays")
+    ),
+)
 
 
 class LabelRandomisationParams(ConfinedParams):
@@ -78,6 +110,12 @@ class LabelRandomisationParams(ConfinedParams):
     params=LabelRandomisationParams,
     conventions=CONVENTIONS,
     headline=("follows_position", INTERCHANGE),
+    stores=STORES,
+    plots={
+        "mutations": "analyses.pictures.label_randomisation:logit_diff_by_mutation",
+        "interchange": "analyses.pictures.label_randomisation:interchange",
+    },
+    reference="Lieberum et al. 2023, arXiv 2307.09458: label randomisation",
 )
 def label_randomisation(
     lm: "LanguageModel",

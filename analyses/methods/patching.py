@@ -16,6 +16,7 @@ from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need, Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, Result, ScoreKey
+from analyses.stored import LABEL_METRICS, Stored, StoredArray, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention, Patch, Value
@@ -47,6 +48,55 @@ CONVENTIONS = {
     "mean": "over the prompts of the train split, or over the same prompts where they are all",
     "condition": "the metric that was changed",
 }
+
+
+PATCHED = (
+    (Kind.HEAD, "z"),
+    (Kind.MLP, "mlp_out"),
+    (Kind.ATTN, "attn_out"),
+    (Kind.HEAD, "q"),
+    (Kind.KV_HEAD, "k"),
+    (Kind.KV_HEAD, "v"),
+)
+OF_METRICS = tuple(each.metric for each in LABEL_METRICS)
+STORES = (
+    Stored(
+        metric="total_effect",
+        meaning="what the patch changes of the metric named by the condition, in its unit; "
+        "everything downstream reacts",
+        where=PATCHED,
+        conditions=OF_METRICS,
+    ),
+    Stored(
+        metric="direct_effect",
+        meaning="the same where nothing reacts but the final norm and the unembedding",
+        where=PATCHED,
+        conditions=OF_METRICS,
+    ),
+    Stored(
+        metric="indirect_effect",
+        meaning="total_effect minus direct_effect",
+        where=PATCHED,
+        conditions=OF_METRICS,
+    ),
+    Stored(
+        metric="moved",
+        meaning="mean total_effect over the mean of source minus base: the share of the way that "
+        "the component goes; none where that way may be zero, and none without a source",
+        unit="share",
+        where=PATCHED,
+        conditions=OF_METRICS,
+    ),
+    *under(LABEL_METRICS, "base", "source", "source - base"),
+)
+ARRAYS = (
+    StoredArray(
+        name="patched_logits",
+        axes=("prompt", "component", "label"),
+        meaning="the logit of every label with the component patched, everything reacting; the "
+        "components' names are stored with it",
+    ),
+)
 
 
 class NoMeanOf(Refused):
@@ -145,6 +195,11 @@ def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKe
     conventions=CONVENTIONS,
     ratios=moved,
     headline=("total_effect", "logit_diff"),
+    stores=STORES,
+    arrays=ARRAYS,
+    plots={"direct_total": "analyses.pictures.patching:direct_total"},
+    reference="Lieberum et al. 2023, arXiv 2307.09458: activation patching, total and direct "
+    "effects; Vig et al. 2020, arXiv 2004.12265",
 )
 def patching(
     lm: "LanguageModel",
@@ -153,7 +208,16 @@ def patching(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result] | None = None,
 ) -> Measured:
-    """What replacing a head's, an MLP's or a layer's output changes: total, direct and indirect."""
+    """What replacing each head's and MLP's output changes: total, direct and indirect effects.
+
+    One component's output at the final position is replaced by the same component's output in a
+    source prompt, for every component by itself, exactly and not by a gradient. With M a metric and
+    y the output of the component,
+
+        total  = M(base with y of the source) − M(base)        indirect = total − direct
+
+    where the direct effect adds only the changed write to the final residual of the base run.
+    """
     from analyses.engine.recording import Keep
 
     keep = Keep.PREFIX if params.positions == "final" else Keep.POSITIONS

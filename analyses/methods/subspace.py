@@ -12,7 +12,8 @@ from analyses.confined import BASES, COMBINATIONS, ConfinedParams, RankTooLarge,
 from analyses.effects import Grounds
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import ModelFacts, analysis
-from analyses.results import MODEL, Component, Measured, Result, ScoreKey
+from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
+from analyses.stored import LABEL_METRICS, Stored, at, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention, Path
@@ -40,6 +41,45 @@ CONVENTIONS = {
     "alone; nats, a sink as one more key",
     "rank_needed": "the smallest rank whose logit_diff is 95 % of the way from rank 0 to full rank",
 }
+
+
+_CONFINED = tuple((kind, site) for kind in (Kind.HEAD, Kind.SET) for site in COMBINATIONS)
+STORES = (
+    *under(at(LABEL_METRICS, *_CONFINED, x="the rank"), "", RANDOM, OTHER),
+    *LABEL_METRICS,
+    Stored(
+        metric="direct_effect",
+        meaning="logit_diff along the heads' own direct path above that with z at its mean; of z: "
+        "in the model as it is",
+        unit="logits",
+        where=(*_CONFINED, (Kind.HEAD, "z"), (Kind.SET, "z")),
+        x="the rank",
+    ),
+    Stored(
+        metric="direct_kept",
+        meaning="the share of the direct effect that is left",
+        unit="share",
+        where=_CONFINED,
+        x="the rank",
+    ),
+    Stored(
+        metric="attention_kl",
+        meaning="KL of the head's row of attention as it is from the row when it is confined",
+        unit="nats",
+        where=tuple((Kind.HEAD, site) for site in OF_A_ROW),
+        x="the rank",
+    ),
+    Stored(
+        metric="rank_needed",
+        meaning="the smallest rank that does 95 % of what all dimensions do above none; not there "
+        "where no rank that was tried does, or where none does as well",
+        where=_CONFINED,
+        conditions=("", RANDOM, OTHER),
+        x="the share",
+        sure=False,
+    ),
+    Stored(metric="in_set", meaning="1 for every head of the set", where=((Kind.HEAD, ""),)),
+)
 
 
 class SubspaceParams(ConfinedParams):
@@ -146,6 +186,13 @@ def direct_kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, S
     summarised=summarised,
     ratios=direct_kept,
     headline=("direct_effect", ""),
+    stores=STORES,
+    plots={
+        "ranks": "analyses.pictures.subspace:logit_diff_by_rank",
+        "accuracy": "analyses.pictures.subspace:accuracy_by_rank",
+    },
+    reference="Lieberum et al. 2023, arXiv 2307.09458: "
+    "queries, keys and values of correct-letter heads in few dimensions",
 )
 def subspace(
     lm: "LanguageModel",

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from analyses import registry
+from analyses.pictures.findings import Findings
+from analyses.pictures.plots import BadPlotName, loaded
 from analyses.registry import (
     DuplicateAnalysis,
     InvalidParams,
@@ -23,6 +25,11 @@ from analyses.results import Measured
 
 class NoParams(Params):
     """None of its own."""
+
+
+def _measure(lm: Any, prompts: Any, params: Any, progress: Any) -> Measured:
+    """Measures nothing."""
+    return Measured(scores={})
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +53,32 @@ def test_a_name_and_a_docstring_are_all_it_takes() -> None:
     found = registry.find("nothing")
     assert (found.version, found.summary) == (3, "Measures nothing.")
     assert found.function == f"{__name__}:nothing"
+
+
+def test_what_a_docstring_says_after_its_first_line_is_the_description() -> None:
+    @analysis("nothing", version=1, params=NoParams)
+    def nothing(lm: Any, prompts: Any, params: Any, progress: Any) -> Measured:
+        """Measures nothing.
+
+        With a formula:
+
+            0 = 0
+        """
+        return Measured(scores={})
+
+    assert registry.find("nothing").description == "With a formula:\n\n    0 = 0"
+
+
+@pytest.mark.parametrize("name", ["Heads", "a/b", "../up", "x.png", "", "-x"])
+def test_a_picture_whose_name_is_no_file_name_is_refused(name: str) -> None:
+    with pytest.raises(BadPlotName, match=r"'pictured' names a picture .* such as 'strongest'"):
+        analysis("pictured", version=1, params=NoParams, plots={name: "nowhere:draw"})(_measure)
+
+
+def test_every_picture_that_is_named_can_be_drawn() -> None:
+    for each in registry.all_analyses():
+        for plot in each.plots.values():
+            assert loaded(plot)(Findings(scores={})) is None
 
 
 def test_a_wrong_name_is_answered_with_the_nearest_one() -> None:

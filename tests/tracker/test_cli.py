@@ -60,6 +60,32 @@ def test_an_analysis_is_listed_with_the_bounds_of_its_parameters(cli: Stack) -> 
     assert "attribution" in cli.headbook("analyses", "list")
 
 
+def test_an_analysis_is_shown_with_what_its_numbers_mean(cli: Stack) -> None:
+    found = cli.json("analyses", "show", "patching")
+    moved = next(each for each in found["scores"] if each["metric"] == "moved")
+    assert moved["where"][0] == ["head", "z"]
+    assert moved["unit"] == "share"
+    assert found["plots"] == ["direct_total"]
+    said = cli.headbook("analyses", "show", "patching")
+    assert said.startswith("## patching")
+    assert moved["meaning"] in said
+    assert "Did you mean 'patching'" in cli.refusal("analyses", "show", "patchin")
+    assert "smallest_set" in cli.headbook("analyses", "list")
+
+
+def test_the_page_about_analyses_is_held_against_what_they_say(cli: Stack, tmp_path: Path) -> None:
+    page = tmp_path / "analyses.md"
+    page.write_text(cli.headbook("analyses", "docs"))
+    assert cli.headbook("analyses", "docs", "--check", str(page)) == ""
+    page.write_text(page.read_text().replace("| high |", "| low |", 1))
+    done = cli.run("analyses", "docs", "--check", str(page))
+    assert done.returncode == 1
+    assert f"Renew it: headbook analyses docs > {page}" in done.stderr
+    (was,) = [line for line in done.stderr.splitlines() if line.startswith("-|")]
+    assert "| low |" in was
+    assert cli.headbook("analyses", "docs", "behaviour").count("\n## ") == 1
+
+
 def test_a_model_is_checked_without_a_database(tmp_path: Path, model_folder: Path) -> None:
     cli = Stack(tmp_path / "home")
     found = cli.json("models", "check", str(model_folder), "--prompts", "4")

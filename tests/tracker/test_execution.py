@@ -120,8 +120,11 @@ def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
     assert dataset.dataset.name == "facts/chinchilla/ABCD"
     table = pd.read_parquet(bench.mlflow.download_artifacts(ids.run_id, "scores.parquet"))
     assert len(table) == len(lines)
-    plot = Path(bench.mlflow.download_artifacts(ids.run_id, "plots/heads.png"))
-    assert plot.read_bytes().startswith(b"\x89PNG")
+    plots = {each.path for each in bench.mlflow.list_artifacts(ids.run_id, "plots")}
+    assert plots == {"plots/heads.png", "plots/strongest.png"}
+    for path in plots:
+        plot = Path(bench.mlflow.download_artifacts(ids.run_id, path))
+        assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("source", ["permute_options", "zero"])
@@ -200,6 +203,8 @@ def test_behaviour_is_mirrored_with_names_that_mlflow_takes(
     mirrored = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
     assert "accuracy" in mirrored.data.metrics
     assert len(mirrored.data.metrics) <= 30
+    plots = bench.mlflow.list_artifacts(mirrored.info.run_id, "plots")
+    assert [each.path for each in plots] == ["plots/answers.png"]
 
 
 def test_a_model_of_the_hub_is_worked_on_at_its_revision_also_without_network(
@@ -294,7 +299,9 @@ def test_publishing_twice_changes_nothing(
     ids = mlflow_ids(sessions, run.id)
     with transaction(sessions) as session:
         lines = reports.scores(session, run.id)
-    publication.publish(bench.mlflow, ids, detail(sessions, run.id), lines, app_url=None)
+    publication.publish(
+        bench.mlflow, ids, detail(sessions, run.id), lines, pictures={}, app_url=None
+    )
     assert publication.ensure_run(bench.mlflow, detail(sessions, run.id)) == ids
     history = bench.mlflow.get_metric_history(ids.run_id, "logit_diff")
     assert len(history) == 1

@@ -1,0 +1,125 @@
+"""The page about analyses, made from what they say of themselves: docs/analyses.md."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from analyses.pictures.plots import HEADS
+from analyses.registry import Analysis, Params
+from analyses.results import Kind
+from analyses.stored import Place, Stored
+
+HEAD = """\
+# Analyses
+
+Made by `headbook analyses docs > docs/analyses.md`, from what the analyses say of themselves.
+
+A score is named by its component, metric, site, condition and coordinate `x`; below, `{…}` stands
+for any text. It is a mean over prompts with standard error, 95 % bootstrap interval over items, the
+numbers of prompts that count and that were skipped, and one value for every prompt. Ratios and
+numbers about a whole run have no values for single prompts, and a ratio whose denominator may be
+zero has no mean. With `prompts=known` every analysis stores `known` too, a score of the model: the
+share of prompts whose answer it knows. Words are explained in the [glossary](glossary.md).
+"""
+SCORES = ("metric", "component, site", "condition", "x", "unit", "better", "meaning")
+BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
+
+Row = tuple[str, ...]
+Schema = Mapping[str, Any]
+
+
+def page(analyses: Iterable[Analysis]) -> str:
+    """The whole page, as Markdown."""
+    return "\n".join([HEAD, *map(section, analyses)])
+
+
+def section(analysis: Analysis) -> str:
+    """What there is to know of one analysis, as Markdown."""
+    after = f" After {analysis.reference}." if analysis.reference else ""
+    arrays = [(_code(each.name), ", ".join(each.axes), each.meaning) for each in analysis.arrays]
+    parts = [
+        f"## {analysis.name}",
+        analysis.summary,
+        analysis.description,
+        f"Version {analysis.version}.{after}",
+        *_table("Parameters", ("name", "type", "default", "meaning"), _parameters(analysis)),
+        *_table("Scores", SCORES, map(_score, analysis.stores)),
+        *_table("Tensors", ("name", "axes", "meaning"), arrays),
+        *_table("Conventions", ("of", "is"), analysis.conventions.items()),
+        f"Pictures: {', '.join(_pictures(analysis))}." if _pictures(analysis) else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(title: str, columns: Row, rows: Iterable[Row]) -> list[str]:
+    """A heading and a table, or nothing where there are no rows."""
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    if not lines:
+        return []
+    head = [" | ".join(columns), " | ".join("---" for _ in columns)]
+    return [f"### {title}", "\n".join(f"| {line} |" for line in [*head, *lines])]
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _parameters(analysis: Analysis) -> Iterator[Row]:
+    """The analysis's own first, then those that every analysis has."""
+    schema = analysis.params.model_json_schema()
+    fields = schema.get("properties", {})
+    for name in sorted(fields, key=lambda name: name in Params.model_fields):
+        field = fields[name]
+        meaning = f"**{field.get('title', name)}.** {field.get('description', '')}".strip()
+        yield _code(name), _type(field, schema.get("$defs", {})), _default(field), meaning
+
+
+def _default(field: Schema) -> str:
+    if "default" not in field:
+        return "must be given"
+    default = field["default"]
+    return _code(default if isinstance(default, str) else json.dumps(default))
+
+
+def _type(field: Schema, definitions: Mapping[str, Schema]) -> str:
+    """A JSON schema in words, with its bounds."""
+    if "$ref" in field:
+        return _type(definitions[field["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in field:
+        return " or ".join(_type(each, definitions) for each in field["anyOf"])
+    if "enum" in field or "const" in field:
+        return " or ".join(_code(str(each)) for each in field.get("enum", [field.get("const")]))
+    if field.get("type") == "array":
+        return f"list of {_type(field.get('items', {}), definitions)}"
+    name = "nothing" if field.get("type") == "null" else str(field.get("type", "JSON"))
+    bounds = [f"{word} {field[bound]}" for bound, word in BOUNDS.items() if bound in field]
+    return ", ".join([name, *bounds])
+
+
+def _score(stored: Stored) -> Row:
+    return (
+        _code(stored.metric),
+        ", ".join(map(_place, stored.where)),
+        ", ".join(_code(each) or "*none*" for each in stored.conditions if any(stored.conditions)),
+        stored.x,
+        stored.unit,
+        stored.better or "",
+        stored.meaning,
+    )
+
+
+def _place(place: Place) -> str:
+    kind, site = place
+    return f"{_code(kind)} at {_code(site)}" if site else _code(kind)
+
+
+def _pictures(analysis: Analysis) -> list[str]:
+    """The files that a run of it gets, unless it has nothing to show."""
+    of_heads = any(kind is Kind.HEAD for each in analysis.stores for kind, _ in each.where)
+    names = [*([HEADS] if of_heads or not analysis.stores else []), *analysis.plots]
+    return [f"`plots/{name}.png`" for name in dict.fromkeys(names)]

@@ -1,0 +1,41 @@
+"""What a model answers, by where the correct option stands and by its label."""
+
+from matplotlib.figure import Figure
+
+from analyses.pictures.bars import draw_groups
+from analyses.pictures.drawing import panels, said_n
+from analyses.pictures.findings import Estimate, Findings
+from analyses.results import Kind
+
+METRICS = ("accuracy", "label_mass")
+BY = {"position": "position of the correct option", "label": "correct label"}
+
+
+def answers(findings: Findings) -> Figure | None:
+    """Accuracy and label mass by position and by label, with chance; None where none was read."""
+    series = {by: {metric: _by(findings, metric, by) for metric in METRICS} for by in BY}
+    if not any(found for by_metric in series.values() for found in by_metric.values()):
+        return None
+    chance = 1 / findings.tensor("label_logits").values.shape[1]
+    figure, grid = panels(1, 2, same_x=False, height=3.0)
+    for axes, (by, by_metric) in zip(grid, series.items(), strict=True):
+        found = by_metric["accuracy"]
+        draw_groups(
+            axes,
+            {metric.replace("_", " "): each for metric, each in by_metric.items()},
+            groups=sorted(found, key=int) if by == "position" else sorted(found),
+        )
+        axes.axhline(chance, color="black", linestyle=":", label="accuracy at chance")
+        axes.set_xlabel(f"{BY[by]} ({said_n(found.values())} each)")
+        axes.set_ylim(0, 1.02)
+    grid[0].set_ylabel("share of prompts, probability")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _by(findings: Findings, metric: str, by: str) -> dict[str, Estimate]:
+    return {
+        key.condition.removeprefix(f"{by}="): found
+        for key, found in findings.where(Kind.MODEL, metric=metric).items()
+        if key.condition.startswith(f"{by}=")
+    }

@@ -1,0 +1,22 @@
+"""How much the strongest components do together."""
+
+from dataclasses import replace
+
+from matplotlib.figure import Figure
+
+from analyses.pictures.curves import by_count
+from analyses.pictures.findings import Findings
+from analyses.results import Kind
+
+SHARES = {"80 %": 0.8, "90 %": 0.9}
+SHOWN = ("logit_diff", "accuracy", "loss")
+
+
+def moved_by_count(findings: Findings) -> Figure | None:
+    """The share of the way from base to source, by the number of components."""
+    moved = {
+        key: found
+        for key, found in findings.where(Kind.SET, metric="moved").items()
+        if key.condition in SHOWN
+    }
+    return by_count(replace(findings, scores=moved), "moved", levels=SHARES)

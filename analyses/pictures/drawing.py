@@ -1,0 +1,90 @@
+"""How every picture looks, and how it becomes a PNG. Nothing here needs a display."""
+
+import textwrap
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from io import BytesIO
+from typing import Any
+
+from cycler import cycler
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analyses.pictures.findings import Estimate
+
+# Okabe and Ito's colours, which people who see red and green alike can tell apart.
+COLOURS = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"),
+)
+GREY = "#777777"
+MARKERS = "osD^vP*X"
+WIDTH = 6.5  # inches: the text of a page
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "errorbar.capsize": 2,
+    "hatch.linewidth": 0.5,
+    "savefig.dpi": 200,
+    "text.parse_math": False,  # labels of prompts may be dollar signs
+}
+_LETTERS = 15  # of a title in an inch
+
+
+def canvas(width: float = WIDTH, height: float = 3.5) -> tuple[Figure, Axes]:
+    """A figure of so many inches with one pair of axes."""
+    figure, (axes,) = panels(1, 1, width=width, height=height)
+    return figure, axes
+
+
+def panels(
+    rows: int,
+    columns: int,
+    *,
+    same_x: bool = True,
+    width: float = WIDTH,
+    height: float = 3.5,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a grid of axes, row by row, on the same y scale, and the same x unless told."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=same_x, sharey=True, squeeze=False)
+    return figure, list(grid.flat)
+
+
+def png(figure: Figure, *, title: str) -> bytes:
+    """The figure under a title, as a file."""
+    letters = int(_LETTERS * figure.get_figwidth())
+    lines = [textwrap.fill(line, letters) for line in title.splitlines()]
+    figure.suptitle("\n".join(lines), fontsize=8, color=GREY)
+    content = BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def styled() -> AbstractContextManager[None]:
+    """Inside the block, what is drawn looks as all our pictures do."""
+    return rc_context(STYLE)
+
+
+def said_n(estimates: Iterable[Estimate]) -> str:
+    """How many prompts are behind each: `n = 64`, or `n = 12 to 16` where they differ."""
+    numbers = {each.n for each in estimates}
+    if not numbers:
+        return "n = 0"
+    low, high = min(numbers), max(numbers)
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
+def reach(estimates: Iterable[Estimate]) -> list[list[float]]:
+    """How far intervals reach below and above their means, as matplotlib wants error bars."""
+    each = list(estimates)
+    below = [0.0 if e.ci_low is None else max(0.0, e.mean - e.ci_low) for e in each]
+    above = [0.0 if e.ci_high is None else max(0.0, e.ci_high - e.mean) for e in each]
+    return [below, above]

@@ -1,0 +1,88 @@
+"""What a picture is drawn from: the scores of a run, and its tensors when they are asked for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from analyses.errors import Refused
+from analyses.results import Component, Kind, NamedTensor, ScoreKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean over `n` prompts, with its 95 % interval where there is one."""
+
+    n: int
+    mean: float
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+    @property
+    def apart_from_zero(self) -> bool:
+        """Whether the interval is there and leaves 0 out."""
+        return (
+            self.ci_low is not None
+            and self.ci_high is not None
+            and not self.ci_low <= 0 <= self.ci_high
+        )
+
+
+class NoSuchTensor(Refused):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The run has no tensor {name!r}. Draw only tensors that its analysis stores."
+        )
+
+
+def no_tensors(name: str) -> NamedTensor:
+    """Where a run has none; raises `NoSuchTensor`."""
+    raise NoSuchTensor(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a finished run has found, for pictures.
+
+    `scores` are those with a value; `tensor` fetches one by its name, or raises `NoSuchTensor`;
+    `units` are those of metrics, as their analysis tells them.
+    """
+
+    scores: Mapping[ScoreKey, Estimate]
+    headline: tuple[str, str] = ("", "")  # metric and condition to show first
+    units: Mapping[str, str] = field(default_factory=dict)
+    tensor: Callable[[str], NamedTensor] = no_tensors
+
+    def where(
+        self,
+        *kinds: Kind,
+        metric: str | None = None,
+        condition: str | None = None,
+        site: str | None = None,
+    ) -> dict[ScoreKey, Estimate]:
+        """The scores of components of these kinds; None means any."""
+        return {
+            key: found
+            for key, found in self.scores.items()
+            if key.component.kind in kinds
+            and metric in (None, key.metric)
+            and condition in (None, key.condition)
+            and site in (None, key.site)
+        }
+
+    def of_components(
+        self, *kinds: Kind, metric: str, condition: str = ""
+    ) -> dict[Component, Estimate]:
+        """One metric under one condition, by component; of several sites or x the first."""
+        components: dict[Component, Estimate] = {}
+        for key, found in sorted(self.where(*kinds, metric=metric, condition=condition).items()):
+            components.setdefault(key.component, found)
+        return components
+
+    def said(self, metric: str, condition: str = "") -> str:
+        """A metric as an axis names it, with its unit: `total effect on logit diff (logits)`.
+
+        Where the condition is a metric, as under patching, the unit is that of the condition.
+        """
+        words = [metric, *(["on", condition] if condition in self.units else [condition])]
+        unit = self.units.get(metric) or self.units.get(condition, "")
+        name = " ".join(filter(None, words)).replace("_", " ")
+        return f"{name} ({unit})" if unit else name

@@ -1,0 +1,37 @@
+"""What is left at each rank, beside placebos."""
+
+from dataclasses import replace
+
+from matplotlib.figure import Figure
+
+from analyses.pictures.curves import by_rank
+from analyses.pictures.findings import Findings
+from analyses.results import Kind
+
+ORDER = ("q", "k", "v", "qk", "qkv")
+PLACEBO = "placebo="
+
+
+def logit_diff_by_rank(findings: Findings) -> Figure | None:
+    """The logit difference with all heads of the set confined; None without a set."""
+    return _by_rank(findings, "logit_diff")
+
+
+def accuracy_by_rank(findings: Findings) -> Figure | None:
+    """The accuracy with all heads of the set confined; None without a set."""
+    return _by_rank(findings, "accuracy")
+
+
+def _by_rank(findings: Findings, metric: str) -> Figure | None:
+    """A panel for each site of the set, placebos as its variants."""
+    of_sets = {
+        replace(
+            key,
+            site="",
+            condition="/".join(
+                filter(None, (key.site, key.condition.removeprefix(PLACEBO).replace("_", " ")))
+            ),
+        ): found
+        for key, found in findings.where(Kind.SET, metric=metric).items()
+    }
+    return by_rank(replace(findings, scores=of_sets), metric, order=ORDER)

@@ -1,0 +1,297 @@
+"""Pictures show the numbers they are given: read back from the figures, without a display."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.container import BarContainer
+from PIL import Image
+
+from analyses.pictures import (
+    attention,
+    attribution,
+    behaviour,
+    categories,
+    curves,
+    drawing,
+    heads,
+    mutations,
+    patching,
+)
+from analyses.pictures.findings import Estimate, Findings, NoSuchTensor
+from analyses.results import MODEL, Component, Kind, NamedTensor, ScoreKey
+
+
+@pytest.fixture(autouse=True)
+def _styled() -> Iterator[None]:
+    with drawing.styled():
+        yield
+
+
+def head(layer: int, index: int) -> Component:
+    return Component(kind=Kind.HEAD, layer=layer, index=index)
+
+
+def about(mean: float, *, reach: float = 0.1, n: int = 8) -> Estimate:
+    return Estimate(n=n, mean=mean, ci_low=mean - reach, ci_high=mean + reach)
+
+
+def key(component: Component, metric: str, condition: str = "", x: float = 0.0) -> ScoreKey:
+    return ScoreKey(component=component, metric=metric, condition=condition, x=x)
+
+
+def attributed(means: Mapping[Component, float]) -> Findings:
+    return Findings(
+        scores={key(each, "logit_attribution"): about(mean) for each, mean in means.items()},
+        headline=("logit_attribution", ""),
+        units={"logit_attribution": "logits"},
+    )
+
+
+def bars(axes: Axes) -> dict[str, BarContainer]:
+    """The series of bars by name."""
+    return {each.get_label(): each for each in axes.containers if isinstance(each, BarContainer)}
+
+
+def drawn(figure) -> Image.Image:
+    return Image.open(BytesIO(drawing.png(figure, title="a title\nand what was asked")))
+
+
+FOUR = {head(0, 0): 0.05, head(0, 1): -2.0, head(1, 1): 1.0, Component(kind=Kind.MLP, layer=1): 3.0}
+
+
+def test_the_map_has_layers_by_heads_and_colours_that_end_equally_far_from_zero() -> None:
+    figure = heads.headline_map(attributed(FOUR))
+    axes, bar = figure.axes
+    (image,) = axes.images
+    np.testing.assert_array_equal(image.get_array().filled(np.nan), [[0.05, -2.0], [np.nan, 1.0]])
+    assert image.get_clim() == (-2.0, 2.0)
+    assert bar.get_ylabel().replace("\n", " ") == "mean logit attribution (logits), n = 8"
+    assert drawn(figure).format == "PNG"
+
+
+def test_a_dot_marks_the_heads_whose_interval_leaves_zero_out() -> None:
+    axes = heads.headline_map(attributed(FOUR)).axes[0]
+    (dots,) = axes.collections
+    assert sorted(map(tuple, dots.get_offsets().tolist())) == [(1.0, 0.0), (1.0, 1.0)]
+    unsure = heads.headline_map(attributed({head(0, 0): -0.01})).axes[0]
+    assert unsure.get_title(loc="left") == "no head's own 95 % interval leaves 0 out"
+
+
+def test_weights_have_one_colour_from_zero_on() -> None:
+    figure = heads.head_map({head(0, 0): about(0.25), head(0, 1): about(0.5)}, label="weight")
+    (image,) = figure.axes[0].images
+    assert image.get_clim() == (0.0, 0.5)
+    assert not figure.axes[0].collections
+
+
+def test_the_map_keeps_its_size_where_the_last_heads_have_no_value() -> None:
+    found = attributed({head(0, 0): 1.0})
+    scores = {**found.scores, key(head(3, 5), "other"): about(0.0)}
+    image = heads.headline_map(Findings(scores=scores, headline=found.headline)).axes[0].images[0]
+    assert image.get_array().shape == (4, 6)
+
+
+def test_an_analysis_without_a_headline_gets_the_map_of_its_first_score() -> None:
+    scores = {key(head(0, 0), metric): about(value) for metric, value in (("b", 2.0), ("a", 1.0))}
+    (image,) = heads.headline_map(Findings(scores=scores)).axes[0].images
+    assert image.get_array().tolist() == [[1.0]]
+
+
+def test_the_strongest_components_come_first_with_their_intervals() -> None:
+    many = {head(2, index): 0.01 * index for index in range(30)}
+    (axes,) = attribution.strongest(attributed(FOUR | many)).axes
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels[:4] == ["L01.MLP", "L00.H01", "L01.H01", "L02.H29"]
+    assert len(labels) == 20
+    widths = {bar.get_y() + 0.35: bar.get_width() for group in bars(axes).values() for bar in group}
+    assert [widths[place] for place in range(3)] == [3.0, -2.0, 1.0]
+    (interval,) = bars(axes)["MLPs"].errorbar.lines[2][0].get_segments()
+    np.testing.assert_allclose(interval[:, 0], [2.9, 3.1])
+
+
+def test_answers_are_shown_by_position_and_label_beside_chance() -> None:
+    conditions = {
+        "": 0.5,
+        "position=0": 0.75,
+        "position=10": 0.25,
+        "label=$": 0.75,
+        "label=#": 0.25,
+    }
+    found = Findings(
+        scores={
+            key(MODEL, metric, condition): about(value)
+            for metric in ("accuracy", "label_mass")
+            for condition, value in conditions.items()
+        },
+        tensor={"label_logits": NamedTensor(np.zeros((8, 5)), ("prompt", "label"))}.__getitem__,
+    )
+    figure = behaviour.answers(found)
+    by_position, by_label = figure.axes
+    assert [text.get_text() for text in by_position.get_xticklabels()] == ["0", "10"]
+    assert [text.get_text() for text in by_label.get_xticklabels()] == ["#", "$"]
+    assert [bar.get_height() for bar in bars(by_label)["accuracy"]] == [0.25, 0.75]
+    chance = next(line for line in by_label.lines if line.get_label() == "accuracy at chance")
+    assert set(chance.get_ydata()) == {0.2}
+    drawn(figure)  # a dollar sign is no formula
+
+
+def test_effects_are_points_of_direct_by_total_with_the_strongest_named() -> None:
+    effects = {head(0, 0): (0.0, 0.0), head(1, 0): (1.0, -3.0)}
+    found = Findings(
+        scores={
+            key(component, metric, "logit_diff"): about(value)
+            for component, both in effects.items()
+            for metric, value in zip(("direct_effect", "total_effect"), both, strict=True)
+        },
+        units={"logit_diff": "logits"},
+    )
+    figure = patching.direct_total(found)
+    (axes,) = figure.axes
+    points = axes.containers[0].lines[0]
+    assert list(zip(*points.get_data(), strict=True)) == [(0.0, 0.0), (1.0, -3.0)]
+    assert axes.get_xlabel() == "direct effect on logit diff (logits)"
+    assert {text.get_text() for text in axes.texts} == {"L00.H00", "L01.H00"}
+    drawn(figure)
+
+
+def test_a_row_of_attention_is_stacked_from_the_correct_label_on() -> None:
+    weights = {"correct_label": 0.5, "labels": 0.6, "other_labels": 0.1, "rest": 0.4}
+    found = Findings(
+        scores={
+            key(head(layer, 0), "weight", f"keys={name}"): about(value / layer)
+            for layer in range(1, 15)
+            for name, value in weights.items()
+        }
+    )
+    (axes,) = attention.groups(found).axes
+    assert axes.get_yticklabels()[0].get_text() == "L01.H00"
+    assert len(axes.get_yticks()) == 12
+    parts = {name: group[0] for name, group in bars(axes).items()}
+    ends = {name: (bar.get_x(), bar.get_x() + bar.get_width()) for name, bar in parts.items()}
+    assert ends == {  # `labels` is the sum of two others
+        "correct label": (0.0, 0.5),
+        "other labels": (0.5, 0.6),
+        "rest": (0.6, pytest.approx(1.0)),
+    }
+    (image,) = attention.correct_label(found).axes[0].images
+    assert image.get_array()[1, 0] == 0.5
+
+
+def ranks(condition: str, component: Component = MODEL) -> dict[ScoreKey, Estimate]:
+    return {key(component, "loss", condition, x): about(3 - x / 32) for x in range(65)}
+
+
+def test_conditions_are_lines_with_bands_over_the_rank() -> None:
+    found = Findings(scores=ranks("k") | ranks("q") | {key(MODEL, "loss", "alone"): about(1.0)})
+    figure = curves.by_rank(found, "loss", order=["q", "k"], levels={"the model": 1.0})
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines] == ["q", "k", "the model"]
+    assert axes.lines[0].get_xdata().tolist() == list(range(65))
+    assert axes.lines[0].get_ydata()[32] == 2.0
+    band = axes.collections[0].get_paths()[0].vertices
+    np.testing.assert_allclose([band[:, 1].min(), band[:, 1].max()], [0.9, 3.1])
+    drawn(figure)
+
+
+def test_a_condition_with_placebos_has_a_panel_with_them_in_grey() -> None:
+    found = Findings(scores=ranks("q") | ranks("q/placebo") | ranks("k") | ranks("k/placebo"))
+    figure = curves.by_rank(found, "loss", order=["q", "k"])
+    assert [axes.get_title() for axes in figure.axes] == ["q", "k"]
+    labels = [line.get_label() for line in figure.axes[0].lines]
+    assert labels == [curves.ITSELF, "placebo"]
+    assert to_hex(figure.axes[0].lines[1].get_color()) == drawing.GREY
+    drawn(figure)
+
+
+def test_sets_are_told_apart_by_name() -> None:
+    one, two = (Component(kind=Kind.SET, index=index) for index in (1, 2))
+    found = curves.curves_of(Findings(scores=ranks("q", one) | ranks("q", two)), "loss")
+    assert [curve.name for curve in found] == ["SET01 q", "SET02 q"]
+
+
+def test_a_cumulative_curve_counts_components() -> None:
+    found = Findings(scores={key(MODEL, "recovered", "", m): about(m / 10) for m in range(1, 9)})
+    (axes,) = curves.by_count(found, "recovered", levels={"80 %": 0.8}).axes
+    assert axes.lines[0].get_xdata().tolist() == list(range(1, 9))
+    assert axes.get_xlabel().startswith("number of components")
+
+
+def test_mutations_are_groups_of_bars_with_intervals() -> None:
+    found = Findings(
+        scores={
+            key(MODEL, "loss", "mutation=shuffled"): about(1.0),
+            key(MODEL, "loss", "mutation=shuffled/confined"): about(2.0),
+            key(MODEL, "loss", "mutation=no_prelude"): about(0.5),
+            key(MODEL, "loss"): about(9.0),
+        },
+        units={"loss": "nats"},
+    )
+    figure = mutations.by_mutation(found, "loss", order=["shuffled"])
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["shuffled", "no\nprelude"]
+    assert axes.get_ylabel() == "loss (nats)"
+    full, confined = bars(axes).values()
+    assert [bar.get_height() for bar in full] == [1.0, 0.5]
+    assert [bar.get_height() for bar in confined] == [2.0]
+    (interval,) = confined.errorbar.lines[2][0].get_segments()
+    np.testing.assert_allclose(interval[:, 1], [1.9, 2.1])
+    drawn(figure)
+
+
+def test_heads_stand_in_a_table_by_category_with_the_share_of_each() -> None:
+    figure = categories.heads_by_category(
+        {
+            "correct_letter": {head(1, 2): about(0.5), head(1, 1): about(-2.5)},
+            "other": {head(0, 0): about(1.0)},
+            "uniform": {},
+        },
+        label="effect (logits)",
+    )
+    said = [text.get_text().replace("\N{NO-BREAK SPACE}", " ") for text in figure.axes[0].texts]
+    assert "L01.H01 (\N{MINUS SIGN}2.50), L01.H02 (0.50)" in said
+    assert [text for text in said if text.endswith("%")] == ["75%", "25%", "0%"]
+    drawn(figure)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        heads.headline_map,
+        attribution.strongest,
+        behaviour.answers,
+        patching.direct_total,
+        attention.correct_label,
+        attention.groups,
+        lambda found: curves.by_rank(found, "loss"),
+        lambda found: curves.by_count(found, "loss"),
+        lambda found: mutations.by_mutation(found, "loss"),
+        lambda found: categories.heads_by_category({"other": {}}, label="effect"),
+    ],
+)
+def test_nothing_is_drawn_of_nothing(draw) -> None:
+    assert draw(Findings(scores={key(MODEL, "loss"): about(1.0)})) is None
+
+
+def test_a_tensor_that_is_not_there_is_named() -> None:
+    with pytest.raises(NoSuchTensor, match="no tensor 'pattern'"):
+        Findings(scores={}).tensor("pattern")
+
+
+def test_a_large_model_fits_on_a_page() -> None:
+    random = np.random.default_rng(0)
+    many = {head(*place): float(random.normal()) for place in np.ndindex(80, 64)}
+    width, height = drawn(heads.headline_map(attributed(many))).size
+    assert width <= 6.5 * 200
+    assert height <= 6.5 * 200
+
+
+def test_saying_what_is_drawn_loads_no_matplotlib() -> None:
+    look = "import sys; from analyses import registry; registry.all_analyses();"
+    code = f"{look} sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

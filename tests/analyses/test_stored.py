@@ -1,0 +1,43 @@
+"""What is said of stored scores names those scores and no others."""
+
+from analyses.results import MODEL, Component, Kind, ScoreKey
+from analyses.stored import Stored
+
+HEAD = Component(kind=Kind.HEAD, layer=0, index=0)
+SAID = Stored(
+    metric="weight",
+    meaning="of attention",
+    where=((Kind.HEAD, "pattern"), (Kind.MODEL, "")),
+    conditions=("", "keys={group}", "a+b={i}/c"),
+)
+
+
+def key(component: Component = HEAD, site: str = "pattern", **more: object) -> ScoreKey:
+    return ScoreKey(component=component, metric="weight", site=site, **more)  # type: ignore[arg-type]
+
+
+def test_a_place_is_a_kind_of_component_at_a_site() -> None:
+    assert key() in SAID
+    assert key(MODEL, "") in SAID
+    assert key(MODEL) not in SAID
+    assert key(site="z") not in SAID
+    assert ScoreKey(component=HEAD, metric="other", site="pattern") not in SAID
+
+
+def test_braces_in_a_condition_stand_for_any_text_and_all_else_for_itself() -> None:
+    assert key(condition="keys=label") in SAID
+    assert key(condition="a+b=3/c") in SAID
+    assert key(condition="keys=") not in SAID
+    assert key(condition="aab=3/c") not in SAID
+    assert key(condition="no keys=label") not in SAID
+
+
+def test_a_coordinate_must_be_told() -> None:
+    assert key(x=2.0) not in SAID
+    told = Stored(metric="loss", meaning="by rank", x="rank")
+    assert ScoreKey(component=MODEL, metric="loss", x=2.0) in told
+    assert ScoreKey(component=MODEL, metric="loss") in told
+
+
+def test_each_place_under_each_condition_is_one_variant() -> None:
+    assert len(SAID.variants()) == 6
