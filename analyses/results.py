@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analyses.errors import Refused
 
+OUTPUT = "z"  # the site of what a head gives, which is shown before what it reads
 NONE = -1  # the layer or index of a component that has none; keys are never NULL
 
 

@@ -93,10 +93,7 @@ class AttentionParams(Params):
     headline=("weight", "keys=correct_label"),
     stores=STORES,
     arrays=ARRAYS,
-    plots={
-        "correct_label": "analyses.pictures.attention:correct_label",
-        "groups": "analyses.pictures.attention:groups",
-    },
+    plots={"groups": "analyses.pictures.attention:groups"},
     reference="Lieberum et al. 2023, arXiv 2307.09458: attention patterns of output nodes; "
     "Kobayashi et al. 2020, arXiv 2004.10102: norms of weighted values",
 )

@@ -197,7 +197,10 @@ def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKe
     headline=("total_effect", "logit_diff"),
     stores=STORES,
     arrays=ARRAYS,
-    plots={"direct_total": "analyses.pictures.patching:direct_total"},
+    plots={
+        "direct_total": "analyses.pictures.patching:direct_total",
+        "reads": "analyses.pictures.patching:reads",
+    },
     reference="Lieberum et al. 2023, arXiv 2307.09458: activation patching, total and direct "
     "effects; Vig et al. 2020, arXiv 2004.12265",
 )

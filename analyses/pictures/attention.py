@@ -4,7 +4,6 @@ from matplotlib.figure import Figure
 
 from analyses.pictures.bars import stacked_bars
 from analyses.pictures.findings import Estimate, Findings
-from analyses.pictures.heads import head_map
 from analyses.results import Component, Kind
 
 METRIC = "weight"
@@ -12,12 +11,6 @@ CORRECT = "keys=correct_label"
 # Groups that share no token, from the correct label on: together they are all of a row.
 GROUPS = ("correct_label", "other_labels", "brackets", "contents", "ends", "question", "last")
 SHOWN = 12
-
-
-def correct_label(findings: Findings) -> Figure | None:
-    """Each head's weight on the correct option's label."""
-    found = _weights(findings, "correct_label")
-    return head_map(found, label="weight on the correct label") if found else None
 
 
 def groups(findings: Findings) -> Figure | None:

@@ -26,6 +26,9 @@ class Estimate:
         )
 
 
+EFFECT = "_effect"  # how metrics end whose condition is the metric they are an effect on
+
+
 class NoSuchTensor(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -69,20 +72,21 @@ class Findings:
         }
 
     def of_components(
-        self, *kinds: Kind, metric: str, condition: str = ""
+        self, *kinds: Kind, metric: str, condition: str = "", site: str = ""
     ) -> dict[Component, Estimate]:
-        """One metric under one condition, by component; of several sites or x the first."""
+        """One metric at one site under one condition, by component; of several x the first."""
         components: dict[Component, Estimate] = {}
-        for key, found in sorted(self.where(*kinds, metric=metric, condition=condition).items()):
+        scores = self.where(*kinds, metric=metric, condition=condition, site=site)
+        for key, found in sorted(scores.items()):
             components.setdefault(key.component, found)
         return components
 
     def said(self, metric: str, condition: str = "") -> str:
         """A metric as an axis names it, with its unit: `total effect on logit diff (logits)`.
 
-        Where the condition is a metric, as under patching, the unit is that of the condition.
+        An effect is on the metric that is its condition, and has its unit.
         """
-        words = [metric, *(["on", condition] if condition in self.units else [condition])]
+        between = " on " if metric.endswith(EFFECT) else ", "
+        name = between.join(filter(None, (metric, condition.replace("=", " = "))))
         unit = self.units.get(metric) or self.units.get(condition, "")
-        name = " ".join(filter(None, words)).replace("_", " ")
-        return f"{name} ({unit})" if unit else name
+        return f"{name} ({unit})".replace("_", " ") if unit else name.replace("_", " ")

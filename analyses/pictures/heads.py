@@ -6,56 +6,106 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from analyses.pictures.drawing import canvas, said_n
+from analyses.pictures.drawing import panels, said_n
 from analyses.pictures.findings import Estimate, Findings
-from analyses.results import Component, Kind
+from analyses.results import OUTPUT, Component, Kind, ScoreKey
+
+Heads = Mapping[Component, Estimate]
+Shape = tuple[int, int]  # layers, and heads in each
 
 CELL = 0.24  # inches, where the page is large enough
 WIDEST, TALLEST = 6.5, 6.5
+BESIDE, ABOVE = 1.8, 1.1  # inches that are not map: the colour bar's, the title's and the axis's
 LETTERS = 11  # of the colour bar's label in an inch
 NO_VALUE = "#DDDDDD"
 
 
 def headline_map(findings: Findings) -> Figure | None:
-    """The map of the score that the analysis shows first; of the first, where it names none."""
+    """The map of the score that the analysis shows first; of the first, where it names none.
+
+    Of several sites it is that of what heads give, z, where there is such a score.
+    """
     heads = findings.where(Kind.HEAD)
-    metric, condition = findings.headline
-    if not any((key.metric, key.condition) == (metric, condition) for key in heads):
-        first = min(heads, default=None)
-        if first is None:
-            return None
-        metric, condition = first.metric, first.condition
+    named = [key for key in heads if (key.metric, key.condition) == findings.headline]
+    if not heads:
+        return None
+    first = min(named or heads, key=lambda key: (key.metric, key.site != OUTPUT, *_what(key)))
     return head_map(
-        findings.of_components(Kind.HEAD, metric=metric, condition=condition),
-        label=findings.said(metric, condition),
+        {key.component: found for key, found in heads.items() if _what(key) == _what(first)},
+        label=_label(findings, first),
         shape=_shape([key.component for key in heads]),
     )
 
 
-def head_map(
-    heads: Mapping[Component, Estimate],
-    *,
-    label: str,
-    shape: tuple[int, int] | None = None,
-) -> Figure:
+def head_map(heads: Heads, *, label: str, shape: Shape | None = None) -> Figure:
     """Layer by head, layer 0 at the bottom; grey is a head without a value.
 
     Where values have both signs, white is 0, both colours end equally far from it, and a dot says
     that the head's interval leaves 0 out. `shape` is the number of layers and of heads in each.
     """
-    grid = np.full(shape or _shape(list(heads)), np.nan)
+    return head_maps({"": heads}, label=label, shape=shape)
+
+
+def head_maps(maps: Mapping[str, Heads], *, label: str, shape: Shape | None = None) -> Figure:
+    """Several maps by name, side by side, in the same colours."""
+    shapes = [shape or _shape(list(heads)) for heads in maps.values()]
+    n_layers, n_heads = max(n for n, _ in shapes), sum(n for _, n in shapes)
+    width = min(WIDEST, max(3.6, BESIDE + CELL * n_heads))
+    height = min(TALLEST, max(2.6, ABOVE + CELL * n_layers))
+    figure, grid = panels(1, len(maps), same_x=False, width=width, height=height)
+    every = {name: list(heads.values()) for name, heads in maps.items()}
+    means = [each.mean for found in every.values() for each in found]
+    furthest = max(map(abs, means), default=0.0) or 1.0
+    signed = any(mean < 0 for mean in means)
+    for axes, (name, heads), size in zip(grid, maps.items(), shapes, strict=True):
+        image = _draw(axes, heads, size, signed=signed, furthest=furthest)
+        axes.set_title(name)
+        if signed:
+            cell = 72 * min((width - BESIDE) / n_heads, (height - ABOVE) / n_layers)
+            _mark(axes, heads, furthest=furthest, points=cell)
+    grid[0].set_ylabel("layer")
+    for axes in grid[1:]:
+        axes.tick_params(axis="y", left=False)
+    bar = figure.colorbar(image, ax=grid)
+    said = f"mean {label}, {said_n(each for found in every.values() for each in found)}"
+    bar.set_label(textwrap.fill(said, int(LETTERS * height)))
+    bar.outline.set_visible(False)
+    if signed:
+        sure = any(each.apart_from_zero for found in every.values() for each in found)
+        said = "dot: the head's own" if sure else "no head's own"
+        figure.supxlabel(f"{said} 95 % interval leaves 0 out", fontsize=8)
+    return figure
+
+
+def _what(key: ScoreKey) -> tuple[str, str, str, float]:
+    return key.metric, key.condition, key.site, key.x
+
+
+def _label(findings: Findings, key: ScoreKey) -> str:
+    place = f"at {key.site}" if key.site else ""
+    x = f"x = {key.x:g}" if key.x else ""
+    return ", ".join(filter(None, (findings.said(key.metric, key.condition), place, x)))
+
+
+def _shape(heads: list[Component]) -> Shape:
+    return max(each.layer for each in heads) + 1, max(each.index for each in heads) + 1
+
+
+def _draw(axes: Axes, heads: Heads, shape: Shape, *, signed: bool, furthest: float) -> AxesImage:
+    values = np.full(shape, np.nan)
     for component, estimate in heads.items():
-        grid[component.layer, component.index] = estimate.mean
-    n_layers, n_heads = grid.shape
-    width = min(WIDEST, max(3.6, 1.8 + CELL * n_heads))
-    height = min(TALLEST, max(2.6, 1.1 + CELL * n_layers))
-    figure, axes = canvas(width, height)
-    signed = bool((grid < 0).any())
-    furthest = float(np.nanmax(np.abs(grid), initial=0.0)) or 1.0
-    image = axes.imshow(
-        grid,
+        values[component.layer, component.index] = estimate.mean
+    axes.set_facecolor(NO_VALUE)
+    axes.spines[:].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    groups = any(each.kind is Kind.KV_HEAD for each in heads)
+    axes.set_xlabel("key-value head" if groups else "head")
+    return axes.imshow(
+        values,
         cmap="RdBu_r" if signed else "cividis",
         vmin=-furthest if signed else 0.0,
         vmax=furthest,
@@ -63,34 +113,15 @@ def head_map(
         aspect="auto",
         interpolation="nearest",
     )
-    axes.set_facecolor(NO_VALUE)
-    axes.spines[:].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="head", ylabel="layer")
-    bar = figure.colorbar(image, ax=axes)
-    said = f"mean {label}, {said_n(heads.values())}"
-    bar.set_label(textwrap.fill(said, int(LETTERS * height)))
-    bar.outline.set_visible(False)
-    if signed:
-        cell = 72 * min((width - 1.8) / n_heads, (height - 1.1) / n_layers)  # points
-        _mark(axes, heads, furthest=furthest, cell=cell)
-    return figure
 
 
-def _shape(heads: list[Component]) -> tuple[int, int]:
-    return max(each.layer for each in heads) + 1, max(each.index for each in heads) + 1
-
-
-def _mark(axes: Axes, heads: Mapping[Component, Estimate], *, furthest: float, cell: float) -> None:
-    """A dot in each head whose interval leaves 0 out, and what it means."""
+def _mark(axes: Axes, heads: Heads, *, furthest: float, points: float) -> None:
+    """A dot in each head whose interval leaves 0 out; cells are so many points wide."""
     sure = [component for component, each in heads.items() if each.apart_from_zero]
-    said = "dot: the head's own" if sure else "no head's own"
-    axes.set_title(f"{said} 95 % interval leaves 0 out", fontsize=8, loc="left")
     axes.scatter(
         [each.index for each in sure],
         [each.layer for each in sure],
-        s=max(0.4, (cell / 6) ** 2),
+        s=max(0.4, (points / 6) ** 2),
         c=["white" if abs(heads[each].mean) > 0.6 * furthest else "black" for each in sure],
         linewidths=0,
     )

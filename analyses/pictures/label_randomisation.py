@@ -9,7 +9,7 @@ from analyses.pictures.findings import Estimate, Findings
 from analyses.pictures.mutations import by_mutation
 from analyses.results import Kind
 
-SITES = {"q": "queries", "k": "keys", "z": "outputs (control)"}
+SITES = {"": "nothing", "q": "queries", "k": "keys", "z": "outputs (control)"}
 FOLLOWS = ("follows_position", "follows_symbol", "stays")
 INTERCHANGE = "interchange"
 
@@ -25,10 +25,10 @@ def logit_diff_by_mutation(findings: Findings) -> Figure | None:
 
 
 def interchange(findings: Findings) -> Figure | None:
-    """What the answer follows when all heads of the set take something from the source."""
+    """What the answer follows when all heads of the set take something from the source, or none."""
     found: dict[str, dict[str, Estimate]] = {}
     for metric in FOLLOWS:
-        scores = findings.where(Kind.SET, metric=metric, condition=INTERCHANGE)
+        scores = findings.where(Kind.MODEL, Kind.SET, metric=metric, condition=INTERCHANGE)
         for key, estimate in scores.items():
             found.setdefault(metric.replace("_", " "), {})[SITES[key.site]] = estimate
     if not found:

@@ -3,16 +3,26 @@
 from matplotlib.figure import Figure
 
 from analyses.pictures.findings import Findings
+from analyses.pictures.heads import head_maps
 from analyses.pictures.scatter import Point, scatter
-from analyses.results import Kind
+from analyses.results import OUTPUT, Kind
 
-KINDS = {Kind.HEAD: "attention heads", Kind.MLP: "MLPs", Kind.ATTN: "attention layers"}
 METRIC = "logit_diff"
+WRITES = {
+    "attention heads": (Kind.HEAD, OUTPUT),
+    "MLPs": (Kind.MLP, "mlp_out"),
+    "attention layers": (Kind.ATTN, "attn_out"),
+}
+READS = {
+    "queries": (Kind.HEAD, "q"),
+    "keys": (Kind.KV_HEAD, "k"),
+    "values": (Kind.KV_HEAD, "v"),
+}
 
 
 def direct_total(findings: Findings) -> Figure | None:
     """Each component's direct and total effect: on the line, nothing else reacts to it."""
-    groups = {name: _points(findings, kind) for kind, name in KINDS.items()}
+    groups = {name: _points(findings, kind, site) for name, (kind, site) in WRITES.items()}
     groups = {name: points for name, points in groups.items() if points}
     if not groups:
         return None
@@ -23,7 +33,19 @@ def direct_total(findings: Findings) -> Figure | None:
     )
 
 
-def _points(findings: Findings, kind: Kind) -> list[Point]:
-    direct = findings.of_components(kind, metric="direct_effect", condition=METRIC)
-    total = findings.of_components(kind, metric="total_effect", condition=METRIC)
+def reads(findings: Findings) -> Figure | None:
+    """The total effect of every head's queries, keys and values, where they were patched."""
+    maps = {
+        name: findings.of_components(kind, metric="total_effect", condition=METRIC, site=site)
+        for name, (kind, site) in READS.items()
+    }
+    maps = {name: heads for name, heads in maps.items() if heads}
+    return head_maps(maps, label=findings.said("total_effect", METRIC)) if maps else None
+
+
+def _points(findings: Findings, kind: Kind, site: str) -> list[Point]:
+    direct, total = (
+        findings.of_components(kind, metric=metric, condition=METRIC, site=site)
+        for metric in ("direct_effect", "total_effect")
+    )
     return [Point(each.label, direct[each], total[each]) for each in total if each in direct]

@@ -1,6 +1,6 @@
 """Keys along their leading directions: is what they say the n-th item, or the symbol?"""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,58 +12,80 @@ from analyses.pictures.drawing import COLOURS, MARKERS
 from analyses.pictures.findings import Findings
 from analyses.results import Component, Kind
 
+Numbers = NDArray[np.integer[Any]]
+
 SHOWN = 3  # key-value heads
-GROUPS = ("by=index", "by=symbol")
-MOST = 8  # groups that have colours of their own; others share them
+TOLD = "explained"  # the share of a direction's variance that lies between groups
 
 
 def nth_item(findings: Findings) -> Figure | None:
     """The heads whose keys tell options' places best, coloured by place above, by symbol below.
 
-    Every point is an option's key in one prompt, along the two directions of most variance.
+    Every point is an option's key in one prompt, along the two directions of most variance. The
+    first layer is left out, as far as there are others: its keys know nothing but their token.
     """
     heads = _heads(findings)
     if not heads:
         return None
     keys = findings.tensor("k_projection").values  # [prompt, option, layer, kv_head, dim]
-    symbols = np.unique(findings.tensor("symbols").values, return_inverse=True)[1]
+    labels = findings.tensor("symbols").values  # [prompt, label]: of the options, in their order
     there = ~np.isnan(keys).any(axis=(1, 2, 3, 4))
-    prompts, options = keys.shape[:2]
-    index = np.tile(np.arange(options), (prompts, 1))
-    figure, grid = drawing.panels(2, len(heads), same_x=False, height=4.4)
-    for column, head in enumerate(heads):
-        points = keys[there][:, :, head.layer, head.index, :2].reshape(-1, 2)
-        for row, groups in enumerate((index, symbols.reshape(prompts, options))):
-            axes = grid[row * len(heads) + column]
-            _points(axes, points, groups[there].ravel())
-            axes.set_title(f"{head.label}, by {('place', 'symbol')[row]}")
-            axes.set_xlabel("first direction")
+    symbols = np.unique(labels[there], return_inverse=True)[1].reshape(-1, keys.shape[1])
+    places = np.broadcast_to(np.arange(keys.shape[1]), symbols.shape)
+    figure, grid = drawing.panels(2, len(heads), same_x=False, height=4.8)
+    for row, (name, numbers) in enumerate({"index": places, "symbol": symbols}.items()):
+        for head, axes in zip(heads, grid[row * len(heads) :], strict=False):
+            points = keys[there][:, :, head.layer, head.index, :2].reshape(-1, 2)
+            _points(axes, points, numbers.ravel())
+            share = _of(findings, head, "variance_share", "")
+            axes.set_xlabel(f"first direction ({share:.0%} of variance)", fontsize=8)
+            told = _of(findings, head, TOLD, f"by={name}")
+            axes.set_title(f"{head.label}: {name} explains {told:.0%}", fontsize=8)
     figure.supylabel(f"second direction, n = {there.sum()} prompts", fontsize=9)
+    entries = grid[0].get_legend_handles_labels()
+    if len(entries[1]) <= len(COLOURS):
+        figure.legend(
+            *entries,
+            title="index of the option (upper row)",
+            loc="outside lower center",
+            ncols=len(COLOURS),
+            markerscale=2,
+        )
     return figure
 
 
 def _heads(findings: Findings) -> list[Component]:
-    """Those of which the leading two directions tell places best."""
-    told: dict[Component, float] = {}
-    scores = findings.where(Kind.KV_HEAD, metric="explained", condition=GROUPS[0], site="k")
-    for key, found in scores.items():
-        if key.x <= 2:
-            told[key.component] = max(found.mean, told.get(key.component, 0.0))
-    best: Sequence[Component] = sorted(told, key=lambda head: (-told[head], head))
-    return list(best[:SHOWN])
+    """Those of which the first direction tells places best."""
+    told = {
+        key.component: found.mean
+        for key, found in findings.where(
+            Kind.KV_HEAD, metric=TOLD, condition="by=index", site="k"
+        ).items()
+        if key.x == 1
+    }
+    behind = [head for head in told if head.layer > 0] or list(told)
+    return sorted(behind, key=lambda head: (-told[head], head))[:SHOWN]
 
 
-def _points(
-    axes: Axes, points: NDArray[np.generic], groups: NDArray[np.integer[np.typing.NBitBase]]
-) -> None:
-    for number in np.unique(groups):
-        mine = points[groups == number]
+def _of(findings: Findings, head: Component, metric: str, condition: str) -> float:
+    """A number about the first direction of a head's keys."""
+    scores = findings.where(Kind.KV_HEAD, metric=metric, condition=condition, site="k")
+    return next(found.mean for key, found in scores.items() if (key.component, key.x) == (head, 1))
+
+
+def _points(axes: Axes, points: NDArray[np.generic], numbers: Numbers) -> None:
+    """A colour for each number, and with more of them than colours another shape."""
+    several = numbers.max() >= len(COLOURS)
+    for number in np.unique(numbers):
+        mine = points[numbers == number]
+        shape = number // len(COLOURS) if several else number
         axes.scatter(
             mine[:, 0],
             mine[:, 1],
-            s=6,
-            color=COLOURS[int(number) % MOST],
-            marker=MARKERS[int(number) % len(MARKERS)],
+            s=7,
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[shape % len(MARKERS)],
             linewidths=0,
             alpha=0.7,
+            label=str(number),
         )

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from analyses import registry
-from analyses.pictures.findings import Findings
-from analyses.pictures.plots import BadPlotName, loaded
+from analyses.pictures.plots import BadPlotName
 from analyses.registry import (
     DuplicateAnalysis,
     InvalidParams,
@@ -73,12 +72,6 @@ def test_what_a_docstring_says_after_its_first_line_is_the_description() -> None
 def test_a_picture_whose_name_is_no_file_name_is_refused(name: str) -> None:
     with pytest.raises(BadPlotName, match=r"'pictured' names a picture .* such as 'strongest'"):
         analysis("pictured", version=1, params=NoParams, plots={name: "nowhere:draw"})(_measure)
-
-
-def test_every_picture_that_is_named_can_be_drawn() -> None:
-    for each in registry.all_analyses():
-        for plot in each.plots.values():
-            assert loaded(plot)(Findings(scores={})) is None
 
 
 def test_a_wrong_name_is_answered_with_the_nearest_one() -> None:

@@ -161,6 +161,33 @@ def test_scores_replace_what_parts_had_measured_when_the_run_succeeds(
     assert [line.component for line in reports.strongest(lines, 1)] == [MODEL]
 
 
+def test_the_headline_comes_first_and_of_its_sites_what_heads_give(
+    sessions: Sessions, make_run: MakeRun, model: Model
+) -> None:
+    run = make_run(bounds=[(0, 8)])
+    ends = [claim(sessions, run.id)]
+    with transaction(sessions) as session:
+        endings.finish_part(session, ends[0], provenance={})
+    keys = [
+        ScoreKey(component=HEAD, metric=metric, site=site)
+        for metric in ("direct", "total")
+        for site in ("q", "z")
+    ]
+    found = Statistics(n=8, skipped=0, mean=1.0, sem=None, ci_low=None, ci_high=None)
+    last = claim(sessions, run.id)
+    with transaction(sessions) as session:
+        scores.insert_scores(session, run.id, model.id, dict.fromkeys(keys, (found, None)))
+        endings.finish_run(session, last, notes={"headline": ["total", ""]})
+    with transaction(sessions) as session:
+        lines = reports.scores(session, run.id)
+    assert [(line.metric, line.site) for line in lines] == [
+        ("total", "z"),
+        ("total", "q"),
+        ("direct", "z"),
+        ("direct", "q"),
+    ]
+
+
 def test_components_are_recorded_once(sessions: Sessions, make_run: MakeRun, model: Model) -> None:
     for _ in range(2):
         run = make_run(bounds=[(0, 8)])

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from analyses.results import Component, Kind
+from analyses.results import OUTPUT, Component, Kind
 from tracker.tables import ComponentRow, RunRow, ScoreRow
 
 
@@ -35,7 +35,8 @@ def scores(
 ) -> list[ScoreLine]:
     """The scores of a run, by component, metric and coordinate; none before it has succeeded.
 
-    Of each component, the score that its analysis calls the headline comes first.
+    Of each component, the score that its analysis calls the headline comes first; of a metric at
+    several sites, that of what heads give.
     """
     notes = session.scalar(select(RunRow.notes).where(RunRow.id == run_id)) or {}
     headline = tuple(notes.get("headline") or ("", ""))
@@ -49,6 +50,7 @@ def scores(
             ComponentRow.index,
             tuple_(ScoreRow.metric, ScoreRow.condition) != headline,
             ScoreRow.metric,
+            ScoreRow.site != OUTPUT,
             ScoreRow.site,
             ScoreRow.condition,
             ScoreRow.x,
