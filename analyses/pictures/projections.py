@@ -1,7 +1,5 @@
 """Keys along their leading directions: is what they say the n-th item, or the symbol?"""
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,13 +10,13 @@ from analyses.pictures.drawing import COLOURS, MARKERS
 from analyses.pictures.findings import Findings
 from analyses.results import Component, Kind
 
-SHOWN = 3  # key-value heads
+SHOWN = 3  # layers
 GROUPS = ("by=index", "by=symbol")
 MOST = 8  # groups that have colours of their own; others share them
 
 
 def nth_item(findings: Findings) -> Figure | None:
-    """The heads whose keys tell options' places best, coloured by place above, by symbol below.
+    """Heads whose keys tell options' places, coloured by place above, by symbol below.
 
     Every point is an option's key in one prompt, along the two directions of most variance.
     """
@@ -43,19 +41,23 @@ def nth_item(findings: Findings) -> Figure | None:
 
 
 def _heads(findings: Findings) -> list[Component]:
-    """Those of which the leading two directions tell places best."""
+    """Of each of the last layers the one whose leading two directions tell places best.
+
+    In the first layer every label's key is its own, whatever the question.
+    """
     told: dict[Component, float] = {}
     scores = findings.where(Kind.KV_HEAD, metric="explained", condition=GROUPS[0], site="k")
     for key, found in scores.items():
         if key.x <= 2:
             told[key.component] = max(found.mean, told.get(key.component, 0.0))
-    best: Sequence[Component] = sorted(told, key=lambda head: (-told[head], head))
-    return list(best[:SHOWN])
+    layers = sorted({head.layer for head in told})[-SHOWN:]
+    return [
+        min((head for head in told if head.layer == layer), key=lambda head: (-told[head], head))
+        for layer in layers
+    ]
 
 
-def _points(
-    axes: Axes, points: NDArray[np.generic], groups: NDArray[np.integer[np.typing.NBitBase]]
-) -> None:
+def _points(axes: Axes, points: NDArray[np.generic], groups: NDArray[np.int64]) -> None:
     for number in np.unique(groups):
         mine = points[groups == number]
         axes.scatter(

@@ -21,7 +21,7 @@ FILE = Path(__file__).with_name("golden.json")
 SIZE = 8
 OF_EACH = 12  # numbers kept of each analysis
 CHOSEN: dict[str, dict[str, Any]] = {  # so that the numbers come in seconds
-    "subspace": {"heads": ("3.7", "3.0"), "ranks": (1, 2), "placebo_ranks": (1,)},
+    "subspace": {"heads": ("3.7", "3.0"), "ranks": (1, 2), "placebo_ranks": (1, 2)},
     "label_randomisation": {"heads": ("3.7", "3.0")},
 }
 
