@@ -35,12 +35,16 @@ class Shipped:
 
     def measured(self, name: str) -> tuple[Measured, Derived]:
         if name not in self.done:
-            analysis = registry.find(name)
-            params = analysis.checked(CHOSEN.get(name, {}))
-            prompts = read_for(self.lm, size=SIZE, kinds=params.companions)
-            found = run(analysis.measure(), self.lm, prompts, params, **self._inputs(params))
-            self.done[name] = found, analysis.derive(found, params)
+            self.done[name] = self.again(name)
         return self.done[name]
+
+    def again(self, name: str, **choices: object) -> tuple[Measured, Derived]:
+        """Anew, perhaps with other parameters, from the same inputs."""
+        analysis = registry.find(name)
+        params = analysis.checked({**CHOSEN.get(name, {}), **choices})
+        prompts = read_for(self.lm, size=SIZE, kinds=params.companions)
+        found = run(analysis.measure(), self.lm, prompts, params, **self._inputs(params))
+        return found, analysis.derive(found, params)
 
     def _inputs(self, params: Params) -> dict[str, object]:
         spec = registry.DistributionSpec(data="colours", split="test")
