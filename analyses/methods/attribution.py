@@ -1,13 +1,13 @@
 """Direct logit attribution: what each component itself adds to the label logits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analyses import effects, streaming
 from analyses.registry import Params, analysis
-from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
+from analyses.results import MODEL, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import LABEL_METRICS, Stored, StoredArray
 
 if TYPE_CHECKING:
@@ -115,63 +115,37 @@ def attribution(
     That the components add up to what the model computed is checked layer by layer; a model that
     does not close is refused.
     """
-    from analyses.engine.decomposition import components
-
-    measured = []
-    done = 0
-    for together in lm.micro_batches(prompts, params.batch_size):
-        measured.append(_measure(lm, together))
-        done += len(together)
-        progress(done)
-    return _put_together(components(lm.anatomy), measured)
+    return streaming.streamed(
+        lm, prompts, params, progress, lambda together: _measure(lm, together)
+    )
 
 
-class _MeasuredBatch(NamedTuple):
-    of_model: dict[str, NDArray[np.float32]]  # metric -> [prompt]
-    attributed: NDArray[np.float32]  # [prompt, component, label]
-    differences: NDArray[np.float32]  # [prompt, component]
-
-
-def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> _MeasuredBatch:
+def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
     from einops import einsum
 
-    from analyses import metrics
+    from analyses.engine.decomposition import components
+    from analyses.metrics import contrast
 
     batch = lm.batch(prompts)
     recorded = lm.record(batch)
     shares = lm.decompose(recorded, batch.label_ids).shares
-    labels = recorded.logits.gather(1, batch.label_ids)
-    logsumexp = recorded.logits.logsumexp(-1)
-    correct = batch.correct
-    u = metrics.contrast(correct, labels.shape[1])
+    u = contrast(batch.correct, shares.shape[2])
     differences = einsum(shares, u, "prompt component label, prompt label -> prompt component")
-    of_model = metrics.of_logits(labels, correct, logsumexp) | {
-        "logit_diff_pre_cap": differences.double().sum(-1).float()
+    of_model = {
+        **effects.of_recording(recorded, batch),
+        "logit_diff_pre_cap": differences.double().sum(-1).float().cpu().numpy(),
     }
-    return _MeasuredBatch(
-        {metric: values.cpu().numpy() for metric, values in of_model.items()},
-        shares.cpu().numpy(),
-        differences.cpu().numpy(),
-    )
-
-
-def _put_together(order: Sequence[Component], batches: Sequence[_MeasuredBatch]) -> Measured:
-    scores = {
-        ScoreKey(component=MODEL, metric=metric): np.concatenate(
-            [batch.of_model[metric] for batch in batches]
-        )
-        for metric in batches[0].of_model
+    order = components(lm.anatomy)
+    of_each = {
+        ScoreKey(component=component, metric="logit_attribution"): values
+        for component, values in zip(order, differences.T.cpu().numpy(), strict=True)
     }
-    differences = np.concatenate([batch.differences for batch in batches])
-    for column, component in enumerate(order):
-        scores[ScoreKey(component=component, metric="logit_attribution")] = differences[:, column]
+    names = tuple(component.label for component in order)
+    axes = ("prompt", "component", "label")
     return Measured(
-        scores=scores,
+        scores={ScoreKey(component=MODEL, metric=name): each for name, each in of_model.items()}
+        | of_each,
         tensors={
-            "label_attribution": NamedTensor(
-                np.concatenate([batch.attributed for batch in batches]),
-                ("prompt", "component", "label"),
-                {"component": tuple(component.label for component in order)},
-            )
+            "label_attribution": NamedTensor(shares.cpu().numpy(), axes, {"component": names})
         },
     )

@@ -256,7 +256,16 @@ def bases(
     params: BasesParams,
     progress: Callable[[int], None],
 ) -> Measured:
-    """Means and principal directions of what every head reads and every component writes."""
+    """Means and principal directions of what every head reads and every component writes.
+
+    Vectors x_i of a head, one for each prompt (queries) or for each option of each prompt (keys and
+    values), are centred, and their singular value decomposition
+
+        x_i − mean  =  Σ_r σ_r u_ir b_r
+
+    gives orthonormal directions b_1, b_2 … by falling variance. Other analyses confine heads to the
+    leading ones.
+    """
     from analyses.engine.recording import Keep
 
     return streaming.streamed(

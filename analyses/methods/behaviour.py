@@ -1,11 +1,13 @@
 """What a language model answers: the metrics of a distribution, overall and by what is correct."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analyses import effects, streaming
 from analyses.knowledge import content_accuracy
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
@@ -75,41 +77,31 @@ def behaviour(
     asks the question without its options and compares their texts, so that what a model knows is
     told apart from whether it finds the label.
     """
-    metrics: dict[str, list[NDArray[np.float32]]] = {}
-    labels = []
-    done = 0
-    for together in lm.micro_batches(prompts, params.batch_size):
-        values, logits = _measure(lm, together)
-        for metric, vector in values.items():
-            metrics.setdefault(metric, []).append(vector)
-        labels.append(logits)
-        done += len(together)
-        progress(done)
-    whole = {metric: np.concatenate(vectors) for metric, vectors in metrics.items()}
-    whole["content_accuracy"] = content_accuracy(lm, prompts, batch_size=params.batch_size)
+    whole = streaming.streamed(
+        lm, prompts, params, progress, lambda together: _measure(lm, together)
+    )
+    knows = content_accuracy(lm, prompts, batch_size=params.batch_size)
+    vectors = {**whole.scores, ScoreKey(component=MODEL, metric="content_accuracy"): knows}
     return Measured(
         scores={
-            ScoreKey(component=MODEL, metric=metric, condition=condition): np.where(
-                chosen, vector, np.float32(np.nan)
-            )
+            replace(key, condition=condition): np.where(chosen, vector, np.float32(np.nan))
             for condition, chosen in _conditions(prompts).items()
-            for metric, vector in whole.items()
+            for key, vector in vectors.items()
         },
-        tensors={"label_logits": NamedTensor(np.concatenate(labels), ("prompt", "label"))},
+        tensors=whole.tensors,
     )
 
 
-def _measure(
-    lm: "LanguageModel", prompts: "Sequence[Example]"
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
-    """The metrics of the label logits, and these: [prompt, label]."""
-    from analyses import metrics
-
+def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
+    """The metrics of the label logits, and these."""
     batch = lm.batch(prompts)
     recorded = lm.record(batch)
-    labels = recorded.logits.gather(1, batch.label_ids)
-    values = metrics.of_logits(labels, batch.correct, recorded.logits.logsumexp(-1))
-    return {name: each.cpu().numpy() for name, each in values.items()}, labels.cpu().numpy()
+    labels = recorded.logits.gather(1, batch.label_ids).cpu().numpy()
+    metrics = effects.of_recording(recorded, batch)
+    return Measured(
+        scores={ScoreKey(component=MODEL, metric=name): each for name, each in metrics.items()},
+        tensors={"label_logits": NamedTensor(labels, ("prompt", "label"))},
+    )
 
 
 def _conditions(prompts: "Sequence[Example]") -> dict[str, NDArray[np.bool_]]:

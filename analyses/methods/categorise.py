@@ -262,7 +262,13 @@ def categorise(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """Which heads read the right label, one label, all alike, contents, or only amplify."""
+    """Which heads read the right label, one label, all alike, contents, or only amplify.
+
+    A head that has its share of all effects gets the first category whose thresholds its means
+    pass: of its attention from the final position, and of its effects. The same is done in every
+    resample, so that the interval of a category says how sure it is. What lies outside the named
+    categories is always told.
+    """
     numbers = [each.number for each in prompts]
     evidence = {
         key: vector[numbers]

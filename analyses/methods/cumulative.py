@@ -172,7 +172,15 @@ def cumulative(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """What the m strongest heads and MLPs move together, for every m."""
+    """What the m strongest heads and MLPs move together, for every m.
+
+    Components are ordered by the size of their own total effects; the first m are patched at once.
+    With M a metric,
+
+        moved(m)  =  (M(base with m patches) − M(base)) / (M(source) − M(base))
+
+    as a ratio of means, and the area is the mean of moved over m.
+    """
     from analyses.engine.recording import Keep
 
     order = strongest(inputs[EFFECTS])[: params.most]

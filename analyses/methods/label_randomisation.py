@@ -124,7 +124,15 @@ def label_randomisation(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """Bases learnt on one kind of labels, tried on others; and position against symbol."""
+    """Bases learnt on one kind of labels, tried on others; and position against symbol.
+
+    If heads find the answer as the n-th item of a list, what they read of labels in one order must
+    do for labels in any. So heads are confined to the leading directions that were learnt on
+    unchanged prompts, x → m + B_r B_rᵀ (x − m), and the same questions are asked under other
+    labels: `drop` is what that costs. Then queries, keys and, as a control, outputs are exchanged
+    for those of a prompt whose right option has another place and a label that stands at yet
+    another here: the answer follows the place, the symbol, or neither.
+    """
     from analyses.engine.recording import Keep
 
     heads = params.chosen(inputs)

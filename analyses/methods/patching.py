@@ -213,9 +213,9 @@ def patching(
 ) -> Measured:
     """What replacing each head's and MLP's output changes: total, direct and indirect effects.
 
-    One component's output at the final position is replaced by the same component's output in a
-    source prompt, for every component by itself, exactly and not by a gradient. With M a metric and
-    y the output of the component,
+    One component's output y is replaced by the same component's output in a source prompt (or by
+    its mean, or zero), for every component by itself, exactly and not by a gradient. With M a
+    metric,
 
         total  = M(base with y of the source) − M(base)        indirect = total − direct
 

@@ -201,7 +201,17 @@ def subspace(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """What is left when heads read only a few dimensions of queries, keys and values."""
+    """What is left when heads read only a few dimensions of queries, keys and values.
+
+    With mean m and leading directions B_r = (b_1 … b_r) learnt on other prompts, a vector x that a
+    head reads at the final position is replaced by
+
+        m + B_r B_rᵀ (x − m)
+
+    for r from 0, which is mean ablation, to all dimensions, which changes nothing: one site at a
+    time, queries and keys, and all three; one head at a time, and all together. Random subspaces
+    and those of other tokens, of the same rank around the same mean, stand beside it.
+    """
     from analyses.engine.recording import Keep
 
     heads = params.chosen(inputs)

@@ -14,15 +14,14 @@ from analyses.results import Component, Kind
 
 Numbers = NDArray[np.integer[Any]]
 
-SHOWN = 3  # key-value heads
+SHOWN = 3  # layers
 TOLD = "explained"  # the share of a direction's variance that lies between groups
 
 
 def nth_item(findings: Findings) -> Figure | None:
-    """The heads whose keys tell options' places best, coloured by place above, by symbol below.
+    """Heads whose keys tell options' places, coloured by place above, by symbol below.
 
-    Every point is an option's key in one prompt, along the two directions of most variance. The
-    first layer is left out, as far as there are others: its keys know nothing but their token.
+    Every point is an option's key in one prompt, along the two directions of most variance.
     """
     heads = _heads(findings)
     if not heads:
@@ -55,16 +54,17 @@ def nth_item(findings: Findings) -> Figure | None:
 
 
 def _heads(findings: Findings) -> list[Component]:
-    """Those of which the first direction tells places best."""
-    told = {
-        key.component: found.mean
-        for key, found in findings.where(
-            Kind.KV_HEAD, metric=TOLD, condition="by=index", site="k"
-        ).items()
-        if key.x == 1
-    }
-    behind = [head for head in told if head.layer > 0] or list(told)
-    return sorted(behind, key=lambda head: (-told[head], head))[:SHOWN]
+    """Of each of the last layers the one whose first direction tells places best.
+
+    In the first layer every label's key is its own, whatever the question.
+    """
+    scores = findings.where(Kind.KV_HEAD, metric=TOLD, condition="by=index", site="k")
+    told = {key.component: found.mean for key, found in scores.items() if key.x == 1}
+    layers = sorted({head.layer for head in told})[-SHOWN:]
+    return [
+        min((head for head in told if head.layer == layer), key=lambda head: (-told[head], head))
+        for layer in layers
+    ]
 
 
 def _of(findings: Findings, head: Component, metric: str, condition: str) -> float:

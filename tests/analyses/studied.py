@@ -1,10 +1,11 @@
 """Prompts of a shipped distribution read for a model, and results as another run would get them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from analyses.language_model import LanguageModel
+from analyses.organism.export import SHIPPED
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import Example, examples
@@ -15,8 +16,14 @@ from analyses.results import Derived, Measured, Result, ScoreKey
 
 Inputs = Mapping[str, Result]
 # Families with and without rotary embedding, with grouped-query attention, caps and post-norms.
-FAMILIES = ("gemma2", "gpt2", "llama", "qwen2")
+SHIPPED_NAME = "mcq-small"
+FAMILIES = ("gemma2", "gpt2", "llama", "qwen2", SHIPPED_NAME)
 LONG = {"vocab_size": 300, "max_position_embeddings": 512, "n_positions": 512}
+
+
+def model_of(load: Callable[..., LanguageModel], family: str) -> LanguageModel:
+    """A small random model of a family, or the shipped one, which answers."""
+    return LanguageModel.load(SHIPPED) if family == SHIPPED_NAME else load(family, **LONG)
 
 
 def read_for(

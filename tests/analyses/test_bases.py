@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from studied import FAMILIES, LONG, assert_same, in_parts, read_for, result, run
+from studied import FAMILIES, LONG, assert_same, in_parts, model_of, read_for, result, run
 
 from analyses import subspaces
 from analyses.engine.recording import Keep
@@ -19,7 +19,7 @@ def frame(family: str) -> str:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bases_are_orthonormal_of_every_head_and_key_value_head(load, family: str) -> None:
-    lm = load(family, **LONG)
+    lm = model_of(load, family)
     params = BasesParams(rotary=frame(family), batch_size=4)
     found = derive(run(bases, lm, read_for(lm, size=8), params), params).tensors
     shape = lm.shape

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from studied import LONG, assert_same, in_parts, of, read_for, result, run
+from studied import assert_same, in_parts, model_of, of, read_for, result, run
 
 from analyses.heads import NoEffects
 from analyses.methods.cumulative import (
@@ -24,7 +24,7 @@ def ordered(load):
     """A family's model, prompts beside their sources, and the effects that order components."""
 
     def make(family: str, size: int = 6, **choices: object):
-        lm = load(family, **LONG)
+        lm = model_of(load, family)
         params = CumulativeParams(**{"batch_size": 2, **choices})
         prompts = read_for(lm, size=size, kinds=[SourceKind.PERMUTE_OPTIONS])
         alone = PatchingParams(direction=params.direction, batch_size=2)
@@ -34,7 +34,7 @@ def ordered(load):
 
 
 @pytest.mark.parametrize("direction", ["noise", "denoise"])
-@pytest.mark.parametrize("family", ["gemma2", "llama", "qwen2"])
+@pytest.mark.parametrize("family", ["gemma2", "llama", "qwen2", "mcq-small"])
 def test_all_components_together_are_the_source(ordered, family: str, direction: str) -> None:
     lm, prompts, params, inputs = ordered(family, direction=direction)
     found = run(cumulative, lm, prompts, params, inputs=inputs)

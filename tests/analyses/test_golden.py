@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 from golden import FILE, Shipped
+from studied import assert_same
 
 from analyses import registry
 
@@ -30,3 +32,30 @@ def test_numbers_change_with_the_version_only(shipped: Shipped, name: str) -> No
     assert shipped.numbers(analysis) == pytest.approx(golden["numbers"], rel=1e-3, abs=1e-4), (
         "raise the version of the analysis, then write the numbers anew"
     )
+
+
+DISCRETE = ("accuracy", "follows_position", "follows_symbol", "stays", "order", "content_accuracy")
+
+
+@pytest.mark.xdist_group("golden")
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_same_run_twice_is_the_same_to_the_last_bit(shipped: Shipped, name: str) -> None:
+    once, again = shipped.measured(name), Shipped().measured(name)
+    for (measured, derived), (same, also) in ((once, again),):
+        assert_same(measured, same)
+        assert derived.numbers == also.numbers
+        for key, tensor in derived.tensors.items():
+            np.testing.assert_array_equal(tensor.values, also.tensors[key].values)
+
+
+@pytest.mark.xdist_group("golden")
+@pytest.mark.parametrize("name", sorted(set(GOLDEN) - {"bases"}))
+def test_another_batch_size_moves_logits_by_less_than_a_ten_thousandth(
+    shipped: Shipped, name: str
+) -> None:
+    """Given the same inputs: what is learnt may turn where two directions matter alike."""
+    one, _ = shipped.measured(name)
+    other, _ = shipped.again(name, batch_size=3)
+    for key, vector in one.scores.items():
+        if not key.metric.startswith(DISCRETE) and key.condition not in DISCRETE:
+            np.testing.assert_allclose(other.scores[key], vector, atol=1e-4, err_msg=str(key))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from reference import logits_under
-from studied import LONG, assert_same, in_parts, of, read_for, result, run
+from studied import LONG, assert_same, in_parts, model_of, of, read_for, result, run
 
 from analyses.confined import SET, RankTooLarge
 from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
@@ -30,7 +30,7 @@ def told(load):
     """A family's model, held-out prompts beside their mutations, parameters, learnt bases."""
 
     def make(family: str, **choices: object):
-        lm = load(family, **LONG)
+        lm = model_of(load, family)
         rotary = "after" if family == "gpt2" else "before"
         params = LabelRandomisationParams(
             **{"heads": HEADS, "rotary": rotary, "batch_size": 2, **choices}
@@ -72,7 +72,7 @@ def test_a_mutation_is_measured_by_its_own_labels(told, family: str) -> None:
         np.testing.assert_allclose(drop, 0, atol=1e-4)  # all dimensions lose nothing
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mcq-small"])
 def test_an_answer_follows_what_a_forward_pass_says(told, family: str) -> None:
     lm, prompts, params, inputs = told(family, mutations=["shuffled"])
     found = run(label_randomisation, lm, prompts, params, inputs=inputs)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from reference import logits_under
+from studied import FAMILIES, model_of
 
 from analyses import bootstrap, metrics
 from analyses.engine.interventions import SOURCE, ZERO, FromSource, Intervention, Patch, Path, Site
@@ -23,7 +24,7 @@ def ground(load):
     """A small random model, and prompts of colours beside their sources."""
 
     def make(family: str, kind: SourceKind = SourceKind.RESAMPLE, size: int = 6):
-        lm = load(family, vocab_size=300, max_position_embeddings=512, n_positions=512)
+        lm = model_of(load, family)
         tokenizer = load_tokenizer(lm.folder / "tokenizer.json")
         built = distributions.build(DistributionSpec.parse("colours", size=size))
         sources = {pair.base.number: pair.source for pair in pairs(built, kind)}
@@ -78,7 +79,7 @@ def assert_effects(found, component, site, values) -> None:
 
 
 @pytest.mark.parametrize("direction", ["noise", "denoise"])
-@pytest.mark.parametrize("family", ["gemma2", "gpt2", "llama", "qwen2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_effects_are_those_of_a_forward_pass_for_each_patch(ground, family, direction) -> None:
     lm, made = ground(family)
     sites = ["z", "q", "mlp_out", "attn_out"]

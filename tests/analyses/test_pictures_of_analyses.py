@@ -168,13 +168,13 @@ def test_keys_are_points_coloured_by_index_and_by_symbol() -> None:
     scores = told(0, 0, 1.0) | told(1, 0, 0.5) | told(1, 1, 0.75)
     figure = projections.nth_item(Findings(scores=scores, tensor=tensors.__getitem__))
     assert [axes.get_title() for axes in figure.axes] == [
-        "L01.KV01: index explains 75%",  # what the first layer's keys tell is their token alone
-        "L01.KV00: index explains 50%",
+        "L00.KV00: index explains 100%",
+        "L01.KV01: index explains 75%",  # of each layer the head that tells places best
+        "L00.KV00: symbol explains 25%",
         "L01.KV01: symbol explains 25%",
-        "L01.KV00: symbol explains 25%",
     ]
     by_index, by_symbol = (
-        [each.get_offsets().tolist() for each in figure.axes[place].collections] for place in (0, 2)
+        [each.get_offsets().tolist() for each in figure.axes[place].collections] for place in (1, 3)
     )
     assert by_index == [[[1, 2], [5, 6]], [[3, 4], [7, 8]]]
     assert by_symbol == [[[1, 2], [7, 8]], [[3, 4], [5, 6]]]

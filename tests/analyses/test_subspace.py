@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from reference import logits_under
-from studied import FAMILIES, LONG, assert_same, in_parts, of, read_for, result, run
+from studied import FAMILIES, LONG, assert_same, in_parts, model_of, of, read_for, result, run
 
 from analyses import heads, metrics
 from analyses.confined import COMBINATIONS, SET, RankTooLarge
@@ -36,7 +36,7 @@ def swept(load):
     """A family's model, held-out prompts, parameters, learnt bases."""
 
     def make(family: str, **choices: object):
-        lm = load(family, **LONG)
+        lm = model_of(load, family)
         params = params_for(family, **choices)
         learn = BasesParams(
             rotary=params.rotary, key_site=params.key_site, centring=params.centring
