@@ -96,9 +96,9 @@ def summary_statistics(
         )
         for column in resampled.T
     ]
-    n = values.shape[1]
+    counted: NDArray[np.bool_] = np.logical_not(np.isnan(values).all(axis=0))
     return {
-        key: _of_summary(value, [each[key] for each in again if key in each], n, draws.n_items)
+        key: _of_summary(value, [each[key] for each in again if key in each], counted, draws)
         for key, value in point.items()
     }
 
@@ -115,8 +115,11 @@ def ratio_statistics(
     """
     if not ratios:
         return {}
-    row = {key: number for number, key in enumerate(keys)}
-    every, resampled = statistics(values, draws), resampled_means(values, draws)
+    used = dict.fromkeys(key for pair in ratios.values() for key in pair)
+    row = {key: number for number, key in enumerate(used)}
+    places = {key: number for number, key in enumerate(keys)}
+    rows = values[[places[key] for key in used]]
+    every, resampled = statistics(rows, draws), resampled_means(rows, draws)
     return {
         key: _ratio(
             every[row[over]], every[row[under]], resampled[row[over]], resampled[row[under]]
@@ -137,7 +140,7 @@ def _ratio(
         return nothing
     if under.ci_low <= 0 <= under.ci_high:
         return nothing
-    there = unders != 0
+    there = np.isfinite(overs) & np.isfinite(unders) & (unders != 0)
     again = overs[there] / unders[there]
     low, high = _interval(again)
     return Statistics(
@@ -198,14 +201,17 @@ def _statistics(
     )
 
 
-def _of_summary(value: float, again: Sequence[float], n: int, n_items: int) -> Statistics:
+def _of_summary(
+    value: float, again: Sequence[float], counted: NDArray[np.bool_], draws: Draws
+) -> Statistics:
     """The standard error of a summary is the spread of its resamples."""
+    n, skipped = int(counted.sum()), int((~counted).sum())
     sem = ci_low = ci_high = None
-    if n_items > 1 and len(again) > 1:
+    if len(set(draws.item_of_prompt[counted].tolist())) > 1 and len(again) > 1:
         resampled = np.array(again)
         sem = float(resampled.std(ddof=1))
         ci_low, ci_high = _interval(resampled)
-    return Statistics(n=n, skipped=0, mean=value, sem=sem, ci_low=ci_low, ci_high=ci_high)
+    return Statistics(n=n, skipped=skipped, mean=value, sem=sem, ci_low=ci_low, ci_high=ci_high)
 
 
 def _interval(resampled: NDArray[np.float64]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from analyses.checkpoints.shapes import ModelShape
 from analyses.effects import At
 from analyses.errors import Refused
-from analyses.heads import HeadParams
+from analyses.heads import HeadParams, NothingLearnt
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
@@ -92,6 +92,11 @@ class Reading:
     tensors: Mapping[str, NamedTensor]  # of a run of bases
     at: At  # every option's key site
     params: ConfinedParams
+
+    def __post_init__(self) -> None:
+        """Raises `NothingLearnt`."""
+        if not self.tensors:
+            raise NothingLearnt(BASES)
 
     def learnt(self, rank: int) -> Basis:
         """The leading directions."""

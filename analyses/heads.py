@@ -40,6 +40,14 @@ class NoEffects(Refused):
         )
 
 
+class NothingLearnt(Refused):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The run that {name!r} come from has learnt nothing: it measured no prompt. Take "
+            f"prompts whose answers the model knows, or all, or learn from more of them."
+        )
+
+
 class HeadParams(Params):
     """The parameters of analyses of some heads, on prompts held out from what they learn from."""
 

@@ -62,7 +62,8 @@ def measured(
 
 def _spread(of_known: Measured, known: NDArray[np.bool_]) -> Measured:
     def spread(values: NDArray[np.generic]) -> NDArray[np.generic]:
-        whole = np.full((len(known), *values.shape[1:]), np.nan, dtype=values.dtype)
+        nothing = np.nan if np.issubdtype(values.dtype, np.floating) else 0
+        whole = np.full((len(known), *values.shape[1:]), nothing, dtype=values.dtype)
         whole[known] = values
         return whole
 

@@ -70,7 +70,7 @@ def finish(
     derived = analysis.derive(Measured(scores=vectors, tensors=joined), params)
     beat(0)
     found = with_statistics(vectors, items, analysis, params, seed=run.seed)
-    found |= {key: (_of_whole(value, run), None) for key, value in derived.numbers.items()}
+    found |= {key: (_of_whole(value, vectors), None) for key, value in derived.numbers.items()}
     beat(0)
     ids, stored = _store_tensors(run, _kept(joined, derived), beat, sessions, mlflow)
 
@@ -80,7 +80,7 @@ def finish(
         tensors.insert_tensors(session, run.id, stored)
         if ids is not None:
             publications.set_mlflow_ids(session, run.id, ids)
-        endings.finish_run(session, claim, notes=notes(analysis, found))
+        endings.finish_run(session, claim, notes=notes(analysis, params, found))
 
     patiently(sessions, commit)
 
@@ -90,10 +90,12 @@ def _kept(joined: Mapping[str, NamedTensor], derived: Derived) -> dict[str, Name
     return {**left, **derived.tensors}
 
 
-def _of_whole(value: float, run: Run) -> Statistics:
+def _of_whole(value: float, vectors: Vectors) -> Statistics:
     """A number that was derived from all prompts at once; it has no interval."""
-    n = run.n_prompts
-    return Statistics(n=n, skipped=0, mean=value, sem=None, ci_low=None, ci_high=None)
+    measured = [~np.isnan(each) for key, each in vectors.items() if key != KNOWN]
+    counted = np.any(measured, axis=0)
+    n, skipped = int(np.sum(counted)), int(np.sum(~counted))
+    return Statistics(n=n, skipped=skipped, mean=value, sem=None, ci_low=None, ci_high=None)
 
 
 def with_statistics(
@@ -107,26 +109,29 @@ def with_statistics(
     draws = bootstrap.draw(items, seed=seed)
     each = bootstrap.statistics(values, draws)
     found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
-    chosen = [row for row, key in enumerate(keys) if analysis.summarised(key)]
+    ratios = analysis.ratios(keys)
+    # What nothing can be divided by is not shown to a summary, which may divide by it.
+    unsure = {under for _, under in ratios.values() if _may_be_zero(found[under][0])}
+    chosen = [row for row, key in enumerate(keys) if analysis.summarised(key) and key not in unsure]
     summary = bootstrap.summary_statistics(
         lambda means: analysis.summarise(means, params),
         [keys[row] for row in chosen],
         values[chosen],
         draws,
     )
-    shares = bootstrap.ratio_statistics(analysis.ratios(keys), keys, values, draws)
+    shares = bootstrap.ratio_statistics(ratios, keys, values, draws)
     return found | {key: (stats, None) for key, stats in (summary | shares).items()}
 
 
-def notes(analysis: Analysis, found: Scores) -> dict[str, object]:
+def _may_be_zero(of: Statistics) -> bool:
+    if of.mean is None or of.ci_low is None or of.ci_high is None:
+        return True
+    return of.ci_low <= 0 <= of.ci_high
+
+
+def notes(analysis: Analysis, params: Params, found: Scores) -> dict[str, object]:
     """The conventions behind the numbers, and what a reader should be warned of."""
-    warnings = []
-    mass = found.get(ScoreKey(component=MODEL, metric="label_mass"))
-    if mass is not None and mass[0].mean is not None and mass[0].mean < LEAST_LABEL_MASS:
-        warnings.append(
-            f"The labels together have a probability of {mass[0].mean:.2f} on average, under "
-            f"{LEAST_LABEL_MASS}: the model often answers with something that is no label."
-        )
+    warnings = _without_labels(params, found)
     known = found.get(KNOWN)
     if known is not None and known[0].mean is not None:
         warnings.append(
@@ -138,6 +143,24 @@ def notes(analysis: Analysis, found: Scores) -> dict[str, object]:
         "warnings": warnings + _undefined(found),
         "headline": analysis.headline,
     }
+
+
+def _without_labels(params: Params, found: Scores) -> list[str]:
+    """Where the model as it is answers with something that is no label."""
+    own = "source" if getattr(params, "direction", "") == "denoise" else "base"
+    warnings = []
+    for key, (stats, _) in found.items():
+        as_it_is = key.condition in ("", own) or key.condition.startswith("mutation=")
+        if (key.component, key.metric) != (MODEL, "label_mass") or not as_it_is:
+            continue
+        if stats.mean is not None and stats.mean < LEAST_LABEL_MASS:
+            said = f" ({key.condition})" if key.condition.startswith("mutation=") else ""
+            warnings.append(
+                f"The labels together have a probability of {stats.mean:.2f} on average{said}, "
+                f"under {LEAST_LABEL_MASS}: the model often answers with something that is no "
+                "label."
+            )
+    return warnings
 
 
 def _undefined(found: Scores) -> list[str]:

@@ -25,7 +25,8 @@ class NoRotaryEmbedding(Refused):
     def __init__(self, layer: int, why: str) -> None:
         super().__init__(
             f"Layer {layer} has no queries and keys before rotary embedding: {why}. "
-            f"Take them as attention sees them (`before_rotary=False`)."
+            f"Take them as attention sees them (`before_rotary=False`; of an analysis: "
+            f"rotary=after)."
         )
 
 

@@ -35,9 +35,11 @@ CONVENTIONS = {
     "importance": "the size of the mean total effect on the logit difference, as a share of those "
     "of all heads and MLPs",
     "correct_letter": "reads labels, and the right one so many times as much as each other one",
-    "single_letter": "reads labels, and one of them, always the same, above all",
+    "single_letter": "reads labels, and above all the one at one place, whatever is right; where "
+    "labels are in their order that is always the same letter",
     "uniform": "reads labels, all about alike",
-    "amplification": "a late head that reads the tokens behind the last option",
+    "amplification": "a late head that reads the tokens behind the last option and itself raises "
+    "the logit difference: what replaces it lowers it",
     "content_gatherer": "reads options' contents or ends, and acts through other components",
     "other": "none of these; a head gets the first category that fits",
     "minor": "heads below the least importance, which get no category",
@@ -181,7 +183,8 @@ class _Head:
             Category.SINGLE_LETTER: reads_labels and largest >= params.one_label,
             Category.UNIFORM: reads_labels and largest <= 1 / len(self.labels) + params.uneven,
             Category.AMPLIFICATION: self.depth >= params.late
-            and self.weights["last"] >= params.on_last,
+            and self.weights["last"] >= params.on_last
+            and self.direct < 0,
             Category.CONTENT_GATHERER: abs(self.direct) <= params.direct * abs(self.total)
             and self.weights["contents"] + self.weights["ends"] >= params.on_contents,
         }

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from analyses import effects, streaming
 from analyses.effects import Grounds, Place
 from analyses.errors import Refused
+from analyses.heads import NothingLearnt
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
@@ -161,7 +162,8 @@ class PatchingParams(Params):
         if self.source != MEAN:
             return ()
         of = spec.model_copy(update={"split": "train" if spec.split == "test" else spec.split})
-        params = {"batch_size": self.batch_size, "prompts": self.prompts}
+        # Of bases only the means of what is written are read, which every model has.
+        params = {"batch_size": self.batch_size, "prompts": self.prompts, "rotary": "after"}
         return (Need(name=MEANS, analysis="bases", params=params, distribution=of),)
 
     def check_places(self, places: Places) -> None:
@@ -330,5 +332,7 @@ def _value(place: Place, params: PatchingParams, means: Result | None) -> "Value
     if means is None:
         return interventions.SOURCE
     component, site = place
+    if not means.tensors:
+        raise NothingLearnt(MEANS)
     mean = means.tensors[f"{site}_mean"].values[component.layer]
     return interventions.constant(mean[component.index] if component.kind is Kind.HEAD else mean)

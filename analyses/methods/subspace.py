@@ -1,6 +1,7 @@
 """How few dimensions of what heads read are enough: the rank sweep."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,7 +40,8 @@ CONVENTIONS = {
     "mean; direct_kept is its share of what it is in the model as it is",
     "attention_kl": "KL of a head's row of attention as it is from its row with the head confined "
     "alone; nats, a sink as one more key",
-    "rank_needed": "the smallest rank whose logit_diff is 95 % of the way from rank 0 to full rank",
+    "rank_needed": "the smallest rank whose logit_diff is 95 % of the way from rank 0 to full "
+    "rank; none where that way may be zero",
 }
 
 
@@ -53,6 +55,28 @@ STORES = (
         "in the model as it is",
         unit="logits",
         where=(*_CONFINED, (Kind.HEAD, "z"), (Kind.SET, "z")),
+        x="the rank",
+    ),
+    Stored(
+        metric="gained",
+        meaning="logit_diff above that at rank 0",
+        unit="logits",
+        where=_CONFINED,
+        conditions=("", RANDOM, OTHER),
+        x="the rank",
+    ),
+    Stored(
+        metric="gain",
+        meaning="logit_diff of the model as it is above that at rank 0",
+        unit="logits",
+        where=_CONFINED,
+    ),
+    Stored(
+        metric="kept",
+        meaning="gained over gain: the share of what all dimensions do that is left",
+        unit="share",
+        where=_CONFINED,
+        conditions=("", RANDOM, OTHER),
         x="the rank",
     ),
     Stored(
@@ -136,18 +160,13 @@ def ranks_needed(
     """The smallest rank that does 95 % of what all do; none where rank 0 does as well."""
     curves: dict[tuple[Component, str, str], dict[float, float]] = {}
     for key, mean in means.items():
-        if summarised(key):
+        if key.metric == "gained":
             curves.setdefault((key.component, key.site, key.condition), {})[key.x] = mean
     found = {}
     for (component, site, condition), curve in curves.items():
-        whole = curves[component, site, ""]
-        nothing, everything = whole[0.0], whole[max(whole)]
-        reached = [
-            rank
-            for rank, value in curve.items()
-            if value - nothing >= ENOUGH * (everything - nothing)
-        ]
-        if everything > nothing and reached:
+        gain = means.get(ScoreKey(component=component, metric="gain", site=site), 0.0)
+        reached = [rank for rank, gained in curve.items() if gained >= ENOUGH * gain]
+        if gain > 0 and reached:
             key = ScoreKey(
                 component=component,
                 metric="rank_needed",
@@ -161,7 +180,17 @@ def ranks_needed(
 
 def summarised(key: ScoreKey) -> bool:
     """Whether a summary reads the score."""
-    return key.metric == "logit_diff" and key.component != MODEL
+    return key.metric in ("gained", "gain")
+
+
+def kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
+    """The share of what all dimensions do that is left at each rank; and of the direct effect."""
+    gains = {
+        replace(key, metric="kept"): (key, replace(key, metric="gain", condition="", x=0.0))
+        for key in keys
+        if key.metric == "gained"
+    }
+    return {**gains, **direct_kept(keys)}
 
 
 def direct_kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
@@ -184,8 +213,8 @@ def direct_kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, S
     conventions=CONVENTIONS,
     summarise=ranks_needed,
     summarised=summarised,
-    ratios=direct_kept,
-    headline=("direct_effect", ""),
+    ratios=kept,
+    headline=("gain", ""),
     stores=STORES,
     plots={
         "ranks": "analyses.pictures.subspace:logit_diff_by_rank",
@@ -252,6 +281,7 @@ def _measure(
                 component=component, metric=metric, site=site, condition=condition, x=rank
             )
             scores[key] = values[of_key].mean(0, dtype=np.float64).astype(np.float32)
+    scores |= _gains(scores)
     direct = list(_cases(reading, heads, params, Path.DIRECT))
     ablated = [reading.ablated(each) for each in groups(heads).values()]
     along, _ = ground.under(lm, [*(case.intervention for case in direct), *ablated])
@@ -268,6 +298,19 @@ def _measure(
     for head in heads:
         scores[ScoreKey(component=head, metric="in_set")] = np.ones(len(prompts), dtype=np.float32)
     return Measured(scores=scores)
+
+
+def _gains(scores: Mapping[ScoreKey, NDArray[np.float32]]) -> dict[ScoreKey, NDArray[np.float32]]:
+    """The logit difference at each rank above that at rank 0; and at full rank, as `gain`."""
+    curves = {key: values for key, values in scores.items() if key.metric == "logit_diff"}
+    found = {}
+    for key, values in curves.items():
+        if key.component != MODEL:
+            nothing = curves[replace(key, condition="", x=0.0)]
+            found[replace(key, metric="gained")] = values - nothing
+            whole = curves[ScoreKey(component=MODEL, metric="logit_diff")]
+            found[replace(key, metric="gain", condition="", x=0.0)] = whole - nothing
+    return found
 
 
 def _divergences(

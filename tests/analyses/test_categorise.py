@@ -49,7 +49,8 @@ CASES: Mapping[str, tuple[dict[str, object], Category]] = {
         Category.SINGLE_LETTER,
     ),
     "reads all alike": ({"labels": EVEN, "correct_label": 0.2}, Category.UNIFORM),
-    "looks at the end": ({"last": 0.8}, Category.AMPLIFICATION),
+    "looks at the end": ({"last": 0.8, "direct": -1.0}, Category.AMPLIFICATION),
+    "looks at the end and lowers": ({"last": 0.8, "direct": 1.0}, Category.OTHER),
     "gathers": ({"contents": 0.3, "ends": 0.2, "direct": 0.1}, Category.CONTENT_GATHERER),
     "writes what it gathers": ({"contents": 0.5, "direct": 0.9}, Category.OTHER),
     "reads labels unevenly": (
@@ -67,7 +68,8 @@ def test_a_head_gets_the_first_category_that_fits(reads, expected) -> None:
 
 
 def test_an_early_head_does_not_amplify() -> None:
-    means = means_of(head(0, layer=0), last=0.8) | means_of(head(0), last=0.8)
+    means = means_of(head(0, layer=0), last=0.8, direct=-1.0)
+    means |= means_of(head(0), last=0.8, direct=-1.0)
     found = categories(means, CategoriseParams())
     amplifies = {
         key.component.layer: value

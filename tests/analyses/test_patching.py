@@ -4,11 +4,22 @@ import numpy as np
 import pytest
 import torch
 from reference import logits_under
-from studied import FAMILIES, model_of
+from studied import FAMILIES, model_of, read_for, result
 
 from analyses import bootstrap, metrics
-from analyses.engine.interventions import SOURCE, ZERO, FromSource, Intervention, Patch, Path, Site
+from analyses.engine.interventions import (
+    SOURCE,
+    ZERO,
+    FromSource,
+    Intervention,
+    Patch,
+    Path,
+    Site,
+    constant,
+)
 from analyses.errors import Refused
+from analyses.heads import NothingLearnt
+from analyses.methods import bases
 from analyses.methods.patching import PatchingParams, moved, patching
 from analyses.prompts import distributions, key_sites
 from analyses.prompts.distributions import DistributionSpec
@@ -16,7 +27,7 @@ from analyses.prompts.examples import examples
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.sources import SourceKind, pairs
 from analyses.prompts.tokenization import load_tokenizer
-from analyses.results import MODEL, Component, Kind, ScoreKey
+from analyses.results import MODEL, Component, Kind, Result, ScoreKey
 
 
 @pytest.fixture
@@ -131,6 +142,29 @@ def test_outputs_at_labels_come_from_the_labels_of_the_source(ground) -> None:
         component = Component(kind=kind, layer=0, index=-1 if head is None else head)
         patch = Patch(site=site, layer=0, head=head, at=here, value=FromSource(at=there))
         assert_effects(found, component, site, by_hand(lm, made, "noise", (patch,)))
+
+
+def test_a_mean_needs_no_rotary_embedding(load) -> None:
+    lm = model_of(load, "gpt2")
+    prompts = read_for(lm, size=4)
+    params = PatchingParams(source="mean", batch_size=4)
+    (need,) = params.needs(DistributionSpec())
+    learnt = bases.bases(lm, prompts, bases.BasesParams(**need.params), lambda done: None)
+    means = result(learnt, bases.derive(learnt, bases.BasesParams(**need.params)))
+    found = patching(lm, prompts, params, lambda done: None, inputs={"means": means}).scores
+    patch = Patch(
+        site=Site.Z, layer=1, head=2, value=constant(means.tensors["z_mean"].values[1, 2])
+    )
+    logits = logits_under(lm, [Intervention((patch,)), Intervention()], prompts)
+    label_ids = torch.tensor([each.label_ids for each in prompts])
+    correct = torch.tensor([each.correct for each in prompts])
+    with_it, without = (metrics.logit_diff(each.gather(1, label_ids), correct) for each in logits)
+    head = Component(kind=Kind.HEAD, layer=1, index=2)
+    key = ScoreKey(component=head, metric="total_effect", site="z", condition="logit_diff")
+    np.testing.assert_allclose(found[key], (with_it - without).numpy(), atol=2e-4)
+    nothing = Result(scores={}, means={}, tensors={})
+    with pytest.raises(NothingLearnt, match="measured no prompt"):
+        patching(lm, prompts, params, lambda done: None, inputs={"means": nothing})
 
 
 @pytest.mark.parametrize("choices", [{"sites": ["k"]}, {"positions": "label"}])

@@ -15,7 +15,7 @@ from analyses.methods.subspace import (
     OTHER,
     RANDOM,
     SubspaceParams,
-    direct_kept,
+    kept,
     ranks_needed,
     subspace,
 )
@@ -178,26 +178,37 @@ def test_placebos_have_their_ranks_and_are_not_what_was_learnt(swept) -> None:
 def test_ratios_are_of_the_direct_effect_of_the_model_as_it_is(swept) -> None:
     lm, prompts, params, inputs = swept("llama", ranks=(1,))
     found = run(subspace, lm, prompts, params, inputs=inputs)
-    ratios = direct_kept(list(found.scores))
+    ratios = kept(list(found.scores))
     key = ScoreKey(component=SET, metric="direct_kept", site="q", x=1)
     over, under = ratios[key]
     assert (over.site, over.x, under.site) == ("q", 1, "z")
-    assert len(ratios) == 3 * 5 * 3  # components, sites, ranks 0, 1 and d_head
+    of_each = 3 * 5 * 3  # components, sites, ranks 0, 1 and d_head
+    placebos = 3 * 5 * 2
+    assert len(ratios) == 2 * of_each + placebos
+    gained, gain = ratios[ScoreKey(component=SET, metric="kept", site="qk", x=1)]
+    one, base = (
+        of(found, component=component, metric="logit_diff", **more)
+        for component, more in ((SET, {"site": "qk", "x": 1}), (MODEL, {}))
+    )
+    nothing = of(found, component=SET, metric="logit_diff", site="qk")
+    np.testing.assert_allclose(found.scores[gained], one - nothing, atol=1e-6)
+    np.testing.assert_allclose(found.scores[gain], base - nothing, atol=1e-6)
 
 
 def test_the_rank_that_is_needed_on_paper() -> None:
     def curve(condition: str, *values: float) -> dict[ScoreKey, float]:
         return {
-            ScoreKey(component=SET, metric="logit_diff", site="q", condition=condition, x=x): value
+            ScoreKey(component=SET, metric="gained", site="q", condition=condition, x=x): value
             for x, value in enumerate(values)
         }
 
-    means = curve("", 1.0, 2.8, 2.96, 3.0) | curve(RANDOM, 1.0, 1.2, 2.0)
+    gain = {ScoreKey(component=SET, metric="gain", site="q"): 2.0}
+    means = gain | curve("", 0.0, 1.8, 1.96, 2.0) | curve(RANDOM, 0.0, 0.2, 1.0)
     found = ranks_needed(means, SubspaceParams())
     assert {(key.condition, key.metric): value for key, value in found.items()} == {
-        ("", "rank_needed"): 2  # 95 % of the way from 1 to 3 is 2.9
+        ("", "rank_needed"): 2  # 95 % of 2 is 1.9
     }
-    assert ranks_needed(curve("", 3.0, 2.0, 3.0), SubspaceParams()) == {}  # nothing to keep
+    assert ranks_needed(curve("", 0.0, 1.0), SubspaceParams()) == {}  # what there is is not sure
 
 
 def test_numbers_do_not_depend_on_how_a_run_is_cut(swept) -> None:
