@@ -12,6 +12,7 @@ from analyses.engine.anatomy import Anatomy
 from analyses.engine.recording import Keep, Recorded
 
 SHARE = 0.5  # of the memory that is free, when no budget is given
+ROOM = 0.7  # of a budget is planned with: what the C library holds between blocks takes the rest
 # Larger chunks would not be faster. Where they fit, numbers do not depend on the free memory.
 MOST_TOKENS = {"cpu": 4096, "cuda": 65536}
 
@@ -47,9 +48,10 @@ def recordable(anatomy: Anatomy, keep: Keep, *, n_kv_heads: int, longest: int, b
     reads = 2 * d_z * n_kv_heads // anatomy.n_heads
     everywhere = reads + 2 * d_z + 4 * d_model
     kept = {Keep.WRITES: 0, Keep.PREFIX: reads, Keep.POSITIONS: everywhere}[keep]
-    tokens = budget // (2 * of_a_pass)
+    room = int(ROOM * budget)
+    tokens = room // (2 * of_a_pass)
     if kept:
-        tokens = min(tokens, budget // (4 * len(anatomy.layers) * kept * size))
+        tokens = min(tokens, room // (4 * len(anatomy.layers) * kept * size))
     return max(1, tokens)
 
 
@@ -73,7 +75,7 @@ def riders(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> i
     batch, _, prefix, _ = key.shape
     size = key.element_size()
     scores = anatomy.n_heads * (prefix + suffix) * (2 * size + 4)
-    tokens = left // (scores + _of_a_layer(anatomy, size))
+    tokens = int(ROOM * left) // (scores + _of_a_layer(anatomy, size))
     most = MOST_TOKENS.get(key.device.type, MOST_TOKENS["cuda"])
     return max(1, min(tokens, most) // (batch * suffix))
 

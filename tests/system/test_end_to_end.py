@@ -136,13 +136,13 @@ def test_the_readmes_sql_finds_the_strongest_heads_for_a_reader(
 def test_a_run_is_queued_by_the_form_seen_as_a_map_and_compared_in_mlflow(
     stack: Stack, submitted: dict[str, Any], page: Page, pictures: Path
 ) -> None:
-    page.goto(f"{stack.state.app_url}/queue")
+    page.goto(f"{stack.state.app_url}/queue?analysis=attribution")
     page.get_by_role("spinbutton", name="Number of prompts").fill("24")
     page.get_by_role("textbox", name="Study").fill("end to end")
     page.get_by_role("button", name="Queue", exact=True).click()
     page.get_by_role("link", name="Open run").click()
     expect(page.get_by_text("24 of 24 prompts measured")).to_be_visible(timeout=180_000)
-    expect(page.get_by_text("The strongest of 270 heads")).to_be_visible()
+    expect(page.get_by_text("The strongest of 270 heads")).to_be_visible(timeout=60_000)
     heat_map = page.get_by_test_id("stVegaLiteChart").first
     expect(heat_map.locator("canvas, svg").first).to_be_visible()
     page.wait_for_timeout(1500)  # until the map is drawn
