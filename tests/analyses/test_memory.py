@@ -40,7 +40,7 @@ prompts = [
 some = [
     Intervention((Patch(site=Site.Z, layer=layer, head=head, value=SOURCE),))
     for layer in (28, 29) for head in range(9)
-] * 60
+] * 90
 
 def measured(lm, interventions, whole_vocabulary=True):
     labels, chunks = [], []
