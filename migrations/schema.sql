@@ -570,6 +570,45 @@ COMMENT ON COLUMN headbook.run_input.name IS 'Under which the result is handed o
 
 COMMENT ON COLUMN headbook.run_input.needs_run_id IS 'The run whose result it reads.';
 
+CREATE TABLE headbook.run_log (
+    seq bigint NOT NULL,
+    run_id uuid NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    part integer NOT NULL,
+    epoch bigint NOT NULL,
+    worker text NOT NULL,
+    level text NOT NULL,
+    line text NOT NULL,
+    CONSTRAINT run_log_level_check CHECK ((level = ANY (ARRAY['debug'::text, 'info'::text, 'warning'::text, 'error'::text, 'critical'::text, 'stdout'::text, 'stderr'::text])))
+);
+
+COMMENT ON TABLE headbook.run_log IS 'What was logged and printed while a part was worked on, append-only.';
+
+COMMENT ON COLUMN headbook.run_log.seq IS 'Order of lines; of one run also of commits.';
+
+COMMENT ON COLUMN headbook.run_log.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.run_log.at IS 'When it was said.';
+
+COMMENT ON COLUMN headbook.run_log.part IS 'The part that was worked on.';
+
+COMMENT ON COLUMN headbook.run_log.epoch IS 'Epoch of the claim; with an older one than the part''s it was taken back.';
+
+COMMENT ON COLUMN headbook.run_log.worker IS 'The worker that said it.';
+
+COMMENT ON COLUMN headbook.run_log.level IS 'debug, info, warning, error, critical, or stdout, stderr: printed.';
+
+COMMENT ON COLUMN headbook.run_log.line IS 'One line, without credentials.';
+
+ALTER TABLE headbook.run_log ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME headbook.run_log_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE headbook.score (
     run_id uuid NOT NULL,
     component_id bigint NOT NULL,
@@ -813,6 +852,57 @@ COMMENT ON COLUMN results.run_inputs.input_analysis IS 'Name of the analysis of 
 
 COMMENT ON COLUMN results.run_inputs.input_state IS 'How that run stands: queued, running, finishing, or how it ended.';
 
+CREATE VIEW results.run_logs WITH (security_barrier='true') AS
+ SELECT run.id AS run_id,
+    run.analysis,
+    said.at,
+    said.seq,
+    said.part,
+    said.epoch,
+    said.worker,
+    said.level,
+    said.line
+   FROM (( SELECT run_log.run_id,
+            run_log.at,
+            run_log.seq,
+            run_log.part,
+            run_log.epoch,
+            run_log.worker,
+            run_log.level,
+            run_log.line
+           FROM headbook.run_log
+        UNION ALL
+         SELECT run_event.run_id,
+            run_event.at,
+            run_event.seq,
+            run_event.part,
+            run_event.epoch,
+            run_event.worker,
+            'event'::text,
+            (run_event.event || COALESCE((': '::text || run_event.reason), ''::text))
+           FROM headbook.run_event) said
+     JOIN headbook.run ON ((run.id = said.run_id)));
+
+COMMENT ON VIEW results.run_logs IS 'What happened to each run, and what was logged and printed while it was worked on.';
+
+COMMENT ON COLUMN results.run_logs.run_id IS 'The run.';
+
+COMMENT ON COLUMN results.run_logs.analysis IS 'Name of its analysis.';
+
+COMMENT ON COLUMN results.run_logs.at IS 'When it happened or was said, by the clock of this database.';
+
+COMMENT ON COLUMN results.run_logs.seq IS 'Order of events, and of lines, of the same time.';
+
+COMMENT ON COLUMN results.run_logs.part IS 'The part of the run; NULL: the run itself.';
+
+COMMENT ON COLUMN results.run_logs.epoch IS 'Epoch of the part; lines of an older claim are of a worker that lost the part.';
+
+COMMENT ON COLUMN results.run_logs.worker IS 'The worker that held the part, or said the line.';
+
+COMMENT ON COLUMN results.run_logs.level IS 'event: the run or a part moved; debug … critical: logged; stdout, stderr: printed.';
+
+COMMENT ON COLUMN results.run_logs.line IS 'The state that was entered and why, or one line of what was said.';
+
 ALTER TABLE ONLY headbook.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
@@ -861,6 +951,9 @@ ALTER TABLE ONLY headbook.run_event
 ALTER TABLE ONLY headbook.run_input
     ADD CONSTRAINT run_input_pkey PRIMARY KEY (run_id, name);
 
+ALTER TABLE ONLY headbook.run_log
+    ADD CONSTRAINT run_log_pkey PRIMARY KEY (seq);
+
 ALTER TABLE ONLY headbook.run
     ADD CONSTRAINT run_nonce_key UNIQUE (nonce);
 
@@ -900,6 +993,8 @@ CREATE INDEX run_event_run_id_seq_idx ON headbook.run_event USING btree (run_id,
 CREATE UNIQUE INDEX run_fingerprint_once ON headbook.run USING btree (fingerprint) WHERE ((state <> ALL (ARRAY['failed'::text, 'cancelled'::text])) AND (rerun_of IS NULL));
 
 CREATE INDEX run_input_needs_run_id_idx ON headbook.run_input USING btree (needs_run_id);
+
+CREATE INDEX run_log_run_id_seq_idx ON headbook.run_log USING btree (run_id, seq);
 
 CREATE INDEX score_component_id_metric_idx ON headbook.score USING btree (component_id, metric);
 
@@ -952,6 +1047,9 @@ ALTER TABLE ONLY headbook.run_input
 
 ALTER TABLE ONLY headbook.run_input
     ADD CONSTRAINT run_input_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.run_log
+    ADD CONSTRAINT run_log_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
 
 ALTER TABLE ONLY headbook.run
     ADD CONSTRAINT run_model_id_fkey FOREIGN KEY (model_id) REFERENCES headbook.model(id);
@@ -1007,6 +1105,8 @@ GRANT SELECT,INSERT ON TABLE headbook.run_event TO headbook_worker;
 
 GRANT SELECT,INSERT ON TABLE headbook.run_input TO headbook_worker;
 
+GRANT SELECT,INSERT ON TABLE headbook.run_log TO headbook_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.score TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.study TO headbook_worker;
@@ -1022,3 +1122,6 @@ GRANT SELECT ON TABLE results.head_scores TO headbook_worker;
 
 GRANT SELECT ON TABLE results.run_inputs TO headbook_reader;
 GRANT SELECT ON TABLE results.run_inputs TO headbook_worker;
+
+GRANT SELECT ON TABLE results.run_logs TO headbook_reader;
+GRANT SELECT ON TABLE results.run_logs TO headbook_worker;

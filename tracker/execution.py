@@ -25,7 +25,7 @@ from analyses.prompts.sources import Companion
 from analyses.prompts.tokenization import load_tokenizer
 from analyses.registry import Params
 from analyses.results import Result
-from tracker import finishing, run_inputs
+from tracker import finishing, run_inputs, run_log
 from tracker.db import Sessions, passes, patiently, transaction
 from tracker.domain import Model, PartClaim, PartKind, Run
 from tracker.errors import TrackerError
@@ -125,7 +125,8 @@ def work(bench: Workbench, hint: UUID | None) -> int:
         if claim is None:
             break
         _show(bench, busy_with=claim.run_id)
-        _do(bench, claim)
+        with run_log.kept(claim, sessions=bench.sessions, worker=bench.name):
+            _do(bench, claim)
         done += 1
     _show(bench, busy_with=None)
     return done
