@@ -1,6 +1,7 @@
 """Workers and dispatchers as processes of their own, behind proxies of their own."""
 
 import os
+import platform
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class Actor:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def name(self) -> str:
+        """A worker's, in the database."""
+        return f"{platform.node()}:{self.pid}"
 
     @property
     def alive(self) -> bool:

@@ -24,13 +24,22 @@ class Scale:
     runs: int
     seed: int
     long: bool
+    figures: Path | None  # the folder that figures are written to
+
+    def keep(self, name: str, content: str) -> None:
+        """Write a file of figures, where they are wanted."""
+        if self.figures is not None:
+            (self.figures / name).write_text(content)
 
 
 @pytest.fixture(scope="session")
 def scale() -> Scale:
     runs = os.environ.get("HEADBOOK_TEST_RUNS", "")
     seed = int(os.environ.get("HEADBOOK_TEST_SEED") or 7)
-    return Scale(runs=int(runs or 0), seed=seed, long=bool(runs))
+    folder = os.environ.get("HEADBOOK_TEST_FIGURES")
+    return Scale(
+        runs=int(runs or 0), seed=seed, long=bool(runs), figures=Path(folder) if folder else None
+    )
 
 
 @pytest.fixture(scope="session")
@@ -71,17 +80,16 @@ def _healed(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def record() -> Record:
+def record(scale: Scale) -> Record:
     """Write figures down for docs/reliability.md: a row of the matrix, the fault, what it showed.
 
     `record(7, "FLUSHALL under load", "all 40 runs ended", lost=0)`; numbers by name.
     """
-    folder = os.environ.get("HEADBOOK_TEST_FIGURES")
 
     def write(row: int, fault: str, figure: str, **numbers: float | int) -> None:
         line = json.dumps({"row": row, "fault": fault, "figure": figure, **numbers})
-        if folder:
-            with (Path(folder) / "figures.jsonl").open("a") as file:
+        if scale.figures is not None:
+            with (scale.figures / "figures.jsonl").open("a") as file:
                 file.write(line + "\n")
 
     return write

@@ -85,6 +85,7 @@ class Proxy:
         self._place = _bound(0)  # keeps the port while nobody listens
         self.port: int = self._place.getsockname()[1]
         self._flows = asyncio.Event()
+        self._closed = False
         self._server: asyncio.Server | None = None
         network.run(self._set(Mode.PASS))
 
@@ -125,6 +126,8 @@ class Proxy:
         self._place.close()
 
     async def _set(self, mode: Mode) -> None:
+        if self._closed:
+            return
         self._mode = mode
         if mode in (Mode.REFUSE, Mode.RESET):
             await self._reset()
@@ -150,6 +153,7 @@ class Proxy:
         await asyncio.gather(*ended, return_exceptions=True)
 
     async def _close(self) -> None:
+        self._closed = True
         await self._stop_listening()
         await self._reset()
 

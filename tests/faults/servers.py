@@ -29,9 +29,19 @@ class Server:
         self.service = service
         self.process: Process | None = None
 
-    def start(self) -> None:
+    def begin(self) -> None:
+        """Start it, and do not wait."""
         self.process = Process(self.service.command)
+
+    def start(self) -> None:
+        self.begin()
+        assert self.process is not None
         waiting.until(self.service.ready, process=self.process, seconds=SECONDS)
+
+    @property
+    def died(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.process is not None and self.process.exit_code is not None
 
     def kill(self) -> None:
         """SIGKILL to it and to all that descend from it."""
@@ -87,9 +97,9 @@ class Postgres(Server):
         schema.upgrade(with_psycopg(self.embedded.url("headbook")))
         self.embedded.let_in_people()
 
-    def start(self) -> None:
+    def begin(self) -> None:
         self.embedded.prepare()  # what a killed one has left must not keep it from starting
-        super().start()
+        super().begin()
 
     def crash(self) -> None:
         """An immediate stop: every backend is told to quit, nothing is written down."""
@@ -108,10 +118,10 @@ class Valkey(Server):
         self.socket = self.embedded.address
 
     def lose_everything(self) -> None:
-        """Killed, and started again without its data."""
+        """Killed, and begun again without its data."""
         self.kill()
         shutil.rmtree(self.home.root / "valkey" / "appendonlydir", ignore_errors=True)
-        self.start()
+        self.begin()
 
     def client(self) -> redis.Redis:
         """A direct connection."""

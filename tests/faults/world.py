@@ -24,14 +24,17 @@ from tracker import broker, db, models, reports, submission
 from tracker.db import transaction
 from tracker.domain import Run
 from tracker.home import Home
+from tracker.publication import mlflow_client
 from tracker.reports import RunLine
 from tracker.store import runs as run_store
 from tracker.supervisor import postgres_place
 from tracker.supervisor.process import Command
 
+from . import audit, checker
 from .actor import Actor, Lines
+from .checker import Violation
 from .proxy import Network, Proxy, Target
-from .servers import Mlflow, Postgres, Valkey
+from .servers import Mlflow, Postgres, Server, Valkey
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = Path(__file__).parent / "plugin"
@@ -71,11 +74,16 @@ class World:
             self.mlflow.start()
             self.sessions = db.connect(self.postgres.embedded.url("headbook"))
             self._add_models()
+            audit.install(self.sessions)
         except BaseException:
             self.close()
             raise
 
     # What it is made of.
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        return self.postgres, self.valkey, self.mlflow
 
     def worker(self, *, points: Sequence[Point] = (), **environment: str) -> Actor:
         """A worker process; `points` are replaced functions, as plugin/sitecustomize.py says."""
@@ -92,7 +100,7 @@ class World:
         command = Command(
             name=name,
             argv=(*CLI, what),
-            env=self._environment(lines, points) | environment,
+            env=self._environment(name, lines, points) | environment,
             log=self.home.log(name),
             cwd=ROOT,
         )
@@ -104,14 +112,13 @@ class World:
         mlflow = "127.0.0.1", self.mlflow.port
         return Path(self.postgres.socket), Path(self.valkey.socket), mlflow
 
-    def _environment(self, lines: Lines, points: Sequence[Point]) -> dict[str, str]:
-        user, _, _ = self.postgres.embedded.url("headbook", "headbook_worker").partition("@")
+    def _environment(self, name: str, lines: Lines, points: Sequence[Point]) -> dict[str, str]:
         broker_user, _, _ = self.valkey.embedded.url().partition("@")
         found = {
             **os.environ,
             **TIMES,
             "HEADBOOK_HOME": str(self.home.root),
-            "DATABASE_URL": f"{user}@127.0.0.1:{lines.database.port}/headbook?sslmode=disable",
+            "DATABASE_URL": self.database_url(lines.database.port, name=name),
             "CELERY_BROKER_URL": broker_user.replace("redis+socket", "redis")
             + f"@127.0.0.1:{lines.broker.port}/0",
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{lines.tracking.port}",
@@ -122,6 +129,11 @@ class World:
             "OMP_NUM_THREADS": "1",
         }
         return found | ({"FAULT_POINTS": json.dumps(list(points))} if points else {})
+
+    def database_url(self, port: int, *, name: str, role: str = "headbook_worker") -> str:
+        """The database behind a proxy; the audit tells writers apart by their names."""
+        user, _, _ = self.postgres.embedded.url("headbook", role).partition("@")
+        return f"{user}@127.0.0.1:{port}/headbook?sslmode=disable&application_name={name}"
 
     def _add_models(self) -> None:
         save_tiny_llama(self.folder / TINY, seed=0)
@@ -202,6 +214,11 @@ class World:
             rows = session.execute(query, {"run": run_id}).all()
         return {tuple(row[:5]): tuple(row[5:]) for row in rows}
 
+    def broken(self, **expected: Any) -> list[Violation]:
+        """What of the invariants does not hold; MLflow is looked at as well."""
+        client = mlflow_client(f"http://127.0.0.1:{self.mlflow.port}")
+        return checker.broken(self.sessions, mlflow=client, **expected)
+
     def tails(self, lines: int = 15) -> str:
         """The end of what each process said."""
         logs = sorted(self.home.logs.glob("*.log"))
@@ -214,8 +231,8 @@ class World:
 
     def heal(self) -> None:
         """Lift every fault: all servers run, every line passes, no process is frozen."""
-        for server in (self.postgres, self.valkey, self.mlflow):
-            if server.process is None or server.process.exit_code is not None:
+        for server in self.servers:
+            if server.process is None or server.died:
                 server.restart()
             else:
                 server.thaw()
@@ -234,6 +251,7 @@ class World:
                 " ('alembic_version', 'model', 'component')"
             )
             session.execute(text(f"TRUNCATE {session.scalar(found)} RESTART IDENTITY"))
+        audit.install(self.sessions)
         self.valkey.client().flushall()
         for log in self.home.logs.glob("*-[0-9]*.log"):
             log.unlink()
