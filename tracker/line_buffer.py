@@ -15,6 +15,7 @@ LONGEST = 4_000  # characters of a line
 HELD = 1_000_000  # characters that wait while the database is away
 
 _READ = 2 * LONGEST  # so that a password is found before the line is cut
+_URGENT = (LogLevel.ERROR, LogLevel.CRITICAL)
 # Escape sequences of terminals, other control characters, and what no text in UTF-8 may hold.
 _UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -34,6 +35,7 @@ class LineBuffer:
         self._heard = {True: 0, False: 0}  # by whether they are our own
         # A warning may be said while a line is taken in, by what is collected as garbage.
         self._lock = threading.RLock()
+        self.wanted = threading.Event()  # a writer should come now: the process may end soon
 
     def hear(self, level: LogLevel, text: str, *, own: bool = False) -> None:
         """Keep a text as lines that may be shown to anybody; `own` are events of the tracker."""
@@ -49,6 +51,8 @@ class LineBuffer:
                         self._keep(SaidLine(now, level, cleaned))
                     elif self._heard[own] == most + 1:
                         self._keep(self._the_rest(now, most))
+        if own and level in _URGENT:
+            self.wanted.set()
 
     def take(self) -> list[SaidLine]:
         """All that waits, the caller's from now on; it begins with how many were dropped."""

@@ -26,10 +26,10 @@ _LAST_WRITE = 2.0  # seconds that the end of a part may wait for it
 def kept(claim: PartClaim, *, sessions: Sessions, worker: str) -> Iterator[None]:
     """Inside the block what is said becomes lines of the run's log.
 
-    A thread writes them, over a connection of its own, about once a second and at the end. The
-    block never waits for it; after the block it goes on trying for a while. So a worker that is
-    killed loses what was said within the last second, and what a database that is away has not
-    taken yet.
+    A thread writes them, over a connection of its own, about once a second, at once after an error
+    of our own, and at the end. The block never waits for it; after the block it goes on trying for
+    a while. So a worker that is killed loses what was said within the last second, and what a
+    database that is away has not taken yet.
     """
     buffer = LineBuffer(claim.run_id, worker=worker)
     writing = _Writing(claim, buffer, sessions=sessions, worker=worker)
@@ -39,7 +39,7 @@ def kept(claim: PartClaim, *, sessions: Sessions, worker: str) -> Iterator[None]
         with listening.heard_by(buffer, packages=registry.packages()):
             yield
     finally:
-        writing.ended.set()
+        writing.end()
         thread.join(_LAST_WRITE)
 
 
@@ -49,7 +49,7 @@ class _Writing:
     ) -> None:
         self.claim, self.buffer, self.worker = claim, buffer, worker
         self.sessions = db.alone(sessions)
-        self.ended = threading.Event()
+        self.ended = False
         self.taken: list[SaidLine] = []
         self.kept = Kept()
         self.in_doubt = False  # whether the last commit may have done it all the same
@@ -57,12 +57,18 @@ class _Writing:
     def run(self) -> None:
         try:
             self._connect()
-            while not self.ended.wait(_EVERY):
+            while not self.ended:
+                self.buffer.wanted.wait(_EVERY)
+                self.buffer.wanted.clear()
                 if self._waiting():
                     self._write()
             self._write_the_rest()
         finally:
             db.close(self.sessions)
+
+    def end(self) -> None:
+        self.ended = True
+        self.buffer.wanted.set()
 
     def _connect(self) -> None:
         """Ahead of the first line, so that the end of a short part need not wait for it."""

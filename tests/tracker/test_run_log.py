@@ -22,11 +22,12 @@ from analyses.results import MODEL, Measured, ScoreKey
 from tracker import db, line_buffer, logs, reports, run_log
 from tracker.db import Sessions, transaction
 from tracker.domain import LogLevel, Run, RunState, SaidLine
-from tracker.execution import Workbench, work
+from tracker.execution import work
 from tracker.reports import LogLine
 from tracker.store import endings, log_lines
 from tracker.store.log_lines import Kept
 from tracker.tables import RunLogRow
+from tracker.workbench import Workbench
 
 from .conftest import MakeRun, Submit
 from .part_work import claim, expire, state_of
@@ -197,6 +198,17 @@ def test_lines_are_there_within_about_a_second_of_being_said(
     with transaction(sessions) as session:
         age = session.scalars(select(func.clock_timestamp())).one() - line.at
     assert age.total_seconds() > 0.9  # the time is when it was said, not when it was written
+
+
+def test_an_error_of_our_own_is_written_at_once_as_the_process_may_end(
+    make_run: MakeRun, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "_EVERY", 60)
+    run = make_run()
+    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
+        say("before")
+        structlog.get_logger().error("its process ends", run_id=str(run.id))
+        when(lambda: said(sessions, run.id) == ["before", "its process ends"])
 
 
 def test_lines_of_a_part_that_was_taken_back_stay_also_after_the_run_has_ended(
