@@ -25,15 +25,16 @@ from analyses.prompts.sources import Companion
 from analyses.prompts.tokenization import load_tokenizer
 from analyses.registry import Params
 from analyses.results import Result
-from tracker import finishing, run_inputs
+from tracker import finishing, mirror, run_inputs
 from tracker.db import Sessions, passes, patiently, transaction
 from tracker.domain import Model, PartClaim, PartKind, Run
-from tracker.errors import TrackerError
+from tracker.errors import CannotKeep, TrackerError
 from tracker.finishing import NotHere
 from tracker.heartbeat import Beat, Released, StopRequest, kept_alive
 from tracker.home import Home
 from tracker.provenance import provenance
 from tracker.publication import MlflowUnavailable
+from tracker.spool import Spool
 from tracker.store import (
     distributions,
     endings,
@@ -81,6 +82,10 @@ class Workbench:
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
     loaded: tuple[Model, LanguageModel] | None = None
     inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of the run they were loaded for
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.home.spool)
 
     def language_model(self, model: Model) -> LanguageModel:
         """The model in memory, loaded now unless it is there; raises `Refused`, `NotHere`."""
@@ -159,7 +164,9 @@ def _do(bench: Workbench, claim: PartClaim) -> None:
             stop=bench.stop,
         ) as beat:
             if claim.kind is PartKind.FINISH:
-                finishing.finish(claim, beat, bench.sessions, bench.mlflow, lease=bench.lease)
+                finishing.finish(
+                    claim, beat, bench.sessions, bench.mlflow, bench.spool, lease=bench.lease
+                )
             else:
                 _measure(bench, claim, beat)
         logger.info("part done")
@@ -172,6 +179,11 @@ def _do(bench: Workbench, claim: PartClaim) -> None:
     except MlflowUnavailable as error:
         logger.warning("MLflow is away", error=str(error))
         reason = f"waiting for MLflow: {error}"
+        _end(bench, endings.release, claim, wait=_MLFLOW_WAIT, reason=reason)
+    except CannotKeep as error:
+        logger.warning("this worker's disk is full", error=str(error))
+        bench.avoid[claim.run_id] = time.monotonic() + _MLFLOW_WAIT + _HEAD_START
+        reason = f"waiting for room on {bench.name}: {error}"
         _end(bench, endings.release, claim, wait=_MLFLOW_WAIT, reason=reason)
     except NotHere as error:
         logger.warning("this worker cannot do the part", error=str(error))
@@ -258,7 +270,7 @@ def _companions(
 def publish_if_ended(bench: Workbench, run_id: UUID) -> None:
     """Make MLflow show a run's end; when that fails, the dispatcher rings for it again."""
     try:
-        finishing.publish(bench.sessions, bench.mlflow, run_id, app_url=bench.app_url)
+        mirror.publish(bench.sessions, bench.mlflow, bench.spool, run_id, app_url=bench.app_url)
     except TrackerError as error:
         log.warning("not published yet", run_id=str(run_id), error=str(error))
     except Exception:
