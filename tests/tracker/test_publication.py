@@ -27,8 +27,9 @@ from tracker import mirror, reports
 from tracker.cli import app
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import Workbench, publish_if_ended, work
+from tracker.execution import publish_if_ended, work
 from tracker.home import Home
+from tracker.loaded_models import LoadedModels
 from tracker.mirror import TensorsLost
 from tracker.publication import ensure_run
 from tracker.reports import RunDetail
@@ -38,6 +39,7 @@ from tracker.store.runs import UnknownRun
 from tracker.store.tensors import StoredTensor
 from tracker.tables import PartRow, RunRow
 from tracker.tensor_files import encoded
+from tracker.workbench import Workbench
 
 from .conftest import Submit
 
@@ -86,7 +88,9 @@ def wide() -> Iterator[None]:
 @pytest.fixture
 def other(bench: Workbench, tmp_path: Path) -> Workbench:
     """A worker of another host."""
-    return replace(bench, name="w2", home=Home(tmp_path / "other home"), avoid={}, loaded=None)
+    return replace(
+        bench, name="w2", home=Home(tmp_path / "other home"), avoid={}, loaded=LoadedModels()
+    )
 
 
 def detail(sessions: Sessions, run_id: UUID) -> RunDetail:
