@@ -32,6 +32,7 @@ SETTINGS: Mapping[str, Any] = {
     "task_send_sent_event": False,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    "broker_channel_error_retry": True,  # a full broker answers with errors; workers wait it out
     "broker_connection_timeout": 4,
     "task_publish_retry": True,
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
