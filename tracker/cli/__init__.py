@@ -11,6 +11,7 @@ from tracker.cli import (
     demo,
     distributions,
     models,
+    publications,
     run_logs,
     runs,
     scores,
@@ -34,7 +35,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(databases.app, name="db")
 for command in (submit.submit, scores.scores, stack.up, stack.down, stack.status, stack.worker):
     app.command()(command)
-app.command()(runs.publish)
+app.command()(publications.publish)
 app.command()(demo.demo)
 app.command(hidden=True)(stack.dispatch)
 
