@@ -5,12 +5,13 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tracker.domain import TERMINAL, PublicationState, RunState
+from tracker.domain import ACTIVE, TERMINAL, PublicationState, RunState
 from tracker.tables.metadata import NOW, Id, Instant, Json, Row, one_of
 from tracker.tables.models import ModelRow
 from tracker.tables.prompts import DistributionRow
 
 _ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
+_LIVE = text("state IN ({})".format(", ".join(f"'{state}'" for state in sorted(ACTIVE))))
 
 
 class StudyRow(Row):
@@ -35,7 +36,11 @@ class RunRow(Row):
             unique=True,
             postgresql_where=text("state NOT IN ('failed', 'cancelled') AND rerun_of IS NULL"),
         ),
-        Index("run_due", "dispatch_due_at", postgresql_where=text(f"state NOT IN ({_ENDED})")),
+        Index(None, "fingerprint"),
+        # What a dispatcher and a worker look at first, however long the queue is.
+        Index("run_due", "priority", "dispatch_due_at", postgresql_where=_LIVE),
+        Index("run_queue", "priority", "created_at", postgresql_where=_LIVE),
+        Index("run_queue_of_model", "model_id", "priority", "created_at", postgresql_where=_LIVE),
         Index(None, "created_at"),
         {"comment": "One analysis of one model on one distribution, with its parameters and seed."},
     )
