@@ -130,7 +130,11 @@ class PublicationRow(Row):
     __tablename__ = "publication"
     __table_args__ = (
         one_of("state", PublicationState),
-        Index("publication_due", "due_at", postgresql_where=text("state = 'pending'")),
+        Index(
+            "publication_due",
+            "due_at",
+            postgresql_where=text("state = 'pending' AND due_at IS NOT NULL"),
+        ),
         {"comment": "The state of a run's mirror in MLflow."},
     )
 
@@ -143,7 +147,9 @@ class PublicationRow(Row):
     mlflow_experiment_id: Mapped[str | None] = mapped_column(comment="MLflow's experiment id.")
     mlflow_run_id: Mapped[str | None] = mapped_column(comment="MLflow's own run id.")
     attempts: Mapped[int] = mapped_column(server_default="0", comment="Tries to publish.")
-    due_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When to try next.")
+    due_at: Mapped[Instant | None] = mapped_column(
+        comment="When to try next; NULL while the run has not ended."
+    )
     held_until: Mapped[Instant | None] = mapped_column(
         comment="A worker is publishing it and is given up after this."
     )
