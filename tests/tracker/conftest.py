@@ -13,13 +13,13 @@ from analyses.prompts.distributions import Distribution, DistributionSpec
 from tracker import models, submission
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, Run
-from tracker.execution import Workbench
 from tracker.home import Home
 from tracker.publication import mlflow_client
 from tracker.store import distributions as distribution_store
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
 from tracker.submission import Submitted
+from tracker.workbench import Workbench
 
 MakeRun = Callable[..., Run]
 Submit = Callable[..., Submitted]
@@ -134,7 +134,5 @@ def bench(sessions: Sessions, home: Home, mlflow_uri: str) -> Workbench:
         home=home,
         roots=(),
         device="cpu",
-        lease=60,
-        heartbeat=15,
         app_url="http://app",
     )

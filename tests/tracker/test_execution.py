@@ -24,14 +24,16 @@ from analyses.results import MODEL, Kind, Measured, ScoreKey
 from tracker import models, publication, reports
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import Workbench, is_out_of_memory, publish_if_ended, work
+from tracker.execution import publish_if_ended, work
 from tracker.home import Home
 from tracker.publication import TensorChanged
 from tracker.reports import RunDetail
+from tracker.settling import is_out_of_memory
 from tracker.store import pairs as pair_store
 from tracker.store import publications, runs, tensors
 from tracker.store.publications import MlflowIds
 from tracker.tables import RunRow, ScoreRow
+from tracker.workbench import Workbench
 
 from .conftest import Submit
 
@@ -227,8 +229,8 @@ def test_a_model_of_the_hub_is_worked_on_at_its_revision_also_without_network(
     bench.memory_budget = 300 * 2**20
     work(bench, hint=None)
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
-    assert bench.loaded is not None
-    assert bench.loaded[1].memory_budget == bench.memory_budget
+    assert bench.loaded.last_used is not None
+    assert bench.loaded.last_used.memory_budget == bench.memory_budget
 
 
 def test_the_shares_of_all_components_add_up_to_the_logit_difference(

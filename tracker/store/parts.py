@@ -33,12 +33,12 @@ def seconds(count: float) -> ColumnElement[Any]:
 def waiting_runs(
     session: Session,
     *,
-    loaded_model_id: int | None,
+    loaded: Collection[int],
     hint: UUID | None,
     avoid: Collection[UUID] = (),
     limit: int = 20,
 ) -> list[UUID]:
-    """Runs with a part to claim: urgent first, then those of the loaded model, then `hint`.
+    """Runs with a part to claim: urgent first, then those of `loaded` models, then `hint`.
 
     A run whose inputs have not all succeeded has none.
     """
@@ -55,7 +55,7 @@ def waiting_runs(
         )
         .order_by(
             RunRow.priority,
-            (RunRow.model_id == loaded_model_id).desc().nulls_last(),
+            RunRow.model_id.in_(loaded).desc(),
             (RunRow.id == hint).desc().nulls_last(),
             RunRow.created_at,
         )
@@ -153,3 +153,11 @@ def runs_with_lost_parts(session: Session, limit: int = 100) -> list[UUID]:
         .limit(limit)
     )
     return list(session.scalars(query))
+
+
+def runs_held_by(session: Session, worker: str) -> list[UUID]:
+    """Runs of which that worker holds a part."""
+    query = select(PartRow.run_id).where(
+        PartRow.state == PartState.RUNNING, PartRow.worker == worker
+    )
+    return list(session.scalars(query.distinct()))
