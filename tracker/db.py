@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
@@ -118,7 +119,7 @@ def _translated(error: DBAPIError) -> TrackerError | None:
         return BusyDatabase(original)
     if state.startswith(_GONE) or (not state and error.connection_invalidated):
         return UnreachableDatabase(original)
-    if not state and type(original).__name__ in ("OperationalError", "InterfaceError"):
+    if not state and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
         return UnreachableDatabase(original)
     if state in _UNDEFINED:
         return NotMigrated()
