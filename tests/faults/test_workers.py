@@ -15,6 +15,7 @@ from tracker.tables import PartRow, RunEventRow, RunRow
 
 from .actor import Actor
 from .conftest import Record, Scale
+from .peace import LONG
 from .recovery import percentiles
 from .world import LEASE, World
 
@@ -29,10 +30,7 @@ class Pair:
         self.world = world
         self.dispatcher = world.dispatcher()
         self.worker = world.worker()
-
-    def warm(self) -> None:
-        """Its child has loaded torch and the model."""
-        (line,) = self.world.ended([self.world.submit().id])
+        (line,) = world.ended([world.submit().id])  # its child has loaded torch and the model
         assert line.state is RunState.SUCCEEDED
 
     def fresh(self) -> Actor:
@@ -41,12 +39,10 @@ class Pair:
         return self.worker
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pair(world: World) -> Iterator[Pair]:
     world.clear()
-    made = Pair(world)
-    made.warm()
-    yield made
+    yield Pair(world)
     world.end_actors()
 
 
@@ -98,6 +94,35 @@ def recovered(world: World, run_id: UUID, struck: float) -> float:
     return seconds
 
 
+def test_a_run_out_of_memory_fails_for_that_reason_and_the_same_process_serves_the_next(
+    pair: Pair, record: Record
+) -> None:
+    world, child = pair.world, pair.worker.child
+    assert child is not None
+    for way in ("raise", "cuda", "allocate"):
+        greedy = world.submit("greedy", params={"way": way})
+        (line,) = world.ended([greedy.id])
+        assert line.state is RunState.FAILED
+        assert line.reason is not None
+        assert line.reason.startswith("oom: ")
+        assert line.reason.endswith("attempt 3 of 3")
+        assert counts(world, greedy.id)[0] == 0
+    begun = time.monotonic()
+    (after,) = world.ended([world.submit().id])
+    took = time.monotonic() - begun
+    assert after.state is RunState.SUCCEEDED
+    assert pair.worker.child == child
+    record(
+        3,
+        "MemoryError, torch's on a GPU, and RLIMIT_AS",
+        "failed with reason oom after 3 attempts each; the same process did the next run in "
+        f"{took:.1f} s, 0 restarts",
+        restarts=0,
+        next_run_s=round(took, 2),
+    )
+    settled(world)
+
+
 @pytest.mark.parametrize("what", ["child", "whole worker"])
 def test_a_killed_worker_costs_one_part_and_one_crash(
     pair: Pair, scale: Scale, record: Record, what: str
@@ -130,33 +155,6 @@ def test_a_killed_worker_costs_one_part_and_one_crash(
         p50_s=round(found["p50"], 2),
         p95_s=round(found["p95"], 2),
         max_s=round(found["max"], 2),
-    )
-    settled(world)
-
-
-@pytest.mark.parametrize("way", ["raise", "cuda", "allocate"])
-def test_a_run_out_of_memory_fails_for_that_reason_and_the_same_process_serves_the_next(
-    pair: Pair, record: Record, way: str
-) -> None:
-    world, child = pair.world, pair.worker.child
-    assert child is not None
-    greedy = world.submit("greedy", params={"way": way})
-    (line,) = world.ended([greedy.id])
-    assert line.state is RunState.FAILED
-    assert line.reason is not None
-    assert line.reason.startswith("oom: ")
-    assert line.reason.endswith("attempt 3 of 3")
-    assert counts(world, greedy.id)[0] == 0
-    begun = time.monotonic()
-    (after,) = world.ended([world.submit().id])
-    assert after.state is RunState.SUCCEEDED
-    assert pair.worker.child == child
-    record(
-        3,
-        f"out of memory: {way}",
-        f"failed with reason oom after 3 attempts; the same process did the next run within "
-        f"{time.monotonic() - begun:.1f} s, 0 restarts",
-        restarts=0,
     )
     settled(world)
 
@@ -221,18 +219,6 @@ def _held(world: World, run_id: UUID) -> bool:
         return bool(session.scalars(query).all())
 
 
-def test_an_analysis_that_stands_still_is_ended_and_says_so(world: World, record: Record) -> None:
-    world.clear()
-    world.dispatcher()
-    world.worker(HEADBOOK_STALL_SECONDS="1", HEADBOOK_GRACE_SECONDS="0.5")
-    (line,) = world.ended([world.submit("stuck", prompts=2).id], seconds=90)
-    assert line.state is RunState.FAILED
-    assert line.reason is not None
-    assert line.reason.startswith("stalled: no progress for 1 s")
-    record(25, "an analysis that stands still", "its process ended, the run failed as stalled")
-    settled(world)
-
-
 def test_a_process_that_holds_the_interpreter_keeps_its_part_while_the_lease_allows(
     pair: Pair, record: Record
 ) -> None:
@@ -242,4 +228,17 @@ def test_a_process_that_holds_the_interpreter_keeps_its_part_while_the_lease_all
     assert line.state is RunState.SUCCEEDED
     assert counts(world, run.id) == (0, 0)
     record(24, "json.dumps of 4,000,000 numbers in a part", f"not reaped at a lease of {LEASE:g} s")
+    settled(world)
+
+
+@LONG
+def test_an_analysis_that_stands_still_is_ended_and_says_so(world: World, record: Record) -> None:
+    world.clear()
+    world.dispatcher()
+    world.worker(HEADBOOK_STALL_SECONDS="1", HEADBOOK_GRACE_SECONDS="0.5")
+    (line,) = world.ended([world.submit("stuck", prompts=2).id], seconds=90)
+    assert line.state is RunState.FAILED
+    assert line.reason is not None
+    assert line.reason.startswith("stalled: no progress for 1 s")
+    record(25, "an analysis that stands still", "its process ended, the run failed as stalled")
     settled(world)
