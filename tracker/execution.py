@@ -13,7 +13,7 @@ from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion
 from analyses.prompts.tokenization import load_tokenizer
 from analyses.registry import Params
-from tracker import finishing
+from tracker import finishing, mirror, run_log
 from tracker.db import patiently, transaction
 from tracker.domain import PartClaim, PartKind, Run
 from tracker.errors import TrackerError
@@ -37,7 +37,8 @@ def work(bench: Workbench, hint: UUID | None) -> int:
             break
         claim, since = found
         _show(bench, busy_with=claim.run_id)
-        _do(bench, claim, since)
+        with run_log.kept(claim, sessions=bench.sessions, worker=bench.name):
+            _do(bench, claim, since)
         hint = claim.run_id  # what was loaded for it serves its next part
         done += 1
     _show(bench, busy_with=None)
@@ -74,8 +75,8 @@ def _do(bench: Workbench, claim: PartClaim, since: float) -> None:
             give_up=lambda verdict: settle(bench, claim, verdict),
         ) as beat:
             if claim.kind is PartKind.FINISH:
-                lease = bench.limits.lease
-                finishing.finish(claim, beat, bench.sessions, bench.mlflow, lease=lease)
+                lease, doors = bench.limits.lease, (bench.sessions, bench.mlflow, bench.spool)
+                finishing.finish(claim, beat, *doors, lease=lease)
             else:
                 _measure(bench, claim, beat)
     except Exception as error:
@@ -136,7 +137,7 @@ def _companions(
 def publish_if_ended(bench: Workbench, run_id: UUID) -> None:
     """Make MLflow show a run's end; when that fails, the dispatcher rings for it again."""
     try:
-        finishing.publish(bench.sessions, bench.mlflow, run_id, app_url=bench.app_url)
+        mirror.publish(bench.sessions, bench.mlflow, bench.spool, run_id, app_url=bench.app_url)
     except TrackerError as error:
         log.warning("not published yet", run_id=str(run_id), error=str(error))
     except Exception:

@@ -10,7 +10,7 @@ from structlog import get_logger
 from analyses.errors import Refused
 from tracker.db import passes, patiently
 from tracker.domain import PartClaim
-from tracker.errors import TrackerError
+from tracker.errors import CannotKeep, TrackerError
 from tracker.finishing import NotHere
 from tracker.heartbeat import OutOfTime, Released
 from tracker.publication import MlflowUnavailable
@@ -46,6 +46,10 @@ def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
     elif isinstance(error, MlflowUnavailable):
         logger.warning("MLflow is away", error=str(error))
         end(endings.release, wait=_MLFLOW_WAIT, reason=f"waiting for MLflow: {error}")
+    elif isinstance(error, CannotKeep):
+        logger.warning("this worker's disk is full", error=str(error))
+        bench.avoid[claim.run_id] = time.monotonic() + _MLFLOW_WAIT + _HEAD_START
+        end(endings.release, wait=_MLFLOW_WAIT, reason=f"waiting for room on {bench.name}: {error}")
     elif isinstance(error, NotHere):
         logger.warning("this worker cannot do the part", error=str(error))
         bench.avoid[claim.run_id] = time.monotonic() + _HEAD_START

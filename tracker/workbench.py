@@ -20,6 +20,7 @@ from tracker.finishing import NotHere
 from tracker.heartbeat import Beat, Limits, StopRequest
 from tracker.home import Home
 from tracker.loaded_models import LoadedModels
+from tracker.spool import Spool
 
 # What another host may have: another folder, another disk, another login.
 _OF_THIS_HOST = (
@@ -49,6 +50,10 @@ class Workbench:
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
     loaded: LoadedModels = field(default_factory=LoadedModels)
     inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of the run they were loaded for
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.home.spool)
 
     def language_model(self, model: Model) -> LanguageModel:
         """The model in memory, loaded now unless it is there; raises `Refused`, `NotHere`."""

@@ -4,6 +4,7 @@ import os
 import platform
 import signal
 import threading
+import time
 from secrets import token_hex
 from typing import Any
 
@@ -12,13 +13,16 @@ from celery import signals
 from structlog import get_logger
 
 from analyses import registry
-from tracker import broker, db, logs
+from tracker import broker, db, logs, sweeping
+from tracker.home import Home
 from tracker.settings import Settings
+from tracker.spool import Spool
 from tracker.store import workers
 
 log = get_logger(__name__)
 
 _SIGN_OF_LIFE = 15.0  # seconds
+_SWEEP_EVERY = 3600.0  # seconds
 
 
 def run_worker(settings: Settings) -> int:
@@ -44,11 +48,16 @@ def run_worker(settings: Settings) -> int:
 
 
 class _SignsOfLife:
-    """Keeps the worker's row fresh from a thread of the parent, which never computes."""
+    """Keeps the worker's row fresh and its spool small, in a thread of the parent.
+
+    The parent never computes, so that this happens however busy the worker is.
+    """
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name, self.device = name, settings.device
         self.sessions = db.connect(settings.database(), pool_size=1)
+        self.spool = Spool(Home(settings.home).spool)
+        self.next_sweep = time.monotonic()
         self.ended = threading.Event()
 
     def start(self, **_: Any) -> None:
@@ -67,8 +76,19 @@ class _SignsOfLife:
                     )
             except Exception as error:
                 log.warning("no sign of life could be given", error=str(error))
+            self._sweep_now_and_then()
             if self.ended.wait(_SIGN_OF_LIFE):
                 return
+
+    def _sweep_now_and_then(self) -> None:
+        if time.monotonic() < self.next_sweep:
+            return
+        self.next_sweep = time.monotonic() + _SWEEP_EVERY
+        try:
+            if freed := sweeping.sweep(self.sessions, self.spool):
+                log.info("the spool was swept", freed_bytes=freed)
+        except Exception as error:
+            log.warning("the spool could not be swept", error=str(error))
 
     def end(self) -> None:
         self.ended.set()

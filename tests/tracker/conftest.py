@@ -1,6 +1,8 @@
 """A model, a distribution and runs to test the tracker with."""
 
-from collections.abc import Callable
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -136,3 +138,15 @@ def bench(sessions: Sessions, home: Home, mlflow_uri: str) -> Workbench:
         device="cpu",
         app_url="http://app",
     )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MB; only root can make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=4000k", "none", str(folder))
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small disk needs root, and leave to mount it")
+    yield folder
+    subprocess.run(("umount", str(folder)), check=True)

@@ -22,18 +22,18 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Kind, Measured, ScoreKey
-from tracker import models, publication, reports
+from tracker import models, publication, reports, tensor_files
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.execution import publish_if_ended, work
 from tracker.home import Home
-from tracker.publication import TensorChanged
 from tracker.reports import RunDetail
 from tracker.settling import is_out_of_memory
 from tracker.store import pairs as pair_store
 from tracker.store import publications, runs, tensors
 from tracker.store.publications import MlflowIds
 from tracker.tables import RunRow, ScoreRow
+from tracker.tensor_files import TensorChanged
 from tracker.workbench import Workbench
 
 from .conftest import Submit
@@ -175,7 +175,7 @@ def test_attention_ends_with_weights_and_rows_that_do_not_depend_on_its_parts(
         stored = [tensors.tensors(session, run.id)[0] for run in found]
         lines = reports.scores(session, found[0].id)
     one, other = (
-        publication.fetch_tensor(bench.mlflow, mlflow_ids(sessions, run.id), tensor)
+        tensor_files.fetch_tensor(bench.mlflow, mlflow_ids(sessions, run.id), tensor)
         for run, tensor in zip(found, stored, strict=True)
     )
     assert one.axes == ("prompt", "component", "key")
@@ -267,7 +267,7 @@ def test_a_stored_tensor_is_read_back_and_a_changed_one_is_refused(
     ids = mlflow_ids(sessions, run.id)
     with transaction(sessions) as session:
         (stored,) = tensors.tensors(session, run.id)
-    tensor = publication.fetch_tensor(bench.mlflow, ids, stored)
+    tensor = tensor_files.fetch_tensor(bench.mlflow, ids, stored)
     assert tensor.axes == ("prompt", "component", "label")
     assert tensor.values.shape == (8, len(tensor.coordinates["component"]), 4)
     file = Path(bench.mlflow.download_artifacts(ids.run_id, stored.mlflow_path, str(tmp_path)))
@@ -276,7 +276,7 @@ def test_a_stored_tensor_is_read_back_and_a_changed_one_is_refused(
     file.write_bytes(content)
     bench.mlflow.log_artifact(ids.run_id, str(file), "tensors")
     with pytest.raises(TensorChanged, match="is not what was written"):
-        publication.fetch_tensor(bench.mlflow, ids, stored)
+        tensor_files.fetch_tensor(bench.mlflow, ids, stored)
 
 
 def test_the_same_request_finds_the_same_run_and_force_makes_another(
