@@ -24,6 +24,7 @@ def kept_on_failure(world: World, nemesis: Nemesis, *, seed: int) -> Iterator[No
     except BaseException as error:
         folder = Path(tempfile.mkdtemp(prefix=f"headbook-nemesis-{seed}-"))
         error.add_note(f"seed {seed}; what happened is kept in {folder}")
+        world.heal()
         (folder / "why.txt").write_text(str(error))
         _write(folder / "faults.jsonl", nemesis.history)
         shutil.copytree(world.home.logs, folder / "logs")

@@ -16,13 +16,13 @@ Figures = Sequence[Mapping[str, Any]]
 
 _HEAD = """# Reliability
 
-A run that was queued ends, once, with the numbers it would have had if nothing had broken: whatever
-is killed, frozen, cut off or started empty meanwhile. This page is what the tests of `tests/faults/`
-measured of that, with real processes, on one machine; `make faults RUNS={runs} SEED={seed}` measures
-it again and writes this page. `make test` runs the same tests in a short form.
+A run that was queued ends, once, with the numbers it would have had if nothing had broken,
+whatever is killed, frozen, cut off or started empty meanwhile. This page is what `tests/faults/`
+has measured of that, with real processes on one machine. `make faults RUNS={runs} SEED={seed}`
+measures it again and writes this page; `make test` runs the same tests in a short form.
 
-Measured at commit `{commit}` with seed {seed}. Leases last 3 s, so that faults fit into minutes; in
-the product they last 60 s, and what is taken back from a lost worker waits as much longer.
+Measured at commit `{commit}` with seed {seed}. Leases last 3 s here, so that faults fit into
+minutes; in the product they last 60 s, and a part of a lost worker waits as much longer.
 """
 
 _NEMESIS = """## Everything breaks under load
@@ -39,7 +39,7 @@ stopped or cut off.
 | stale: written by a worker that had lost the part | {stale} |
 | wrong: other numbers than without faults, bit for bit | {wrong} |
 | against the rules: tables that contradict each other | {rule} |
-| succeeded / cancelled / failed after three crashes | {succeeded} / {cancelled} / {failed} |
+| succeeded / cancelled / failed for three lost workers | {succeeded} / {cancelled} / {failed} |
 
 {bound}
 

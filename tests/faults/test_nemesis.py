@@ -24,12 +24,17 @@ SHORT_LOAD = 45.0  # seconds
 ALL_ENDED = 90.0  # seconds after the last fault was lifted
 ALL_PUBLISHED = 300.0
 LIVE = "SELECT count(*) FROM headbook.run WHERE finished_at IS NULL"
+FAILED = "SELECT reason FROM headbook.run WHERE state = 'failed' AND reason NOT LIKE 'lost: %'"
 UNPUBLISHED = "SELECT count(*) FROM headbook.publication WHERE state = 'pending'"
 
 
 def none(world: World, query: str) -> bool:
+    return asked_of(world, query) == [0]
+
+
+def asked_of(world: World, query: str) -> list[object]:
     with transaction(world.sessions) as session:
-        return session.scalars(text(query)).one() == 0
+        return list(session.scalars(text(query)))
 
 
 def test_under_a_nemesis_nothing_is_lost_doubled_stale_or_wrong(world: World, scale: Scale) -> None:
@@ -67,5 +72,6 @@ def test_under_a_nemesis_nothing_is_lost_doubled_stale_or_wrong(world: World, sc
         )
         scale.keep("nemesis.json", json.dumps(found.as_json(), indent=1))
         assert [str(each) for each in broken] == []
+        assert asked_of(world, FAILED) == [], "faults are no reason for a run to fail at once"
         assert found.parts_per_kill <= 1
         assert found.runs >= len(people.clicks)
