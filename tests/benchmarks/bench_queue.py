@@ -150,7 +150,7 @@ def through(world: World, workers: int, count: int) -> dict[str, float]:
     world.clear()
     world.dispatcher()
     for _ in range(workers):
-        world.worker()
+        world.worker(HEADBOOK_LEASE_SECONDS="60")  # nothing is to be lost
     world.ended([world.submit(seed=n).id for n in range(4 * workers)])  # all are warm
     start = time.perf_counter()
     queued = [world.submit().id for _ in range(count)]
