@@ -44,6 +44,14 @@ BEGIN
   RETURN NEW;
 END $$;
 
+CREATE FUNCTION headbook.make_publication_due() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  UPDATE headbook.publication SET due_at = clock_timestamp() WHERE run_id = NEW.id;
+  RETURN NULL;
+END $$;
+
 CREATE FUNCTION headbook.note_part() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -392,7 +400,7 @@ CREATE TABLE headbook.publication (
     mlflow_experiment_id text,
     mlflow_run_id text,
     attempts integer DEFAULT 0 NOT NULL,
-    due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    due_at timestamp with time zone,
     held_until timestamp with time zone,
     error text,
     published_at timestamp with time zone,
@@ -411,7 +419,7 @@ COMMENT ON COLUMN headbook.publication.mlflow_run_id IS 'MLflow''s own run id.';
 
 COMMENT ON COLUMN headbook.publication.attempts IS 'Tries to publish.';
 
-COMMENT ON COLUMN headbook.publication.due_at IS 'When to try next.';
+COMMENT ON COLUMN headbook.publication.due_at IS 'When to try next; NULL while the run has not ended.';
 
 COMMENT ON COLUMN headbook.publication.held_until IS 'A worker is publishing it and is given up after this.';
 
@@ -727,7 +735,7 @@ CREATE TABLE headbook.worker (
 
 COMMENT ON TABLE headbook.worker IS 'A worker process that has been seen.';
 
-COMMENT ON COLUMN headbook.worker.name IS 'host:pid.';
+COMMENT ON COLUMN headbook.worker.name IS 'host:pid, and a few letters that no other worker has.';
 
 COMMENT ON COLUMN headbook.worker.host IS 'Host it runs on.';
 
@@ -982,13 +990,15 @@ CREATE INDEX model_name_idx ON headbook.model USING btree (name);
 
 CREATE INDEX part_running ON headbook.part USING btree (run_id) WHERE (state = 'running'::text);
 
-CREATE INDEX publication_due ON headbook.publication USING btree (due_at) WHERE (state = 'pending'::text);
+CREATE INDEX publication_due ON headbook.publication USING btree (due_at) WHERE ((state = 'pending'::text) AND (due_at IS NOT NULL));
 
 CREATE INDEX run_created_at_idx ON headbook.run USING btree (created_at);
 
-CREATE INDEX run_due ON headbook.run USING btree (dispatch_due_at) WHERE (state <> ALL (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text]));
+CREATE INDEX run_due ON headbook.run USING btree (priority, dispatch_due_at) WHERE (state = ANY (ARRAY['finishing'::text, 'queued'::text, 'running'::text]));
 
 CREATE INDEX run_event_run_id_seq_idx ON headbook.run_event USING btree (run_id, seq);
+
+CREATE INDEX run_fingerprint_idx ON headbook.run USING btree (fingerprint);
 
 CREATE UNIQUE INDEX run_fingerprint_once ON headbook.run USING btree (fingerprint) WHERE ((state <> ALL (ARRAY['failed'::text, 'cancelled'::text])) AND (rerun_of IS NULL));
 
@@ -996,11 +1006,17 @@ CREATE INDEX run_input_needs_run_id_idx ON headbook.run_input USING btree (needs
 
 CREATE INDEX run_log_run_id_seq_idx ON headbook.run_log USING btree (run_id, seq);
 
+CREATE INDEX run_queue ON headbook.run USING btree (priority, created_at) WHERE (state = ANY (ARRAY['finishing'::text, 'queued'::text, 'running'::text]));
+
+CREATE INDEX run_queue_of_model ON headbook.run USING btree (model_id, priority, created_at) WHERE (state = ANY (ARRAY['finishing'::text, 'queued'::text, 'running'::text]));
+
 CREATE INDEX score_component_id_metric_idx ON headbook.score USING btree (component_id, metric);
 
 CREATE TRIGGER guard_part BEFORE UPDATE ON headbook.part FOR EACH ROW EXECUTE FUNCTION headbook.guard_part();
 
 CREATE TRIGGER guard_run BEFORE UPDATE ON headbook.run FOR EACH ROW EXECUTE FUNCTION headbook.guard_run();
+
+CREATE TRIGGER make_publication_due AFTER UPDATE OF state ON headbook.run FOR EACH ROW WHEN ((new.state = ANY (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text]))) EXECUTE FUNCTION headbook.make_publication_due();
 
 CREATE TRIGGER note_part AFTER UPDATE ON headbook.part FOR EACH ROW EXECUTE FUNCTION headbook.note_part();
 

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from tracker.db import Sessions, transaction
@@ -123,8 +124,9 @@ def broken(
             raise NotAudited
         found = [each for invariant in asked for each in _breaking(session, invariant)]
         found += _unlike_references(session, references or {})
-        if mlflow is not None:
-            found += [*_changed_tensors(session, mlflow), *_wrong_mirrors(session, mlflow)]
+        stored, shown = session.execute(text(_STORED)).all(), session.execute(text(_MIRRORS)).all()
+    if mlflow is not None:
+        found += [*_changed_tensors(stored, mlflow), *_wrong_mirrors(shown, mlflow)]
     return found
 
 
@@ -156,8 +158,8 @@ def _unlike_references(session: Session, references: References) -> Iterator[Vio
             )
 
 
-def _changed_tensors(session: Session, mlflow: MlflowClient) -> Iterator[Violation]:
-    for row in session.execute(text(_STORED)).all():
+def _changed_tensors(rows: Sequence[Row[Any]], mlflow: MlflowClient) -> Iterator[Violation]:
+    for row in rows:
         found = _hash(mlflow, row.mlflow_run_id, row.mlflow_path)
         if found != row.sha256:
             yield Violation(
@@ -179,11 +181,11 @@ def _hash(mlflow: MlflowClient, mlflow_run_id: str | None, path: str) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _wrong_mirrors(session: Session, mlflow: MlflowClient) -> Iterator[Violation]:
+def _wrong_mirrors(rows: Sequence[Row[Any]], mlflow: MlflowClient) -> Iterator[Violation]:
     mirrors = _mirrors(mlflow)
     times = Counter(each.data.tags["headbook.run"] for each in mirrors)
     status = {each.info.run_id: each.info.status for each in mirrors}
-    for row in session.execute(text(_MIRRORS)).all():
+    for row in rows:
         count, is_ = times[str(row.run_id)], status.get(row.mlflow_run_id, "missing")
         if count > 1 or (row.published and is_ != _STATUS.get(row.state)):
             yield Violation(

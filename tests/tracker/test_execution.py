@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from uuid import UUID
 
@@ -451,6 +452,39 @@ def test_a_database_that_is_away_for_a_moment_costs_no_run(
     work(bench, hint=None)
     line = detail(sessions, run.id).line
     assert (line.state, line.attempt) == (RunState.SUCCEEDED, 1)
+
+
+def renamed(database_url: str, old: str, new: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute(f"ALTER TABLE headbook.{old} RENAME TO {new}")
+
+
+def test_a_table_that_an_upgrade_has_yet_to_make_is_waited_for(
+    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave], database_url: str
+) -> None:
+    def upgrade_soon(_: object) -> None:
+        renamed(database_url, "part_score", "to_come")
+        Timer(0.5, renamed, (database_url, "to_come", "part_score")).start()
+
+    odd["does"] = upgrade_soon
+    run = submit(analysis="odd", prompts_per_part=8).run
+    work(bench, hint=None)
+    line = detail(sessions, run.id).line
+    assert (line.state, line.attempt) == (RunState.SUCCEEDED, 1)
+
+
+def test_a_run_on_a_schema_of_another_version_goes_back_and_does_not_fail(
+    submit: Submit, bench: Workbench, sessions: Sessions, database_url: str
+) -> None:
+    run = submit().run
+    renamed(database_url, "prompt", "to_come")
+    try:
+        assert work(bench, hint=None) == 1
+    finally:
+        renamed(database_url, "to_come", "prompt")
+    line = detail(sessions, run.id).line
+    assert (line.state, line.attempt) == (RunState.QUEUED, 1)
+    assert str(line.reason).startswith("waiting for the schema: The database does not have")
 
 
 def test_an_analysis_that_raises_fails_its_run_and_the_next_run_is_served(
