@@ -48,8 +48,8 @@ a kill cost {parts_per_kill} part at the most. {claimed_again} of {parts} parts 
 for any of the faults; {refused} results were refused because their part had been taken back. After
 the last fault was lifted all runs had ended within {rest:.0f} s.
 
-| from the fault until the part is claimed again, or its run has ended | median | 95 % | longest |
-|---|---|---|---|
+| until the part is claimed again, or its run has ended | times | median | 95 % | longest |
+|---|---|---|---|---|
 {recovery}
 
 | fault | times |
@@ -78,7 +78,7 @@ def headline(figures: Figures, nemesis: Mapping[str, Any]) -> dict[str, float]:
         **{name: harmed[name] for name in ("lost", "doubled", "stale", "wrong")},
         "mutations_caught": _total(figures, "mutations_caught"),
         "crash_points": _total(figures, "crash_points"),
-        **{f"recovery_{name}_s": round(kills[name], 2) for name in ("p50", "p95", "max")},
+        **{f"recovery_{name}_s": round(kills.get(name, 0.0), 2) for name in ("p50", "p95", "max")},
     }
 
 
@@ -96,8 +96,9 @@ def _of_nemesis(found: Mapping[str, Any]) -> str:
         minutes=found["seconds"] / 60,
         bound=_bound(found["runs"], sum(found["harmed"].values())),
         recovery=_rows(
-            (kind, *(f"{each[name]:.1f} s" for name in ("p50", "p95", "max")))
+            (kind, each["n"], *(f"{each[name]:.1f} s" for name in ("p50", "p95", "max")))
             for kind, each in sorted(found["recovery"].items())
+            if each
         ),
     )
 
