@@ -25,13 +25,16 @@ SETTINGS: Mapping[str, Any] = {
     "worker_concurrency": 1,
     "worker_pool": "prefork",
     "worker_pool_start_method": "spawn",  # CUDA does not survive a fork
-    "worker_proc_alive_timeout": 60.0,  # by default a child that starts for 4 s is killed
+    # A fresh interpreter on a busy machine takes longer than the 4 s of the default; then each is
+    # killed before it is there, and so is the one that follows it, for ever.
+    "worker_proc_alive_timeout": 120.0,
     "worker_max_tasks_per_child": 20,
     "worker_enable_remote_control": False,
     "worker_send_task_events": False,
     "task_send_sent_event": False,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    "broker_channel_error_retry": True,  # a full broker answers with errors; workers wait it out
     "broker_connection_timeout": 4,
     "task_publish_retry": True,
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},

@@ -128,8 +128,8 @@ def _translated(error: DBAPIError | psycopg.Error) -> TrackerError | None:
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the same transaction may succeed a little later."""
-    return isinstance(error, UnreachableDatabase | BusyDatabase)
+    """Whether the same transaction may succeed a little later: a schema may be on its way, too."""
+    return isinstance(error, UnreachableDatabase | BusyDatabase | NotMigrated)
 
 
 @retry(
@@ -139,7 +139,7 @@ def passes(error: BaseException) -> bool:
     reraise=True,
 )
 def patiently(sessions: Sessions, work: Callable[[Session], T]) -> T:
-    """Do `work` in one transaction, again and again through a short outage of the database.
+    """Do `work` in one transaction, again and again through a short outage or an upgrade.
 
     A commit whose answer was lost is done twice: `work` must stand that, as fenced writes do.
     """

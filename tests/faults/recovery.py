@@ -23,7 +23,7 @@ SELECT held.run_id, held.part, (
     (next.part = held.part AND next.event IN ('running', 'succeeded'))
     OR (next.part IS NULL AND next.event IN ('succeeded', 'failed', 'cancelled')))
 ) AS seconds
-FROM held WHERE event = 'running' AND worker = :worker
+FROM held WHERE event = 'running' AND starts_with(worker, :worker)
 """
 _CLAIMS = """
 SELECT count(*) AS claims, count(DISTINCT (run_id, part)) AS parts
@@ -33,7 +33,7 @@ FROM headbook.run_event WHERE part IS NOT NULL AND event = 'running'
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A worker that was struck, by its name in the database, and when (seconds since 1970)."""
+    """A worker that was struck, by how its name begins, and when (seconds since 1970)."""
 
     kind: str
     worker: str
