@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Collection
 
 from .actor import Actor
 from .world import World
@@ -42,10 +43,11 @@ class Crew:
             self._due.remove(due)
             self.workers.append(self._hire())
 
-    def pick(self, rng: random.Random) -> Actor | None:
-        """A worker that is not frozen."""
+    def pick(self, rng: random.Random, *, among: Collection[str] = ()) -> Actor | None:
+        """A worker that is not frozen, one of those names where there is one."""
         found = [each for each in self.workers if each.alive and each not in self.frozen]
-        return rng.choice(found) if found else None
+        wanted = [each for each in found if each.name in among] or found
+        return rng.choice(wanted) if wanted else None
 
     def let_go(self, worker: Actor, *, grace: float) -> None:
         """A warm shutdown; a fresh worker comes at once."""
