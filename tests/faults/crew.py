@@ -47,7 +47,7 @@ class Crew:
     def pick(self, rng: random.Random, *, among: Collection[str] = ()) -> Actor | None:
         """A worker that is not frozen, one of those names where there is one."""
         found = [each for each in self.workers if each.alive and each not in self.frozen]
-        wanted = [each for each in found if any(n.startswith(each.begins) for n in among)]
+        wanted = [each for each in found if any(n.startswith(each.name) for n in among)]
         found = wanted or found
         return rng.choice(found) if found else None
 

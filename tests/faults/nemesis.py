@@ -71,7 +71,7 @@ class Nemesis:
 
     def hit(self, kind: str, worker: Actor) -> None:
         """Remember when a worker was struck, to see later what became of its part."""
-        self.hits.append(Hit(kind=kind, worker=worker.begins, at=time.time()))
+        self.hits.append(Hit(kind=kind, worker=worker.name, at=time.time()))
 
     def rest(self, done: Callable[[], bool], *, seconds: float) -> float:
         """Tend the crew, without faults, until `done` or for so long; how long it took."""
