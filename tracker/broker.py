@@ -5,6 +5,12 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery
+from structlog import get_logger
+
+from tracker.errors import TrackerError
+from tracker.urls import first_line
+
+log = get_logger(__name__)
 
 Ring = Callable[[Celery, UUID], None]
 
@@ -50,6 +56,16 @@ SETTINGS: Mapping[str, Any] = {
 }
 
 
+class RefusedByBroker(TrackerError):
+    """The broker answers, and says no: waiting changes nothing."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"The broker refuses this login: {first_line(error)}. Check the user, the password and "
+            "the path of CELERY_BROKER_URL."
+        )
+
+
 def celery_app(broker_url: str | None = None) -> Celery:
     """A Celery app with our settings; nothing is contacted before the first message."""
     app = Celery("headbook", set_as_current=False)
@@ -57,6 +73,20 @@ def celery_app(broker_url: str | None = None) -> Celery:
     if broker_url is not None:
         app.conf.update(broker_url=broker_url)
     return app
+
+
+def check(app: Celery) -> None:
+    """Raises `RefusedByBroker`; a broker that does not answer is passed over."""
+    from amqp.exceptions import AccessRefused, NotAllowed
+    from redis.exceptions import AuthenticationError, NoPermissionError
+
+    try:
+        with app.connection_for_read() as connection:
+            connection.connect()
+    except (AccessRefused, AuthenticationError, NoPermissionError, NotAllowed) as error:
+        raise RefusedByBroker(error) from error
+    except Exception as error:  # the transports' errors are many
+        log.warning("the broker does not answer yet", error=first_line(error))
 
 
 def hanging(app: Celery) -> int:

@@ -1,6 +1,7 @@
 """What people look at: lists and details for the command line and the app, read in one go."""
 
 from tracker.reports.distribution_lines import DistributionLine, distributions
+from tracker.reports.queue_state import QueueState, queue_state
 from tracker.reports.run_details import LinkedRun, RunDetail, RunEvent, run_detail
 from tracker.reports.run_lines import RunLine, counts_by_state, runs
 from tracker.reports.score_lines import ScoreLine, as_csv, as_row, scores, strongest
@@ -9,6 +10,7 @@ from tracker.reports.worker_lines import WorkerLine, workers
 __all__ = [
     "DistributionLine",
     "LinkedRun",
+    "QueueState",
     "RunDetail",
     "RunEvent",
     "RunLine",
@@ -18,6 +20,7 @@ __all__ = [
     "as_row",
     "counts_by_state",
     "distributions",
+    "queue_state",
     "run_detail",
     "runs",
     "scores",
