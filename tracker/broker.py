@@ -111,8 +111,8 @@ def hanging(app: Celery) -> int:
     with pool.acquire(block=True, timeout=5) as connection:
         # Declared as the workers declare it: RabbitMQ refuses other words for the same queue, and
         # asking passively fails on Redis under a key prefix.
-        declare = app.amqp.queues[QUEUE].bind(connection.default_channel).queue_declare
-        return int(declare().message_count)
+        queue: Any = app.amqp.queues[QUEUE].bind(connection.default_channel)
+        return int(queue.queue_declare().message_count)
 
 
 def ring(app: Celery, run_id: UUID) -> None:
