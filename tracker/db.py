@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import URL, create_engine, event
+from sqlalchemy import URL, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
 from tracker.errors import TrackerError
-from tracker.schema import NotMigrated, UnreachableDatabase
+from tracker.schema import NotMigrated, UnreachableDatabase, not_connected
 from tracker.urls import first_line
 
 Sessions = sessionmaker[Session]
@@ -85,6 +85,16 @@ def _set_limits(connection: Any, _record: object) -> None:
     connection.commit()
 
 
+def check(sessions: Sessions) -> None:
+    """Raise what waiting would not change, such as a wrong password; an outage is passed over."""
+    try:
+        with transaction(sessions) as session:
+            session.execute(text("SELECT FROM headbook.run LIMIT 0"))
+    except TrackerError as error:
+        if not passes(error):
+            raise
+
+
 def alone(sessions: Sessions) -> Sessions:
     """Sessions on the same database with a connection of their own, outside the pool."""
     return connect(sessions.kw["bind"].url, pool_size=1)
@@ -99,8 +109,8 @@ def close(sessions: Sessions) -> None:
 def transaction(sessions: Sessions) -> Iterator[Session]:
     """Commit at the end of the block, roll back when it raises.
 
-    Raises `UnreachableDatabase`, `BusyDatabase`, `NotMigrated` and `ForbiddenByDatabase` in place
-    of the driver's errors.
+    Raises `UnreachableDatabase`, `RefusedByDatabase`, `BusyDatabase`, `NotMigrated` and
+    `ForbiddenByDatabase` in place of the driver's errors.
     """
     try:
         with sessions.begin() as session:
@@ -121,7 +131,7 @@ def _translated(error: DBAPIError | psycopg.Error) -> TrackerError | None:
     if state.startswith(_GONE) or (not state and invalidated):
         return UnreachableDatabase(original)
     if not state and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
-        return UnreachableDatabase(original)
+        return not_connected(original)
     if state in _UNDEFINED:
         return NotMigrated()
     return ForbiddenByDatabase(original) if state == _FORBIDDEN else None

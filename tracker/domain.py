@@ -51,6 +51,13 @@ TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 ACTIVE = frozenset(RunState) - TERMINAL  # moves between them: migrations, headbook.guard_run
 
 
+class Role(StrEnum):
+    """A role of the database; migrations say what it may do."""
+
+    WORKER = "headbook_worker"  # works, queues and cancels
+    READER = "headbook_reader"  # reads the views of schema results
+
+
 class Priority(StrEnum):
     """How soon a run should start, in words."""
 

@@ -29,6 +29,7 @@ def run_worker(settings: Settings) -> int:
     """Work until stopped; the exit code of the process."""
     logs.configure()
     app = broker.celery_app(settings.broker())
+    broker.check(app)
     settings.tracking()  # a worker that could never finish a run does not start
     registry.all_analyses()
     app.conf.imports = ("tracker.tasks",)
@@ -36,6 +37,7 @@ def run_worker(settings: Settings) -> int:
     name = f"{platform.node()}:{os.getpid()}.{token_hex(2)}"
     os.environ["HEADBOOK_WORKER"] = name  # for the child, which is a fresh interpreter
     life = _SignsOfLife(name, settings)
+    db.check(life.sessions)
     signals.worker_ready.connect(life.start, weak=False)
     signals.worker_shutting_down.connect(_tell_child_to_release, weak=False)
     try:

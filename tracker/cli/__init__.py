@@ -16,6 +16,7 @@ from tracker.cli import (
     runs,
     scores,
     stack,
+    status,
     submit,
 )
 from tracker.errors import TrackerError
@@ -33,11 +34,12 @@ app.add_typer(distributions.app, name="distributions")
 runs.app.command("logs")(run_logs.logs)
 app.add_typer(runs.app, name="runs")
 app.add_typer(databases.app, name="db")
-for command in (submit.submit, scores.scores, stack.up, stack.down, stack.status, stack.worker):
+for command in (submit.submit, scores.scores, stack.up, stack.down, status.status, stack.worker):
     app.command()(command)
 app.command()(publications.publish)
 app.command()(demo.demo)
-app.command(hidden=True)(stack.dispatch)
+app.command()(stack.dispatch)
+app.command()(stack.app)
 
 
 def main() -> None:

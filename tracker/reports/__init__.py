@@ -2,6 +2,7 @@
 
 from tracker.reports.distribution_lines import DistributionLine, distributions
 from tracker.reports.log_lines import BEGINNING, EVENT, LogLine, RunLog, as_text, run_log
+from tracker.reports.queue_state import QueueState, queue_state
 from tracker.reports.run_details import LinkedRun, RunDetail, RunEvent, run_detail
 from tracker.reports.run_lines import RunLine, counts_by_state, runs
 from tracker.reports.score_lines import ScoreLine, as_csv, as_row, scores, strongest
@@ -13,6 +14,7 @@ __all__ = [
     "DistributionLine",
     "LinkedRun",
     "LogLine",
+    "QueueState",
     "RunDetail",
     "RunEvent",
     "RunLine",
@@ -24,6 +26,7 @@ __all__ = [
     "as_text",
     "counts_by_state",
     "distributions",
+    "queue_state",
     "run_detail",
     "run_log",
     "runs",
