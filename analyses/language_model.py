@@ -139,6 +139,15 @@ class LanguageModel:
         return _embedding(self.model).device
 
     @property
+    def n_bytes(self) -> int:
+        """What its weights take in memory."""
+        return int(cast(Any, self.model).get_memory_footprint())
+
+    def with_free_memory(self) -> "LanguageModel":
+        """The same model in memory; recordings and replays may take half of what is free now."""
+        return replace(self, memory_budget=memory.free_share(self.device))
+
+    @property
     def rotary_limit(self) -> int | None:
         """Up to how many tokens rotary angles are those of short prompts, if that matters."""
         return rotary.limit_of(self._text_config)

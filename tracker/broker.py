@@ -5,12 +5,30 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery
+from structlog import get_logger
+
+from tracker.errors import TrackerError
+from tracker.urls import first_line
+
+log = get_logger(__name__)
 
 Ring = Callable[[Celery, UUID], None]
 
 QUEUE = "headbook"
 HELP_WITH_RUN = "headbook.help_with_run"
 PUBLISH_RUN = "headbook.publish_run"
+
+# Without limits of time a broker that takes a connection and never answers would be waited for.
+_REDIS: Mapping[str, Any] = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "retry_on_timeout": False,
+    "health_check_interval": 10,
+    "socket_keepalive": True,
+    "global_keyprefix": "headbook:",
+    "visibility_timeout": 3600,
+}
+_AMQP: Mapping[str, Any] = {"read_timeout": 5, "write_timeout": 5, "confirm_publish": True}
 
 SETTINGS: Mapping[str, Any] = {
     "task_serializer": "json",
@@ -25,27 +43,33 @@ SETTINGS: Mapping[str, Any] = {
     "worker_concurrency": 1,
     "worker_pool": "prefork",
     "worker_pool_start_method": "spawn",  # CUDA does not survive a fork
+    # A fresh interpreter on a busy machine takes longer than the 4 s of the default; then each is
+    # killed before it is there, and so is the one that follows it, for ever.
+    "worker_proc_alive_timeout": 120.0,
     "worker_max_tasks_per_child": 20,
     "worker_enable_remote_control": False,
     "worker_send_task_events": False,
     "task_send_sent_event": False,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    "broker_channel_error_retry": True,  # a full broker answers with errors; workers wait it out
     "broker_connection_timeout": 4,
     "task_publish_retry": True,
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
-    "broker_transport_options": {
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        "retry_on_timeout": False,
-        "health_check_interval": 10,
-        "socket_keepalive": True,
-        "global_keyprefix": "headbook:",
-        "visibility_timeout": 3600,
-    },
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
 }
+
+
+class RefusedByBroker(TrackerError):
+    """The broker answers, and says no: waiting changes nothing."""
+
+    def __init__(self, error: Exception) -> None:
+        said = first_line(error).rstrip(".")
+        super().__init__(
+            f"The broker refuses this login: {said}. Check the user, the password and the path of "
+            "CELERY_BROKER_URL."
+        )
 
 
 def celery_app(broker_url: str | None = None) -> Celery:
@@ -53,17 +77,44 @@ def celery_app(broker_url: str | None = None) -> Celery:
     app = Celery("headbook", set_as_current=False)
     app.conf.update(SETTINGS)
     if broker_url is not None:
-        app.conf.update(broker_url=broker_url)
+        options = _AMQP if broker_url.startswith(("amqp", "pyamqp")) else _REDIS
+        app.conf.update(broker_url=_verifying(broker_url), broker_transport_options=dict(options))
     return app
+
+
+def _verifying(broker_url: str) -> str:
+    """With certificates checked: kombu takes any for `rediss` unless it is told otherwise."""
+
+    def one(url: str) -> str:
+        if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
+            return url
+        return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
+
+    return ";".join(map(one, broker_url.split(";")))
+
+
+def check(app: Celery) -> None:
+    """Raises `RefusedByBroker`; a broker that does not answer is passed over."""
+    from amqp.exceptions import AccessRefused, NotAllowed
+    from redis.exceptions import AuthenticationError, NoPermissionError
+
+    try:
+        with app.connection_for_read() as connection:
+            connection.connect()
+    except (AccessRefused, AuthenticationError, NoPermissionError, NotAllowed) as error:
+        raise RefusedByBroker(error) from error
+    except Exception as error:  # the transports' errors are many
+        log.warning("the broker does not answer yet", error=first_line(error))
 
 
 def hanging(app: Celery) -> int:
     """How many rings no worker has answered yet."""
     pool: Any = app.pool  # of connections, whatever its stubs say
     with pool.acquire(block=True, timeout=5) as connection:
-        # Declared as the workers declare it; asking passively fails on Redis under a key prefix.
-        declared = connection.default_channel.queue_declare(queue=QUEUE, durable=True)
-        return int(declared.message_count)
+        # Declared as the workers declare it: RabbitMQ refuses other words for the same queue, and
+        # asking passively fails on Redis under a key prefix.
+        queue: Any = app.amqp.queues[QUEUE].bind(connection.default_channel)
+        return int(queue.queue_declare().message_count)
 
 
 def ring(app: Celery, run_id: UUID) -> None:

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import URL, create_engine, event
+from sqlalchemy import URL, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
 from tracker.errors import TrackerError
-from tracker.schema import NotMigrated, UnreachableDatabase
+from tracker.schema import NotMigrated, UnreachableDatabase, not_connected
 from tracker.urls import first_line
 
 Sessions = sessionmaker[Session]
@@ -85,6 +85,16 @@ def _set_limits(connection: Any, _record: object) -> None:
     connection.commit()
 
 
+def check(sessions: Sessions) -> None:
+    """Raise what waiting would not change, such as a wrong password; an outage is passed over."""
+    try:
+        with transaction(sessions) as session:
+            session.execute(text("SELECT FROM headbook.run LIMIT 0"))
+    except TrackerError as error:
+        if not passes(error):
+            raise
+
+
 def alone(sessions: Sessions) -> Sessions:
     """Sessions on the same database with a connection of their own, outside the pool."""
     return connect(sessions.kw["bind"].url, pool_size=1)
@@ -99,8 +109,8 @@ def close(sessions: Sessions) -> None:
 def transaction(sessions: Sessions) -> Iterator[Session]:
     """Commit at the end of the block, roll back when it raises.
 
-    Raises `UnreachableDatabase`, `BusyDatabase`, `NotMigrated` and `ForbiddenByDatabase` in place
-    of the driver's errors.
+    Raises `UnreachableDatabase`, `RefusedByDatabase`, `BusyDatabase`, `NotMigrated` and
+    `ForbiddenByDatabase` in place of the driver's errors.
     """
     try:
         with sessions.begin() as session:
@@ -120,16 +130,16 @@ def _translated(error: DBAPIError | psycopg.Error) -> TrackerError | None:
     invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
     if state.startswith(_GONE) or (not state and invalidated):
         return UnreachableDatabase(original)
-    if not state and type(original).__name__ in ("OperationalError", "InterfaceError"):
-        return UnreachableDatabase(original)
+    if not state and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
+        return not_connected(original)
     if state in _UNDEFINED:
         return NotMigrated()
     return ForbiddenByDatabase(original) if state == _FORBIDDEN else None
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the same transaction may succeed a little later."""
-    return isinstance(error, UnreachableDatabase | BusyDatabase)
+    """Whether the same transaction may succeed a little later: a schema may be on its way, too."""
+    return isinstance(error, UnreachableDatabase | BusyDatabase | NotMigrated)
 
 
 @retry(
@@ -139,7 +149,7 @@ def passes(error: BaseException) -> bool:
     reraise=True,
 )
 def patiently(sessions: Sessions, work: Callable[[Session], T]) -> T:
-    """Do `work` in one transaction, again and again through a short outage of the database.
+    """Do `work` in one transaction, again and again through a short outage or an upgrade.
 
     A commit whose answer was lost is done twice: `work` must stand that, as fenced writes do.
     """

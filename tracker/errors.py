@@ -1,5 +1,9 @@
 """What the tracker refuses. Each message names the thing, the value and the way out."""
 
+import errno
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 class TrackerError(Exception):
     """Something a person can put right; the command line prints the message and exits with 1."""
@@ -27,3 +31,18 @@ class NoTrackingServer(TrackerError):
             f"No MLflow server is known: MLFLOW_TRACKING_URI is not set and no stack runs on "
             f"{home}. Start one with `headbook up`, or set MLFLOW_TRACKING_URI."
         )
+
+
+class CannotKeep(TrackerError):
+    """A disk that tensors pass through is full or closed; what was to be stored can be later."""
+
+    def __init__(self, folder: object, error: OSError) -> None:
+        super().__init__(
+            f"A tensor file cannot be kept in {folder}: {error.strerror}. Make room there, or let "
+            "HEADBOOK_HOME and TMPDIR name other disks. Nothing is lost, it is tried again."
+        )
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it was a disk, a quota or a limit on files that a system call failed at."""
+    return error.errno in _FULL

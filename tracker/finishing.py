@@ -1,8 +1,7 @@
-"""The end of a run: its parts' vectors put together, its tensors stored, its mirror published."""
+"""The end of a run: its parts' vectors put together, its tensors stored."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from uuid import UUID
+from collections.abc import Mapping
 
 import numpy as np
 from mlflow import MlflowClient
@@ -14,17 +13,17 @@ from analyses.bootstrap import Statistics
 from analyses.knowledge import KNOWN
 from analyses.registry import Analysis, Params
 from analyses.results import MODEL, Derived, Measured, NamedTensor, ScoreKey
-from tracker import figures, publication, reports
+from tracker import publication, reports, sweeping, tensor_files
 from tracker.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
-from tracker.errors import TrackerError
-from tracker.figures import Pictures
+from tracker.errors import CannotKeep, TrackerError
 from tracker.heartbeat import Beat
-from tracker.reports import RunDetail, ScoreLine
+from tracker.publication import MlflowUnavailable
+from tracker.spool import Spool
 from tracker.store import distributions, endings, parts, publications, runs, scores, tensors
+from tracker.store.parts import LeaseLost
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
-from tracker.urls import without_credentials
 
 Vectors = Mapping[ScoreKey, NDArray[np.float32]]
 Scores = dict[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]]
@@ -54,11 +53,17 @@ def analysis_of(run: Run) -> Analysis:
 
 
 def finish(
-    claim: PartClaim, beat: Beat, sessions: Sessions, mlflow: MlflowClient, *, lease: float
+    claim: PartClaim,
+    beat: Beat,
+    sessions: Sessions,
+    mlflow: MlflowClient,
+    spool: Spool,
+    *,
+    lease: float,
 ) -> None:
     """Turn what the parts have measured into the run's scores and tensors, in one transaction.
 
-    Raises `MlflowUnavailable` while the tensors cannot be stored.
+    Raises `MlflowUnavailable` or `CannotKeep` while the tensors cannot be stored.
     """
     with transaction(sessions) as session:
         run = runs.run(session, claim.run_id)
@@ -72,9 +77,8 @@ def finish(
     found = with_statistics(vectors, items, analysis, params, seed=run.seed)
     found |= {key: (_of_whole(value, vectors), None) for key, value in derived.numbers.items()}
     beat(0)
-    ids, stored = _store_tensors(run, _kept(joined, derived), beat, sessions, mlflow)
 
-    def commit(session: Session) -> None:
+    def commit(session: Session, ids: MlflowIds | None, stored: list[StoredTensor]) -> None:
         parts.fence(session, claim, lease=lease)
         scores.insert_scores(session, run.id, run.model_id, found)
         tensors.insert_tensors(session, run.id, stored)
@@ -82,7 +86,14 @@ def finish(
             publications.set_mlflow_ids(session, run.id, ids)
         endings.finish_run(session, claim, notes=notes(analysis, params, found))
 
-    patiently(sessions, commit)
+    try:
+        kept = _kept(joined, derived)
+        ids, stored = _store_tensors(run, kept, beat, sessions, mlflow, spool)
+        patiently(sessions, lambda session: commit(session, ids, stored))
+    except (LeaseLost, MlflowUnavailable):
+        # Another worker may have stored its files before ours were written over them.
+        patiently(sessions, lambda session: publications.reopen(session, run.id))
+        raise
 
 
 def _kept(joined: Mapping[str, NamedTensor], derived: Derived) -> dict[str, NamedTensor]:
@@ -183,6 +194,7 @@ def _store_tensors(
     beat: Beat,
     sessions: Sessions,
     mlflow: MlflowClient,
+    spool: Spool,
 ) -> tuple[MlflowIds | None, list[StoredTensor]]:
     if not named:
         return None, []
@@ -192,61 +204,11 @@ def _store_tensors(
     stored = []
     for name, tensor in named.items():
         beat(0)
-        stored.append(publication.store_tensor(mlflow, ids, name, tensor))
+        try:
+            each = tensor_files.store_tensor(mlflow, ids, name, tensor, spool=spool)
+        except CannotKeep:
+            if not sweeping.sweep(sessions, spool, most_bytes=0):
+                raise
+            each = tensor_files.store_tensor(mlflow, ids, name, tensor, spool=spool)
+        stored.append(each)
     return ids, stored
-
-
-def publish(sessions: Sessions, mlflow: MlflowClient, run_id: UUID, *, app_url: str | None) -> bool:
-    """Make MLflow show how a run ended; False if it has not, or somebody else is at it.
-
-    What keeps it from being published is recorded and raised, `MlflowUnavailable` above all.
-    """
-    with transaction(sessions) as session:
-        if not publications.take(session, run_id):
-            return False
-    try:
-        with transaction(sessions) as session:
-            detail = reports.run_detail(session, run_id)
-            lines = reports.scores(session, run_id)
-            stored = tensors.tensors(session, run_id)
-        ids = publication.ensure_run(mlflow, detail)
-        drawn = _pictures(mlflow, ids, detail, lines, stored)
-        publication.publish(
-            mlflow,
-            ids,
-            detail,
-            lines,
-            pictures=drawn.drawn,
-            remarks=[f"No plots/{name}.png: {why}" for name, why in drawn.failed.items()],
-            app_url=app_url,
-        )
-    except Exception as error:
-        said = without_credentials(str(error))[:500]
-        patiently(sessions, lambda session: publications.not_published(session, run_id, said))
-        raise
-
-    def done(session: Session) -> None:
-        publications.set_mlflow_ids(session, run_id, ids)
-        publications.published(session, run_id)
-
-    patiently(sessions, done)
-    return True
-
-
-def _pictures(
-    mlflow: MlflowClient,
-    ids: MlflowIds,
-    run: RunDetail,
-    lines: Sequence[ScoreLine],
-    stored: Sequence[StoredTensor],
-) -> Pictures:
-    """Those of the analysis, where it is installed here, and the map of the heads."""
-    installed = {each.name: each for each in registry.all_analyses()}.get(run.line.analysis)
-    plots = installed.plots if installed else {}
-    units = installed.units if installed else {}
-
-    def fetch(tensor: StoredTensor) -> NamedTensor:
-        return publication.fetch_tensor(mlflow, ids, tensor)
-
-    found = figures.findings(run, lines, stored, units=units, fetch=fetch)
-    return figures.pictures(run, found, plots if lines else {})

@@ -70,6 +70,11 @@ class Home:
         """Models converted from GGUF, one folder each."""
         return self.root / "models"
 
+    @property
+    def spool(self) -> Path:
+        """Copies of tensor files, until MLflow is known to hold them."""
+        return self.root / "spool"
+
     def running(self) -> StackState | None:
         """The stack that runs on this home now, if one does."""
         try:

@@ -1,10 +1,9 @@
-"""The door to MLflow: a run's tensors while it finishes, its mirror once it has ended.
+"""The door to MLflow, and a run's mirror there once it has ended.
 
 Postgres holds the truth. Everything here may be repeated: a run is looked up by its tag before it
 is made, files are replaced, metrics carry fixed timestamps.
 """
 
-import hashlib
 import json
 import os
 import tempfile
@@ -12,22 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
-import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
-from safetensors.numpy import load as load_safetensors
-from safetensors.numpy import save as save_safetensors
 
-from analyses.results import NamedTensor
 from tracker.domain import RunState
-from tracker.errors import TrackerError
+from tracker.errors import CannotKeep, TrackerError, is_full
 from tracker.reports import RunDetail, ScoreLine, as_row
 from tracker.store.publications import MlflowIds
-from tracker.store.tensors import StoredTensor
 from tracker.summary import summary
 from tracker.urls import first_line
 
@@ -37,13 +32,14 @@ _STATUS = {
     RunState.CANCELLED: "KILLED",
 }
 # By default a server that is down blocks one call for four minutes.
-_PATIENCE = {
+_MANNERS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -57,32 +53,27 @@ class MlflowUnavailable(TrackerError):
         )
 
 
-class TensorChanged(TrackerError):
-    def __init__(self, path: str, expected: str, found: str) -> None:
-        super().__init__(
-            f"The stored file {path} is not what was written: sha256 {found[:12]}… in place of "
-            f"{expected[:12]}…. Do not use it; queue the run again with --force."
-        )
-
-
 def mlflow_client(tracking_uri: str) -> MlflowClient:
     """A client that gives up within seconds when the server is down."""
-    for name, value in _PATIENCE.items():
+    for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
     return MlflowClient(tracking_uri)
 
 
 @contextmanager
-def _mlflow_errors() -> Iterator[None]:
+def mlflow_errors() -> Iterator[None]:
+    """Raises `MlflowUnavailable`, and `CannotKeep` for a temporary file that this disk refuses."""
     try:
         yield
     except (MlflowException, RequestException, OSError) as error:
+        if isinstance(error, OSError) and is_full(error):
+            raise CannotKeep(tempfile.gettempdir(), error) from error
         raise MlflowUnavailable(error) from error
 
 
 def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
     """The MLflow run of a run, made if the tag `headbook.run` finds none."""
-    with _mlflow_errors():
+    with mlflow_errors():
         line = run.line
         if line.mlflow_run_id and line.mlflow_experiment_id:
             return MlflowIds(experiment_id=line.mlflow_experiment_id, run_id=line.mlflow_run_id)
@@ -96,6 +87,14 @@ def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
             experiment, start_time=_millis(line.started_at or line.created_at), tags=_tags(run)
         )
         return MlflowIds(experiment_id=experiment, run_id=made.info.run_id)
+
+
+def remove_doubles(client: MlflowClient, ids: MlflowIds, run_id: UUID) -> None:
+    """Delete other MLflow runs of the same run: a worker that was frozen may have made one."""
+    with mlflow_errors():
+        for each in client.search_runs([ids.experiment_id], f"tags.`headbook.run` = '{run_id}'"):
+            if each.info.run_id != ids.run_id:
+                client.delete_run(each.info.run_id)
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
@@ -113,54 +112,6 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
         return str(known.experiment_id)
 
 
-def encoded(name: str, tensor: NamedTensor) -> bytes:
-    """A tensor as a safetensors file: the same bytes for the same tensor."""
-    # Under one key, since safetensors writes several in any order.
-    described = json.dumps({"axes": tensor.axes, "coordinates": dict(tensor.coordinates)})
-    values = np.ascontiguousarray(tensor.values)
-    return bytes(save_safetensors({name: values}, metadata={"headbook": described}))
-
-
-def store_tensor(
-    client: MlflowClient, ids: MlflowIds, name: str, tensor: NamedTensor
-) -> StoredTensor:
-    """Write a tensor to the run's artifacts and read it back; raises `MlflowUnavailable`."""
-    content = encoded(name, tensor)
-    sha256 = hashlib.sha256(content).hexdigest()
-    path = f"tensors/{name}.safetensors"
-    with _mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
-        file = Path(folder) / f"{name}.safetensors"
-        file.write_bytes(content)
-        client.log_artifact(ids.run_id, str(file), "tensors")
-    stored = StoredTensor(
-        name=name,
-        axes=tensor.axes,
-        coordinates=tensor.coordinates,
-        dtype=tensor.values.dtype.name,
-        shape=tensor.values.shape,
-        sha256=sha256,
-        size_bytes=len(content),
-        mlflow_path=path,
-    )
-    try:
-        fetch_tensor(client, ids, stored)
-    except TensorChanged as changed:
-        raise MlflowUnavailable(changed) from changed
-    return stored
-
-
-def fetch_tensor(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
-    """A stored tensor; raises `TensorChanged` if its bytes are not those that were written."""
-    with _mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
-        content = Path(
-            client.download_artifacts(ids.run_id, stored.mlflow_path, folder)
-        ).read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != stored.sha256:
-        raise TensorChanged(stored.mlflow_path, stored.sha256, found)
-    return NamedTensor(load_safetensors(content)[stored.name], stored.axes, stored.coordinates)
-
-
 def publish(
     client: MlflowClient,
     ids: MlflowIds,
@@ -176,7 +127,7 @@ def publish(
     `pictures` are PNG files by name; `remarks` stand below the note that links back.
     """
     line = run.line
-    with _mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+    with mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
         at = _millis(line.finished_at or line.created_at)
         headline, _ = run.notes.get("headline") or ("", "")
         points = summary(scores, headline=headline)

@@ -6,7 +6,7 @@ from uuid import UUID
 from mlflow import MlflowClient
 
 from analyses.results import NamedTensor, Result
-from tracker import publication
+from tracker import tensor_files
 from tracker.db import Sessions, transaction
 from tracker.heartbeat import Beat
 from tracker.store import publications, runs, scores, tensors
@@ -40,5 +40,5 @@ def _tensors(
     for each in stored:
         beat(0)
         assert ids is not None  # a run with tensors is in MLflow
-        fetched[each.name] = publication.fetch_tensor(mlflow, ids, each)
+        fetched[each.name] = tensor_files.fetch_tensor(mlflow, ids, each)
     return fetched

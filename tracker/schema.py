@@ -4,14 +4,26 @@ from collections.abc import Sequence
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from tracker.domain import Role
 from tracker.errors import TrackerError
 from tracker.urls import first_line
 
-ROLES = ("headbook_worker", "headbook_reader")
+ROLES = tuple(role.value for role in Role)
+
+_REFUSALS = (
+    "password authentication failed",
+    "no pg_hba.conf entry",
+    "is not permitted to log in",
+    "permission denied for database",
+    "does not exist",  # the user, the database, or the file of certificates
+    "does not support SSL",
+    "certificate",
+)
 
 # Roles belong to the cluster: another database may be making them at this moment.
 _MAKE_ROLE = """
@@ -32,11 +44,27 @@ class NoRoles(TrackerError):
 
 
 class UnreachableDatabase(TrackerError):
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         super().__init__(
             f"The database cannot be reached: {first_line(error)}. "
             "Check DATABASE_URL, or start the embedded stack with `headbook up`."
         )
+
+
+class RefusedByDatabase(TrackerError):
+    """The server answers, and says no: waiting changes nothing."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(
+            f"The database refuses this login: {first_line(error)}. Check the user, the password, "
+            "the database and the sslmode of DATABASE_URL."
+        )
+
+
+def not_connected(error: BaseException) -> RefusedByDatabase | UnreachableDatabase:
+    """What it means that no connection came about; there is no code for it, only a sentence."""
+    refused = any(each in str(error) for each in _REFUSALS)
+    return RefusedByDatabase(error) if refused else UnreachableDatabase(error)
 
 
 class NotMigrated(TrackerError):
@@ -73,12 +101,18 @@ def upgrade(database_url: str) -> None:
 
 
 def migrate(database_url: str, revision: str) -> None:
-    """Bring the schema to `revision`, up or down; raises `UnreachableDatabase`, `NoRoles`."""
+    """Bring the schema to `revision`, up or down.
+
+    A schema that is there already needs no right to change it. Raises `UnreachableDatabase`,
+    `RefusedByDatabase`, `NoRoles`, `NotMigratable`.
+    """
     config = Config()
     config.set_main_option("script_location", "migrations:")
     engine = create_engine(database_url)
     try:
         with engine.connect() as connection:
+            if revision == "head" and _revision(connection) == _newest(config):
+                return
             ensure_roles(connection)
             config.attributes["connection"] = connection
             if revision == "base":
@@ -86,10 +120,23 @@ def migrate(database_url: str, revision: str) -> None:
             else:
                 command.upgrade(config, revision)
     except OperationalError as error:
-        raise UnreachableDatabase(error.orig or error) from error
+        raise not_connected(error.orig or error) from error
     except ProgrammingError as error:
         raise NotMigratable(str(error.orig).strip().splitlines()[0]) from error
     except CommandError as error:  # a revision that this version does not know
         raise NotMigratable(f"{error}; is it the database of a newer version?") from error
     finally:
         engine.dispose()
+
+
+def _newest(config: Config) -> str | None:
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
+def _revision(connection: Connection) -> str | None:
+    """The revision the schema has; None where there is no schema, or it may not be seen."""
+    there = "SELECT has_table_privilege(to_regclass('headbook.alembic_version')::oid, 'SELECT')"
+    if not connection.scalar(text(there)):
+        return None
+    have = connection.scalars(text("SELECT version_num FROM headbook.alembic_version"))
+    return have.one_or_none()

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracker.errors import NoBroker, NoDatabase, NoTrackingServer, TrackerError
@@ -41,8 +41,12 @@ class Settings(BaseSettings):
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1" …
     memory_budget: ByteSize | None = None  # of recordings and replays: "300MB", "4GiB"
     app_url: str | None = None
+    model_cache: ByteSize | None = None  # of loaded models' weights: "20GiB"; a quarter of memory
     lease_seconds: float = Field(60, gt=0)
-    heartbeat_seconds: float = Field(15, gt=0)
+    heartbeat_seconds: float = Field(15, gt=0, validate_default=True)
+    stall_seconds: float = Field(1800, gt=0)  # without progress; loading a model is one stretch
+    part_seconds: float = Field(14_400, gt=0)
+    grace_seconds: float = Field(10, ge=0)  # for an analysis that was told to stop
     reap_seconds: float = Field(5, gt=0)
     dispatch_seconds: float = Field(0.5, gt=0)
 
@@ -52,6 +56,14 @@ class Settings(BaseSettings):
             super().__init__(**given)
         except ValidationError as error:
             raise BadEnvironment(error) from None
+
+    @field_validator("heartbeat_seconds")
+    @classmethod
+    def _often_enough(cls, seconds: float, info: ValidationInfo) -> float:
+        lease = info.data.get("lease_seconds")
+        if lease is not None and seconds * 2 > lease:
+            raise ValueError(f"HEADBOOK_LEASE_SECONDS={lease:g} must outlast two heartbeats")
+        return seconds
 
     @field_validator("home")
     @classmethod

@@ -14,6 +14,11 @@ def with_psycopg(url: str) -> str:
     return url
 
 
+def without_psycopg(url: str) -> str:
+    """The URL as libpq, psql and pandas take it."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
     parts = urlsplit(url)

@@ -1,28 +1,20 @@
-"""Where the figures of the fault suite are written down."""
+"""A world for each module of tests, and where its figures are written down."""
 
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from analyses import registry
+
+from .world import PLUGIN, World
+
 Record = Callable[..., None]
-
-
-@pytest.fixture(scope="session")
-def record() -> Record:
-    """Write figures down: a row of the matrix, the fault, what it showed, numbers by name."""
-    folder = os.environ.get("HEADBOOK_TEST_FIGURES")
-
-    def write(row: int, fault: str, figure: str, **numbers: float | int) -> None:
-        line = json.dumps({"row": row, "fault": fault, "figure": figure, **numbers})
-        if folder:
-            with (Path(folder) / "figures.jsonl").open("a") as file:
-                file.write(line + "\n")
-
-    return write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +24,72 @@ class Scale:
     runs: int
     seed: int
     long: bool
+    figures: Path | None  # the folder that figures are written to
+
+    def keep(self, name: str, content: str) -> None:
+        """Write a file of figures, where they are wanted."""
+        if self.figures is not None:
+            (self.figures / name).write_text(content)
 
 
 @pytest.fixture(scope="session")
 def scale() -> Scale:
     runs = os.environ.get("HEADBOOK_TEST_RUNS", "")
     seed = int(os.environ.get("HEADBOOK_TEST_SEED") or 7)
-    return Scale(runs=int(runs or 0), seed=seed, long=bool(runs))
+    folder = os.environ.get("HEADBOOK_TEST_FIGURES")
+    return Scale(
+        runs=int(runs or 0), seed=seed, long=bool(runs), figures=Path(folder) if folder else None
+    )
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[World]:
+    """Servers and models, started once; what modules do with them is cleared between."""
+    made = World()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def misbehaving() -> Iterator[None]:
+    """The analyses of the plugin are registered in this process too, to be submitted."""
+    registry.all_analyses()
+    sys.path.insert(0, str(PLUGIN))
+    module = import_module("fault_analyses")
+    for name in module.NAMES:
+        registry._ANALYSES[name] = module.REGISTERED[name]
+    yield
+    for name in module.NAMES:
+        del registry._ANALYSES[name]
+    sys.path.remove(str(PLUGIN))
+
+
+@pytest.fixture(scope="module")
+def world(servers: World, misbehaving: None) -> Iterator[World]:
+    """A stack without runs, workers or dispatchers; a module's tests share what they start."""
+    yield servers
+    servers.clear()
+
+
+@pytest.fixture(autouse=True)
+def _healed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test breaks is whole again for the next."""
+    yield
+    if "world" in request.fixturenames:
+        request.getfixturevalue("world").heal()
+
+
+@pytest.fixture(scope="session")
+def record(scale: Scale) -> Record:
+    """Write figures down for docs/reliability.md: a row of the matrix, the fault, what it showed.
+
+    `record(7, "FLUSHALL under load", "all 40 runs ended", lost=0)`; numbers by name.
+    """
+
+    def write(row: int, fault: str, figure: str, **numbers: float | int) -> None:
+        line = json.dumps({"row": row, "fault": fault, "figure": figure, **numbers})
+        if scale.figures is not None:
+            with (scale.figures / "figures.jsonl").open("a") as file:
+                file.write(line + "\n")
+
+    return write

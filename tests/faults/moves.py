@@ -14,7 +14,7 @@ from tracker.db import Sessions, transaction
 from tracker.domain import PartClaim, Priority, Run
 from tracker.store import distributions as distribution_store
 from tracker.store import endings, models, parts, runs, scores, tensors
-from tracker.store.publications import MlflowIds, published, set_mlflow_ids
+from tracker.store.publications import MlflowIds, published, set_mlflow_ids, take
 from tracker.store.tensors import StoredTensor
 
 PROMPTS = 4
@@ -128,7 +128,9 @@ def publish(sessions: Sessions, run_id: UUID) -> None:
     """Note that MLflow shows a run, which it does not: for tests without MLflow."""
     with transaction(sessions) as session:
         set_mlflow_ids(session, run_id, MlflowIds(experiment_id="0", run_id=str(run_id)))
-        published(session, run_id)
+        hold = take(session, run_id)
+        assert hold is not None
+        published(session, run_id, hold)
 
 
 def succeed(sessions: Sessions, run: Run, worker: str = "w1") -> None:

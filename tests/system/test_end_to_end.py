@@ -14,7 +14,7 @@ from plain_connection import connect
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from stack import Stack
 
-from tracker import db, publication
+from tracker import db, publication, tensor_files
 from tracker.db import transaction
 from tracker.store import publications, tensors
 
@@ -112,7 +112,7 @@ def test_its_tensor_in_mlflow_is_what_was_written(stack: Stack, submitted: dict[
     db.close(sessions)
     assert ids is not None
     client = publication.mlflow_client(stack.state.mlflow_tracking_uri)
-    tensor = publication.fetch_tensor(client, ids, stored)  # compares the hash
+    tensor = tensor_files.fetch_tensor(client, ids, stored)  # compares the hash
     assert tensor.values.shape == (32, len(tensor.coordinates["component"]), 4)
     assert {"EMBED", "L29.H08", "L00.MLP"} <= set(tensor.coordinates["component"])
     paths = {each.path for each in client.list_artifacts(ids.run_id)}

@@ -1,6 +1,8 @@
 """A model, a distribution and runs to test the tracker with."""
 
-from collections.abc import Callable
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,13 +15,13 @@ from analyses.prompts.distributions import Distribution, DistributionSpec
 from tracker import models, submission
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, Run
-from tracker.execution import Workbench
 from tracker.home import Home
 from tracker.publication import mlflow_client
 from tracker.store import distributions as distribution_store
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
 from tracker.submission import Submitted
+from tracker.workbench import Workbench
 
 MakeRun = Callable[..., Run]
 Submit = Callable[..., Submitted]
@@ -134,7 +136,17 @@ def bench(sessions: Sessions, home: Home, mlflow_uri: str) -> Workbench:
         home=home,
         roots=(),
         device="cpu",
-        lease=60,
-        heartbeat=15,
         app_url="http://app",
     )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MB; only root can make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=4000k", "none", str(folder))
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small disk needs root, and leave to mount it")
+    yield folder
+    subprocess.run(("umount", str(folder)), check=True)

@@ -78,7 +78,7 @@ def test_a_part_that_waits_for_a_while_is_not_claimed_before(
     with transaction(sessions) as session:
         endings.release(session, claimed, wait=60, reason="waiting for MLflow")
     with transaction(sessions) as session:
-        assert parts.waiting_runs(session, loaded_model_id=None, hint=None) == []
+        assert parts.waiting_runs(session, loaded=(), hint=None) == []
         assert parts.claim(session, run.id, worker="w", lease=60) is None
         assert runs.ring_due(session) == []
 
@@ -142,7 +142,7 @@ def test_a_part_of_a_cancelled_run_never_goes_back_to_the_queue(
     if how == "reap":
         expire(sessions, claimed)
     with transaction(sessions) as session:
-        assert parts.waiting_runs(session, loaded_model_id=None, hint=None) == []
+        assert parts.waiting_runs(session, loaded=(), hint=None) == []
         if how == "release":
             endings.release(session, claimed, reason="waiting for MLflow")
         elif how == "retry":
@@ -175,6 +175,27 @@ def test_an_outage_that_loses_all_parts_at_once_counts_as_one_crash(
         assert endings.reap(session, run.id) == 8
         seen = runs.run(session, run.id)
     assert (seen.state, seen.crashes, seen.attempt) == (RunState.QUEUED, 1, 2)
+
+
+def test_what_a_dead_process_held_is_taken_back_before_its_leases_run_out(
+    sessions: Sessions, make_run: MakeRun
+) -> None:
+    run = make_run(bounds=[(n, n + 1) for n in range(3)])
+    dead = [claim(sessions, run.id, "w1") for _ in range(2)]
+    alive = claim(sessions, run.id, "w2")
+    with transaction(sessions) as session:
+        assert parts.runs_held_by(session, "w1") == [run.id]
+        assert endings.lost(session, run.id, worker="w1") == 2
+        assert endings.lost(session, run.id, worker="w1") == 0
+        assert parts.runs_held_by(session, "w1") == []
+        seen = runs.run(session, run.id)
+    assert (seen.state, seen.crashes, seen.attempt) == (RunState.RUNNING, 1, 2)
+    assert seen.reason == (
+        "lost: the process of w1 ended, killed or out of memory; attempt 2 of 3 is queued"
+    )
+    finish(sessions, alive)
+    with pytest.raises(LeaseLost), transaction(sessions) as session:
+        parts.fence(session, dead[0], lease=60)
 
 
 def test_reaping_waits_for_a_heartbeat_under_way_and_then_leaves_the_part_alone(

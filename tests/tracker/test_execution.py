@@ -1,8 +1,10 @@
 """Runs are worked on for real: a small model, Postgres, an MLflow store, no worker process."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from uuid import UUID
 
@@ -21,17 +23,19 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Kind, Measured, ScoreKey
-from tracker import models, publication, reports
+from tracker import models, publication, reports, tensor_files
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import Workbench, is_out_of_memory, publish_if_ended, work
+from tracker.execution import publish_if_ended, work
 from tracker.home import Home
-from tracker.publication import TensorChanged
 from tracker.reports import RunDetail
+from tracker.settling import is_out_of_memory
 from tracker.store import pairs as pair_store
 from tracker.store import publications, runs, tensors
 from tracker.store.publications import MlflowIds
 from tracker.tables import RunRow, ScoreRow
+from tracker.tensor_files import TensorChanged
+from tracker.workbench import Workbench
 
 from .conftest import Submit
 
@@ -172,7 +176,7 @@ def test_attention_ends_with_weights_and_rows_that_do_not_depend_on_its_parts(
         stored = [tensors.tensors(session, run.id)[0] for run in found]
         lines = reports.scores(session, found[0].id)
     one, other = (
-        publication.fetch_tensor(bench.mlflow, mlflow_ids(sessions, run.id), tensor)
+        tensor_files.fetch_tensor(bench.mlflow, mlflow_ids(sessions, run.id), tensor)
         for run, tensor in zip(found, stored, strict=True)
     )
     assert one.axes == ("prompt", "component", "key")
@@ -227,8 +231,8 @@ def test_a_model_of_the_hub_is_worked_on_at_its_revision_also_without_network(
     bench.memory_budget = 300 * 2**20
     work(bench, hint=None)
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
-    assert bench.loaded is not None
-    assert bench.loaded[1].memory_budget == bench.memory_budget
+    assert bench.loaded.last_used is not None
+    assert bench.loaded.last_used.memory_budget == bench.memory_budget
 
 
 def test_the_shares_of_all_components_add_up_to_the_logit_difference(
@@ -264,7 +268,7 @@ def test_a_stored_tensor_is_read_back_and_a_changed_one_is_refused(
     ids = mlflow_ids(sessions, run.id)
     with transaction(sessions) as session:
         (stored,) = tensors.tensors(session, run.id)
-    tensor = publication.fetch_tensor(bench.mlflow, ids, stored)
+    tensor = tensor_files.fetch_tensor(bench.mlflow, ids, stored)
     assert tensor.axes == ("prompt", "component", "label")
     assert tensor.values.shape == (8, len(tensor.coordinates["component"]), 4)
     file = Path(bench.mlflow.download_artifacts(ids.run_id, stored.mlflow_path, str(tmp_path)))
@@ -273,7 +277,7 @@ def test_a_stored_tensor_is_read_back_and_a_changed_one_is_refused(
     file.write_bytes(content)
     bench.mlflow.log_artifact(ids.run_id, str(file), "tensors")
     with pytest.raises(TensorChanged, match="is not what was written"):
-        publication.fetch_tensor(bench.mlflow, ids, stored)
+        tensor_files.fetch_tensor(bench.mlflow, ids, stored)
 
 
 def test_the_same_request_finds_the_same_run_and_force_makes_another(
@@ -316,9 +320,25 @@ def test_a_run_that_could_not_be_published_is_published_later(
         runs.cancel(session, run.id)
     publish_if_ended(bench, run.id)
     assert not detail(sessions, run.id).line.published
-    bench.mlflow = there
+    bench.mlflow, bench.unpublished_until = there, 0.0
     publish_if_ended(bench, run.id)
     assert detail(sessions, run.id).line.published
+
+
+def test_runs_that_end_while_mlflow_is_away_do_not_each_wait_for_it(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    ended = [submit(seed=seed).run for seed in range(3)]
+    with transaction(sessions) as session:
+        for run in ended:
+            runs.cancel(session, run.id)
+    bench.mlflow = MlflowClient("http://127.0.0.1:1")
+    begun = time.monotonic()
+    publish_if_ended(bench, ended[0].id)
+    one_try = time.monotonic() - begun
+    for run in ended[1:]:
+        publish_if_ended(bench, run.id)
+    assert time.monotonic() - begun < 2 * one_try
 
 
 def test_a_cancelled_run_is_shown_as_killed(
@@ -449,6 +469,39 @@ def test_a_database_that_is_away_for_a_moment_costs_no_run(
     work(bench, hint=None)
     line = detail(sessions, run.id).line
     assert (line.state, line.attempt) == (RunState.SUCCEEDED, 1)
+
+
+def renamed(database_url: str, old: str, new: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute(f"ALTER TABLE headbook.{old} RENAME TO {new}")
+
+
+def test_a_table_that_an_upgrade_has_yet_to_make_is_waited_for(
+    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave], database_url: str
+) -> None:
+    def upgrade_soon(_: object) -> None:
+        renamed(database_url, "part_score", "to_come")
+        Timer(0.5, renamed, (database_url, "to_come", "part_score")).start()
+
+    odd["does"] = upgrade_soon
+    run = submit(analysis="odd", prompts_per_part=8).run
+    work(bench, hint=None)
+    line = detail(sessions, run.id).line
+    assert (line.state, line.attempt) == (RunState.SUCCEEDED, 1)
+
+
+def test_a_run_on_a_schema_of_another_version_goes_back_and_does_not_fail(
+    submit: Submit, bench: Workbench, sessions: Sessions, database_url: str
+) -> None:
+    run = submit().run
+    renamed(database_url, "prompt", "to_come")
+    try:
+        assert work(bench, hint=None) == 1
+    finally:
+        renamed(database_url, "to_come", "prompt")
+    line = detail(sessions, run.id).line
+    assert (line.state, line.attempt) == (RunState.QUEUED, 1)
+    assert str(line.reason).startswith("waiting for the schema: The database does not have")
 
 
 def test_an_analysis_that_raises_fails_its_run_and_the_next_run_is_served(

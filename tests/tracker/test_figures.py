@@ -14,7 +14,7 @@ from analyses.pictures.findings import Findings
 from analyses.registry import Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import Stored
-from tracker import finishing
+from tracker import mirror
 from tracker.db import Sessions, transaction
 from tracker.execution import Workbench, work
 from tracker.publication import MlflowUnavailable
@@ -124,7 +124,7 @@ def test_an_mlflow_that_goes_away_while_a_tensor_is_fetched_is_waited_for(
     work(bench, hint=None)
     assert bench.mlflow.get_run(ids_of(sessions, run.id).run_id).info.status == "RUNNING"
     AWAY.clear()
-    assert finishing.publish(sessions, bench.mlflow, run.id, app_url=None)
+    assert mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=None)
     assert bench.mlflow.get_run(ids_of(sessions, run.id).run_id).info.status == "FINISHED"
 
 
@@ -135,6 +135,6 @@ def test_an_analysis_that_is_not_installed_here_still_has_the_map_of_its_heads(
     run = submit(analysis="pictured").run
     work(bench, hint=None)
     del registry._ANALYSES["pictured"]
-    assert finishing.publish(sessions, bench.mlflow, run.id, app_url=None)
+    assert mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=None)
     files = bench.mlflow.list_artifacts(ids_of(sessions, run.id).run_id, "plots")
     assert [each.path for each in files] == ["plots/heads.png"]

@@ -29,7 +29,7 @@ def line_of(sessions: Sessions, run_id: UUID) -> RunLine:
 def waiting(sessions: Sessions) -> list[UUID]:
     """The runs that a worker may claim a part of."""
     with transaction(sessions) as session:
-        return parts.waiting_runs(session, loaded_model_id=None, hint=None)
+        return parts.waiting_runs(session, loaded=(), hint=None)
 
 
 def succeed(sessions: Sessions, run_id: UUID) -> None:

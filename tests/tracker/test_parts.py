@@ -97,9 +97,9 @@ def test_urgent_runs_come_first_then_those_of_the_loaded_model_then_the_one_rung
     loaded = make_run(model_id=other.id)
     urgent = make_run(priority=Priority.NOW)
     with transaction(sessions) as session:
-        order = parts.waiting_runs(session, loaded_model_id=other.id, hint=hinted.id)
+        order = parts.waiting_runs(session, loaded=[other.id], hint=hinted.id)
         assert order == [urgent.id, loaded.id, hinted.id, normal.id, later.id]
-        avoiding = parts.waiting_runs(session, loaded_model_id=None, hint=None, avoid=[urgent.id])
+        avoiding = parts.waiting_runs(session, loaded=(), hint=None, avoid=[urgent.id])
         assert urgent.id not in avoiding
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import func, select, text, update
 from tracker.db import Sessions, transaction
 from tracker.domain import Run, RunState
 from tracker.store import parts, publications, runs
+from tracker.store.publications import HoldLost
 from tracker.store.runs import AmbiguousRun, UnknownRun
 from tracker.tables import PartRow, RunRow
 
@@ -126,10 +127,29 @@ def test_the_end_of_a_run_is_due_for_publication(sessions: Sessions, make_run: M
         assert publications.pending(session) == [run.id]
         assert publications.due(session) == [run.id]
         assert publications.due(session) == []  # the next try is further off
-        assert publications.take(session, run.id)
-        assert not publications.take(session, run.id)  # another worker is at it
-        publications.not_published(session, run.id, "no answer")
-        assert publications.take(session, run.id)
-        publications.published(session, run.id)
+        hold = publications.take(session, run.id)
+        assert hold is not None
+        assert publications.take(session, run.id) is None  # another worker is at it
+        publications.not_published(session, run.id, hold, "no answer")
+        hold = publications.take(session, run.id)
+        assert hold is not None
+        publications.published(session, run.id, publications.renew(session, run.id, hold))
         assert publications.pending(session) == []
         assert not publications.take(session, run.id)
+
+
+def test_what_is_to_be_published_again_is_not_published_by_who_began_before(
+    sessions: Sessions, make_run: MakeRun
+) -> None:
+    run = make_run()
+    with transaction(sessions) as session:
+        runs.cancel(session, run.id)
+        hold = publications.take(session, run.id)
+        assert hold is not None
+        publications.reopen(session, run.id)
+        for late in (publications.renew, publications.published):
+            with pytest.raises(HoldLost):
+                late(session, run.id, hold)
+        publications.not_published(session, run.id, hold, "too late")
+        assert publications.due(session) == [run.id]
+        assert publications.take(session, run.id) is not None

@@ -69,3 +69,11 @@ def test_a_memory_budget_is_a_size_for_people(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HEADBOOK_MEMORY_BUDGET", "much")
     with pytest.raises(BadEnvironment, match="HEADBOOK_MEMORY_BUDGET is 'much'"):
         Settings()
+
+
+def test_a_lease_that_does_not_outlast_two_heartbeats_is_refused() -> None:
+    with pytest.raises(
+        BadEnvironment,
+        match=r"HEADBOOK_HEARTBEAT_SECONDS is .*HEADBOOK_LEASE_SECONDS=8 must outlast two",
+    ):
+        Settings(lease_seconds=8)

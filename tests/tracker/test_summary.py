@@ -4,7 +4,7 @@ import pytest
 
 from analyses.bootstrap import Statistics
 from analyses.results import MODEL, Component, Kind, ScoreKey
-from tracker import finishing
+from tracker import mirror
 from tracker.db import Sessions, transaction
 from tracker.domain import Run
 from tracker.execution import Workbench
@@ -125,7 +125,7 @@ def swept(sessions: Sessions, make_run: MakeRun) -> Run:
 def test_curves_of_a_thousand_points_and_more_are_drawn_by_mlflow_over_their_ranks(
     swept: Run, bench: Workbench, sessions: Sessions
 ) -> None:
-    assert finishing.publish(sessions, bench.mlflow, swept.id, app_url=None)
+    assert mirror.publish(sessions, bench.mlflow, bench.spool, swept.id, app_url=None)
     with transaction(sessions) as session:
         ids = publications.mlflow_ids(session, swept.id)
     assert ids is not None

@@ -11,9 +11,12 @@ from tracker.cli import (
     demo,
     distributions,
     models,
+    publications,
+    run_logs,
     runs,
     scores,
     stack,
+    status,
     submit,
 )
 from tracker.errors import TrackerError
@@ -28,13 +31,15 @@ app = typer.Typer(
 app.add_typer(analyses.app, name="analyses")
 app.add_typer(models.app, name="models")
 app.add_typer(distributions.app, name="distributions")
+runs.app.command("logs")(run_logs.logs)
 app.add_typer(runs.app, name="runs")
 app.add_typer(databases.app, name="db")
-for command in (submit.submit, scores.scores, stack.up, stack.down, stack.status, stack.worker):
+for command in (submit.submit, scores.scores, stack.up, stack.down, status.status, stack.worker):
     app.command()(command)
-app.command()(runs.publish)
+app.command()(publications.publish)
 app.command()(demo.demo)
-app.command(hidden=True)(stack.dispatch)
+app.command()(stack.dispatch)
+app.command()(stack.app)
 
 
 def main() -> None:

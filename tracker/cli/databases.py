@@ -1,11 +1,21 @@
-"""`headbook db`: the schema of the database."""
+"""`headbook db`: the schema of the database, and who may log in."""
+
+import sys
+from typing import Annotated
 
 import typer
 
-from tracker import schema
+from tracker import roles, schema
+from tracker.domain import Role
+from tracker.errors import TrackerError
 from tracker.settings import Settings
 
 app = typer.Typer(help="The database.", no_args_is_help=True)
+
+
+class NoPassword(TrackerError):
+    def __init__(self) -> None:
+        super().__init__("No password was given. Type one, or send it as the first line of stdin.")
 
 
 @app.command()
@@ -14,3 +24,21 @@ def upgrade() -> None:
     settings = Settings()
     schema.upgrade(settings.owner_database())
     typer.echo("The database has the schema of this version.")
+
+
+@app.command()
+def password(
+    role: Annotated[Role, typer.Argument(help="headbook_worker works and queues; a reader reads.")],
+) -> None:
+    """Let a role of the schema log in, with a password that is asked for or read from stdin.
+
+    The server gets its scram verifier only. Run it as the owner of the schema.
+    """
+    if sys.stdin.isatty():
+        given = typer.prompt(f"Password of {role}", hide_input=True, confirmation_prompt=True)
+    else:
+        given = sys.stdin.readline().rstrip("\n")
+    if not given:
+        raise NoPassword
+    roles.give_password(Settings().owner_database(), role, given)
+    typer.echo(f"{role} may log in.")

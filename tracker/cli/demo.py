@@ -14,7 +14,7 @@ from tracker.cli.models import add
 from tracker.cli.queueing import queue
 from tracker.cli.scores import print_scores
 from tracker.cli.session import open_sessions
-from tracker.cli.stack import addresses
+from tracker.cli.status import addresses
 from tracker.cli.terminal import print_table
 from tracker.cli.waiting import exit_unless_succeeded
 from tracker.db import transaction

@@ -10,9 +10,7 @@ from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.db import transaction
 from tracker.domain import RunState
-from tracker.errors import TrackerError
 from tracker.settings import Settings
-from tracker.store import publications
 from tracker.store import runs as store
 
 app = typer.Typer(help="Runs.", no_args_is_help=True)
@@ -79,6 +77,7 @@ def show(run: RunId, as_json: AsJson = False) -> None:
         "needs": _linked(detail.inputs),
         "needed by": _linked(detail.dependants),
         "mlflow": line.mlflow_run_id,
+        **({"not in mlflow": detail.not_published} if detail.not_published else {}),
         **{f"measured with {key}": value for key, value in detail.provenance.items()},
         **{f"note: {key}": value for key, value in detail.notes.items()},
     }
@@ -106,28 +105,3 @@ def cancel(run: RunId) -> None:
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         found = store.cancel(session, store.find_run(session, run).id)
     typer.echo(f"{found.id}: {found.state}" + ("" if found.finished_at else ", asked to stop"))
-
-
-def publish() -> None:
-    """Bring MLflow up to date with every run that has ended."""
-    settings = Settings()
-    with open_sessions(settings) as sessions:
-        with transaction(sessions) as session:
-            waiting = publications.pending(session)
-        from tracker.finishing import publish as publish_run
-        from tracker.publication import mlflow_client
-
-        client = mlflow_client(settings.tracking())
-        failed = 0
-        for run_id in waiting:
-            try:
-                done = publish_run(sessions, client, run_id, app_url=settings.app())
-            except TrackerError as error:
-                failed += 1
-                typer.echo(f"{run_id}: {error}", err=True)
-            else:
-                typer.echo(f"{run_id}: " + ("published" if done else "a worker is publishing it"))
-    if not waiting:
-        typer.echo("MLflow is up to date.")
-    if failed:
-        raise typer.Exit(1)

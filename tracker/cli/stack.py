@@ -1,14 +1,19 @@
-"""`headbook up | down | status`, and the two processes that a stack runs of ours."""
+"""`headbook up | down`, and the processes that a stack runs of ours, each alone."""
 
+import os
 from typing import Annotated
 
 import typer
 
-from tracker.cli.terminal import AsJson, print_json, print_table
+from tracker.cli.status import addresses
+from tracker.cli.terminal import AsJson, print_json
 from tracker.home import Home, StackState
 from tracker.settings import Settings
-from tracker.supervisor import control
-from tracker.urls import without_password
+from tracker.supervisor import control, services
+from tracker.supervisor.options import StackOptions
+from tracker.urls import without_password, without_psycopg
+
+APP_PORT = 8501  # where HEADBOOK_APP_PORT names no other
 
 
 def up(
@@ -29,7 +34,7 @@ def up(
         typer.echo(f"app       {state.app_url}")
         typer.echo(f"MLflow    {without_password(state.mlflow_tracking_uri)}")
         if state.reader_url:
-            typer.echo(f"SQL       {_libpq(state.reader_url)}")
+            typer.echo(f"SQL       {without_psycopg(state.reader_url)}")
         typer.echo("Stop it with: headbook down" if detach else "Stop it with Ctrl-C.")
 
     control.up(Home(Settings().home), detach=detach, on_ready=show)
@@ -41,37 +46,6 @@ def down() -> None:
     typer.echo("Stopped." if stopped else "No stack runs here.")
 
 
-def status(as_json: AsJson = False) -> None:
-    """Show what runs, with addresses."""
-    home = Home(Settings().home)
-    found, state = control.status(home), home.running()
-    if as_json:
-        print_json({"stack": found, "addresses": addresses(state) if state else None})
-        return
-    typer.echo(f"{found.home}: {found.state}" + (f", pid {found.pid}" if found.pid else ""))
-    if found.components:
-        print_table(
-            ["component", "state", "pid", "address"],
-            [(c.name, c.state, c.pid, c.address) for c in found.components],
-            empty="",
-        )
-    if state and state.reader_url:
-        typer.echo(f"SQL (read only): {_libpq(state.reader_url)}")
-
-
-def addresses(state: StackState) -> dict[str, str | None]:
-    return {
-        "app": state.app_url,
-        "mlflow": without_password(state.mlflow_tracking_uri),
-        "sql": _libpq(state.reader_url) if state.reader_url else None,
-    }
-
-
-def _libpq(url: str) -> str:
-    """The URL as psql and pandas take it."""
-    return url.replace("postgresql+psycopg://", "postgresql://", 1)
-
-
 def worker() -> None:
     """Work on queued runs until stopped."""
     from tracker.worker import run_worker
@@ -80,16 +54,27 @@ def worker() -> None:
 
 
 def dispatch() -> None:
-    """Ring workers for what waits in the database, until stopped."""
+    """Ring workers for what waits in the database, until stopped. One is enough."""
     from tracker import broker, db, logs
     from tracker.dispatcher import dispatch_forever
 
     logs.configure()
     settings = Settings()
+    rings, sessions = broker.celery_app(settings.broker()), db.connect(settings.database())
+    broker.check(rings)
+    db.check(sessions)
     dispatch_forever(
-        broker.celery_app(settings.broker()),
-        db.connect(settings.database()),
+        rings,
+        sessions,
         every=settings.dispatch_seconds,
         reap_every=settings.reap_seconds,
         grace=1.5 * settings.heartbeat_seconds,
     )
+
+
+def app() -> None:
+    """Serve the app on 127.0.0.1, until stopped; `up` does it for its own stack."""
+    settings, options = Settings(), StackOptions.from_environment()
+    settings.database()  # an app without one does not start
+    argv = services.app_argv(options.app_port or APP_PORT, app_url=settings.app_url)
+    os.execv(argv[0], argv)

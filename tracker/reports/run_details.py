@@ -51,6 +51,7 @@ class RunDetail:
     recipe: Mapping[str, Any]  # every field of the prompt distribution
     provenance: Mapping[str, Any]
     notes: Mapping[str, Any]
+    not_published: str | None  # why MLflow does not show it yet, where a try has failed
     studies: Mapping[str, str]  # names by id
     inputs: tuple[LinkedRun, ...]  # the runs that it needs
     dependants: tuple[LinkedRun, ...]  # the runs that need it
@@ -62,7 +63,7 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
     row = session.execute(run_lines().where(RunRow.id == run_id)).one_or_none()
     if row is None:
         raise UnknownRun(run_id)
-    run, model, distribution = row[0], row[1], row[2]
+    run, model, distribution, publication = row[:4]
     studies = session.execute(
         select(StudyRow.id, StudyRow.name)
         .join(StudyRunRow, StudyRunRow.study_id == StudyRow.id)
@@ -78,6 +79,7 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
         recipe=distribution.spec,
         provenance=run.provenance or {},
         notes=run.notes or {},
+        not_published=publication.error,
         studies={str(study.id): study.name for study in studies},
         inputs=_linked(session, RunInputRow.run_id, run_id, to=RunInputRow.needs_run_id),
         dependants=_linked(session, RunInputRow.needs_run_id, run_id, to=RunInputRow.run_id),

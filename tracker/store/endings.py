@@ -5,7 +5,7 @@ run that was asked to stop never goes back to the queue. A run that ends badly t
 for it along.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 from uuid import UUID
@@ -108,27 +108,42 @@ def reap(session: Session, run_id: UUID) -> int:
 
     However many of its workers were lost at once, an outage counts as one crash of the run.
     """
-    run = runs.lock(session, run_id)
-    lost = and_(
-        PartRow.run_id == run_id,
-        PartRow.state == PartState.RUNNING,
-        PartRow.lease_expires_at < NOW,
-    )
-    # Heartbeats do not lock the run: the parts are locked, so that none is renewed meanwhile.
-    parts = session.scalars(select(PartRow).where(lost).with_for_update()).all()
-    if run is None or not parts:
-        return 0
-    which = and_(PartRow.run_id == run_id, PartRow.number.in_([part.number for part in parts]))
+    return _take_back(session, run_id, PartRow.lease_expires_at < NOW, _silent)
+
+
+def lost(session: Session, run_id: UUID, *, worker: str) -> int:
+    """Take back the run's parts that a worker holds whose process is known to have ended."""
+    said = f"lost: the process of {worker} ended, killed or out of memory"
+    return _take_back(session, run_id, PartRow.worker == worker, lambda parts: said)
+
+
+def _silent(parts: Sequence[PartRow]) -> str:
     names = ", ".join(sorted({str(part.worker) for part in parts}))
     since = min(part.lease_expires_at for part in parts if part.lease_expires_at)
-    reason = f"lost: no heartbeat of {names} until {since.astimezone(UTC):%H:%M:%S} UTC"
+    return f"lost: no heartbeat of {names} until {since.astimezone(UTC):%H:%M:%S} UTC"
+
+
+def _take_back(
+    session: Session,
+    run_id: UUID,
+    which: ColumnElement[bool],
+    why: Callable[[Sequence[PartRow]], str],
+) -> int:
+    run = runs.lock(session, run_id)
+    held_so = and_(PartRow.run_id == run_id, PartRow.state == PartState.RUNNING, which)
+    # Heartbeats do not lock the run: the parts are locked, so that none is renewed meanwhile.
+    parts = session.scalars(select(PartRow).where(held_so).with_for_update()).all()
+    if run is None or not parts:
+        return 0
+    reason = why(parts)
+    these = and_(PartRow.run_id == run_id, PartRow.number.in_([part.number for part in parts]))
     session.execute(update(RunRow).where(RunRow.id == run_id).values(crashes=run.crashes + 1))
     out_of_tries = run.crashes + 1 >= run.max_crashes or run.attempt >= run.max_attempts
     if out_of_tries and not _asked_to_stop(session, run_id):
-        _end(session, which, PartState.FAILED)
+        _end(session, these, PartState.FAILED)
         tries = f"crash {run.crashes + 1}, attempt {run.attempt} of {run.max_attempts}"
         _end_failed(session, run_id, f"{reason}; {tries}")
-    elif _give_back(session, run_id, which):
+    elif _give_back(session, run_id, these):
         _next_attempt(session, run, reason)
     return len(parts)
 

@@ -1,14 +1,15 @@
 """The state of each run's mirror in MLflow."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from tracker.domain import TERMINAL, PublicationState
 from tracker.store.parts import seconds
-from tracker.tables import PublicationRow, RunRow
+from tracker.tables import PublicationRow, RunRow, TensorRow
 
 NOW = func.clock_timestamp()
 _LONGEST_WAIT = 300  # seconds between two rings
@@ -47,10 +48,12 @@ def due(session: Session, limit: int = 20) -> list[UUID]:
         .join(RunRow, RunRow.id == PublicationRow.run_id)
         .where(
             PublicationRow.state == PublicationState.PENDING,
+            PublicationRow.due_at.is_not(None),  # as its index says
             PublicationRow.due_at <= NOW,
             _free(),
             RunRow.state.in_(list(TERMINAL)),
         )
+        .order_by(PublicationRow.due_at)
         .limit(limit)
         .with_for_update(of=PublicationRow, skip_locked=True)
         .cte("waiting")
@@ -78,36 +81,83 @@ def _free() -> ColumnElement[bool]:
     return or_(PublicationRow.held_until.is_(None), PublicationRow.held_until < NOW)
 
 
-def take(session: Session, run_id: UUID) -> bool:
-    """Hold an ended run's publication, so that two workers never make two MLflow runs of it."""
+class HoldLost(Exception):
+    """The publication belongs to somebody else by now, or has to be done again."""
+
+
+def take(session: Session, run_id: UUID) -> datetime | None:
+    """Hold an ended run's publication, so that two workers never make two MLflow runs of it.
+
+    The hold is named by when it runs out; None where the run has not ended, is published, or is
+    held by another.
+    """
     ended = exists().where(RunRow.id == run_id, RunRow.state.in_(list(TERMINAL)))
-    mine = session.scalars(
+    pending = PublicationRow.state == PublicationState.PENDING
+    return _hold(session, run_id, and_(pending, _free(), ended))
+
+
+def renew(session: Session, run_id: UUID, hold: datetime) -> datetime:
+    """Hold it longer; the hold's new name. Raises `HoldLost`."""
+    renewed = _hold(session, run_id, PublicationRow.held_until == hold)
+    if renewed is None:
+        raise HoldLost(run_id)
+    return renewed
+
+
+def _hold(session: Session, run_id: UUID, condition: ColumnElement[bool]) -> datetime | None:
+    return session.scalars(
         update(PublicationRow)
-        .where(
-            PublicationRow.run_id == run_id,
-            PublicationRow.state == PublicationState.PENDING,
-            _free(),
-            ended,
-        )
+        .where(PublicationRow.run_id == run_id, condition)
         .values(held_until=NOW + seconds(_LONGEST_TRY))
+        .returning(PublicationRow.held_until)
+    ).one_or_none()
+
+
+def published(session: Session, run_id: UUID, hold: datetime) -> None:
+    """MLflow shows it all; raises `HoldLost`."""
+    done = session.scalars(
+        update(PublicationRow)
+        .where(PublicationRow.run_id == run_id, PublicationRow.held_until == hold)
+        .values(state=PublicationState.PUBLISHED, published_at=NOW, error=None, held_until=None)
         .returning(PublicationRow.run_id)
     ).one_or_none()
-    return mine is not None
+    if done is None:
+        raise HoldLost(run_id)
 
 
-def published(session: Session, run_id: UUID) -> None:
-    """MLflow shows it all."""
-    session.execute(
-        update(PublicationRow)
-        .where(PublicationRow.run_id == run_id)
-        .values(state=PublicationState.PUBLISHED, published_at=NOW, error=None, held_until=None)
-    )
-
-
-def not_published(session: Session, run_id: UUID, error: str) -> None:
+def not_published(session: Session, run_id: UUID, hold: datetime, error: str) -> None:
     """Give the publication back, with the reason."""
     session.execute(
         update(PublicationRow)
-        .where(PublicationRow.run_id == run_id)
+        .where(PublicationRow.run_id == run_id, PublicationRow.held_until == hold)
         .values(error=error, held_until=None)
     )
+
+
+def reopen(session: Session, run_id: UUID) -> None:
+    """Have it done again, by whoever is rung: what MLflow holds may have been overwritten."""
+    session.execute(
+        update(PublicationRow)
+        .where(PublicationRow.run_id == run_id)
+        .values(
+            state=PublicationState.PENDING,
+            held_until=None,
+            due_at=NOW,
+            attempts=0,
+            published_at=None,
+        )
+    )
+
+
+def checkable(session: Session) -> list[UUID]:
+    """Published runs that have tensors, the newest first."""
+    query = (
+        select(PublicationRow.run_id)
+        .join(RunRow, RunRow.id == PublicationRow.run_id)
+        .where(
+            PublicationRow.state == PublicationState.PUBLISHED,
+            exists().where(TensorRow.run_id == RunRow.id),
+        )
+        .order_by(RunRow.finished_at.desc(), RunRow.id)
+    )
+    return list(session.scalars(query))

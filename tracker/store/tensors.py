@@ -7,14 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analyses.results import NamedTensor
-from tracker.domain import PartClaim, Run
+from tracker.domain import PartClaim, PublicationState, Run
 from tracker.errors import TrackerError
-from tracker.tables import PartRow, PartTensorRow, TensorRow
+from tracker.tables import PartRow, PartTensorRow, PublicationRow, TensorRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,3 +151,15 @@ def tensors(session: Session, run_id: UUID) -> list[StoredTensor]:
         )
         for row in session.scalars(query)
     ]
+
+
+def published(session: Session, hashes: Sequence[str]) -> dict[str, bool]:
+    """Of those hashes that are tensors of runs, whether each such run is published."""
+    every = func.bool_and(PublicationRow.state == PublicationState.PUBLISHED)
+    query = (
+        select(TensorRow.sha256, every)
+        .join(PublicationRow, PublicationRow.run_id == TensorRow.run_id)
+        .where(TensorRow.sha256.in_(hashes))
+        .group_by(TensorRow.sha256)
+    )
+    return dict(session.execute(query).all())

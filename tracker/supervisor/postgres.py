@@ -13,6 +13,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from tracker import roles
+from tracker.domain import Role
 from tracker.home import Home
 from tracker.supervisor import folders, passwords, postgres_place, sessions, waiting
 from tracker.supervisor.errors import DataInUse, PasswordsLost, StartFailed
@@ -131,11 +133,9 @@ class EmbeddedPostgres:
     def let_in_people(self) -> None:
         """Give the roles that the schema has made a login to the database `headbook`."""
         with self._connect("postgres") as connection:
-            for role in ("headbook_worker", "headbook_reader"):
+            for role in Role:
                 self._let_in(connection, role)
-                connection.execute(
-                    sql.SQL("GRANT CONNECT ON DATABASE headbook TO {}").format(sql.Identifier(role))
-                )
+                roles.let_connect(connection, role, "headbook")
 
     def url(self, database: str = "headbook", role: str = "postgres") -> str:
         """A SQLAlchemy URL, password included."""
@@ -164,17 +164,7 @@ class EmbeddedPostgres:
         )
 
     def _let_in(self, connection: psycopg.Connection, role: str) -> None:
-        """Login with our password, of which the server only ever sees the scram verifier."""
-        name = sql.Identifier(role)
-        found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
-        if not found:
-            connection.execute(sql.SQL("CREATE ROLE {}").format(name))
-        verifier = connection.pgconn.encrypt_password(
-            getattr(self._passwords, role).encode(), role.encode(), b"scram-sha-256"
-        ).decode()
-        connection.execute(
-            sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(verifier))
-        )
+        roles.let_in(connection, role, getattr(self._passwords, role))
 
     def _make_cluster(self, binaries: Path) -> None:
         """initdb into a draft folder, renamed when it is whole."""

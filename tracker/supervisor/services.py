@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import tracker
 from tracker.home import Home
@@ -104,19 +105,26 @@ def app(home: Home, addresses: Addresses) -> Service:
     return Service(
         command=Command(
             name="app",
-            argv=(
-                *(sys.executable, "-m", "streamlit", "run", str(APP)),
-                *("--server.headless", "true", "--server.address", "127.0.0.1"),
-                *("--server.port", str(addresses.app_port)),
-                *("--server.allowedHosts", "127.0.0.1", "--server.allowedHosts", "localhost"),
-                *("--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"),
-                *("--client.toolbarMode", "viewer"),
-            ),
+            argv=app_argv(addresses.app_port),
             env=_environment(home, addresses),
             log=home.log("app"),
         ),
         ready=answers(f"{addresses.app_url}/_stcore/health"),
         address=addresses.app_url,
+    )
+
+
+def app_argv(port: int, *, app_url: str | None = None) -> tuple[str, ...]:
+    """How to serve the app; people come to it as localhost, or by the host of `app_url`."""
+    outside = urlsplit(app_url).hostname if app_url else None
+    hosts = ("127.0.0.1", "localhost", *([outside] if outside else []))
+    return (
+        *(sys.executable, "-m", "streamlit", "run", str(APP)),
+        *("--server.headless", "true", "--server.address", "127.0.0.1"),
+        *("--server.port", str(port)),
+        *(word for host in hosts for word in ("--server.allowedHosts", host)),
+        *("--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"),
+        *("--client.toolbarMode", "viewer"),
     )
 
 

@@ -1,0 +1,151 @@
+"""Writes docs/reliability.md from what the tests of faults have shown.
+
+`python -m tests.faults.report FOLDER FILE`: the folder holds `figures.jsonl` and `nemesis.json`.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .matrix import FAULTS, LATER
+
+Figures = Sequence[Mapping[str, Any]]
+
+_HEAD = """# Reliability
+
+A run that was queued ends, once, with the numbers it would have had if nothing had broken,
+whatever is killed, frozen, cut off or started empty meanwhile. This page is what `tests/faults/`
+has measured of that, with real processes on one machine. `make faults RUNS={runs} SEED={seed}`
+measures it again and writes this page; `make test` runs the same tests in a short form.
+
+Measured at commit `{commit}`, seed {seed}. Leases last 3 s here, so that faults fit
+into minutes; in the product they last 60 s, and a part of a lost worker waits as much longer.
+"""
+
+_NEMESIS = """## Everything breaks under load
+
+{runs} runs, {real} of them `attribution` of `mcq-small`, of one to four parts each, were queued by
+people who click twice and cancel, and worked on by three workers, while {count} faults were put in
+over {minutes:.0f} minutes. Each of the workers and servers is a real process that is really killed,
+stopped or cut off.
+
+| of {runs} runs | |
+|---|---|
+| lost: never ended | {lost} |
+| doubled: something of it twice | {doubled} |
+| stale: written by a worker that had lost the part | {stale} |
+| wrong: other numbers than without faults, bit for bit | {wrong} |
+| against the rules: tables that contradict each other | {rule} |
+| succeeded / cancelled / failed for three lost workers | {succeeded} / {cancelled} / {failed} |
+
+{bound}
+
+{kills} workers or their children were killed, {kills_of_a_part} of them with a part in their hands;
+a kill cost {parts_per_kill} part at the most. {claimed_again} of {parts} parts were claimed again,
+for any of the faults; {refused} results were refused because their part had been taken back. After
+the last fault was lifted all runs had ended within {rest:.0f} s.
+
+| until the part is claimed again, or its run has ended | times | median | 95 % | longest |
+|---|---|---|---|---|
+{recovery}
+
+| fault | times |
+|---|---|
+{faults}
+"""
+
+
+def page(figures: Figures, nemesis: Mapping[str, Any], *, commit: str) -> str:
+    """The whole page, in Markdown."""
+    parts = [
+        _HEAD.format(runs=nemesis["runs"], seed=nemesis["seed"], commit=commit),
+        _of_nemesis(nemesis),
+        _of_rows(figures),
+        "```json\n" + json.dumps(headline(figures, nemesis)) + "\n```\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def headline(figures: Figures, nemesis: Mapping[str, Any]) -> dict[str, float]:
+    """The figures by which two commits are compared."""
+    harmed, kills = nemesis["harmed"], nemesis["recovery"]["kills"]
+    return {
+        "runs": nemesis["runs"],
+        **{name: harmed[name] for name in ("lost", "doubled", "stale", "wrong")},
+        "mutations_caught": _total(figures, "mutations_caught"),
+        "crash_points": _total(figures, "crash_points"),
+        **{f"recovery_{name}_s": round(kills.get(name, 0.0), 2) for name in ("p50", "p95", "max")},
+    }
+
+
+def _total(figures: Figures, name: str) -> int:
+    return sum(each.get(name, 0) for each in figures)
+
+
+def _of_nemesis(found: Mapping[str, Any]) -> str:
+    states = {"succeeded": 0, "cancelled": 0, "failed": 0} | found["states"]
+    said = {
+        **found,
+        **found["harmed"],
+        **states,
+        "count": sum(found["faults"].values()),
+        "minutes": found["seconds"] / 60,
+        "bound": _bound(found["runs"], sum(found["harmed"].values())),
+        "faults": _rows(sorted(found["faults"].items())),
+        "recovery": _rows(
+            (kind, each["n"], *(f"{each[name]:.1f} s" for name in ("p50", "p95", "max")))
+            for kind, each in sorted(found["recovery"].items())
+            if each
+        ),
+    }
+    return _NEMESIS.format(**said)
+
+
+def _bound(runs: int, harmed: int) -> str:
+    if harmed:
+        return f"**{harmed} runs were harmed.**"
+    return (
+        f"None out of {runs} says with 95 % confidence: under such a load of faults fewer than "
+        f"{300 / runs:.2f} % of the runs are harmed."
+    )
+
+
+def _of_rows(figures: Figures) -> str:
+    """A line for each fault of the matrix and figure of it; those without one are named."""
+    shown = [
+        (row, each["fault"], each["figure"])
+        for row in sorted({*FAULTS, *(each["row"] for each in figures)})
+        for each in [one for one in figures if one["row"] == row] or _without(row)
+    ]
+    return (
+        f"## One fault at a time\n\n| | fault | what it showed |\n|---|---|---|\n{_rows(shown)}\n"
+    )
+
+
+def _without(row: int) -> Figures:
+    why = LATER.get(row, "not looked at by itself")
+    return [{"row": row, "fault": FAULTS[row], "figure": why}]
+
+
+def _rows(rows: Iterable[Sequence[object]]) -> str:
+    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
+
+
+def _commit() -> str:
+    asked = ("git", "rev-parse", "--short=12", "HEAD")
+    changed = subprocess.run(("git", "diff", "--quiet", "HEAD"), check=False).returncode
+    commit = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+    return commit + (" with changes" if changed else "")
+
+
+def main(folder: Path, file: Path) -> None:
+    lines = (folder / "figures.jsonl").read_text().splitlines()
+    nemesis = json.loads((folder / "nemesis.json").read_text())
+    file.write_text(page([json.loads(line) for line in lines], nemesis, commit=_commit()))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

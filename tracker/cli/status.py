@@ -1,0 +1,83 @@
+"""`headbook status`: what runs on the home, and how the queue stands, wherever it is."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from tracker.cli.terminal import AsJson, print_json, print_table
+from tracker.errors import NoDatabase, TrackerError
+from tracker.home import Home, StackState
+from tracker.settings import Settings
+from tracker.supervisor import control
+from tracker.urls import without_password, without_psycopg
+
+if TYPE_CHECKING:
+    from tracker.reports import QueueState
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show what runs here, with addresses, and the queue: runs by state, and workers."""
+    settings = Settings()
+    home = Home(settings.home)
+    found, state = control.status(home), home.running()
+    queue, trouble = _queue(settings)
+    if as_json:
+        shown = addresses(state) if state else None
+        print_json({"stack": found, "addresses": shown, "queue": queue, "trouble": trouble})
+        return
+    typer.echo(f"{found.home}: {found.state}" + (f", pid {found.pid}" if found.pid else ""))
+    if found.components:
+        print_table(
+            ["component", "state", "pid", "address"],
+            [(c.name, c.state, c.pid, c.address) for c in found.components],
+            empty="",
+        )
+    if state and state.reader_url:
+        typer.echo(f"SQL (read only): {without_psycopg(state.reader_url)}")
+    if trouble:
+        typer.echo(f"queue: {trouble}")
+    if queue:
+        _show(queue)
+
+
+def _queue(settings: Settings) -> tuple["QueueState | None", str | None]:
+    """The queue, or why it cannot be told; neither where no database is known."""
+    from tracker import reports
+    from tracker.cli.session import open_sessions
+    from tracker.db import transaction
+
+    try:
+        with open_sessions(settings) as sessions, transaction(sessions) as session:
+            return reports.queue_state(session), None
+    except NoDatabase:
+        return None, None
+    except TrackerError as error:
+        return None, str(error)
+
+
+def _show(queue: "QueueState") -> None:
+    counts = [f"{count} {state}" for state, count in queue.runs.items() if count]
+    late = f", {queue.unpublished} not in MLflow yet" if queue.unpublished else ""
+    typer.echo(f"runs: {', '.join(counts) or 'none'}{late}")
+    print_table(
+        ["worker", "device", "models", "works on", "seen"],
+        [
+            (
+                worker.name,
+                worker.device,
+                worker.loaded_model,
+                worker.busy_with,
+                f"{worker.last_seen:%H:%M:%S}" + ("" if worker.fresh else ", silent"),
+            )
+            for worker in queue.workers
+        ],
+        empty="No worker. Start one: headbook worker",
+    )
+
+
+def addresses(state: StackState) -> dict[str, str | None]:
+    return {
+        "app": state.app_url,
+        "mlflow": without_password(state.mlflow_tracking_uri),
+        "sql": without_psycopg(state.reader_url) if state.reader_url else None,
+    }

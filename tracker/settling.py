@@ -1,0 +1,78 @@
+"""How a part ends that was not done: it fails, waits for another try, or goes back."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from structlog import get_logger
+
+from analyses.errors import Refused
+from tracker.db import passes, patiently
+from tracker.domain import PartClaim
+from tracker.errors import CannotKeep, TrackerError
+from tracker.finishing import NotHere
+from tracker.heartbeat import OutOfTime, Released
+from tracker.publication import MlflowUnavailable
+from tracker.schema import NotMigrated
+from tracker.store import endings
+from tracker.store.parts import CancelSeen, LeaseLost
+from tracker.urls import first_line
+from tracker.workbench import Workbench
+
+log = get_logger(__name__)
+
+_MLFLOW_WAIT = 15.0  # seconds before a run that could not store its tensors is tried again
+_SCHEMA_WAIT = 5.0  # seconds before a run is tried again whose database was of another version
+_HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
+
+
+def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
+    """Say in the database what became of the part; refused by itself if the lease is lost."""
+    logger = log.bind(run_id=str(claim.run_id), part=claim.number)
+
+    def end(how: Callable[..., object], **why: Any) -> None:
+        patiently(bench.sessions, lambda session: how(session, claim, **why))
+
+    if isinstance(error, LeaseLost):
+        logger.warning("the part was taken back; its results are dropped")
+    elif isinstance(error, CancelSeen):
+        end(endings.cancelled)
+    elif isinstance(error, Released):
+        end(endings.release, reason="released: its worker was stopped")
+    elif isinstance(error, OutOfTime):
+        logger.warning("out of time", error=str(error))
+        end(endings.retry, reason=str(error))
+    elif isinstance(error, MlflowUnavailable):
+        logger.warning("MLflow is away", error=str(error))
+        end(endings.release, wait=_MLFLOW_WAIT, reason=f"waiting for MLflow: {error}")
+    elif isinstance(error, CannotKeep):
+        logger.warning("this worker's disk is full", error=str(error))
+        bench.avoid[claim.run_id] = time.monotonic() + _MLFLOW_WAIT + _HEAD_START
+        end(endings.release, wait=_MLFLOW_WAIT, reason=f"waiting for room on {bench.name}: {error}")
+    elif isinstance(error, NotHere):
+        logger.warning("this worker cannot do the part", error=str(error))
+        bench.avoid[claim.run_id] = time.monotonic() + _HEAD_START
+        end(endings.retry, reason=f"{bench.name}: {error}")
+    elif isinstance(error, NotMigrated):
+        logger.warning("the schema is of another version; the part goes back", error=str(error))
+        end(endings.release, wait=_SCHEMA_WAIT, reason=f"waiting for the schema: {error}")
+    elif passes(error):
+        logger.warning("the database is away; the part goes back", error=str(error))
+        end(endings.release, reason="released: the database was away")
+    elif isinstance(error, Refused | TrackerError):
+        end(endings.fail, reason=str(error))
+    elif is_out_of_memory(error):
+        logger.warning("out of memory", error=str(error))
+        bench.loaded.drop_all()
+        end(endings.retry, reason=f"oom: {first_line(error)}")
+    else:
+        logger.error("the analysis raised", exc_info=error)
+        end(endings.fail, reason=f"error: {type(error).__name__}: {first_line(error)}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """On a GPU torch has a class for it, on the CPU only a sentence."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -1,0 +1,98 @@
+"""A Celery worker's child process: what it does when it is rung for. There is one at a time."""
+
+import os
+import signal
+import threading
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task, signals
+from structlog import get_logger
+
+from tracker import broker, db, logs
+from tracker.heartbeat import Limits, StopRequest
+from tracker.home import Home
+from tracker.settings import Settings
+from tracker.store import endings, parts
+
+log = get_logger(__name__)
+
+
+@cache
+def _stop() -> StopRequest:
+    return StopRequest()
+
+
+@cache
+def _taking_back() -> threading.Thread:
+    return threading.Thread(target=_take_back, name="taking-back", daemon=True)
+
+
+def _take_back() -> None:
+    """Put back what the child before this one held: it is dead, or this one would not be here."""
+    name = os.environ["HEADBOOK_WORKER"]
+    sessions = db.connect(Settings().database(), pool_size=1)
+    try:
+        with db.transaction(sessions) as session:
+            held = parts.runs_held_by(session, name)
+        for run_id in held:
+            with db.transaction(sessions) as session:
+                taken = endings.lost(session, run_id, worker=name)
+            log.warning("the process before this one was lost", run_id=str(run_id), parts=taken)
+    except Exception as error:
+        log.warning("left to the reaper: what the process before this one held", error=str(error))
+    finally:
+        db.close(sessions)
+
+
+@signals.worker_process_init.connect
+def _child_starts(**_: Any) -> None:
+    """Heed a request to stop from the first moment; by default that signal ends a process."""
+    logs.configure()
+    _stop().listen(signal.SIGUSR2)
+    _taking_back().start()  # beside: a child that does not report in time is killed
+
+
+@cache
+def _bench() -> Any:
+    """What the child works with, made at its first task: this is where torch is loaded."""
+    from tracker.loaded_models import LoadedModels
+    from tracker.publication import mlflow_client
+    from tracker.workbench import Workbench
+
+    settings = Settings()
+    return Workbench(
+        name=os.environ["HEADBOOK_WORKER"],
+        sessions=db.connect(settings.database()),
+        mlflow=mlflow_client(settings.tracking()),
+        home=Home(settings.home),
+        roots=settings.model_roots,
+        device=settings.device,
+        limits=Limits(
+            lease=settings.lease_seconds,
+            heartbeat=settings.heartbeat_seconds,
+            stall=settings.stall_seconds,
+            part=settings.part_seconds,
+            grace=settings.grace_seconds,
+        ),
+        loaded=LoadedModels(settings.model_cache),
+        stop=_stop(),
+        app_url=settings.app(),
+        memory_budget=settings.memory_budget,
+    )
+
+
+@shared_task(name=broker.HELP_WITH_RUN)
+def help_with_run(run_id: str) -> None:
+    from tracker.execution import work
+
+    _taking_back().join()  # it must not take back what this process claims
+    work(_bench(), hint=UUID(run_id))
+
+
+@shared_task(name=broker.PUBLISH_RUN)
+def publish_run(run_id: str) -> None:
+    from tracker.execution import publish_if_ended
+
+    publish_if_ended(_bench(), UUID(run_id))

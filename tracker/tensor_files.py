@@ -1,0 +1,144 @@
+"""Tensors as files: kept in the worker's spool, uploaded to MLflow, read back, uploaded again.
+
+The hash in Postgres decides what is right. A worker that was frozen while it finished a run may
+wake up and overwrite what another has stored; nothing keeps it from doing so, everything sees it.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from mlflow import MlflowClient
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from analyses.results import NamedTensor
+from tracker.errors import TrackerError
+from tracker.publication import MlflowUnavailable, mlflow_errors
+from tracker.spool import Spool
+from tracker.store.publications import MlflowIds
+from tracker.store.tensors import StoredTensor
+
+
+class Condition(StrEnum):
+    """What a check has found of a tensor's file."""
+
+    INTACT = "as it was written"
+    REPAIRED = "uploaded again from the spool"  # it was missing or changed
+    MISSING = "missing"
+    CHANGED = "changed"
+
+    @property
+    def lost(self) -> bool:
+        """Whether no copy is at hand either."""
+        return self in (Condition.MISSING, Condition.CHANGED)
+
+
+class TensorChanged(TrackerError):
+    def __init__(self, path: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"The stored file {path} is not what was written: sha256 {found[:12]}… in place of "
+            f"{expected[:12]}…. Do not use it; `headbook publish --check` puts it right where a "
+            "worker has a copy, otherwise queue the run again with --force."
+        )
+
+
+def encoded(name: str, tensor: NamedTensor) -> bytes:
+    """A tensor as a safetensors file: the same bytes for the same tensor."""
+    # Under one key, since safetensors writes several in any order.
+    described = json.dumps({"axes": tensor.axes, "coordinates": dict(tensor.coordinates)})
+    values = np.ascontiguousarray(tensor.values)
+    return bytes(save_safetensors({name: values}, metadata={"headbook": described}))
+
+
+def store_tensor(
+    client: MlflowClient, ids: MlflowIds, name: str, tensor: NamedTensor, *, spool: Spool
+) -> StoredTensor:
+    """Put a tensor into the spool and among the run's artifacts, and read it back.
+
+    Raises `CannotKeep`, `MlflowUnavailable`.
+    """
+    content = encoded(name, tensor)
+    stored = StoredTensor(
+        name=name,
+        axes=tensor.axes,
+        coordinates=tensor.coordinates,
+        dtype=tensor.values.dtype.name,
+        shape=tensor.values.shape,
+        sha256=spool.put(content),
+        size_bytes=len(content),
+        mlflow_path=f"tensors/{name}.safetensors",
+    )
+    _upload(client, ids, stored, spool.folder / stored.sha256)
+    return stored
+
+
+def fetch_tensor(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
+    """A stored tensor; raises `TensorChanged` if its bytes are not those that were written."""
+    content = _download(client, ids, stored)
+    found = hashlib.sha256(content).hexdigest()
+    if found != stored.sha256:
+        raise TensorChanged(stored.mlflow_path, stored.sha256, found)
+    return _decoded(content, stored)
+
+
+def at_hand(
+    client: MlflowClient, ids: MlflowIds, stored: StoredTensor, spool: Spool
+) -> NamedTensor:
+    """A stored tensor, from the spool where it is there; raises `TensorChanged`."""
+    if copy := spool.path(stored.sha256):
+        return _decoded(copy.read_bytes(), stored)
+    return fetch_tensor(client, ids, stored)
+
+
+def checked(
+    client: MlflowClient, ids: MlflowIds, tensors: Sequence[StoredTensor], spool: Spool
+) -> Iterator[tuple[StoredTensor, Condition]]:
+    """Read every file back, and upload again what is missing or changed from the spool.
+
+    Raises `MlflowUnavailable`.
+    """
+    for stored in tensors:
+        condition = _condition(client, ids, stored)
+        copy = spool.path(stored.sha256) if condition.lost else None
+        if copy is not None:
+            _upload(client, ids, stored, copy)
+            condition = Condition.REPAIRED
+        yield stored, condition
+
+
+def _condition(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> Condition:
+    folder = str(PurePosixPath(stored.mlflow_path).parent)
+    with mlflow_errors():
+        there = {each.path for each in client.list_artifacts(ids.run_id, folder)}
+    if stored.mlflow_path not in there:
+        return Condition.MISSING
+    found = hashlib.sha256(_download(client, ids, stored)).hexdigest()
+    return Condition.INTACT if found == stored.sha256 else Condition.CHANGED
+
+
+def _upload(client: MlflowClient, ids: MlflowIds, stored: StoredTensor, copy: Path) -> None:
+    """Store a file under the tensor's name and read it back; raises `MlflowUnavailable`."""
+    path = PurePosixPath(stored.mlflow_path)
+    with mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+        named = Path(folder) / path.name
+        named.symlink_to(copy.absolute())
+        client.log_artifact(ids.run_id, str(named), str(path.parent))
+    try:
+        fetch_tensor(client, ids, stored)
+    except TensorChanged as changed:
+        raise MlflowUnavailable(changed) from changed
+
+
+def _download(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> bytes:
+    with mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+        path = client.download_artifacts(ids.run_id, stored.mlflow_path, folder)
+        return Path(path).read_bytes()
+
+
+def _decoded(content: bytes, stored: StoredTensor) -> NamedTensor:
+    return NamedTensor(load_safetensors(content)[stored.name], stored.axes, stored.coordinates)

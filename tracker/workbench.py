@@ -1,0 +1,85 @@
+"""What one worker process works with: its doors, its limits, the models and inputs it holds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from mlflow import MlflowClient
+
+from analyses.checkpoints import folders, refs
+from analyses.checkpoints.hub import CorruptDownload
+from analyses.checkpoints.sizes import n_weights
+from analyses.hub import HubUnreachable, NotOnHub
+from analyses.language_model import DTYPES, LanguageModel
+from analyses.results import Result
+from tracker import run_inputs
+from tracker.db import Sessions
+from tracker.domain import Model
+from tracker.finishing import NotHere
+from tracker.heartbeat import Beat, Limits, StopRequest
+from tracker.home import Home
+from tracker.loaded_models import LoadedModels
+from tracker.spool import Spool
+
+# What another host may have: another folder, another disk, another login.
+_OF_THIS_HOST = (
+    folders.NoSuchModel,
+    folders.OutsideRoots,
+    folders.MissingFile,
+    HubUnreachable,
+    NotOnHub,
+    CorruptDownload,
+)
+
+
+@dataclass
+class Workbench:
+    """What one worker process works with; it keeps models, and the inputs it loaded last."""
+
+    name: str
+    sessions: Sessions
+    mlflow: MlflowClient
+    home: Home
+    roots: Sequence[Path]
+    device: str
+    limits: Limits = field(default_factory=Limits)
+    app_url: str | None = None
+    memory_budget: int | None = None  # bytes above the loaded model; None: a share of what is free
+    stop: StopRequest = field(default_factory=StopRequest)
+    avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
+    unpublished_until: float = 0.0  # since MLflow was away; a monotonic time
+    loaded: LoadedModels = field(default_factory=LoadedModels)
+    inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of the run they were loaded for
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.home.spool)
+
+    def language_model(self, model: Model) -> LanguageModel:
+        """The model in memory, loaded now unless it is there; raises `Refused`, `NotHere`."""
+        there = self.loaded.get(model)
+        if there is not None:
+            return there if self.memory_budget else there.with_free_memory()
+        try:
+            files = refs.fetched(model.ref, cache=self.home.models, roots=self.roots)
+        except _OF_THIS_HOST as error:
+            raise NotHere(str(error)) from error
+        self.loaded.make_room(n_weights(files) * DTYPES[model.dtype].itemsize, self.device)
+        loaded = LanguageModel.load(
+            files.folder,
+            dtype=model.dtype,
+            device=self.device,
+            expect=model.fingerprint,
+            cache=self.home.models,
+            memory_budget=self.memory_budget,
+        )
+        self.loaded.add(model, loaded)
+        return loaded
+
+    def inputs_of(self, run_id: UUID, beat: Beat) -> Mapping[str, Result]:
+        """The results that the run needs, as `run_inputs.load` gives them; kept for its parts."""
+        if self.inputs is None or self.inputs[0] != run_id:
+            self.inputs = None
+            self.inputs = run_id, run_inputs.load(self.sessions, self.mlflow, run_id, beat)
+        return self.inputs[1]
