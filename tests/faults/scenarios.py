@@ -138,7 +138,7 @@ def _found(sessions: Sessions) -> list[str]:
 def _worked(sessions: Sessions) -> bool:
     """Do a part that waits, as `execution` does it: what it cannot commit ends as failed."""
     with transaction(sessions) as session:
-        waiting = parts.waiting_runs(session, loaded_model_id=None, hint=None, limit=1)
+        waiting = parts.waiting_runs(session, loaded=(), hint=None, limit=1)
     if not waiting:
         return False
     claimed = moves.claim(sessions, waiting[0], "healthy")
