@@ -39,6 +39,7 @@ FAULTS = {
     33: "hostile model folders",
     34: "an artifact is changed in the store",
     35: "attacks by HTTP",
+    36: "the product without one of its rules",
 }
 LATER = {
     12: "workers acknowledge a message before they begin, so there is no such timeout",
