@@ -43,8 +43,13 @@ def scale() -> Scale:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[World]:
-    """Servers and models, started once; what modules do with them is cleared between."""
+def servers(scale: Scale) -> Iterator[World]:
+    """Servers and models, started once; what modules do with them is cleared between.
+
+    What needs real workers behind proxies takes minutes and a machine that does nothing else.
+    """
+    if not scale.long:
+        pytest.skip("needs a stack of its own for minutes; `make faults` runs it")
     made = World()
     yield made
     made.close()
