@@ -274,6 +274,13 @@ def _load_entry_points() -> None:
             raise BrokenPlugin(entry, error) from error
 
 
+@cache
+def packages() -> frozenset[str]:
+    """The top-level packages that register analyses; none of them is imported for this."""
+    modules = [entry.module for entry in entry_points(group=GROUP)]
+    return frozenset({"analyses", *(module.partition(".")[0] for module in modules)})
+
+
 def all_analyses() -> list[Analysis]:
     """Every registered analysis, ours and those of installed plugins, by name."""
     _load_entry_points()

@@ -30,6 +30,7 @@ from tracker.store import runs as run_store
 from tracker.submission import Request, Submitted
 
 NEWEST = 500  # runs that the list shows at the most
+TAIL = 500  # lines of a log that a page shows at the most
 
 
 class NotOffered(Refused):
@@ -99,6 +100,12 @@ def run(run_id: str) -> reports.RunDetail:
         raise run_store.UnknownRun(run_id) from None
     with transaction(_sessions()) as session:
         return reports.run_detail(session, known)
+
+
+def log_tail(run_id: UUID) -> reports.RunLog:
+    """The last lines of what happened to a run and was said about it."""
+    with transaction(_sessions()) as session:
+        return reports.run_log(session, run_id, last=TAIL)
 
 
 def scores(run_id: UUID) -> list[reports.ScoreLine]:

@@ -44,6 +44,14 @@ BEGIN
   RETURN NEW;
 END $$;
 
+CREATE FUNCTION headbook.make_publication_due() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  UPDATE headbook.publication SET due_at = clock_timestamp() WHERE run_id = NEW.id;
+  RETURN NULL;
+END $$;
+
 CREATE FUNCTION headbook.note_part() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -392,7 +400,7 @@ CREATE TABLE headbook.publication (
     mlflow_experiment_id text,
     mlflow_run_id text,
     attempts integer DEFAULT 0 NOT NULL,
-    due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    due_at timestamp with time zone,
     held_until timestamp with time zone,
     error text,
     published_at timestamp with time zone,
@@ -411,7 +419,7 @@ COMMENT ON COLUMN headbook.publication.mlflow_run_id IS 'MLflow''s own run id.';
 
 COMMENT ON COLUMN headbook.publication.attempts IS 'Tries to publish.';
 
-COMMENT ON COLUMN headbook.publication.due_at IS 'When to try next.';
+COMMENT ON COLUMN headbook.publication.due_at IS 'When to try next; NULL while the run has not ended.';
 
 COMMENT ON COLUMN headbook.publication.held_until IS 'A worker is publishing it and is given up after this.';
 
@@ -570,6 +578,45 @@ COMMENT ON COLUMN headbook.run_input.name IS 'Under which the result is handed o
 
 COMMENT ON COLUMN headbook.run_input.needs_run_id IS 'The run whose result it reads.';
 
+CREATE TABLE headbook.run_log (
+    seq bigint NOT NULL,
+    run_id uuid NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    part integer NOT NULL,
+    epoch bigint NOT NULL,
+    worker text NOT NULL,
+    level text NOT NULL,
+    line text NOT NULL,
+    CONSTRAINT run_log_level_check CHECK ((level = ANY (ARRAY['debug'::text, 'info'::text, 'warning'::text, 'error'::text, 'critical'::text, 'stdout'::text, 'stderr'::text])))
+);
+
+COMMENT ON TABLE headbook.run_log IS 'What was logged and printed while a part was worked on, append-only.';
+
+COMMENT ON COLUMN headbook.run_log.seq IS 'Order of lines; of one run also of commits.';
+
+COMMENT ON COLUMN headbook.run_log.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.run_log.at IS 'When it was said.';
+
+COMMENT ON COLUMN headbook.run_log.part IS 'The part that was worked on.';
+
+COMMENT ON COLUMN headbook.run_log.epoch IS 'Epoch of the claim; with an older one than the part''s it was taken back.';
+
+COMMENT ON COLUMN headbook.run_log.worker IS 'The worker that said it.';
+
+COMMENT ON COLUMN headbook.run_log.level IS 'debug, info, warning, error, critical, or stdout, stderr: printed.';
+
+COMMENT ON COLUMN headbook.run_log.line IS 'One line, without credentials.';
+
+ALTER TABLE headbook.run_log ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME headbook.run_log_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE headbook.score (
     run_id uuid NOT NULL,
     component_id bigint NOT NULL,
@@ -688,7 +735,7 @@ CREATE TABLE headbook.worker (
 
 COMMENT ON TABLE headbook.worker IS 'A worker process that has been seen.';
 
-COMMENT ON COLUMN headbook.worker.name IS 'host:pid.';
+COMMENT ON COLUMN headbook.worker.name IS 'host:pid, and a few letters that no other worker has.';
 
 COMMENT ON COLUMN headbook.worker.host IS 'Host it runs on.';
 
@@ -813,6 +860,57 @@ COMMENT ON COLUMN results.run_inputs.input_analysis IS 'Name of the analysis of 
 
 COMMENT ON COLUMN results.run_inputs.input_state IS 'How that run stands: queued, running, finishing, or how it ended.';
 
+CREATE VIEW results.run_logs WITH (security_barrier='true') AS
+ SELECT run.id AS run_id,
+    run.analysis,
+    said.at,
+    said.seq,
+    said.part,
+    said.epoch,
+    said.worker,
+    said.level,
+    said.line
+   FROM (( SELECT run_log.run_id,
+            run_log.at,
+            run_log.seq,
+            run_log.part,
+            run_log.epoch,
+            run_log.worker,
+            run_log.level,
+            run_log.line
+           FROM headbook.run_log
+        UNION ALL
+         SELECT run_event.run_id,
+            run_event.at,
+            run_event.seq,
+            run_event.part,
+            run_event.epoch,
+            run_event.worker,
+            'event'::text,
+            (run_event.event || COALESCE((': '::text || run_event.reason), ''::text))
+           FROM headbook.run_event) said
+     JOIN headbook.run ON ((run.id = said.run_id)));
+
+COMMENT ON VIEW results.run_logs IS 'What happened to each run, and what was logged and printed while it was worked on.';
+
+COMMENT ON COLUMN results.run_logs.run_id IS 'The run.';
+
+COMMENT ON COLUMN results.run_logs.analysis IS 'Name of its analysis.';
+
+COMMENT ON COLUMN results.run_logs.at IS 'When it happened or was said, by the clock of this database.';
+
+COMMENT ON COLUMN results.run_logs.seq IS 'Order of events, and of lines, of the same time.';
+
+COMMENT ON COLUMN results.run_logs.part IS 'The part of the run; NULL: the run itself.';
+
+COMMENT ON COLUMN results.run_logs.epoch IS 'Epoch of the part; lines of an older claim are of a worker that lost the part.';
+
+COMMENT ON COLUMN results.run_logs.worker IS 'The worker that held the part, or said the line.';
+
+COMMENT ON COLUMN results.run_logs.level IS 'event: the run or a part moved; debug … critical: logged; stdout, stderr: printed.';
+
+COMMENT ON COLUMN results.run_logs.line IS 'The state that was entered and why, or one line of what was said.';
+
 ALTER TABLE ONLY headbook.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
@@ -861,6 +959,9 @@ ALTER TABLE ONLY headbook.run_event
 ALTER TABLE ONLY headbook.run_input
     ADD CONSTRAINT run_input_pkey PRIMARY KEY (run_id, name);
 
+ALTER TABLE ONLY headbook.run_log
+    ADD CONSTRAINT run_log_pkey PRIMARY KEY (seq);
+
 ALTER TABLE ONLY headbook.run
     ADD CONSTRAINT run_nonce_key UNIQUE (nonce);
 
@@ -889,23 +990,33 @@ CREATE INDEX model_name_idx ON headbook.model USING btree (name);
 
 CREATE INDEX part_running ON headbook.part USING btree (run_id) WHERE (state = 'running'::text);
 
-CREATE INDEX publication_due ON headbook.publication USING btree (due_at) WHERE (state = 'pending'::text);
+CREATE INDEX publication_due ON headbook.publication USING btree (due_at) WHERE ((state = 'pending'::text) AND (due_at IS NOT NULL));
 
 CREATE INDEX run_created_at_idx ON headbook.run USING btree (created_at);
 
-CREATE INDEX run_due ON headbook.run USING btree (dispatch_due_at) WHERE (state <> ALL (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text]));
+CREATE INDEX run_due ON headbook.run USING btree (priority, dispatch_due_at) WHERE (state = ANY (ARRAY['finishing'::text, 'queued'::text, 'running'::text]));
 
 CREATE INDEX run_event_run_id_seq_idx ON headbook.run_event USING btree (run_id, seq);
+
+CREATE INDEX run_fingerprint_idx ON headbook.run USING btree (fingerprint);
 
 CREATE UNIQUE INDEX run_fingerprint_once ON headbook.run USING btree (fingerprint) WHERE ((state <> ALL (ARRAY['failed'::text, 'cancelled'::text])) AND (rerun_of IS NULL));
 
 CREATE INDEX run_input_needs_run_id_idx ON headbook.run_input USING btree (needs_run_id);
+
+CREATE INDEX run_log_run_id_seq_idx ON headbook.run_log USING btree (run_id, seq);
+
+CREATE INDEX run_queue ON headbook.run USING btree (priority, created_at) WHERE (state = ANY (ARRAY['finishing'::text, 'queued'::text, 'running'::text]));
+
+CREATE INDEX run_queue_of_model ON headbook.run USING btree (model_id, priority, created_at) WHERE (state = ANY (ARRAY['finishing'::text, 'queued'::text, 'running'::text]));
 
 CREATE INDEX score_component_id_metric_idx ON headbook.score USING btree (component_id, metric);
 
 CREATE TRIGGER guard_part BEFORE UPDATE ON headbook.part FOR EACH ROW EXECUTE FUNCTION headbook.guard_part();
 
 CREATE TRIGGER guard_run BEFORE UPDATE ON headbook.run FOR EACH ROW EXECUTE FUNCTION headbook.guard_run();
+
+CREATE TRIGGER make_publication_due AFTER UPDATE OF state ON headbook.run FOR EACH ROW WHEN ((new.state = ANY (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text]))) EXECUTE FUNCTION headbook.make_publication_due();
 
 CREATE TRIGGER note_part AFTER UPDATE ON headbook.part FOR EACH ROW EXECUTE FUNCTION headbook.note_part();
 
@@ -952,6 +1063,9 @@ ALTER TABLE ONLY headbook.run_input
 
 ALTER TABLE ONLY headbook.run_input
     ADD CONSTRAINT run_input_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
+
+ALTER TABLE ONLY headbook.run_log
+    ADD CONSTRAINT run_log_run_id_fkey FOREIGN KEY (run_id) REFERENCES headbook.run(id);
 
 ALTER TABLE ONLY headbook.run
     ADD CONSTRAINT run_model_id_fkey FOREIGN KEY (model_id) REFERENCES headbook.model(id);
@@ -1007,6 +1121,8 @@ GRANT SELECT,INSERT ON TABLE headbook.run_event TO headbook_worker;
 
 GRANT SELECT,INSERT ON TABLE headbook.run_input TO headbook_worker;
 
+GRANT SELECT,INSERT ON TABLE headbook.run_log TO headbook_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.score TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.study TO headbook_worker;
@@ -1022,3 +1138,6 @@ GRANT SELECT ON TABLE results.head_scores TO headbook_worker;
 
 GRANT SELECT ON TABLE results.run_inputs TO headbook_reader;
 GRANT SELECT ON TABLE results.run_inputs TO headbook_worker;
+
+GRANT SELECT ON TABLE results.run_logs TO headbook_reader;
+GRANT SELECT ON TABLE results.run_logs TO headbook_worker;

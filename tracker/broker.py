@@ -43,7 +43,9 @@ SETTINGS: Mapping[str, Any] = {
     "worker_concurrency": 1,
     "worker_pool": "prefork",
     "worker_pool_start_method": "spawn",  # CUDA does not survive a fork
-    "worker_proc_alive_timeout": 60.0,  # by default a child that starts for 4 s is killed
+    # A fresh interpreter on a busy machine takes longer than the 4 s of the default; then each is
+    # killed before it is there, and so is the one that follows it, for ever.
+    "worker_proc_alive_timeout": 120.0,
     "worker_max_tasks_per_child": 20,
     "worker_enable_remote_control": False,
     "worker_send_task_events": False,

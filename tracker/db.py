@@ -115,19 +115,20 @@ def transaction(sessions: Sessions) -> Iterator[Session]:
     try:
         with sessions.begin() as session:
             yield session
-    except DBAPIError as error:
+    except (DBAPIError, psycopg.Error) as error:  # a COPY is the driver's own
         translated = _translated(error)
         if translated is None:
             raise
         raise translated from error
 
 
-def _translated(error: DBAPIError) -> TrackerError | None:
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    original = error.orig or error
+def _translated(error: DBAPIError | psycopg.Error) -> TrackerError | None:
+    original = error.orig or error if isinstance(error, DBAPIError) else error
+    state = str(getattr(original, "sqlstate", None) or "")
     if state in _SLOW:
         return BusyDatabase(original)
-    if state.startswith(_GONE) or (not state and error.connection_invalidated):
+    invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+    if state.startswith(_GONE) or (not state and invalidated):
         return UnreachableDatabase(original)
     if not state and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
         return not_connected(original)
@@ -137,8 +138,8 @@ def _translated(error: DBAPIError) -> TrackerError | None:
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the same transaction may succeed a little later."""
-    return isinstance(error, UnreachableDatabase | BusyDatabase)
+    """Whether the same transaction may succeed a little later: a schema may be on its way, too."""
+    return isinstance(error, UnreachableDatabase | BusyDatabase | NotMigrated)
 
 
 @retry(
@@ -148,7 +149,7 @@ def passes(error: BaseException) -> bool:
     reraise=True,
 )
 def patiently(sessions: Sessions, work: Callable[[Session], T]) -> T:
-    """Do `work` in one transaction, again and again through a short outage of the database.
+    """Do `work` in one transaction, again and again through a short outage or an upgrade.
 
     A commit whose answer was lost is done twice: `work` must stand that, as fenced writes do.
     """

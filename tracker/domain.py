@@ -30,6 +30,18 @@ class PartKind(StrEnum):
     FINISH = "finish"  # puts the slices together; appears when the last of them is in
 
 
+class LogLevel(StrEnum):
+    """How loud a line of a run's log is, or the stream that it was printed to."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
 class PublicationState(StrEnum):
     PENDING = "pending"  # MLflow does not show the run's end yet
     PUBLISHED = "published"
@@ -68,6 +80,14 @@ class PartClaim(NamedTuple):
     epoch: int
     start: int  # first prompt
     stop: int  # one past the last prompt
+
+
+class SaidLine(NamedTuple):
+    """A line that was logged or printed while a part was worked on."""
+
+    at: float  # monotonic seconds of the worker
+    level: LogLevel
+    line: str
 
 
 @dataclass(frozen=True, kw_only=True)

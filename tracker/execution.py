@@ -13,12 +13,13 @@ from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion
 from analyses.prompts.tokenization import load_tokenizer
 from analyses.registry import Params
-from tracker import finishing, mirror
+from tracker import finishing, mirror, run_log
 from tracker.db import patiently, transaction
 from tracker.domain import PartClaim, PartKind, Run
 from tracker.errors import TrackerError
 from tracker.heartbeat import Beat, kept_alive
 from tracker.provenance import provenance
+from tracker.publication import MlflowUnavailable
 from tracker.settling import settle
 from tracker.store import distributions, endings, parts, runs, scores, tensors, workers
 from tracker.store import models as model_store
@@ -26,6 +27,8 @@ from tracker.store import pairs as pair_store
 from tracker.workbench import Workbench
 
 log = get_logger(__name__)
+
+_PAUSES = 2.0  # times what a try to publish has cost in vain, until the next one
 
 
 def work(bench: Workbench, hint: UUID | None) -> int:
@@ -37,7 +40,8 @@ def work(bench: Workbench, hint: UUID | None) -> int:
             break
         claim, since = found
         _show(bench, busy_with=claim.run_id)
-        _do(bench, claim, since)
+        with run_log.kept(claim, sessions=bench.sessions, worker=bench.name):
+            _do(bench, claim, since)
         hint = claim.run_id  # what was loaded for it serves its next part
         done += 1
     _show(bench, busy_with=None)
@@ -134,9 +138,20 @@ def _companions(
 
 
 def publish_if_ended(bench: Workbench, run_id: UUID) -> None:
-    """Make MLflow show a run's end; when that fails, the dispatcher rings for it again."""
+    """Make MLflow show a run's end; when that fails, the dispatcher rings for it again.
+
+    A try holds the worker for half a minute while MLflow does not answer. So one that was in vain
+    is followed by a pause, and most of the worker's time is left for runs.
+    """
+    begun = time.monotonic()
+    if begun < bench.unpublished_until:
+        return
     try:
         mirror.publish(bench.sessions, bench.mlflow, bench.spool, run_id, app_url=bench.app_url)
+    except MlflowUnavailable as error:
+        ended = time.monotonic()
+        bench.unpublished_until = ended + _PAUSES * (ended - begun)
+        log.warning("not published yet", run_id=str(run_id), error=str(error))
     except TrackerError as error:
         log.warning("not published yet", run_id=str(run_id), error=str(error))
     except Exception:

@@ -14,6 +14,7 @@ from tracker.errors import CannotKeep, TrackerError
 from tracker.finishing import NotHere
 from tracker.heartbeat import OutOfTime, Released
 from tracker.publication import MlflowUnavailable
+from tracker.schema import NotMigrated
 from tracker.store import endings
 from tracker.store.parts import CancelSeen, LeaseLost
 from tracker.urls import first_line
@@ -22,6 +23,7 @@ from tracker.workbench import Workbench
 log = get_logger(__name__)
 
 _MLFLOW_WAIT = 15.0  # seconds before a run that could not store its tensors is tried again
+_SCHEMA_WAIT = 5.0  # seconds before a run is tried again whose database was of another version
 _HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
 
 
@@ -52,6 +54,9 @@ def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
         logger.warning("this worker cannot do the part", error=str(error))
         bench.avoid[claim.run_id] = time.monotonic() + _HEAD_START
         end(endings.retry, reason=f"{bench.name}: {error}")
+    elif isinstance(error, NotMigrated):
+        logger.warning("the schema is of another version; the part goes back", error=str(error))
+        end(endings.release, wait=_SCHEMA_WAIT, reason=f"waiting for the schema: {error}")
     elif passes(error):
         logger.warning("the database is away; the part goes back", error=str(error))
         end(endings.release, reason="released: the database was away")

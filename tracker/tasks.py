@@ -51,7 +51,7 @@ def _child_starts(**_: Any) -> None:
     """Heed a request to stop from the first moment; by default that signal ends a process."""
     logs.configure()
     _stop().listen(signal.SIGUSR2)
-    _taking_back().start()  # beside: a child that does not report within 4 s is killed
+    _taking_back().start()  # beside: a child that does not report in time is killed
 
 
 @cache

@@ -48,6 +48,7 @@ class Workbench:
     memory_budget: int | None = None  # bytes above the loaded model; None: a share of what is free
     stop: StopRequest = field(default_factory=StopRequest)
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
+    unpublished_until: float = 0.0  # since MLflow was away; a monotonic time
     loaded: LoadedModels = field(default_factory=LoadedModels)
     inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of the run they were loaded for
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import data, links
-from app.views import run_header, run_links, run_record, run_scores
+from app.views import run_header, run_links, run_logs, run_record, run_scores
 
 run_id = st.query_params.get("id")
 if not run_id:
@@ -36,8 +36,8 @@ with st.container(horizontal=True, vertical_alignment="center"):
 for warning in detail.notes.get("warnings", ()):
     st.warning(warning, icon=":material/warning:")
 
-heads, others, events, repro = st.tabs(
-    ["Heads", "Other components", "Events", "Repro"],
+heads, others, events, logs, repro = st.tabs(
+    ["Heads", "Other components", "Events", "Logs", "Repro"],
     key="tab",
     on_change="rerun",
     bind="query-params",
@@ -51,6 +51,9 @@ with others:
 with events:
     if events.open:
         run_record.events(detail)
+with logs:
+    if logs.open:
+        run_logs.draw(line.id)
 with repro:
     if repro.open:
         run_record.repro(detail)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from analyses.prompts.distributions import DistributionSpec
 from app import data
 from tracker import reports
 from tracker.db import transaction
-from tracker.domain import Priority, RunState
+from tracker.domain import LogLevel, PartClaim, PartKind, Priority, RunState, SaidLine
+from tracker.store import log_lines
 from tracker.store import runs as run_store
 
 MAIN = str(Path(app.__file__).with_name("main.py"))
@@ -316,6 +318,55 @@ def test_the_other_tabs_show_components_events_and_repro(visit, succeeded):
     at = visit("run", id=run.id, tab="Repro")
     assert "--prompts 8 --prompt-seed 0" in words(at.code)
     assert any("2.13.0" in str(table.value) for table in at.table)
+
+
+@pytest.fixture
+def polled(monkeypatch):
+    """How often each fragment looks again, in the order they were drawn; None: never."""
+    seen = []
+    fragment = st.fragment
+
+    def noted(function, *, run_every=None):
+        seen.append(run_every)
+        return fragment(function, run_every=run_every)
+
+    monkeypatch.setattr(st, "fragment", noted)
+    return seen
+
+
+def tell(sessions, run, *lines):
+    claimed = PartClaim(run.id, 0, PartKind.PROMPTS, 1, 0, 8)
+    told = [SaidLine(time.monotonic(), LogLevel.STDOUT, line) for line in lines]
+    with transaction(sessions) as session:
+        log_lines.insert_lines(session, claimed, told, worker="here:1", kept=log_lines.Kept())
+
+
+def test_the_logs_of_a_live_run_are_looked_at_again_and_again(visit, queued, sessions, polled):
+    run = queued()
+    at = visit("run", id=run.id, tab="Logs")
+    assert words(at.code).endswith("run: queued")
+    assert polled[-1] == 2
+    tell(sessions, run, "hello", "**you**")
+    at.run()
+    assert words(at.code).splitlines()[1].endswith("part 0 on here:1: stdout: hello")
+    assert words(at.code).endswith("stdout: **you**")
+    assert f"headbook runs logs {str(run.id)[:8]} --follow" in words(at.caption)
+
+
+def test_the_logs_of_a_run_that_has_ended_are_there_and_not_looked_at_again(
+    visit, succeeded, sessions, polled, monkeypatch
+):
+    run = succeeded()
+    tell(sessions, run, *map(str, range(30)))
+    visit("run", id=run.id, tab="Logs")
+    assert polled[-1] == 2  # workers may still write what was said before the end
+    monkeypatch.setattr(reports.log_lines, "_SETTLED", 0)
+    monkeypatch.setattr(data, "TAIL", 10)
+    at = visit("run", id=run.id, tab="Logs")
+    assert polled[-2:] == [None, None]
+    shown = words(at.code).splitlines()
+    assert len(shown) == 10
+    assert "The last 10 lines" in words(at.caption)
 
 
 def test_a_run_that_waits_says_what_it_waits_for_and_can_be_cancelled(visit, queued, sessions):

@@ -48,8 +48,8 @@ class Actor:
 
     @property
     def name(self) -> str:
-        """A worker's, in the database."""
-        return f"{platform.node()}:{self.pid}"
+        """How a worker's name begins in the database; a few random letters end it."""
+        return f"{platform.node()}:{self.pid}."
 
     @property
     def alive(self) -> bool:

@@ -20,6 +20,7 @@ from .world import LEASE
 if TYPE_CHECKING:
     from .nemesis import Nemesis
 
+OfWorker = Callable[["Nemesis", Actor], None]
 KINDS: dict[str, Callable[[Nemesis], bool]] = {}
 GRACE = 20.0  # seconds that a worker has for a warm shutdown, as in the stack
 
@@ -40,15 +41,19 @@ def kind(name: str, *, of: str = "") -> Callable[[Callable[[Nemesis], None]], ob
     return register
 
 
-def of_worker(name: str) -> Callable[[Callable[[Nemesis, Actor], None]], object]:
-    """Register a kind that breaks some worker that is not frozen."""
+def of_worker(name: str, *, at_work: bool = False) -> Callable[[OfWorker], object]:
+    """Register a kind that breaks some worker that is not frozen, one `at_work` where it can."""
 
-    def register(apply: Callable[[Nemesis, Actor], None]) -> object:
+    def register(apply: OfWorker) -> object:
         def once(nemesis: Nemesis) -> bool:
-            worker = nemesis.crew.pick(nemesis.rng)
-            if worker is not None:
-                apply(nemesis, worker)
-            return worker is not None
+            busy = _busy(nemesis) if at_work else set()
+            worker = nemesis.crew.pick(nemesis.rng, among=busy)
+            if worker is None:
+                return False
+            apply(nemesis, worker)
+            if at_work:
+                nemesis.hit(name, worker)
+            return True
 
         KINDS[name] = once
         return apply
@@ -56,23 +61,29 @@ def of_worker(name: str) -> Callable[[Callable[[Nemesis, Actor], None]], object]
     return register
 
 
-@of_worker("worker's child killed")
+def _busy(nemesis: Nemesis) -> set[str]:
+    """The workers that hold a part, by name; none when nobody can be asked."""
+    if "postgres" in nemesis.held:
+        return set()
+    running = text("SELECT DISTINCT worker FROM headbook.part WHERE state = 'running'")
+    with transaction(nemesis.world.sessions) as session:
+        return set(session.scalars(running))
+
+
+@of_worker("worker's child killed", at_work=True)
 def _(nemesis: Nemesis, worker: Actor) -> None:
     worker.kill_child()
-    nemesis.hit("worker's child killed", worker)
 
 
-@of_worker("worker killed")
+@of_worker("worker killed", at_work=True)
 def _(nemesis: Nemesis, worker: Actor) -> None:
     worker.kill()
-    nemesis.hit("worker killed", worker)
 
 
-@of_worker("worker frozen for three leases")
+@of_worker("worker frozen for three leases", at_work=True)
 def _(nemesis: Nemesis, worker: Actor) -> None:
     nemesis.crew.frozen.add(worker)
     worker.freeze()
-    nemesis.hit("worker frozen for three leases", worker)
 
     def thaw() -> None:
         worker.thaw()
@@ -81,7 +92,7 @@ def _(nemesis: Nemesis, worker: Actor) -> None:
     nemesis.later(3 * LEASE, thaw)
 
 
-@of_worker("worker told to end")
+@of_worker("worker told to end", at_work=True)
 def _(nemesis: Nemesis, worker: Actor) -> None:
     nemesis.crew.let_go(worker, grace=GRACE)
 

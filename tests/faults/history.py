@@ -24,13 +24,19 @@ def kept_on_failure(world: World, nemesis: Nemesis, *, seed: int) -> Iterator[No
     except BaseException as error:
         folder = Path(tempfile.mkdtemp(prefix=f"headbook-nemesis-{seed}-"))
         error.add_note(f"seed {seed}; what happened is kept in {folder}")
-        world.heal()
         (folder / "why.txt").write_text(str(error))
-        _write(folder / "faults.jsonl", nemesis.history)
-        shutil.copytree(world.home.logs, folder / "logs")
-        for table in (*_TABLES, *_AUDIT):
-            _dump(world, table, folder)
+        world.heal()
+        keep(world, nemesis, folder)
         raise
+
+
+def keep(world: World, nemesis: Nemesis, folder: Path) -> None:
+    """Write down what was broken when, what every process said, and all tables of the queue."""
+    folder.mkdir(exist_ok=True)
+    _write(folder / "faults.jsonl", nemesis.history)
+    shutil.copytree(world.home.logs, folder / "logs", dirs_exist_ok=True)
+    for table in (*_TABLES, *_AUDIT):
+        _dump(world, table, folder)
 
 
 def _write(file: Path, lines: Sequence[object]) -> None:

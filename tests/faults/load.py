@@ -43,7 +43,7 @@ def requests() -> list[Request]:
             {"batch_size": 2, "tensor": seed == 0, "pause": pause},
         )
         for seed, size in ((0, 4), (1, 8), (2, 6))
-        for pause in (0.0, 0.1)
+        for pause in (0.0, 0.2)
     ]
     real = [
         _request("attribution", REAL, DistributionSpec(size=4, seed=seed), {"batch_size": 2})

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
+from sqlalchemy.orm import Session
 
 from analyses import bootstrap
 from analyses.prompts import distributions
@@ -39,8 +40,8 @@ def facts(sessions: Sessions) -> dict[str, Any]:
     return {"model_id": model.id, "distribution_id": distribution, "n_prompts": PROMPTS}
 
 
-def queue(sessions: Sessions, *, of: dict[str, Any], cut: int = 2, **changes: Any) -> Run:
-    """A run of four prompts in parts of `cut`."""
+def request(*, of: dict[str, Any], cut: int = 2, **changes: Any) -> dict[str, Any]:
+    """What is recorded of a run of four prompts in parts of `cut`."""
     asked = {
         "fingerprint": uuid4().hex,
         "bounds": [(start, start + cut) for start in range(0, PROMPTS, cut)],
@@ -52,8 +53,13 @@ def queue(sessions: Sessions, *, of: dict[str, Any], cut: int = 2, **changes: An
         "seed": 0,
         "created_by": "ada",
     }
+    return of | asked | changes
+
+
+def queue(sessions: Sessions, *, of: dict[str, Any], **changes: Any) -> Run:
+    """A run that is surely new."""
     with transaction(sessions) as session:
-        run = runs.insert_run(session, **of | asked | changes)
+        run = runs.insert_run(session, **request(of=of, **changes))
     assert run is not None
     return run
 
@@ -72,28 +78,37 @@ def measured(of: PartClaim) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def commit_part(sessions: Sessions, claimed: PartClaim, model_id: int) -> None:
-    """The transaction that ends a part of prompts, as a worker does it."""
+    """The transaction that ends a part of prompts."""
     with transaction(sessions) as session:
-        parts.fence(session, claimed, lease=60)
-        found = measured(claimed)
-        scores.insert_part_scores(session, claimed, model_id, {KEY: found})
-        slices = {"lengths": NamedTensor(found[:, None], ("prompt", "one"))}
-        tensors.insert_part_tensors(session, claimed, slices)
-        endings.finish_part(session, claimed, provenance={"host": "here"})
+        end_part(session, claimed, model_id)
+
+
+def end_part(session: Session, claimed: PartClaim, model_id: int) -> None:
+    """What a worker does in that transaction."""
+    parts.fence(session, claimed, lease=60)
+    found = measured(claimed)
+    scores.insert_part_scores(session, claimed, model_id, {KEY: found})
+    slices = {"lengths": NamedTensor(found[:, None], ("prompt", "one"))}
+    tensors.insert_part_tensors(session, claimed, slices)
+    endings.finish_part(session, claimed, provenance={"host": "here"})
 
 
 def commit_run(sessions: Sessions, claimed: PartClaim, run: Run) -> None:
-    """The transaction that ends a run, as a worker does it."""
+    """The transaction that ends a run."""
     with transaction(sessions) as session:
-        vectors = scores.joined_part_scores(session, run)
+        end_run(session, claimed, run)
+
+
+def end_run(session: Session, claimed: PartClaim, run: Run) -> None:
+    """What a worker does in that transaction."""
+    parts.fence(session, claimed, lease=60)
+    vectors = scores.joined_part_scores(session, run)
     draws = bootstrap.draw([str(number) for number in range(run.n_prompts)], seed=run.seed)
     each = bootstrap.statistics(np.stack(list(vectors.values())), draws)
     found = dict(zip(vectors, zip(each, vectors.values(), strict=True), strict=True))
-    with transaction(sessions) as session:
-        parts.fence(session, claimed, lease=60)
-        scores.insert_scores(session, run.id, run.model_id, found)
-        tensors.insert_tensors(session, run.id, [_stored(run)])
-        endings.finish_run(session, claimed, notes={})
+    scores.insert_scores(session, run.id, run.model_id, found)
+    tensors.insert_tensors(session, run.id, [_stored(run)])
+    endings.finish_run(session, claimed, notes={})
 
 
 def _stored(run: Run) -> StoredTensor:

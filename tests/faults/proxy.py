@@ -159,7 +159,7 @@ class Proxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(writer)
-        if self._mode is Mode.RESET:
+        if self._mode in (Mode.REFUSE, Mode.RESET):  # it came before nobody listened any more
             connection.reset()
             return
         self._connections.add(connection)

@@ -21,8 +21,8 @@ whatever is killed, frozen, cut off or started empty meanwhile. This page is wha
 has measured of that, with real processes on one machine. `make faults RUNS={runs} SEED={seed}`
 measures it again and writes this page; `make test` runs the same tests in a short form.
 
-Measured at commit `{commit}` with seed {seed}. Leases last 3 s here, so that faults fit into
-minutes; in the product they last 60 s, and a part of a lost worker waits as much longer.
+Measured at commit `{commit}`, seed {seed}. Leases last 3 s here, so that faults fit
+into minutes; in the product they last 60 s, and a part of a lost worker waits as much longer.
 """
 
 _NEMESIS = """## Everything breaks under load
@@ -48,8 +48,8 @@ a kill cost {parts_per_kill} part at the most. {claimed_again} of {parts} parts 
 for any of the faults; {refused} results were refused because their part had been taken back. After
 the last fault was lifted all runs had ended within {rest:.0f} s.
 
-| from the fault until the part is claimed again, or its run has ended | median | 95 % | longest |
-|---|---|---|---|
+| until the part is claimed again, or its run has ended | times | median | 95 % | longest |
+|---|---|---|---|---|
 {recovery}
 
 | fault | times |
@@ -64,7 +64,6 @@ def page(figures: Figures, nemesis: Mapping[str, Any], *, commit: str) -> str:
         _HEAD.format(runs=nemesis["runs"], seed=nemesis["seed"], commit=commit),
         _of_nemesis(nemesis),
         _of_rows(figures),
-        _later(figures),
         "```json\n" + json.dumps(headline(figures, nemesis)) + "\n```\n",
     ]
     return "\n".join(part for part in parts if part)
@@ -78,7 +77,7 @@ def headline(figures: Figures, nemesis: Mapping[str, Any]) -> dict[str, float]:
         **{name: harmed[name] for name in ("lost", "doubled", "stale", "wrong")},
         "mutations_caught": _total(figures, "mutations_caught"),
         "crash_points": _total(figures, "crash_points"),
-        **{f"recovery_{name}_s": round(kills[name], 2) for name in ("p50", "p95", "max")},
+        **{f"recovery_{name}_s": round(kills.get(name, 0.0), 2) for name in ("p50", "p95", "max")},
     }
 
 
@@ -88,18 +87,21 @@ def _total(figures: Figures, name: str) -> int:
 
 def _of_nemesis(found: Mapping[str, Any]) -> str:
     states = {"succeeded": 0, "cancelled": 0, "failed": 0} | found["states"]
-    return _NEMESIS.format(
-        **{**found, "faults": _rows(sorted(found["faults"].items()))},
+    said = {
+        **found,
         **found["harmed"],
         **states,
-        count=sum(found["faults"].values()),
-        minutes=found["seconds"] / 60,
-        bound=_bound(found["runs"], sum(found["harmed"].values())),
-        recovery=_rows(
-            (kind, *(f"{each[name]:.1f} s" for name in ("p50", "p95", "max")))
+        "count": sum(found["faults"].values()),
+        "minutes": found["seconds"] / 60,
+        "bound": _bound(found["runs"], sum(found["harmed"].values())),
+        "faults": _rows(sorted(found["faults"].items())),
+        "recovery": _rows(
+            (kind, each["n"], *(f"{each[name]:.1f} s" for name in ("p50", "p95", "max")))
             for kind, each in sorted(found["recovery"].items())
+            if each
         ),
-    )
+    }
+    return _NEMESIS.format(**said)
 
 
 def _bound(runs: int, harmed: int) -> str:
@@ -112,17 +114,20 @@ def _bound(runs: int, harmed: int) -> str:
 
 
 def _of_rows(figures: Figures) -> str:
-    rows = sorted(figures, key=lambda each: each["row"])
-    missing = sorted(set(FAULTS) - set(LATER) - {each["row"] for each in figures})
-    table = _rows((each["row"], each["fault"], each["figure"]) for each in rows)
-    said = "".join(f"\nNot looked at by itself: {row}, {FAULTS[row]}." for row in missing)
-    return f"## One fault at a time\n\n| | fault | what it showed |\n|---|---|---|\n{table}\n{said}"
+    """A line for each fault of the matrix and figure of it; those without one are named."""
+    shown = [
+        (row, each["fault"], each["figure"])
+        for row in sorted({*FAULTS, *(each["row"] for each in figures)})
+        for each in [one for one in figures if one["row"] == row] or _without(row)
+    ]
+    return (
+        f"## One fault at a time\n\n| | fault | what it showed |\n|---|---|---|\n{_rows(shown)}\n"
+    )
 
 
-def _later(figures: Figures) -> str:
-    seen = {each["row"] for each in figures}
-    left = _rows((row, FAULTS[row], why) for row, why in LATER.items() if row not in seen)
-    return f"## Not here\n\n| | fault | why |\n|---|---|---|\n{left}\n"
+def _without(row: int) -> Figures:
+    why = LATER.get(row, "not looked at by itself")
+    return [{"row": row, "fault": FAULTS[row], "figure": why}]
 
 
 def _rows(rows: Iterable[Sequence[object]]) -> str:

@@ -54,7 +54,7 @@ def summary(
     **known: Any,
 ) -> Summary:
     with transaction(sessions) as session:
-        states = dict(session.execute(text(_STATES)).tuples())
+        states = dict(map(tuple, session.execute(text(_STATES))))
         real = session.scalars(text(_REAL)).one()
     again, parts = claimed_again(sessions)
     kills = [each for each in recovered if each.hit.kind in KILLS]

@@ -10,7 +10,7 @@ from tracker.db import transaction
 
 from .conftest import Scale
 from .crew import Crew
-from .history import kept_on_failure
+from .history import keep, kept_on_failure
 from .load import People, without_faults
 from .nemesis import Nemesis
 from .recovery import recoveries
@@ -71,6 +71,8 @@ def test_under_a_nemesis_nothing_is_lost_doubled_stale_or_wrong(world: World, sc
             rest=rest,
         )
         scale.keep("nemesis.json", json.dumps(found.as_json(), indent=1))
+        if scale.figures is not None:
+            keep(world, nemesis, scale.figures / "history")
         assert [str(each) for each in broken] == []
         assert asked_of(world, FAILED) == [], "faults are no reason for a run to fail at once"
         assert found.parts_per_kill <= 1

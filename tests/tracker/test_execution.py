@@ -1,8 +1,10 @@
 """Runs are worked on for real: a small model, Postgres, an MLflow store, no worker process."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from uuid import UUID
 
@@ -318,9 +320,25 @@ def test_a_run_that_could_not_be_published_is_published_later(
         runs.cancel(session, run.id)
     publish_if_ended(bench, run.id)
     assert not detail(sessions, run.id).line.published
-    bench.mlflow = there
+    bench.mlflow, bench.unpublished_until = there, 0.0
     publish_if_ended(bench, run.id)
     assert detail(sessions, run.id).line.published
+
+
+def test_runs_that_end_while_mlflow_is_away_do_not_each_wait_for_it(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    ended = [submit(seed=seed).run for seed in range(3)]
+    with transaction(sessions) as session:
+        for run in ended:
+            runs.cancel(session, run.id)
+    bench.mlflow = MlflowClient("http://127.0.0.1:1")
+    begun = time.monotonic()
+    publish_if_ended(bench, ended[0].id)
+    one_try = time.monotonic() - begun
+    for run in ended[1:]:
+        publish_if_ended(bench, run.id)
+    assert time.monotonic() - begun < 2 * one_try
 
 
 def test_a_cancelled_run_is_shown_as_killed(
@@ -451,6 +469,39 @@ def test_a_database_that_is_away_for_a_moment_costs_no_run(
     work(bench, hint=None)
     line = detail(sessions, run.id).line
     assert (line.state, line.attempt) == (RunState.SUCCEEDED, 1)
+
+
+def renamed(database_url: str, old: str, new: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute(f"ALTER TABLE headbook.{old} RENAME TO {new}")
+
+
+def test_a_table_that_an_upgrade_has_yet_to_make_is_waited_for(
+    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave], database_url: str
+) -> None:
+    def upgrade_soon(_: object) -> None:
+        renamed(database_url, "part_score", "to_come")
+        Timer(0.5, renamed, (database_url, "to_come", "part_score")).start()
+
+    odd["does"] = upgrade_soon
+    run = submit(analysis="odd", prompts_per_part=8).run
+    work(bench, hint=None)
+    line = detail(sessions, run.id).line
+    assert (line.state, line.attempt) == (RunState.SUCCEEDED, 1)
+
+
+def test_a_run_on_a_schema_of_another_version_goes_back_and_does_not_fail(
+    submit: Submit, bench: Workbench, sessions: Sessions, database_url: str
+) -> None:
+    run = submit().run
+    renamed(database_url, "prompt", "to_come")
+    try:
+        assert work(bench, hint=None) == 1
+    finally:
+        renamed(database_url, "to_come", "prompt")
+    line = detail(sessions, run.id).line
+    assert (line.state, line.attempt) == (RunState.QUEUED, 1)
+    assert str(line.reason).startswith("waiting for the schema: The database does not have")
 
 
 def test_an_analysis_that_raises_fails_its_run_and_the_next_run_is_served(

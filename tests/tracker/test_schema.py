@@ -99,6 +99,7 @@ def as_role(url: str, role: str) -> psycopg.Connection:
     "refused",
     [
         "SELECT * FROM headbook.run",
+        "SELECT * FROM headbook.run_log",
         "DROP VIEW results.head_scores",
         "CREATE TABLE results.mine (x int)",
         "CREATE TABLE headbook.mine (x int)",
@@ -115,6 +116,8 @@ def test_the_reader_reads_results_and_nothing_else(database_url: str, refused: s
     "refused",
     [
         "DELETE FROM headbook.run_event",
+        "DELETE FROM headbook.run_log",
+        "UPDATE headbook.run_log SET line = ''",
         "UPDATE headbook.alembic_version SET version_num = '0'",
         "DROP TABLE headbook.run",
         "ALTER TABLE headbook.run DISABLE TRIGGER ALL",

@@ -1,13 +1,16 @@
 """Scores and tensors of parts come together in the order of the prompts, bit by bit."""
 
+import time
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from analyses.bootstrap import Statistics
 from analyses.results import MODEL, Component, Kind, NamedTensor, ScoreKey
 from tracker import reports
-from tracker.db import Sessions, transaction
+from tracker.db import BusyDatabase, Sessions, passes, transaction
 from tracker.domain import Model
 from tracker.store import endings, parts, scores, tensors
 from tracker.store.tensors import UnequalParts
@@ -39,6 +42,26 @@ def test_vectors_of_parts_are_joined_with_every_bit_and_every_gap(
     assert sorted(joined) == sorted(KEYS)
     for key in KEYS:
         np.testing.assert_array_equal(joined[key], whole[key])
+
+
+def test_scores_that_cannot_be_written_in_time_can_be_written_later(
+    sessions: Sessions, model: Model
+) -> None:
+    """They are copied by the driver itself; its errors are known for what they are as well."""
+
+    def slowly() -> Iterator[tuple[object, ...]]:
+        time.sleep(0.3)
+        yield model.id, "head", 0, 0
+
+    def write() -> None:
+        with transaction(sessions) as session:
+            session.execute(text("SET LOCAL statement_timeout = '100ms'"))
+            columns = ["model_id", "kind", "layer", "index"]
+            scores.copy_rows(session, ComponentRow, columns, slowly())
+
+    with pytest.raises(BusyDatabase) as raised:
+        write()
+    assert passes(raised.value)
 
 
 def test_a_part_without_a_score_or_tensor_has_skipped_its_prompts(

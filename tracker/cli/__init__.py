@@ -12,6 +12,7 @@ from tracker.cli import (
     distributions,
     models,
     publications,
+    run_logs,
     runs,
     scores,
     stack,
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(analyses.app, name="analyses")
 app.add_typer(models.app, name="models")
 app.add_typer(distributions.app, name="distributions")
+runs.app.command("logs")(run_logs.logs)
 app.add_typer(runs.app, name="runs")
 app.add_typer(databases.app, name="db")
 for command in (submit.submit, scores.scores, stack.up, stack.down, status.status, stack.worker):

@@ -26,6 +26,11 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
 
 
+def print_json_line(value: Any) -> None:
+    """A JSON document in one line, for programs that read while more may come."""
+    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+
+
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)

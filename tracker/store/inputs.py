@@ -37,12 +37,12 @@ def with_inputs(session: Session, run_ids: Collection[UUID]) -> list[UUID]:
 def all_there() -> ColumnElement[bool]:
     """True of a run's row once every run that it needs has succeeded."""
     needed = aliased(RunRow)
-    missing = exists().where(
+    missing = select(needed.id).where(
         RunInputRow.run_id == RunRow.id,
         needed.id == RunInputRow.needs_run_id,
         needed.state != RunState.SUCCEEDED,
     )
-    return ~missing.correlate(RunRow)
+    return ~exists(missing.correlate(RunRow).offset(0))  # as `runs.has_waiting_part` says
 
 
 def lock_with_dependants(session: Session, run_ids: Collection[UUID]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, null, select, update
+from sqlalchemy import ColumnElement, and_, case, func, null, select, union, update
 from sqlalchemy.orm import Session
 
 from tracker.domain import ACTIVE, PartClaim, PartKind, PartState, RunState
@@ -40,28 +40,29 @@ def waiting_runs(
 ) -> list[UUID]:
     """Runs with a part to claim: urgent first, then those of `loaded` models, then `hint`.
 
-    A run whose inputs have not all succeeded has none.
+    A run whose inputs have not all succeeded has none. However many runs wait, only the first of
+    the queue, and of the queue of each loaded model, are looked at: each walks along an index.
     """
-    waiting = exists().where(PartRow.run_id == RunRow.id, PartRow.state == PartState.QUEUED)
-    query = (
-        select(RunRow.id)
-        .where(
-            RunRow.state.in_(list(ACTIVE)),
-            RunRow.cancel_requested_at.is_(None),
-            RunRow.not_before <= NOW,
-            RunRow.id.not_in(list(avoid)),
-            waiting,
-            inputs.all_there(),
-        )
-        .order_by(
-            RunRow.priority,
-            RunRow.model_id.in_(loaded).desc(),
-            (RunRow.id == hint).desc().nulls_last(),
-            RunRow.created_at,
-        )
-        .limit(limit)
+    claimable = and_(
+        RunRow.state.in_(list(ACTIVE)),
+        RunRow.cancel_requested_at.is_(None),
+        RunRow.not_before <= NOW,
+        RunRow.id.not_in(list(avoid)),
+        runs.has_waiting_part(),
+        inputs.all_there(),
     )
-    return list(session.scalars(query))
+    ordered = RunRow.priority, RunRow.created_at
+    first = select(RunRow.id, RunRow.model_id, *ordered).where(claimable)
+    queues = [first, *(first.where(RunRow.model_id == each) for each in loaded)]
+    heads = [queue.order_by(*ordered).limit(limit).subquery() for queue in queues]
+    found = union(first.where(RunRow.id == hint), *(select(head) for head in heads)).subquery()
+    query = select(found.c.id).order_by(
+        found.c.priority,
+        found.c.model_id.in_(loaded).desc(),
+        (found.c.id == hint).desc().nulls_last(),
+        found.c.created_at,
+    )
+    return list(session.scalars(query.limit(limit)))
 
 
 def claim(session: Session, run_id: UUID, *, worker: str, lease: float) -> PartClaim | None:

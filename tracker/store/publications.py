@@ -48,10 +48,12 @@ def due(session: Session, limit: int = 20) -> list[UUID]:
         .join(RunRow, RunRow.id == PublicationRow.run_id)
         .where(
             PublicationRow.state == PublicationState.PENDING,
+            PublicationRow.due_at.is_not(None),  # as its index says
             PublicationRow.due_at <= NOW,
             _free(),
             RunRow.state.in_(list(TERMINAL)),
         )
+        .order_by(PublicationRow.due_at)
         .limit(limit)
         .with_for_update(of=PublicationRow, skip_locked=True)
         .cte("waiting")

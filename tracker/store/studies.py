@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -33,5 +33,8 @@ def _show_anew(session: Session, runs: Collection[UUID]) -> None:
     session.execute(
         update(PublicationRow)
         .where(theirs)
-        .values(state=PublicationState.PENDING, due_at=func.clock_timestamp())
+        .values(
+            state=PublicationState.PENDING,
+            due_at=case((PublicationRow.due_at.is_not(None), func.clock_timestamp())),
+        )
     )

@@ -5,6 +5,7 @@ from tracker.tables.metadata import Row
 from tracker.tables.models import ComponentRow, ModelRow
 from tracker.tables.parts import PartRow, PartScoreRow, PartTensorRow
 from tracker.tables.prompts import DistributionRow, ItemRow, PromptPairRow, PromptRow
+from tracker.tables.run_log import RunLogRow
 from tracker.tables.runs import PublicationRow, RunEventRow, RunRow, StudyRow, StudyRunRow
 from tracker.tables.scores import ScoreRow, TensorRow
 from tracker.tables.workers import WorkerRow
@@ -23,6 +24,7 @@ __all__ = [
     "Row",
     "RunEventRow",
     "RunInputRow",
+    "RunLogRow",
     "RunRow",
     "ScoreRow",
     "StudyRow",

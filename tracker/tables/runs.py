@@ -5,12 +5,13 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tracker.domain import TERMINAL, PublicationState, RunState
+from tracker.domain import ACTIVE, TERMINAL, PublicationState, RunState
 from tracker.tables.metadata import NOW, Id, Instant, Json, Row, one_of
 from tracker.tables.models import ModelRow
 from tracker.tables.prompts import DistributionRow
 
 _ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
+_LIVE = text("state IN ({})".format(", ".join(f"'{state}'" for state in sorted(ACTIVE))))
 
 
 class StudyRow(Row):
@@ -35,7 +36,11 @@ class RunRow(Row):
             unique=True,
             postgresql_where=text("state NOT IN ('failed', 'cancelled') AND rerun_of IS NULL"),
         ),
-        Index("run_due", "dispatch_due_at", postgresql_where=text(f"state NOT IN ({_ENDED})")),
+        Index(None, "fingerprint"),
+        # What a dispatcher and a worker look at first, however long the queue is.
+        Index("run_due", "priority", "dispatch_due_at", postgresql_where=_LIVE),
+        Index("run_queue", "priority", "created_at", postgresql_where=_LIVE),
+        Index("run_queue_of_model", "model_id", "priority", "created_at", postgresql_where=_LIVE),
         Index(None, "created_at"),
         {"comment": "One analysis of one model on one distribution, with its parameters and seed."},
     )
@@ -125,7 +130,11 @@ class PublicationRow(Row):
     __tablename__ = "publication"
     __table_args__ = (
         one_of("state", PublicationState),
-        Index("publication_due", "due_at", postgresql_where=text("state = 'pending'")),
+        Index(
+            "publication_due",
+            "due_at",
+            postgresql_where=text("state = 'pending' AND due_at IS NOT NULL"),
+        ),
         {"comment": "The state of a run's mirror in MLflow."},
     )
 
@@ -138,7 +147,9 @@ class PublicationRow(Row):
     mlflow_experiment_id: Mapped[str | None] = mapped_column(comment="MLflow's experiment id.")
     mlflow_run_id: Mapped[str | None] = mapped_column(comment="MLflow's own run id.")
     attempts: Mapped[int] = mapped_column(server_default="0", comment="Tries to publish.")
-    due_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When to try next.")
+    due_at: Mapped[Instant | None] = mapped_column(
+        comment="When to try next; NULL while the run has not ended."
+    )
     held_until: Mapped[Instant | None] = mapped_column(
         comment="A worker is publishing it and is given up after this."
     )

@@ -9,7 +9,9 @@ class WorkerRow(Row):
     __tablename__ = "worker"
     __table_args__ = ({"comment": "A worker process that has been seen."},)
 
-    name: Mapped[str] = mapped_column(primary_key=True, comment="host:pid.")
+    name: Mapped[str] = mapped_column(
+        primary_key=True, comment="host:pid, and a few letters that no other worker has."
+    )
     host: Mapped[str] = mapped_column(comment="Host it runs on.")
     pid: Mapped[int] = mapped_column(comment="Process id on that host.")
     device: Mapped[str] = mapped_column(comment="Device it computes on, e.g. cpu or cuda:0.")

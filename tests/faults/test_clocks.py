@@ -1,0 +1,132 @@
+"""Clocks of workers are wrong: nothing is early or late, since only Postgres' clock is asked."""
+
+import ast
+import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import event
+
+import tracker
+from analyses.checkpoints import folders
+from analyses.prompts import distributions
+from analyses.prompts.distributions import DistributionSpec
+from analyses.prompts.examples import examples
+from analyses.prompts.tokenization import load_tokenizer
+from tracker.db import Sessions, transaction
+from tracker.store import endings, parts, publications, runs, workers
+
+from . import moves, peace
+from .conftest import Record, Scale
+from .recovery import claimed_again
+from .world import LEASE, TINY, Point, World
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+HOUR = 3600.0
+CLOCKS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
+# A process's own start is told from another's by the machine's clock, on that machine alone.
+OF_ONE_MACHINE = {"supervisor/process.py"}
+
+
+def skewed(seconds: float) -> list[Point]:
+    return [{"at": "time:time", "do": "fault_acts:shift", "seconds": seconds}]
+
+
+def expected(world: World, *, prompts: int) -> list[float]:
+    """What `steps` finds for facts: numbers that only their tokens decide."""
+    from fault_analyses import numbers_of
+
+    tokenizer = load_tokenizer(folders.read(world.folder / TINY).tokenizer)
+    built = distributions.build(DistributionSpec(size=prompts))
+    return [float(each) for each in numbers_of(examples(tokenizer, built.prompts, {}))]
+
+
+def test_workers_and_a_dispatcher_whose_clocks_are_an_hour_off_take_nothing_back_early(
+    world: World, scale: Scale, record: Record
+) -> None:
+    world.dispatcher(points=skewed(HOUR))
+    for shift in (HOUR, -HOUR):
+        world.worker(points=skewed(shift))
+    count = 20 if scale.long else 2
+    long_part = {"batch_size": 1, "pause": (LEASE + 1) / 4}  # four prompts outlast a lease
+    begun = time.time()
+    submitted = [
+        world.submit(params=long_part if number % 10 == 0 else {"batch_size": 2})
+        for number in range(count)
+    ]
+    lines = world.ended([run.id for run in submitted], seconds=300)
+    assert {(line.state.value, line.attempt) for line in lines} == {("succeeded", 1)}
+    assert claimed_again(world.sessions)[0] == 0
+    for line in lines:
+        assert line.started_at is not None
+        assert abs(line.started_at.timestamp() - begun) < HOUR / 2
+        (found,) = (row[-1] for row in world.numbers(line.id).values())
+        np.testing.assert_array_equal(np.float32(found), np.float32(expected(world, prompts=8)))
+    assert peace.broken(world, {}) == []
+    record(
+        23,
+        "one worker's clock an hour fast, another's slow, the dispatcher's fast",
+        f"{count} of {count} runs as without; some parts outlasted the lease of {LEASE:g} s",
+        early_reaps=0,
+    )
+
+
+@pytest.fixture
+def said(sessions: Sessions) -> Iterator[list[Any]]:
+    """Every parameter of every statement, while a test runs."""
+    heard: list[Any] = []
+
+    def hear(_connection: Any, _cursor: Any, _statement: str, given: Any, *_: Any) -> None:
+        heard.extend(given.values() if isinstance(given, dict) else given or ())
+
+    event.listen(sessions.kw["bind"], "before_cursor_execute", hear)
+    yield heard
+    event.remove(sessions.kw["bind"], "before_cursor_execute", hear)
+
+
+def test_no_statement_is_given_a_time_of_ours(sessions: Sessions, said: list[Any]) -> None:
+    of = moves.facts(sessions)
+    moves.succeed(sessions, moves.queue(sessions, of=of))
+    for give_back in (endings.release, endings.retry, endings.fail):
+        claimed = moves.claim(sessions, moves.queue(sessions, of=of).id)
+        with transaction(sessions) as session:
+            parts.heartbeat(session, claimed, lease=60)
+            give_back(session, claimed, reason="because")
+    left = moves.queue(sessions, of=of)
+    moves.claim(sessions, left.id, lease=0)
+    with transaction(sessions) as session:
+        endings.reap(session, left.id)
+        runs.cancel(session, left.id)
+        workers.seen(session, name="w1", host="here", pid=1, device="cpu")
+        workers.live(session)
+        runs.ring_due(session)
+        publications.due(session)
+        publications.take(session, left.id)
+    now = time.time()
+    times = [each for each in said if isinstance(each, date | timedelta) or _near(each, now)]
+    assert len(said) > 100
+    assert times == []
+
+
+def _near(each: object, now: float) -> bool:
+    """Whether a number is about now, in seconds or smaller units."""
+    number = isinstance(each, int | float) and not isinstance(each, bool)
+    return number and any(abs(float(each) - now * unit) < 1e6 * unit for unit in (1, 1e3, 1e6, 1e9))
+
+
+def test_the_tracker_asks_no_clock_but_postgres_and_distances() -> None:
+    root = Path(tracker.__file__).parent
+    asked = {
+        str(file.relative_to(root))
+        for file in root.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in CLOCKS
+    }
+    assert asked == OF_ONE_MACHINE

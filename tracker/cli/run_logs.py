@@ -1,0 +1,85 @@
+"""`headbook runs logs`: what happened to a run, and what was said while it was worked on."""
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from tracker import reports
+from tracker.cli.runs import RunId
+from tracker.cli.session import open_sessions
+from tracker.cli.terminal import AsJson, print_json, print_json_line
+from tracker.cli.waiting import exit_unless_succeeded, lines
+from tracker.db import Sessions, patiently, transaction
+from tracker.domain import Run
+from tracker.errors import TrackerError
+from tracker.reports import LogLine
+from tracker.settings import Settings
+from tracker.store import runs as store
+
+_LOOK_EVERY = 1.0  # seconds
+_INTERRUPTED = 130  # exit code of what Ctrl-C has ended
+
+
+class UnknownPart(TrackerError):
+    def __init__(self, run: Run, part: int) -> None:
+        super().__init__(f"Run {run.id} has no part {part}: its parts are 0 to {run.n_parts}.")
+
+
+def logs(
+    run: RunId,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Go on until the run has ended; exit 1 if it did not succeed."
+        ),
+    ] = False,
+    part: Annotated[
+        int | None, typer.Option(min=0, help="Only this part; the last one finishes the run.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened to a run, and what its workers logged and printed. Times are UTC.
+
+    With --follow and --json together every line is an object of its own.
+    """
+    with open_sessions(Settings()) as sessions:
+        with transaction(sessions) as session:
+            found = store.find_run(session, run)
+        if part is not None and part > found.n_parts:
+            raise UnknownPart(found, part)
+        news = _news(sessions, found.id, part)
+        if not follow:
+            _show(next(news), as_json=as_json)
+            return
+        try:
+            for line in (line for new in news for line in new):
+                print_json_line(line) if as_json else typer.echo(reports.as_text(line))
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
+        exit_unless_succeeded(lines([found.id], sessions))
+
+
+def _news(sessions: Sessions, run_id: UUID, part: int | None) -> Iterator[Sequence[LogLine]]:
+    """The lines so far, then those that have come since, until no more may come."""
+    read = reports.BEGINNING
+    while True:
+        log = patiently(sessions, partial(reports.run_log, run_id=run_id, part=part, after=read))
+        yield log.lines
+        if not log.live:
+            return
+        read = log.read
+        time.sleep(_LOOK_EVERY)
+
+
+def _show(said: Sequence[LogLine], *, as_json: bool) -> None:
+    if as_json:
+        print_json(said)
+        return
+    for line in said:
+        typer.echo(reports.as_text(line))
+    if not said:
+        typer.echo("Nothing has happened yet.")
