@@ -4,20 +4,20 @@ The servers' SQL and configuration are the page's own, with other passwords and 
 """
 
 import json
-import os
 import re
 import socket
 import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 from urllib.request import urlopen
 
+import psutil
 import psycopg
 
 from tracker.home import Home
@@ -167,6 +167,17 @@ class Machine:
     def json(self, *words: str) -> Any:
         return json.loads(self.headbook(*words, "--json"))
 
+    def python_says(self, code: str) -> str:
+        done = subprocess.run(
+            (str(self.python), "-c", code),
+            cwd=self.root / "work",
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
     def start(self, *words: str, **changes: str) -> Process:
         """A command that stays, in a session of its own."""
         return Process(
@@ -210,15 +221,15 @@ def answers(url: str) -> bool:
         return False
 
 
-def left_behind(folder: Path, processes: Sequence[Any]) -> list[str]:
-    """Commands of the processes that were given something below the folder."""
+def left_behind(folder: Path) -> list[str]:
+    """Commands of the living processes that were given something below the folder."""
     found = []
-    for process in processes:
+    for process in psutil.process_iter():
         try:
-            said = [*process.cmdline(), *process.environ().values()]
-        except Exception:
+            given = [*process.cmdline(), *process.environ().values()]
+        except psutil.Error:
             continue
-        if any(str(folder) in word for word in said) and process.pid != os.getpid():
+        if any(str(folder) in word for word in given):
             found.append(" ".join(process.cmdline()))
     return found
 

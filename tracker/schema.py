@@ -111,9 +111,9 @@ def migrate(database_url: str, revision: str) -> None:
     engine = create_engine(database_url)
     try:
         with engine.connect() as connection:
+            ensure_roles(connection)
             if revision == "head" and _revision(connection) == _newest(config):
                 return
-            ensure_roles(connection)
             config.attributes["connection"] = connection
             if revision == "base":
                 command.downgrade(config, revision)

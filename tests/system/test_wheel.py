@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,8 +12,7 @@ import pytest
 from tracker.home import Home
 from tracker.supervisor import postgres_place
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("analyses", "app", "migrations", "tracker")
+from .conftest import PACKAGES, ROOT
 
 
 def run(*command: str | Path, cwd: Path = Path("/"), **environment: str) -> str:
@@ -29,19 +27,6 @@ def run(*command: str | Path, cwd: Path = Path("/"), **environment: str) -> str:
     )
     assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"  # what an earlier build left beside the code must not get in
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, source / package)
-    for file in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, source)
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, source, cwd=folder)
-    (built,) = folder.glob("headbook-*.whl")
-    return built
 
 
 def test_the_wheel_holds_the_four_packages_and_their_data_and_nothing_else(wheel: Path) -> None:

@@ -1,0 +1,97 @@
+"""docs/deploy.md against the code: variables, times, commands, units."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from cluster import PAGE, of_page
+
+from tracker import broker, db, deadline, settling, sweeping
+from tracker.settings import Settings
+from tracker.store import publications, runs
+
+TEXT = PAGE.read_text()
+IN_WORDS = {  # defaults that are no value
+    "memory_budget": "half of what is free",
+    "model_cache": "a quarter of memory",
+    "model_roots": "empty",
+    "app_url": "the stack's",
+}
+OF_THE_STACK = {"HEADBOOK_APP_PORT", "HEADBOOK_MLFLOW_PORT", "HEADBOOK_POSTGRES_USER"}
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """The other cells of a table's rows by their first."""
+    section = TEXT.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    cells = [
+        [cell.strip() for cell in line.strip("| ").split(" | ")]
+        for line in section.splitlines()
+        if line.startswith("| ")
+    ]
+    return {first.strip("`"): others for first, *others in cells[1:]}
+
+
+def test_every_variable_is_told_with_its_default() -> None:
+    told = {name: default.strip("`") for name, (default, _) in rows("Environment").items()}
+    expected = {}
+    for name, field in Settings.model_fields.items():
+        variable = str(field.validation_alias or f"HEADBOOK_{name.upper()}")
+        if variable.startswith("HEADBOOK_"):
+            expected[variable] = IN_WORDS.get(
+                name,
+                f"{field.default:g}"
+                if isinstance(field.default, float | int)
+                else str(field.default),
+            )
+        else:
+            expected[variable] = "the stack on the home"
+    assert {name: default for name, default in told.items() if name not in OF_THE_STACK} == expected
+    assert told.keys() >= OF_THE_STACK
+
+
+def test_the_variables_that_the_stack_alone_reads_are_told() -> None:
+    options = Path("tracker/supervisor/options.py")
+    read = set(re.findall(r'"(HEADBOOK_\w+)"', (PAGE.parents[1] / options).read_text()))
+    assert read - {"HEADBOOK_DEVICE"} == OF_THE_STACK
+
+
+def test_the_times_are_those_of_the_code() -> None:
+    lease, reap = (Settings.model_fields[f"{name}_seconds"].default for name in ("lease", "reap"))
+    said = {what: others[0] for what, others in rows("Time").items()}
+    limits = {name: value.removesuffix("s") for name, value in db.LIMITS.items()}
+    for what, value in {
+        "lost worker": f"lease + reap: at most {lease + reap}",
+        "cannot renew": f"{deadline.SHARE * lease:g}",
+        "does not move": f"1, 2, 4 … {runs._LONGEST_WAIT}",
+        "publication that failed": f"1, 2, 4 … {publications._LONGEST_WAIT}",
+        "waits for MLflow": f"{settling._MLFLOW_WAIT:g}",
+        "take, and wait for a lock": f"{limits['transaction_timeout']}, {limits['lock_timeout']}",
+        "stand still": limits["idle_in_transaction_session_timeout"],
+        "repeats a transaction": f"{db.PATIENCE:g}",
+        "answer of the broker": str(broker._REDIS["socket_timeout"]),
+        "spool keeps": f"{sweeping.KEPT:g}",
+    }.items():
+        (found,) = [seconds for row, seconds in said.items() if what in row]
+        assert found == value, what
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    unit = of_page("ini")
+    parsed = configparser.RawConfigParser(strict=True)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read_string(unit)
+    assert parsed["Service"]["KillMode"] == "mixed"
+    assert parsed["Service"]["Restart"] == "always"
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("systemd-analyze is not here")
+    file = tmp_path / "headbook-worker@.service"
+    file.write_text(unit.replace("/opt/headbook/bin/headbook", "/bin/true"))
+    instance = tmp_path / "headbook-worker@0.service"
+    instance.symlink_to(file)
+    done = subprocess.run((verify, "verify", str(instance)), capture_output=True, text=True)
+    about_it = [line for line in done.stderr.splitlines() if "headbook" in line]
+    assert (about_it, done.returncode) == ([], 0)
