@@ -14,9 +14,11 @@ from tracker.store.runs import made_by
 from . import forks, stories, survivors
 from .conftest import Record, Scale
 from .crash_points import Point, places, points
+from .peace import LONG
 from .scene import Scene, staged
 from .stories import Act, Ends
 
+pytestmark = LONG
 QUEUES = "a person queues"
 
 

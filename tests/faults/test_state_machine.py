@@ -32,7 +32,10 @@ from .audit import audited
 from .checker import Numbers, References, numbers, violations
 from .conftest import Scale
 from .interleaving import started
+from .peace import LONG
 from .queue_model import ModelRun, Move
+
+pytestmark = LONG
 
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
 UNDER_A_CLAIM = ("heartbeat", "commit", "fail", "release", "retry", "expire")
