@@ -2,14 +2,10 @@
 
 import ast
 import time
-from collections.abc import Iterator
-from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import event
 
 import tracker
 from analyses.checkpoints import folders
@@ -17,10 +13,8 @@ from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
 from analyses.prompts.tokenization import load_tokenizer
-from tracker.db import Sessions, transaction
-from tracker.store import endings, parts, publications, runs, workers
 
-from . import moves, peace
+from . import peace
 from .conftest import Record, Scale
 from .recovery import claimed_again
 from .world import LEASE, TINY, Point, World
@@ -30,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("faults")
 HOUR = 3600.0
 CLOCKS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
 # A process's own start is told from another's by the machine's clock, on that machine alone.
-OF_ONE_MACHINE = {"supervisor/process.py"}
+OF_ONE_MACHINE = {"spool.py", "supervisor/process.py"}
 
 
 def skewed(seconds: float) -> list[Point]:
@@ -74,49 +68,6 @@ def test_workers_and_a_dispatcher_whose_clocks_are_an_hour_off_take_nothing_back
         f"{count} of {count} runs as without; some parts outlasted the lease of {LEASE:g} s",
         early_reaps=0,
     )
-
-
-@pytest.fixture
-def said(sessions: Sessions) -> Iterator[list[Any]]:
-    """Every parameter of every statement, while a test runs."""
-    heard: list[Any] = []
-
-    def hear(_connection: Any, _cursor: Any, _statement: str, given: Any, *_: Any) -> None:
-        heard.extend(given.values() if isinstance(given, dict) else given or ())
-
-    event.listen(sessions.kw["bind"], "before_cursor_execute", hear)
-    yield heard
-    event.remove(sessions.kw["bind"], "before_cursor_execute", hear)
-
-
-def test_no_statement_is_given_a_time_of_ours(sessions: Sessions, said: list[Any]) -> None:
-    of = moves.facts(sessions)
-    moves.succeed(sessions, moves.queue(sessions, of=of))
-    for give_back in (endings.release, endings.retry, endings.fail):
-        claimed = moves.claim(sessions, moves.queue(sessions, of=of).id)
-        with transaction(sessions) as session:
-            parts.heartbeat(session, claimed, lease=60)
-            give_back(session, claimed, reason="because")
-    left = moves.queue(sessions, of=of)
-    moves.claim(sessions, left.id, lease=0)
-    with transaction(sessions) as session:
-        endings.reap(session, left.id)
-        runs.cancel(session, left.id)
-        workers.seen(session, name="w1", host="here", pid=1, device="cpu")
-        workers.live(session)
-        runs.ring_due(session)
-        publications.due(session)
-        publications.take(session, left.id)
-    now = time.time()
-    times = [each for each in said if isinstance(each, date | timedelta) or _near(each, now)]
-    assert len(said) > 100
-    assert times == []
-
-
-def _near(each: object, now: float) -> bool:
-    """Whether a number is about now, in seconds or smaller units."""
-    number = isinstance(each, int | float) and not isinstance(each, bool)
-    return number and any(abs(float(each) - now * unit) < 1e6 * unit for unit in (1, 1e3, 1e6, 1e9))
 
 
 def test_the_tracker_asks_no_clock_but_postgres_and_distances() -> None:
