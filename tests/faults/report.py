@@ -19,7 +19,7 @@ _HEAD = """# Reliability
 A run that was queued ends, once, with the numbers it would have had if nothing had broken,
 whatever is killed, frozen, cut off or started empty meanwhile. This page is what `tests/faults/`
 has measured of that, with real processes on one machine. `make faults RUNS={runs} SEED={seed}`
-measures it again and writes this page; `make test` runs the same tests in a short form.
+measures it again and writes this page; `make test` runs those that need no stack of their own.
 
 Measured at commit `{commit}`, seed {seed}. Leases last 3 s here, so that faults fit
 into minutes; in the product they last 60 s, and a part of a lost worker waits as much longer.
