@@ -148,6 +148,9 @@ def test_a_worker_frozen_anywhere_ends_itself_or_is_refused(
         (line,) = world.ended([run.id])
         assert line.state == "succeeded"
     count = refused(fresh)
+    for worker in fresh:  # nothing is trapped where they can take it
+        worker.end()
+        world.actors.remove(worker)
     for worker in workers:
         worker.thaw()
     assert peace.broken(world, found) == []
