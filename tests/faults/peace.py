@@ -15,6 +15,7 @@ from tracker.db import transaction
 from . import checker
 from .actor import Actor
 from .checker import References
+from .recovery import percentiles
 from .world import World
 
 LONG = pytest.mark.skipif(
@@ -42,6 +43,13 @@ def broken(world: World, found: References) -> list[str]:
     while _count(world, _UNSHOWN) and time.monotonic() < end:
         time.sleep(0.1)
     return [str(each) for each in world.broken(references=found)]
+
+
+def figures(of: str, seconds: Sequence[float]) -> dict[str, float]:
+    """Percentiles of some seconds under names that say of what; and how many there were."""
+    found = percentiles(seconds)
+    count = {f"{of}_count": found.pop("n", 0)}
+    return count | {f"{of}_{name}_s": round(each, 3) for name, each in found.items()}
 
 
 def crashes(world: World, run_id: UUID) -> int:

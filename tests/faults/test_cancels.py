@@ -16,7 +16,6 @@ from tracker.reports import RunLine
 from . import peace
 from .actor import Actor
 from .conftest import Record, Scale
-from .recovery import percentiles
 from .world import LEASE, TIMES, Point, World
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -64,7 +63,7 @@ def noted(record: Record, when: str, seconds: list[float], ends: list[RunLine]) 
         26,
         f"cancelled while {when}",
         f"{cancelled} cancelled, {len(ends) - cancelled} had succeeded; each ended once",
-        **{f"latency_{name}_s": round(each, 3) for name, each in percentiles(seconds).items()},
+        **peace.figures("latency", seconds),
     )
 
 

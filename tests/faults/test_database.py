@@ -13,7 +13,7 @@ from .actor import Actor
 from .checker import References
 from .conftest import Record, Scale
 from .proxy import Mode
-from .recovery import claimed_again, percentiles
+from .recovery import claimed_again
 from .world import LEASE, World
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -129,7 +129,7 @@ def test_workers_end_themselves_while_postgres_is_frozen(
         f"Postgres frozen for {frozen:g} s, leases of {LEASE:g} s",
         f"workers had ended themselves {SHARE * LEASE:g} s after their last heartbeat at the most",
         stale=0,
-        **_named("self_fence", seconds),
+        **peace.figures("self_fence", seconds),
     )
 
 
@@ -164,8 +164,8 @@ def test_a_worker_that_is_cut_off_from_postgres_ends_itself_and_another_goes_on(
         f"worker cut off from Postgres: {'half open' if mode is Mode.BLACKHOLE else 'reset'}",
         "the worker ended itself; its part was taken back and done by another",
         stale=0,
-        **_named("detection", detected),
-        **_named("taken_back", taken),
+        **peace.figures("detection", detected),
+        **peace.figures("taken_back", taken),
     )
 
 
@@ -190,7 +190,3 @@ def test_connections_that_break_for_less_than_a_lease_cost_nothing(
 
 def _children(workers: list[Actor]) -> list[psutil.Process]:
     return [child for worker in workers if (child := worker.child) is not None]
-
-
-def _named(what: str, seconds: list[float]) -> dict[str, float]:
-    return {f"{what}_{name}_s": round(each, 2) for name, each in percentiles(seconds).items()}

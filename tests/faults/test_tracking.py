@@ -18,7 +18,6 @@ from .actor import Actor
 from .checker import References
 from .conftest import Record, Scale
 from .proxy import SERVER_ERROR, Mode, Proxy
-from .recovery import percentiles
 from .world import World
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -115,7 +114,7 @@ def test_a_run_waits_for_mlflow_and_holds_no_worker(
         "runs with tensors wait, others end; all are whole and shown afterwards",
         without_artifact=0,
         held_max_s=round(max(blocked), 2),
-        **{f"others_ended_{name}_s": round(each, 2) for name, each in percentiles(delays).items()},
+        **peace.figures("others_ended", delays),
     )
 
 

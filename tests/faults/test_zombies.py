@@ -14,7 +14,6 @@ from . import peace
 from .actor import Actor
 from .checker import References
 from .conftest import Record, Scale
-from .recovery import percentiles
 from .world import LEASE, Point, World
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -195,6 +194,6 @@ def test_a_worker_frozen_inside_its_transaction_is_reaped_when_it_has_stood_stil
         "worker frozen inside its transaction",
         f"taken back when Postgres had ended the transaction, which may stand still {IDLE:g} s",
         stale=0,
-        **{f"taken_back_{k}_s": round(each, 2) for k, each in percentiles(seconds).items()},
+        **peace.figures("taken_back", seconds),
         other_run_max_s=round(max(others), 2),
     )
