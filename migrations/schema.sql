@@ -458,6 +458,7 @@ CREATE TABLE headbook.run (
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     started_at timestamp with time zone,
     finished_at timestamp with time zone,
+    crashed_at timestamp with time zone,
     CONSTRAINT run_failed_for_a_reason_check CHECK (((state <> 'failed'::text) OR (reason IS NOT NULL))),
     CONSTRAINT run_finished_check CHECK (((state = ANY (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text])) = (finished_at IS NOT NULL))),
     CONSTRAINT run_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finishing'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text])))
@@ -524,6 +525,8 @@ COMMENT ON COLUMN headbook.run.created_at IS 'When it was queued.';
 COMMENT ON COLUMN headbook.run.started_at IS 'When its first part was claimed.';
 
 COMMENT ON COLUMN headbook.run.finished_at IS 'When it ended.';
+
+COMMENT ON COLUMN headbook.run.crashed_at IS 'When its last crash was counted; a part claimed before it counts for no more.';
 
 CREATE TABLE headbook.run_event (
     seq bigint NOT NULL,

@@ -95,9 +95,9 @@ def check(sessions: Sessions) -> None:
             raise
 
 
-def alone(sessions: Sessions) -> Sessions:
-    """Sessions on the same database with a connection of their own, outside the pool."""
-    return connect(sessions.kw["bind"].url, pool_size=1)
+def beside(sessions: Sessions) -> Sessions:
+    """Sessions on the same database with connections of their own, outside the pool."""
+    return connect(sessions.kw["bind"].url, pool_size=2)
 
 
 def close(sessions: Sessions) -> None:

@@ -18,8 +18,8 @@ from tracker.db import patiently, transaction
 from tracker.domain import PartClaim, PartKind, Run
 from tracker.errors import TrackerError
 from tracker.heartbeat import Beat, kept_alive
+from tracker.mlflow_pause import MlflowPaused
 from tracker.provenance import provenance
-from tracker.publication import MlflowUnavailable
 from tracker.settling import settle
 from tracker.store import distributions, endings, parts, runs, scores, tensors, workers
 from tracker.store import models as model_store
@@ -27,8 +27,6 @@ from tracker.store import pairs as pair_store
 from tracker.workbench import Workbench
 
 log = get_logger(__name__)
-
-_PAUSES = 2.0  # times what a try to publish has cost in vain, until the next one
 
 
 def work(bench: Workbench, hint: UUID | None) -> int:
@@ -40,7 +38,7 @@ def work(bench: Workbench, hint: UUID | None) -> int:
             break
         claim, since = found
         _show(bench, busy_with=claim.run_id)
-        with run_log.kept(claim, sessions=bench.sessions, worker=bench.name):
+        with run_log.kept(claim, sessions=bench.aside, worker=bench.name):
             _do(bench, claim, since)
         hint = claim.run_id  # what was loaded for it serves its next part
         done += 1
@@ -72,14 +70,14 @@ def _do(bench: Workbench, claim: PartClaim, since: float) -> None:
         with kept_alive(
             claim,
             since=since,
-            sessions=bench.sessions,
+            sessions=bench.aside,
             limits=bench.limits,
             stop=bench.stop,
             give_up=lambda verdict: settle(bench, claim, verdict),
         ) as beat:
             if claim.kind is PartKind.FINISH:
                 lease, doors = bench.limits.lease, (bench.sessions, bench.mlflow, bench.spool)
-                finishing.finish(claim, beat, *doors, lease=lease)
+                finishing.finish(claim, beat, *doors, pause=bench.pause, lease=lease)
             else:
                 _measure(bench, claim, beat)
     except Exception as error:
@@ -138,20 +136,13 @@ def _companions(
 
 
 def publish_if_ended(bench: Workbench, run_id: UUID) -> None:
-    """Make MLflow show a run's end; when that fails, the dispatcher rings for it again.
-
-    A try holds the worker for half a minute while MLflow does not answer. So one that was in vain
-    is followed by a pause, and most of the worker's time is left for runs.
-    """
-    begun = time.monotonic()
-    if begun < bench.unpublished_until:
-        return
+    """Make MLflow show a run's end; when that fails, the dispatcher rings for it again."""
+    doors = bench.sessions, bench.mlflow, bench.spool
     try:
-        mirror.publish(bench.sessions, bench.mlflow, bench.spool, run_id, app_url=bench.app_url)
-    except MlflowUnavailable as error:
-        ended = time.monotonic()
-        bench.unpublished_until = ended + _PAUSES * (ended - begun)
-        log.warning("not published yet", run_id=str(run_id), error=str(error))
+        with bench.pause.after_failure():
+            mirror.publish(*doors, run_id, app_url=bench.app_url)
+    except MlflowPaused:
+        return
     except TrackerError as error:
         log.warning("not published yet", run_id=str(run_id), error=str(error))
     except Exception:

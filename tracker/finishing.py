@@ -18,6 +18,7 @@ from tracker.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
 from tracker.errors import CannotKeep, TrackerError
 from tracker.heartbeat import Beat
+from tracker.mlflow_pause import MlflowPause, MlflowPaused
 from tracker.publication import MlflowUnavailable
 from tracker.spool import Spool
 from tracker.store import distributions, endings, parts, publications, runs, scores, tensors
@@ -59,11 +60,13 @@ def finish(
     mlflow: MlflowClient,
     spool: Spool,
     *,
+    pause: MlflowPause,
     lease: float,
 ) -> None:
     """Turn what the parts have measured into the run's scores and tensors, in one transaction.
 
-    Raises `MlflowUnavailable` or `CannotKeep` while the tensors cannot be stored.
+    While MLflow is in a `pause`, a run with tensors waits without a try. Raises `MlflowUnavailable`
+    or `CannotKeep` while the tensors cannot be stored.
     """
     with transaction(sessions) as session:
         run = runs.run(session, claim.run_id)
@@ -86,10 +89,16 @@ def finish(
             publications.set_mlflow_ids(session, run.id, ids)
         endings.finish_run(session, claim, notes=notes(analysis, params, found))
 
+    kept = _kept(joined, derived)
     try:
-        kept = _kept(joined, derived)
-        ids, stored = _store_tensors(run, kept, beat, sessions, mlflow, spool)
+        ids: MlflowIds | None = None
+        stored: list[StoredTensor] = []
+        if kept:
+            with pause.after_failure():
+                ids, stored = _store_tensors(run, kept, beat, sessions, mlflow, spool)
         patiently(sessions, lambda session: commit(session, ids, stored))
+    except MlflowPaused:
+        raise
     except (LeaseLost, MlflowUnavailable):
         # Another worker may have stored its files before ours were written over them.
         patiently(sessions, lambda session: publications.reopen(session, run.id))
@@ -195,9 +204,7 @@ def _store_tensors(
     sessions: Sessions,
     mlflow: MlflowClient,
     spool: Spool,
-) -> tuple[MlflowIds | None, list[StoredTensor]]:
-    if not named:
-        return None, []
+) -> tuple[MlflowIds, list[StoredTensor]]:
     with transaction(sessions) as session:
         detail = reports.run_detail(session, run.id)
     ids = publication.ensure_run(mlflow, detail)

@@ -73,7 +73,7 @@ def kept_alive(
     The lease began with a request that was sent at `since`, on the monotonic clock. A report
     raises `CancelSeen`, `LeaseLost`, `OutOfTime` or `Released` when the work should stop. Where no
     report comes within the grace, the thread calls `give_up` with that error and ends the process.
-    It has a connection of its own, so that a busy pool never costs a lease.
+    Give it `sessions` that no other work can use up.
     """
     deadline = Deadline(limits.lease, since=since)
     beating = _Beating(
@@ -102,7 +102,7 @@ class _Beating:
         give_up: GiveUp,
     ) -> None:
         self.claim, self.limits, self.stop, self.deadline = claim, limits, stop, deadline
-        self.sessions = db.alone(sessions)
+        self.sessions = sessions
         self.give_up = give_up
         self.ended = threading.Event()
         self.done = 0
@@ -111,16 +111,13 @@ class _Beating:
         self.judged = 0.0  # when the verdict was reached
 
     def run(self) -> None:
-        try:
-            while not self.ended.wait(min(_LOOK_EVERY, self.limits.heartbeat)):
-                self._judge()
-                now = time.monotonic()
-                if self.verdict is not None and now - self.judged > self.limits.grace:
-                    self._leave(self.verdict)
-                if now - self.beaten >= self.limits.heartbeat:
-                    self._beat()
-        finally:
-            db.close(self.sessions)
+        while not self.ended.wait(min(_LOOK_EVERY, self.limits.heartbeat)):
+            self._judge()
+            now = time.monotonic()
+            if self.verdict is not None and now - self.judged > self.limits.grace:
+                self._leave(self.verdict)
+            if now - self.beaten >= self.limits.heartbeat:
+                self._beat()
 
     def report(self, done: int) -> None:
         self.done = done

@@ -83,7 +83,6 @@ class _Publishing:
             lines = reports.scores(session, self.run_id)
             stored = tensors.tensors(session, self.run_id)
         ids = publication.ensure_run(self.mlflow, detail)
-        publication.remove_doubles(self.mlflow, ids, self.run_id)
         lost = list(self._lost(ids, stored))
         there = [each for each in stored if each not in [gone for gone, _ in lost]]
         drawn = _pictures(self.mlflow, ids, detail, lines, there, self.spool)
@@ -98,6 +97,7 @@ class _Publishing:
             remarks=remarks,
             app_url=app_url,
         )
+        publication.remove_doubles(self.mlflow, ids, self.run_id)
         if lost:
             raise TensorsLost(detail, lost)
         patiently(self.sessions, lambda session: self._done(session, ids))

@@ -90,7 +90,11 @@ def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
 
 
 def remove_doubles(client: MlflowClient, ids: MlflowIds, run_id: UUID) -> None:
-    """Delete other MLflow runs of the same run: a worker that was frozen may have made one."""
+    """Delete other MLflow runs of the same run.
+
+    A worker that was frozen may have made one, or a server that was frozen does late what nobody
+    waits for any more. So this comes last.
+    """
     with mlflow_errors():
         for each in client.search_runs([ids.experiment_id], f"tags.`headbook.run` = '{run_id}'"):
             if each.info.run_id != ids.run_id:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from structlog import get_logger
 
@@ -26,8 +26,8 @@ _LAST_WRITE = 2.0  # seconds that the end of a part may wait for it
 def kept(claim: PartClaim, *, sessions: Sessions, worker: str) -> Iterator[None]:
     """Inside the block what is said becomes lines of the run's log.
 
-    A thread writes them, over a connection of its own, about once a second, at once after an error
-    of our own, and at the end. The block never waits for it; after the block it goes on trying for
+    A thread writes them over `sessions` about once a second, at once after an error of our own, and
+    at the end. The block never waits for it; after the block it goes on trying for
     a while. So a worker that is killed loses what was said within the last second, and what a
     database that is away has not taken yet.
     """
@@ -48,32 +48,23 @@ class _Writing:
         self, claim: PartClaim, buffer: LineBuffer, *, sessions: Sessions, worker: str
     ) -> None:
         self.claim, self.buffer, self.worker = claim, buffer, worker
-        self.sessions = db.alone(sessions)
+        self.sessions = sessions
         self.ended = False
         self.taken: list[SaidLine] = []
         self.kept = Kept()
         self.in_doubt = False  # whether the last commit may have done it all the same
 
     def run(self) -> None:
-        try:
-            self._connect()
-            while not self.ended:
-                self.buffer.wanted.wait(_EVERY)
-                self.buffer.wanted.clear()
-                if self._waiting():
-                    self._write()
-            self._write_the_rest()
-        finally:
-            db.close(self.sessions)
+        while not self.ended:
+            self.buffer.wanted.wait(_EVERY)
+            self.buffer.wanted.clear()
+            if self._waiting():
+                self._write()
+        self._write_the_rest()
 
     def end(self) -> None:
         self.ended = True
         self.buffer.wanted.set()
-
-    def _connect(self) -> None:
-        """Ahead of the first line, so that the end of a short part need not wait for it."""
-        with suppress(Exception), db.transaction(self.sessions) as session:
-            session.connection()
 
     def _write_the_rest(self) -> None:
         deadline = time.monotonic() + db.PATIENCE

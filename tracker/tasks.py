@@ -62,9 +62,11 @@ def _bench() -> Any:
     from tracker.workbench import Workbench
 
     settings = Settings()
+    sessions = db.connect(settings.database())
     return Workbench(
         name=os.environ["HEADBOOK_WORKER"],
-        sessions=db.connect(settings.database()),
+        sessions=sessions,
+        aside=db.beside(sessions),
         mlflow=mlflow_client(settings.tracking()),
         home=Home(settings.home),
         roots=settings.model_roots,

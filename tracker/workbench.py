@@ -20,6 +20,7 @@ from tracker.finishing import NotHere
 from tracker.heartbeat import Beat, Limits, StopRequest
 from tracker.home import Home
 from tracker.loaded_models import LoadedModels
+from tracker.mlflow_pause import MlflowPause
 from tracker.spool import Spool
 
 # What another host may have: another folder, another disk, another login.
@@ -39,6 +40,7 @@ class Workbench:
 
     name: str
     sessions: Sessions
+    aside: Sessions  # for heartbeats and logs: a pool in use never costs a lease
     mlflow: MlflowClient
     home: Home
     roots: Sequence[Path]
@@ -48,7 +50,7 @@ class Workbench:
     memory_budget: int | None = None  # bytes above the loaded model; None: a share of what is free
     stop: StopRequest = field(default_factory=StopRequest)
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
-    unpublished_until: float = 0.0  # since MLflow was away; a monotonic time
+    pause: MlflowPause = field(default_factory=MlflowPause)
     loaded: LoadedModels = field(default_factory=LoadedModels)
     inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of the run they were loaded for
 

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
+
+# What is set is the whole process's: two blocks at once would leave it as the first has set it.
+_ONE_AT_A_TIME = RLock()
 
 
 @contextmanager
@@ -11,13 +15,14 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     transformers_logging: Any = logging
-    bars = transformers_logging.is_progress_bar_enabled()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity(transformers_logging.ERROR)
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+    with _ONE_AT_A_TIME:
+        bars = transformers_logging.is_progress_bar_enabled()
+        verbosity = transformers_logging.get_verbosity()
+        transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity(transformers_logging.ERROR)
+        try:
+            yield
+        finally:
+            transformers_logging.set_verbosity(verbosity)
+            if bars:
+                transformers_logging.enable_progress_bar()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
@@ -89,11 +90,21 @@ class Reading:
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a tokenizer.json, never padding and never cutting."""
+    """The tokenizer in a tokenizer.json, never padding and never cutting; share it, do not set it.
+
+    Those read last are kept while their files stay as they are: the library never frees the words
+    that a tokenizer has seen, so that each one made anew costs memory for good.
+    """
     try:
-        tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+        found = path.stat()
+        return _tokenizer(path, found.st_ino, found.st_mtime_ns, found.st_size)
     except Exception as error:  # the library raises plain Exception
         raise UnreadableTokenizer(path, error) from None
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(path: Path, *_file: int) -> Tokenizer:
+    tokenizer: Tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

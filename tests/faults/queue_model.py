@@ -31,6 +31,7 @@ class Part:
     epoch: int = 0
     worker: str | None = None
     expired: bool = False
+    counted: bool = False  # was running when the last crash was counted
 
     def end(self, state: PartState) -> None:
         self.state, self.worker = state, None
@@ -79,7 +80,8 @@ class ModelRun:
         if not waiting or self.state in TERMINAL or self.asked_to_stop:
             return None
         part = self.parts[min(waiting)]
-        part.state, part.worker, part.expired = PartState.RUNNING, move.worker, False
+        part.state, part.worker = PartState.RUNNING, move.worker
+        part.expired = part.counted = False
         part.epoch += 1
         if self.state is RunState.QUEUED:
             self.state = RunState.RUNNING
@@ -135,7 +137,12 @@ class ModelRun:
         lost = [each for each in self._in(PartState.RUNNING) if each.expired]
         if not lost:
             return 0
+        if all(part.counted for part in lost):
+            self._give_back(lost)
+            return len(lost)
         self.crashes += 1
+        for part in self._in(PartState.RUNNING):
+            part.counted = True
         if (self.crashes >= TRIES or self.attempt >= TRIES) and not self.asked_to_stop:
             for part in lost:
                 part.end(PartState.FAILED)

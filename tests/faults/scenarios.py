@@ -187,7 +187,7 @@ def _with_limits(sessions: Sessions, **limits: str) -> Sessions:
     short = db.LIMITS | limits | ({name: IDLE} if name in db.LIMITS else {})
     before, db.LIMITS = db.LIMITS, short
     try:
-        made = db.alone(sessions)
+        made = db.beside(sessions)
         with transaction(made) as session:
             session.connection()
     finally:

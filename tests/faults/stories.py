@@ -118,9 +118,11 @@ class Place:
         return db.connect(url)
 
     def bench(self, name: str) -> Workbench:
+        sessions = self.sessions(name)
         return Workbench(
             name=name,
-            sessions=self.sessions(name),
+            sessions=sessions,
+            aside=db.beside(sessions),
             mlflow=mlflow_client(self.mlflow_uri),
             home=self.home,
             roots=(),

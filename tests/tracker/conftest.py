@@ -12,7 +12,7 @@ from tiny_llama import save_tiny_llama
 
 from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
-from tracker import models, submission
+from tracker import db, models, submission
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, Run
 from tracker.home import Home
@@ -127,17 +127,20 @@ def submit(sessions: Sessions, home: Home, tiny: Model) -> Submit:
 
 
 @pytest.fixture
-def bench(sessions: Sessions, home: Home, mlflow_uri: str) -> Workbench:
+def bench(sessions: Sessions, home: Home, mlflow_uri: str) -> Iterator[Workbench]:
     """A worker's bench."""
-    return Workbench(
+    aside = db.beside(sessions)
+    yield Workbench(
         name="w1",
         sessions=sessions,
+        aside=aside,
         mlflow=mlflow_client(mlflow_uri),
         home=home,
         roots=(),
         device="cpu",
         app_url="http://app",
     )
+    db.close(aside)
 
 
 @pytest.fixture

@@ -177,6 +177,24 @@ def test_an_outage_that_loses_all_parts_at_once_counts_as_one_crash(
     assert (seen.state, seen.crashes, seen.attempt) == (RunState.QUEUED, 1, 2)
 
 
+def test_workers_that_an_outage_ends_one_after_the_other_count_as_one_crash(
+    sessions: Sessions, make_run: MakeRun
+) -> None:
+    run = make_run(bounds=[(n, n + 1) for n in range(4)])
+    for worker in ("w1", "w2", "w3"):
+        claim(sessions, run.id, worker)
+    for worker in ("w1", "w2", "w3"):
+        with transaction(sessions) as session:
+            assert endings.lost(session, run.id, worker=worker) == 1
+    with transaction(sessions) as session:
+        seen = runs.run(session, run.id)
+    assert (seen.state, seen.crashes, seen.attempt) == (RunState.QUEUED, 1, 2)
+    claim(sessions, run.id, "w1")
+    with transaction(sessions) as session:
+        assert endings.lost(session, run.id, worker="w1") == 1
+        assert runs.run(session, run.id).crashes == 2, "it was claimed after that outage"
+
+
 def test_what_a_dead_process_held_is_taken_back_before_its_leases_run_out(
     sessions: Sessions, make_run: MakeRun
 ) -> None:

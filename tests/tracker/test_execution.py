@@ -320,7 +320,8 @@ def test_a_run_that_could_not_be_published_is_published_later(
         runs.cancel(session, run.id)
     publish_if_ended(bench, run.id)
     assert not detail(sessions, run.id).line.published
-    bench.mlflow, bench.unpublished_until = there, 0.0
+    bench.mlflow = there
+    bench.pause.end()
     publish_if_ended(bench, run.id)
     assert detail(sessions, run.id).line.published
 
@@ -383,6 +384,7 @@ def test_a_run_waits_for_mlflow_without_holding_a_worker(
     assert line.reason is not None
     assert line.reason.startswith("waiting for MLflow")
     bench.mlflow = there
+    bench.pause.end()
     assert work(bench, hint=None) == 0  # not yet: it is tried again in a while
     with transaction(sessions) as session:
         session.execute(update(RunRow).values(not_before=text("clock_timestamp()")))

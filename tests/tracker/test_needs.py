@@ -344,6 +344,7 @@ def test_a_run_waits_for_mlflow_to_read_what_it_needs(
     assert (line.state, line.attempt) == (RunState.QUEUED, 1)
     assert (line.reason or "").startswith("waiting for MLflow")
     bench.mlflow = there
+    bench.pause.end()
     with transaction(sessions) as session:
         session.execute(
             update(RunRow)

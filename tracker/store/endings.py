@@ -104,10 +104,7 @@ def retry(session: Session, claim: PartClaim, *, reason: str) -> None:
 
 
 def reap(session: Session, run_id: UUID) -> int:
-    """Take back the run's parts whose leases ran out; how many.
-
-    However many of its workers were lost at once, an outage counts as one crash of the run.
-    """
+    """Take back the run's parts whose leases ran out; how many."""
     return _take_back(session, run_id, PartRow.lease_expires_at < NOW, _silent)
 
 
@@ -129,6 +126,11 @@ def _take_back(
     which: ColumnElement[bool],
     why: Callable[[Sequence[PartRow]], str],
 ) -> int:
+    """Take parts back, as one crash of the run.
+
+    However many of its workers an outage ends, and however late each is missed, it is one crash:
+    parts that were claimed before the last crash was counted go back without blame.
+    """
     run = runs.lock(session, run_id)
     held_so = and_(PartRow.run_id == run_id, PartRow.state == PartState.RUNNING, which)
     # Heartbeats do not lock the run: the parts are locked, so that none is renewed meanwhile.
@@ -137,7 +139,13 @@ def _take_back(
         return 0
     reason = why(parts)
     these = and_(PartRow.run_id == run_id, PartRow.number.in_([part.number for part in parts]))
-    session.execute(update(RunRow).where(RunRow.id == run_id).values(crashes=run.crashes + 1))
+    counted = session.scalars(select(RunRow.crashed_at).where(RunRow.id == run_id)).one()
+    if counted and all(part.started_at and part.started_at < counted for part in parts):
+        if _give_back(session, run_id, these):
+            _back_to_queue(session, run_id, reason=reason, dispatch_due_at=NOW)
+        return len(parts)
+    crashed = {"crashes": run.crashes + 1, "crashed_at": NOW}
+    session.execute(update(RunRow).where(RunRow.id == run_id).values(crashed))
     out_of_tries = run.crashes + 1 >= run.max_crashes or run.attempt >= run.max_attempts
     if out_of_tries and not _asked_to_stop(session, run_id):
         _end(session, these, PartState.FAILED)

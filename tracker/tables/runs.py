@@ -73,6 +73,9 @@ class RunRow(Row):
     max_crashes: Mapped[int] = mapped_column(
         server_default="3", comment="Lost workers before it fails."
     )
+    crashed_at: Mapped[Instant | None] = mapped_column(
+        comment="When its last crash was counted; a part claimed before it counts for no more."
+    )
     cancel_requested_at: Mapped[Instant | None] = mapped_column(comment="When a person cancelled.")
     dispatch_due_at: Mapped[Instant] = mapped_column(
         server_default=NOW, comment="When the dispatcher rings a worker for it; the outbox."
