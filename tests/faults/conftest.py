@@ -15,11 +15,15 @@ from analyses import registry
 from .world import PLUGIN, World
 
 Record = Callable[..., None]
+_MANY = 1000  # runs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much is done: a little within `make test`, more by `make faults RUNS=… SEED=…`."""
+    """How much is done: a little within `make test`, more by `make faults RUNS=… SEED=…`.
+
+    With fewer than a thousand runs, each fault is tried a few times only: a look, no figures.
+    """
 
     runs: int
     seed: int
@@ -38,18 +42,16 @@ def scale() -> Scale:
     seed = int(os.environ.get("HEADBOOK_TEST_SEED") or 7)
     folder = os.environ.get("HEADBOOK_TEST_FIGURES")
     return Scale(
-        runs=int(runs or 0), seed=seed, long=bool(runs), figures=Path(folder) if folder else None
+        runs=int(runs or 0),
+        seed=seed,
+        long=int(runs or 0) >= _MANY,
+        figures=Path(folder) if folder else None,
     )
 
 
 @pytest.fixture(scope="session")
-def servers(scale: Scale) -> Iterator[World]:
-    """Servers and models, started once; what modules do with them is cleared between.
-
-    What needs real workers behind proxies takes minutes and a machine that does nothing else.
-    """
-    if not scale.long:
-        pytest.skip("needs a stack of its own for minutes; `make faults` runs it")
+def servers() -> Iterator[World]:
+    """Servers and models, started once; what modules do with them is cleared between."""
     made = World()
     yield made
     made.close()

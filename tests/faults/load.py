@@ -27,7 +27,7 @@ from .proxy import Proxy
 from .world import REAL, TINY, World
 
 T = TypeVar("T")
-REAL_SHARE = 0.1  # of the runs are a real analysis of a real model
+REAL_SHARE = 0.12  # of the runs are a real analysis of a real model
 CANCELLED = 0.05  # of the runs
 TWICE = 0.05  # of the clicks
 _LIVE = "SELECT count(*) FROM headbook.run WHERE finished_at IS NULL"

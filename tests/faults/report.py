@@ -19,7 +19,7 @@ _HEAD = """# Reliability
 A run that was queued ends, once, with the numbers it would have had if nothing had broken,
 whatever is killed, frozen, cut off or started empty meanwhile. This page is what `tests/faults/`
 has measured of that, with real processes on one machine. `make faults RUNS={runs} SEED={seed}`
-measures it again and writes this page; `make test` runs those that need no stack of their own.
+measures it again and writes this page; `make test` looks at some of it for two minutes.
 
 Measured at commit `{commit}`, seed {seed}. Leases last 3 s here, so that faults fit
 into minutes; in the product they last 60 s, and a part of a lost worker waits as much longer.
@@ -29,7 +29,7 @@ _NEMESIS = """## Everything breaks under load
 
 {runs} runs, {real} of them `attribution` of `mcq-small`, of one to four parts each, were queued by
 people who click twice and cancel, and worked on by three workers, while {count} faults were put in
-over {minutes:.0f} minutes. Each of the workers and servers is a real process that is really killed,
+over {minutes} minutes. Each of the workers and servers is a real process that is really killed,
 stopped or cut off.
 
 | of {runs} runs | |
@@ -92,7 +92,7 @@ def _of_nemesis(found: Mapping[str, Any]) -> str:
         **found["harmed"],
         **states,
         "count": sum(found["faults"].values()),
-        "minutes": found["seconds"] / 60,
+        "minutes": f"{found['seconds'] / 60:.1f}",
         "bound": _bound(found["runs"], sum(found["harmed"].values())),
         "faults": _rows(sorted(found["faults"].items())),
         "recovery": _rows(

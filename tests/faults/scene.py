@@ -72,4 +72,5 @@ def staged(
             yield Scene(place=place, sessions=sessions, second=second, references=references)
     finally:
         torch.set_num_threads(threads)
+        db.close(second.aside)
         db.close(second.sessions)

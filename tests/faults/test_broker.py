@@ -9,11 +9,12 @@ import pytest
 
 from .conftest import Record, Scale
 from .crewed import LEASE, Crewed, at_rest, claims, connected, crewed, started, until
+from .peace import LONG
 from .proxy import Mode
 from .recovery import percentiles
 from .world import World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 RINGS = "headbook:headbook"  # the list that rings hang in
 UNANSWERED = "headbook:unacked"  # those that a worker has taken and not yet acknowledged

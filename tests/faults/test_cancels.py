@@ -16,9 +16,10 @@ from tracker.reports import RunLine
 from . import peace
 from .actor import Actor
 from .conftest import Record, Scale
+from .peace import LONG
 from .world import LEASE, TIMES, Point, World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 GRACE = 1.0  # seconds for an analysis that was told to stop
 PAUSE = 0.3  # seconds between two batches

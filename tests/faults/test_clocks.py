@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import tracker
 from analyses.checkpoints import folders
@@ -16,10 +15,11 @@ from analyses.prompts.tokenization import load_tokenizer
 
 from . import peace
 from .conftest import Record, Scale
+from .peace import LONG
 from .recovery import claimed_again
 from .world import LEASE, TINY, Point, World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 HOUR = 3600.0
 CLOCKS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}

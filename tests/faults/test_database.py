@@ -12,11 +12,12 @@ from . import peace
 from .actor import Actor
 from .checker import References
 from .conftest import Record, Scale
+from .peace import LONG
 from .proxy import Mode
 from .recovery import claimed_again
 from .world import LEASE, World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 QUICK: dict[str, Any] = {"params": {"batch_size": 2, "tensor": True}}
 STEADY: dict[str, Any] = {"params": {"batch_size": 1, "pause": 0.25}}
@@ -133,7 +134,6 @@ def test_workers_end_themselves_while_postgres_is_frozen(
     )
 
 
-@peace.LONG
 @pytest.mark.parametrize("mode", [Mode.BLACKHOLE, Mode.RESET])
 def test_a_worker_that_is_cut_off_from_postgres_ends_itself_and_another_goes_on(
     world: World,

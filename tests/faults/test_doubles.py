@@ -14,10 +14,11 @@ from tracker.store import parts, workers
 
 from .conftest import Record, Scale
 from .crewed import at_rest, connected, until
+from .peace import LONG
 from .test_broker import hanging
 from .world import World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 CLICKS = 20
 # Two that are as eager as they can be: both see each lost part, and each due run, at once.

@@ -25,10 +25,11 @@ from .actor import Actor
 from .conftest import Record, Scale
 from .crewed import Crewed, at_rest, claims, crewed, until
 from .footprint import Footprint, Sample
+from .peace import LONG
 from .recovery import percentiles
 from .world import World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 # What a later version may bring, in a transaction that locks the tables workers write to.
 LATER = '''

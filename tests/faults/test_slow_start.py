@@ -1,10 +1,9 @@
 """A worker on a slow or busy machine gets to work."""
 
-import pytest
-
+from .peace import LONG
 from .world import World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 
 def test_a_child_that_takes_six_seconds_to_start_is_waited_for(world: World) -> None:

@@ -32,10 +32,7 @@ from .audit import audited
 from .checker import Numbers, References, numbers, violations
 from .conftest import Scale
 from .interleaving import started
-from .peace import LONG
 from .queue_model import ModelRun, Move
-
-pytestmark = LONG
 
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
 UNDER_A_CLAIM = ("heartbeat", "commit", "fail", "release", "retry", "expire")
@@ -205,7 +202,7 @@ def test_the_queue_does_what_its_model_does(sessions: Sessions, audit: None, sca
     first = moves.queue(sessions, of=like)
     moves.succeed(sessions, first)
     found = numbers(sessions, first.id)
-    examples = 300 if scale.long else 12
+    examples = 300 if scale.long else 24
     run_state_machine_as_test(
         lambda: Queue(sessions, like, found),
         settings=settings(max_examples=examples, stateful_step_count=40, deadline=None),

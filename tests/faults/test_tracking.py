@@ -17,10 +17,11 @@ from . import peace
 from .actor import Actor
 from .checker import References
 from .conftest import Record, Scale
+from .peace import LONG
 from .proxy import SERVER_ERROR, Mode, Proxy
 from .world import World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 WITH_TENSOR: dict[str, Any] = {"params": {"batch_size": 2, "tensor": True}}
 WITHOUT: dict[str, Any] = {"params": {"batch_size": 2}}
@@ -83,7 +84,7 @@ def try_again_now(world: World) -> None:
             session.execute(text(statement))
 
 
-@pytest.mark.parametrize("way", ["down", pytest.param("frozen", marks=peace.LONG), "500"])
+@pytest.mark.parametrize("way", ["down", "frozen", "500"])
 def test_a_run_waits_for_mlflow_and_holds_no_worker(
     world: World, worker: Actor, found: References, scale: Scale, record: Record, way: str
 ) -> None:

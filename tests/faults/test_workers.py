@@ -19,7 +19,7 @@ from .peace import LONG
 from .recovery import percentiles
 from .world import LEASE, World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 SLOW: dict[str, Any] = {"batch_size": 1, "pause": 0.25}  # a part of four prompts takes a second
 
 
@@ -231,7 +231,6 @@ def test_a_process_that_holds_the_interpreter_keeps_its_part_while_the_lease_all
     settled(world)
 
 
-@LONG
 def test_an_analysis_that_stands_still_is_ended_and_says_so(world: World, record: Record) -> None:
     world.clear()
     world.dispatcher()

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from .peace import LONG
 from .world import Actor, World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 
 @pytest.fixture(scope="module")

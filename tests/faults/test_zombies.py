@@ -14,9 +14,10 @@ from . import peace
 from .actor import Actor
 from .checker import References
 from .conftest import Record, Scale
+from .peace import LONG
 from .world import LEASE, Point, World
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = LONG
 
 ASKED: dict[str, Any] = {"params": {"batch_size": 2, "tensor": True}, "prompts_per_part": 8}
 STEADY: dict[str, Any] = {"params": {"batch_size": 1, "pause": 0.2}, "prompts_per_part": 8}
@@ -139,7 +140,6 @@ def mortal(world: World, workers: list[Actor]) -> Iterator[list[Actor]]:
         worker.thaw()
 
 
-@peace.LONG
 def test_a_worker_frozen_anywhere_ends_itself_or_is_refused(
     world: World, mortal: list[Actor], found: References, record: Record
 ) -> None:
@@ -168,7 +168,6 @@ def test_a_worker_frozen_anywhere_ends_itself_or_is_refused(
     )
 
 
-@peace.LONG
 def test_a_worker_frozen_inside_its_transaction_is_reaped_when_it_has_stood_still_too_long(
     world: World, traps: dict[str, Trap], workers: list[Actor], found: References, record: Record
 ) -> None:
