@@ -5,6 +5,7 @@ A kind returns whether it was applied: what is broken already is not broken agai
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 OfWorker = Callable[["Nemesis", Actor], None]
 KINDS: dict[str, Callable[[Nemesis], bool]] = {}
+A_MOMENT = 2.0  # seconds
 GRACE = 20.0  # seconds that a worker has for a warm shutdown, as in the stack
 
 
@@ -62,12 +64,16 @@ def of_worker(name: str, *, at_work: bool = False) -> Callable[[OfWorker], objec
 
 
 def _busy(nemesis: Nemesis) -> set[str]:
-    """The workers that hold a part, by name; none when nobody can be asked."""
-    if "postgres" in nemesis.held:
-        return set()
+    """The workers that hold a part, by name: a moment is waited for one; none where nobody does."""
     running = text("SELECT DISTINCT worker FROM headbook.part WHERE state = 'running'")
-    with transaction(nemesis.world.sessions) as session:
-        return set(session.scalars(running))
+    end = time.monotonic() + A_MOMENT
+    while "postgres" not in nemesis.held and time.monotonic() < end:
+        with transaction(nemesis.world.sessions) as session:
+            found = set(session.scalars(running))
+        if found:
+            return found
+        time.sleep(0.02)
+    return set()
 
 
 @of_worker("worker's child killed", at_work=True)

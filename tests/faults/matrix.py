@@ -39,8 +39,8 @@ FAULTS = {
     33: "hostile model folders",
     34: "an artifact is changed in the store",
     35: "attacks by HTTP",
-    36: "the product without one of its rules",
 }
+MUTATIONS = 36  # the row of rules that tests take out, to see that the checker finds it
 LATER = {
     12: "workers acknowledge a message before they begin, so there is no such timeout",
     21: "needs a disk of its own",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .matrix import FAULTS, LATER
+from .matrix import FAULTS, LATER, MUTATIONS
 
 Figures = Sequence[Mapping[str, Any]]
 
@@ -55,6 +55,16 @@ the last fault was lifted all runs had ended within {rest:.0f} s.
 | fault | times |
 |---|---|
 {faults}
+"""
+
+_ROWS = """## One fault at a time
+
+The numbers are those of the project's fault matrix; under M a rule of the queue was taken out, and
+the checker that looks for harm found it.
+
+| | fault | what it showed |
+|---|---|---|
+{rows}
 """
 
 
@@ -116,13 +126,11 @@ def _bound(runs: int, harmed: int) -> str:
 def _of_rows(figures: Figures) -> str:
     """A line for each fault of the matrix and figure of it; those without one are named."""
     shown = [
-        (row, each["fault"], each["figure"])
+        ("M" if row == MUTATIONS else row, each["fault"], each["figure"])
         for row in sorted({*FAULTS, *(each["row"] for each in figures)})
         for each in [one for one in figures if one["row"] == row] or _without(row)
     ]
-    return (
-        f"## One fault at a time\n\n| | fault | what it showed |\n|---|---|---|\n{_rows(shown)}\n"
-    )
+    return _ROWS.format(rows=_rows(shown))
 
 
 def _without(row: int) -> Figures:

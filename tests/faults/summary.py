@@ -15,6 +15,7 @@ from .recovery import Recovery, claimed_again, percentiles
 
 _STATES = "SELECT state, count(*) FROM headbook.run GROUP BY state"
 _REAL = "SELECT count(*) FROM headbook.run WHERE analysis = 'attribution' AND state = 'succeeded'"
+KILLS = ("worker's child killed", "worker killed")
 _REFUSED = "the part was taken back; its results are dropped"
 
 
@@ -41,9 +42,6 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-KILLS = ("worker's child killed", "worker killed")
 
 
 def summary(

@@ -19,7 +19,7 @@ from .world import World
 WORKERS = 3
 SHORT_LOAD = 45.0  # seconds
 ALL_ENDED = 90.0  # seconds after the last fault was lifted
-ALL_PUBLISHED = 300.0
+ALL_PUBLISHED = 900.0
 LIVE = "SELECT count(*) FROM headbook.run WHERE finished_at IS NULL"
 FAILED = "SELECT reason FROM headbook.run WHERE state = 'failed' AND reason NOT LIKE 'lost: %'"
 UNPUBLISHED = "SELECT count(*) FROM headbook.publication WHERE state = 'pending'"
