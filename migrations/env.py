@@ -21,6 +21,8 @@ def migrate(connection: Connection) -> None:
     connection.execute(text("SET statement_timeout = '10min'"))
     connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS headbook"))
+    # A migration waits for whoever uses a table, and everybody else waits behind it.
+    connection.execute(text("SET lock_timeout = '3s'"))
     connection.commit()
     context.configure(
         connection=connection,

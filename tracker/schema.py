@@ -1,19 +1,22 @@
 """Brings a database to the schema of this version: roles, then migrations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, text
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from tracker.domain import Role
 from tracker.errors import TrackerError
 from tracker.urls import first_line
 
 ROLES = tuple(role.value for role in Role)
+Migrate = Callable[[Config, str], None]
 
 _REFUSALS = (
     "password authentication failed",
@@ -114,12 +117,13 @@ def migrate(database_url: str, revision: str) -> None:
             ensure_roles(connection)
             if revision == "head" and _revision(connection) == _newest(config):
                 return
-            config.attributes["connection"] = connection
-            if revision == "base":
-                command.downgrade(config, revision)
-            else:
-                command.upgrade(config, revision)
+        how = command.downgrade if revision == "base" else command.upgrade
+        apply(engine, config, how, revision)
     except OperationalError as error:
+        if _in_use(error):
+            raise NotMigratable(
+                f"its tables are in use: {first_line(error.orig or error)}"
+            ) from error
         raise not_connected(error.orig or error) from error
     except ProgrammingError as error:
         raise NotMigratable(str(error.orig).strip().splitlines()[0]) from error
@@ -127,6 +131,25 @@ def migrate(database_url: str, revision: str) -> None:
         raise NotMigratable(f"{error}; is it the database of a newer version?") from error
     finally:
         engine.dispose()
+
+
+def _in_use(error: BaseException) -> bool:
+    return isinstance(error, OperationalError) and isinstance(
+        error.orig, DeadlockDetected | LockNotAvailable
+    )
+
+
+@retry(
+    retry=retry_if_exception(_in_use), wait=wait_fixed(0.5), stop=stop_after_delay(60), reraise=True
+)
+def apply(engine: Engine, config: Config, how: Migrate, revision: str) -> None:
+    """Do all migrations up or down to `revision`, each in a transaction, while workers work.
+
+    One that gives way to a worker, as `migrations/env.py` has it, is tried again.
+    """
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        how(config, revision)
 
 
 def _newest(config: Config) -> str | None:

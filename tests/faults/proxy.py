@@ -142,9 +142,13 @@ class Proxy:
 
     async def _stop_listening(self) -> None:
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            listening, self._server = self._server, None
+            # Whoever was let in becomes a connection first: asyncio leaves it half made otherwise.
+            for each in listening.sockets:
+                asyncio.get_running_loop().remove_reader(each.fileno())
             await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            listening.close()
 
     async def _reset(self) -> None:
         ended = [each.task for each in self._connections if each.task is not None]

@@ -241,6 +241,7 @@ def killed_by_its_ring(crew: Crewed, flag: Path) -> tuple[UUID, bool, float]:
     it starts with the dispatcher.
     """
     world = crew.world
+    time.sleep(2)  # nobody is to hear, after the thaw, of what was before
     for other in (crew.dispatcher, *crew.workers):
         other.freeze()
     point = {"at": "kombu.transport.redis:QoS.append", "do": "fault_acts:kill"}

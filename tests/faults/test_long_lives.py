@@ -3,7 +3,7 @@
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from pathlib import Path
@@ -80,22 +80,19 @@ def migrations(tmp_path: Path) -> Config:
     return config
 
 
-Migrate = Callable[..., None]
-
-
 def owner(world: World) -> str:
     """The database's address, of somebody who may change its schema."""
     return with_psycopg(world.postgres.embedded.url("headbook"))
 
 
-def migrated(world: World, migrations: Config, how: Migrate, revision: str) -> float:
+def migrated(world: World, migrations: Config, how: schema.Migrate, revision: str) -> float:
     """Bring the schema there; how many seconds it took."""
     engine = create_engine(owner(world))
     begun = time.monotonic()
-    with engine.connect() as connection:
-        migrations.attributes["connection"] = connection
-        how(migrations, revision)
-    engine.dispose()
+    try:
+        schema.apply(engine, migrations, how, revision)
+    finally:
+        engine.dispose()
     return time.monotonic() - begun
 
 

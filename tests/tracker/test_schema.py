@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import psycopg
@@ -54,6 +56,20 @@ def test_four_processes_may_upgrade_at_once(new_database: str) -> None:
     running = [subprocess.Popen([*upgrade, new_database]) for _ in range(4)]
     assert [process.wait(60) for process in running] == [0] * 4
     assert ("headbook.run",) in relations(new_database)
+
+
+def test_a_migration_gives_way_to_who_uses_a_table_and_is_tried_again(new_database: str) -> None:
+    schema.migrate(new_database, "0010")
+    read = "SELECT count(*) FROM headbook.run"
+    with plain(new_database) as user, plain(new_database) as other, ThreadPoolExecutor(1) as pool:
+        with user.transaction():
+            user.execute(read)
+            upgraded = pool.submit(schema.upgrade, new_database)
+            time.sleep(1)
+            other.execute("SET statement_timeout = '5s'")
+            other.execute(read)  # waits behind the migration, and not for long
+            assert not upgraded.done()
+        upgraded.result(30)
 
 
 def test_two_databases_of_one_cluster_share_the_roles(new_database: str, database_url: str) -> None:
