@@ -71,7 +71,7 @@ the checker that looks for harm found it.
 def page(figures: Figures, nemesis: Mapping[str, Any], *, commit: str) -> str:
     """The whole page, in Markdown."""
     parts = [
-        _HEAD.format(runs=nemesis["runs"], seed=nemesis["seed"], commit=commit),
+        _HEAD.format(runs=nemesis["asked"], seed=nemesis["seed"], commit=commit),
         _of_nemesis(nemesis),
         _of_rows(figures),
         "```json\n" + json.dumps(headline(figures, nemesis)) + "\n```\n",

@@ -24,6 +24,7 @@ class Summary:
     """Runs by how they ended and by what was wrong with them; what faults there were and cost."""
 
     seed: int
+    asked: int  # runs that people were to queue
     seconds: float  # under faults
     runs: int
     states: dict[str, int]

@@ -61,6 +61,7 @@ def test_under_a_nemesis_nothing_is_lost_doubled_stale_or_wrong(world: World, sc
             broken=broken,
             recovered=recoveries(world.sessions, nemesis.hits),
             seed=scale.seed,
+            asked=total,
             seconds=seconds,
             faults=dict(nemesis.counts),
             people=dict(people.counts),
