@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name in OURS or (name.startswith("HEADBOOK_") and not name.startswith("HEADBOOK_TEST_")):
             del os.environ[name]
+    for number in (signal.SIGHUP, signal.SIGINT):
+        # Ignored, as under nohup, would be ignored in all processes that tests start.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     servers = Servers()
