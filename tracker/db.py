@@ -82,6 +82,8 @@ def _set_limits(connection: Any, _record: object) -> None:
     known = [name for name in LIMITS if connection.info.server_version >= _SINCE.get(name, 0)]
     for name in known:
         connection.execute(f"SET {name} = '{LIMITS[name]}'")
+    # A plan that was made for a short queue is slow on a long one; planning costs less than that.
+    connection.execute("SET plan_cache_mode = force_custom_plan")
     connection.commit()
 
 

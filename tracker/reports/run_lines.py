@@ -139,14 +139,17 @@ def runs(
     limit: int = 100,
 ) -> list[RunLine]:
     """The newest runs; an empty `states` means every state, `ids` None every run."""
-    query = run_lines().order_by(RunRow.created_at.desc(), RunRow.id).limit(limit)
+    newest_first = RunRow.created_at.desc(), RunRow.id
+    # Chosen first: what a line shows is asked for these runs only, not for every run there is.
+    chosen = select(RunRow.id).order_by(*newest_first).limit(limit)
     if states:
-        query = query.where(RunRow.state.in_(list(states)))
+        chosen = chosen.where(RunRow.state.in_(list(states)))
     if analysis:
-        query = query.where(RunRow.analysis == analysis)
+        chosen = chosen.where(RunRow.analysis == analysis)
     if ids is not None:
-        query = query.where(RunRow.id.in_(list(ids)))
+        chosen = chosen.where(RunRow.id.in_(list(ids)))
     if study:
-        query = query.join(StudyRunRow, StudyRunRow.run_id == RunRow.id)
-        query = query.where(StudyRunRow.study_id == study)
+        chosen = chosen.join(StudyRunRow, StudyRunRow.run_id == RunRow.id)
+        chosen = chosen.where(StudyRunRow.study_id == study)
+    query = run_lines().where(RunRow.id.in_(chosen)).order_by(*newest_first)
     return [line_of(row) for row in session.execute(query)]
