@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from analyses import registry
+from tracker.db import Sessions
 
+from .scene import Scene, staged
 from .world import PLUGIN, World
 
 Record = Callable[..., None]
@@ -55,6 +57,17 @@ def servers() -> Iterator[World]:
     made = World()
     yield made
     made.close()
+
+
+@pytest.fixture
+def scene(
+    sessions: Sessions, database_url: str, mlflow_uri: str, tmp_path: Path
+) -> Iterator[Scene]:
+    """Where processes crash, on the test worker's own database."""
+    with staged(
+        sessions, database_url=database_url, mlflow_uri=mlflow_uri, folder=tmp_path
+    ) as scene:
+        yield scene
 
 
 @pytest.fixture(scope="module")

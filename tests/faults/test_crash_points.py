@@ -1,35 +1,23 @@
 """A process may end, or stop for a while, at any point of a run: nothing is lost or doubled."""
 
 import signal
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import pytest
 from sqlalchemy import text
 
 from tracker import submission
-from tracker.db import Sessions, transaction
+from tracker.db import transaction
 from tracker.store.runs import made_by
 
 from . import forks, stories, survivors
 from .conftest import Record, Scale
 from .crash_points import Point, places, points
 from .peace import LONG
-from .scene import Scene, staged
+from .scene import Scene
 from .stories import Act, Ends
 
 QUEUES = "a person queues"
 SHARE = 3  # of the places, one in so many is enough for a look
-
-
-@pytest.fixture
-def scene(
-    sessions: Sessions, database_url: str, mlflow_uri: str, tmp_path: Path
-) -> Iterator[Scene]:
-    with staged(
-        sessions, database_url=database_url, mlflow_uri=mlflow_uri, folder=tmp_path
-    ) as scene:
-        yield scene
 
 
 def queued(scene: Scene, at: Sequence[Point], by: Ends) -> list[Act]:

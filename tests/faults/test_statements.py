@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +13,13 @@ from celery import Celery
 from sqlalchemy import Engine, event
 
 from tracker import broker, dispatcher, submission
-from tracker.db import Sessions, transaction
+from tracker.db import transaction
 from tracker.execution import publish_if_ended, work
 from tracker.store import parts, runs, scores, workers
 
 from . import stories
 from .conftest import Record
-from .scene import Scene, staged
+from .scene import Scene
 
 # Times that Postgres has given before: the name of a hold, and when a line was said, by its clock.
 GIVEN = ("held_until = %(held_until", "COPY run_log")
@@ -61,16 +60,6 @@ def _is_time(value: Any) -> bool:
     if isinstance(value, int | float):
         return any(abs(value / unit - time.time()) < DAY for unit in (1, 1e3, 1e6, 1e9))
     return isinstance(value, OF_A_CLOCK)
-
-
-@pytest.fixture
-def scene(
-    sessions: Sessions, database_url: str, mlflow_uri: str, tmp_path: Path
-) -> Iterator[Scene]:
-    with staged(
-        sessions, database_url=database_url, mlflow_uri=mlflow_uri, folder=tmp_path
-    ) as scene:
-        yield scene
 
 
 @pytest.fixture
