@@ -244,6 +244,7 @@ def killed_by_its_ring(crew: Crewed, flag: Path) -> tuple[UUID, bool, float]:
     time.sleep(2)  # nobody is to hear, after the thaw, of what was before
     for other in (crew.dispatcher, *crew.workers):
         other.freeze()
+    flush(world)  # a worker that was killed before leaves what it had not answered
     point = {"at": "kombu.transport.redis:QoS.append", "do": "fault_acts:kill"}
     doomed = world.worker(points=[point | {"flag": str(flag)}])
     until(lambda: connected(world, "worker") > len(crew.workers), world)
