@@ -52,6 +52,13 @@ def figures(of: str, seconds: Sequence[float]) -> dict[str, float]:
     return count | {f"{of}_{name}_s": round(each, 3) for name, each in found.items()}
 
 
+def spelt(seconds: Sequence[float]) -> str:
+    """The same for a reader of the page."""
+    found = percentiles(seconds)
+    p50, p95, longest = (f"{found[name]:.2f} s" for name in ("p50", "p95", "max"))
+    return f"{p50} / {p95} / {longest} (median, p95, longest of {len(seconds)})"
+
+
 def crashes(world: World, run_id: UUID) -> int:
     return _count(world, _CRASHES, run=run_id)
 

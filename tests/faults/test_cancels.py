@@ -63,7 +63,8 @@ def noted(record: Record, when: str, seconds: list[float], ends: list[RunLine]) 
     record(
         26,
         f"cancelled while {when}",
-        f"{cancelled} cancelled, {len(ends) - cancelled} had succeeded; each ended once",
+        f"{cancelled} cancelled, {len(ends) - cancelled} had succeeded; each ended once, after "
+        f"{peace.spelt(seconds)}",
         **peace.figures("latency", seconds),
     )
 

@@ -71,7 +71,7 @@ def test_a_commit_whose_reply_is_lost_counts_once(
     world: World, workers: list[Actor], found: References, scale: Scale, record: Record
 ) -> None:
     resolved = 0
-    for _ in range(20 if scale.long else 1):
+    for _ in range(10 if scale.long else 1):
         for said in COMMITS.values():
             lines = [worker.lines.database for worker in workers]
             before = sum(line.lost_commits for line in lines)
@@ -113,7 +113,7 @@ def test_workers_end_themselves_while_postgres_is_frozen(
 ) -> None:
     seconds: list[float] = []
     frozen = 2 * LEASE if scale.long else LEASE + 0.5
-    for _ in range(5 if scale.long else 1):
+    for _ in range(3 if scale.long else 1):
         run = world.submit(**LASTING)
         world.when(run.id, lambda line: line.done > 0)
         held = _children(peace.holders(world, workers, run.id))
@@ -129,7 +129,8 @@ def test_workers_end_themselves_while_postgres_is_frozen(
     record(
         16,
         f"Postgres frozen for {frozen:g} s, leases of {LEASE:g} s",
-        f"workers had ended themselves {SHARE * LEASE:g} s after their last heartbeat at the most",
+        f"workers ended themselves after {peace.spelt(seconds)}: {SHARE * LEASE:g} s after their "
+        "last heartbeat; nothing stale was written",
         stale=0,
         **peace.figures("self_fence", seconds),
     )
@@ -146,7 +147,7 @@ def test_a_worker_that_is_cut_off_from_postgres_ends_itself_and_another_goes_on(
 ) -> None:
     detected: list[float] = []
     taken: list[float] = []
-    for _ in range(5 if scale.long else 1):
+    for _ in range(3 if scale.long else 1):
         run = world.submit(**LASTING, prompts_per_part=16)
         world.when(run.id, lambda line: line.done > 0)
         (cut,) = peace.holders(world, workers, run.id)
@@ -163,7 +164,8 @@ def test_a_worker_that_is_cut_off_from_postgres_ends_itself_and_another_goes_on(
     record(
         19,
         f"worker cut off from Postgres: {'half open' if mode is Mode.BLACKHOLE else 'reset'}",
-        "the worker ended itself; its part was taken back and done by another",
+        f"the worker ended itself after {peace.spelt(detected)}; another had its part after "
+        f"{peace.spelt(taken)}",
         stale=0,
         **peace.figures("detection", detected),
         **peace.figures("taken_back", taken),

@@ -121,7 +121,7 @@ def disturbed(world: World, ids: list[UUID]) -> int:
 def test_workers_go_on_while_a_later_schema_is_applied(
     crew: Crewed, migrations: Config, record: Record, scale: Scale
 ) -> None:
-    world, times, seconds, cost = crew.world, 20 if scale.long else 2, [], 0
+    world, times, seconds, cost = crew.world, 10 if scale.long else 2, [], 0
     this = latest(migrations)
     for _ in range(times):
         with busy(crew, 6) as ids:

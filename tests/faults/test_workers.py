@@ -13,6 +13,7 @@ from tracker.db import transaction
 from tracker.domain import RunState
 from tracker.tables import PartRow, RunEventRow, RunRow
 
+from . import peace
 from .actor import Actor
 from .conftest import Record, Scale
 from .peace import LONG
@@ -145,12 +146,11 @@ def test_a_killed_worker_costs_one_part_and_one_crash(
         assert world.numbers(run.id) == world.numbers(reference.id)
     found = percentiles(seconds)
     row, after = (1, "of a child") if what == "child" else (2, "of a worker's whole group")
-    said = f"{found['p50']:.1f} s / {found['p95']:.1f} s / {found['max']:.1f} s"
     record(
         row,
         f"SIGKILL {after} in compute",
-        f"claimed again after {said} (median, p95, worst of {len(seconds)}, lease {LEASE:g} s); "
-        "one part recomputed each time, one crash counted",
+        f"claimed again after {peace.spelt(seconds)}, leases of {LEASE:g} s; one part recomputed "
+        "each time, one crash counted",
         recoveries=len(seconds),
         p50_s=round(found["p50"], 2),
         p95_s=round(found["p95"], 2),

@@ -103,7 +103,7 @@ def test_what_a_zombie_writes_is_refused(
     record: Record,
     where: str,
 ) -> None:
-    times, count = 10 if scale.long else 1, 0
+    times, count = 5 if scale.long else 1, 0
     for _ in range(times):
         before = refused(workers)
         traps[where].set()
@@ -191,7 +191,8 @@ def test_a_worker_frozen_inside_its_transaction_is_reaped_when_it_has_stood_stil
     record(
         18,
         "worker frozen inside its transaction",
-        f"taken back when Postgres had ended the transaction, which may stand still {IDLE:g} s",
+        f"taken back after {peace.spelt(seconds)}, when Postgres had ended the transaction, which "
+        f"may stand still {IDLE:g} s",
         stale=0,
         **peace.figures("taken_back", seconds),
         other_run_max_s=round(max(others), 2),
