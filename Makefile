@@ -18,10 +18,10 @@ demo: .venv/installed  ## queue a small real study and print the strongest heads
 test: .venv/tested  ## the whole suite, on a Postgres and a Valkey of its own
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-faults: .venv/tested  ## the tests of faults at length, into docs/reliability.md; RUNS=3000 SEED=7
-	rm -rf $(FIGURES) && mkdir -p $(FIGURES)
+faults: .venv/tested  ## the tests of faults at length, into docs/reliability.md; RUNS= SEED= ONLY=FILE
+	$(if $(ONLY),,rm -rf $(FIGURES) && )mkdir -p $(FIGURES)
 	HEADBOOK_TEST_RUNS=$(RUNS) HEADBOOK_TEST_SEED=$(SEED) HEADBOOK_TEST_FIGURES=$(FIGURES) \
-	  $(BIN)/python -m pytest tests/faults $(ARGS)
+	  $(BIN)/python -m pytest $(or $(ONLY),tests/faults) $(ARGS)
 	$(BIN)/python -m tests.faults.report $(FIGURES) docs/reliability.md
 
 check: .venv/tested  ## format, lint, types, import contracts, drift of the schema and docs/analyses.md

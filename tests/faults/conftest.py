@@ -1,6 +1,5 @@
 """A world for each module of tests, and where its figures are written down."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import pytest
 from analyses import registry
 from tracker.db import Sessions
 
+from . import figures
 from .scene import Scene, staged
 from .world import PLUGIN, World
 
@@ -107,9 +107,7 @@ def record(scale: Scale) -> Record:
     """
 
     def write(row: int, fault: str, figure: str, **numbers: float | int) -> None:
-        line = json.dumps({"row": row, "fault": fault, "figure": figure, **numbers})
         if scale.figures is not None:
-            with (scale.figures / "figures.jsonl").open("a") as file:
-                file.write(line + "\n")
+            figures.add(scale.figures, {"row": row, "fault": fault, "figure": figure, **numbers})
 
     return write

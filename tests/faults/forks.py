@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 import psutil
@@ -19,12 +21,17 @@ from .stories import Act, Place
 AT_ONCE = 2
 PATIENCE = 180.0  # seconds in which a process comes to its end
 
+# Whoever starts a process also asks how all others are, and two who ask at once get a wrong answer.
+_ONE = threading.Lock()
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.faults.warm"])
 
 
 def ends(acts: Sequence[Act], place: Place) -> list[int | None]:
-    """Play each act in a process of its own; how they ended: minus the signal that killed one."""
+    """Play each act in a process of its own; how they ended: minus the signal that killed one.
+
+    None stands for one that did not end by itself.
+    """
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda act: _joined(_started(act, place)), acts))
 
@@ -50,8 +57,7 @@ def frozen(acts: Sequence[Act], place: Place) -> Iterator[list[bool]]:
 @contextmanager
 def helped(place: Place) -> Iterator[None]:
     """Inside the block a second process does what `survivors` do; it ends by itself."""
-    process = _FORKS.Process(target=_help, args=(place,), name="third")
-    process.start()
+    process = _begun(_FORKS.Process(target=_help, args=(place,), name="third"))
     yield
     assert _joined(process) == 0
 
@@ -63,32 +69,33 @@ def _help(place: Place) -> None:
 
 
 def _started(act: Act, place: Place) -> BaseProcess:
-    process = _FORKS.Process(target=act.play, args=(place,), name=act.writer)
-    process.start()
+    return _begun(_FORKS.Process(target=act.play, args=(place,), name=act.writer))
+
+
+def _begun(process: BaseProcess) -> BaseProcess:
+    with _ONE:
+        process.start()
     return process
 
 
 def _joined(process: BaseProcess) -> int | None:
-    process.join(PATIENCE)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
-    return process.exitcode
+    ended = wait([process.sentinel], PATIENCE)
+    with _ONE:
+        if not ended:
+            process.kill()
+        return process.exitcode if ended else None
 
 
 def _stops(process: BaseProcess) -> bool:
     deadline = time.monotonic() + PATIENCE
-    while process.is_alive() and time.monotonic() < deadline:
-        try:
+    with suppress(psutil.NoSuchProcess):
+        while time.monotonic() < deadline and not wait([process.sentinel], 0.02):
             if psutil.Process(process.pid).status() == psutil.STATUS_STOPPED:
                 return True
-        except psutil.NoSuchProcess:
-            return False
-        time.sleep(0.02)
     return False
 
 
 def _thawed(process: BaseProcess) -> int | None:
-    if process.is_alive() and process.pid is not None:
+    if process.pid is not None and not wait([process.sentinel], 0):
         os.kill(process.pid, signal.SIGCONT)
     return _joined(process)

@@ -1,27 +1,27 @@
 """Writes docs/reliability.md from what the tests of faults have shown.
 
-`python -m tests.faults.report FOLDER FILE`: the folder holds `figures.jsonl` and `nemesis.json`.
+`python -m tests.faults.report FOLDER FILE`: the folder holds the figures.
 """
 
 import json
-import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from .figures import Figure, read
 from .matrix import FAULTS, LATER, MUTATIONS
 
-Figures = Sequence[Mapping[str, Any]]
+Figures = Sequence[Figure]
 
 _HEAD = """# Reliability
 
 A run that was queued ends, once, with the numbers it would have had if nothing had broken,
 whatever is killed, frozen, cut off or started empty meanwhile. This page is what `tests/faults/`
 has measured of that, with real processes on one machine. `make faults RUNS={runs} SEED={seed}`
-measures it again and writes this page; `make test` looks at some of it for two minutes.
+measures it again and writes this page, with `ONLY=FILE` the rows of one file; `make test` looks at
+some of it for two minutes.
 
-Measured at commit `{commit}`, seed {seed}. Leases last 3 s here, so that faults fit
+Measured at {commits}, seed {seed}. Leases last 3 s here, so that faults fit
 into minutes; in the product they last 60 s, and a part of a lost worker waits as much longer.
 """
 
@@ -68,10 +68,12 @@ the checker that looks for harm found it.
 """
 
 
-def page(figures: Figures, nemesis: Mapping[str, Any], *, commit: str) -> str:
+def page(figures: Figures, nemesis: Figure) -> str:
     """The whole page, in Markdown."""
     parts = [
-        _HEAD.format(runs=nemesis["asked"], seed=nemesis["seed"], commit=commit),
+        _HEAD.format(
+            runs=nemesis["asked"], seed=nemesis["seed"], commits=_commits(figures, nemesis)
+        ),
         _of_nemesis(nemesis),
         _of_rows(figures),
         "```json\n" + json.dumps(headline(figures, nemesis)) + "\n```\n",
@@ -79,7 +81,20 @@ def page(figures: Figures, nemesis: Mapping[str, Any], *, commit: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def headline(figures: Figures, nemesis: Mapping[str, Any]) -> dict[str, float]:
+def _commits(figures: Figures, nemesis: Figure) -> str:
+    """The commit of the nemesis, and the rows that were measured at others."""
+    others = sorted({each["commit"] for each in figures} - {nemesis["commit"]})
+    rows = [sorted({each["row"] for each in figures if each["commit"] == one}) for one in others]
+    return "; ".join(
+        [f"commit `{nemesis['commit']}`"]
+        + [
+            f"row{'s' * (len(some) > 1)} {', '.join(map(_name, some))} at `{one}`"
+            for one, some in zip(others, rows, strict=True)
+        ]
+    )
+
+
+def headline(figures: Figures, nemesis: Figure) -> dict[str, float]:
     """The figures by which two commits are compared."""
     harmed, kills = nemesis["harmed"], nemesis["recovery"]["kills"]
     return {
@@ -95,7 +110,7 @@ def _total(figures: Figures, name: str) -> int:
     return sum(each.get(name, 0) for each in figures)
 
 
-def _of_nemesis(found: Mapping[str, Any]) -> str:
+def _of_nemesis(found: Figure) -> str:
     states = {"succeeded": 0, "cancelled": 0, "failed": 0} | found["states"]
     said = {
         **found,
@@ -126,11 +141,15 @@ def _bound(runs: int, harmed: int) -> str:
 def _of_rows(figures: Figures) -> str:
     """A line for each fault of the matrix and figure of it; those without one are named."""
     shown = [
-        ("M" if row == MUTATIONS else row, each["fault"], each["figure"])
+        (_name(row), each["fault"], each["figure"])
         for row in sorted({*FAULTS, *(each["row"] for each in figures)})
         for each in [one for one in figures if one["row"] == row] or _without(row)
     ]
     return _ROWS.format(rows=_rows(shown))
+
+
+def _name(row: int) -> str:
+    return "M" if row == MUTATIONS else str(row)
 
 
 def _without(row: int) -> Figures:
@@ -142,17 +161,8 @@ def _rows(rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
 
 
-def _commit() -> str:
-    asked = ("git", "rev-parse", "--short=12", "HEAD")
-    changed = subprocess.run(("git", "diff", "--quiet", "HEAD"), check=False).returncode
-    commit = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-    return commit + (" with changes" if changed else "")
-
-
 def main(folder: Path, file: Path) -> None:
-    lines = (folder / "figures.jsonl").read_text().splitlines()
-    nemesis = json.loads((folder / "nemesis.json").read_text())
-    file.write_text(page([json.loads(line) for line in lines], nemesis, commit=_commit()))
+    file.write_text(page(*read(folder)))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Whatever breaks under load: no run is lost or done twice, and no number is stale or wrong."""
 
-import json
 import time
 
 from sqlalchemy import text
 
 from tracker.db import transaction
 
+from . import figures
 from .conftest import Scale
 from .crew import Crew
 from .history import keep, kept_on_failure
@@ -68,8 +68,8 @@ def test_under_a_nemesis_nothing_is_lost_doubled_stale_or_wrong(world: World, sc
             refused=refused(logs),
             rest=rest,
         )
-        scale.keep("nemesis.json", json.dumps(found.as_json(), indent=1))
         if scale.figures is not None:
+            figures.keep_nemesis(scale.figures, found.as_json())
             keep(world, nemesis, scale.figures / "history")
         assert [str(each) for each in broken] == []
         assert asked_of(world, FAILED) == [], "faults are no reason for a run to fail at once"
