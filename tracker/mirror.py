@@ -12,6 +12,7 @@ from analyses import registry
 from analyses.results import NamedTensor
 from tracker import figures, publication, reports, tensor_files
 from tracker.db import Sessions, patiently, transaction
+from tracker.domain import RunState
 from tracker.errors import TrackerError
 from tracker.figures import Pictures
 from tracker.reports import RunDetail, ScoreLine
@@ -123,21 +124,29 @@ class _Publishing:
         )
 
 
-def check(sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID) -> Iterator[Lost]:
-    """Read the tensors of a published run back, and repair from the spool what can be.
+def check(
+    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID
+) -> Iterator[tuple[str, Condition]]:
+    """Read the tensor files of a published run back, and repair from the spool what can be.
 
-    Raises `MlflowUnavailable` on the way, and `TensorsLost` at the end.
+    A run that ended while it finished, without a result, may have stored some: they are deleted.
+    Each path in MLflow comes with what was found there. Raises `MlflowUnavailable` on the way, and
+    `TensorsLost` at the end.
     """
     with transaction(sessions) as session:
         detail = reports.run_detail(session, run_id)
         stored = tensors.tensors(session, run_id)
     ids = publication.ensure_run(mlflow, detail)
     publication.remove_doubles(mlflow, ids, run_id)
-    found = []
-    for each in tensor_files.checked(mlflow, ids, stored, spool):
-        found.append(each)
-        yield each
-    if lost := [(each, condition) for each, condition in found if condition.lost]:
+    if detail.line.state is not RunState.SUCCEEDED:
+        for path in tensor_files.delete_all(mlflow, ids):
+            yield path, Condition.DELETED
+    lost = []
+    for each, condition in tensor_files.checked(mlflow, ids, stored, spool):
+        if condition.lost:
+            lost.append((each, condition))
+        yield each.mlflow_path, condition
+    if lost:
         raise TensorsLost(detail, lost)
 
 

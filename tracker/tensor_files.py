@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
@@ -23,6 +25,8 @@ from tracker.spool import Spool
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
 
+_FOLDER = "tensors"
+
 
 class Condition(StrEnum):
     """What a check has found of a tensor's file."""
@@ -31,6 +35,7 @@ class Condition(StrEnum):
     REPAIRED = "uploaded again from the spool"  # it was missing or changed
     MISSING = "missing"
     CHANGED = "changed"
+    DELETED = "deleted, since the run ended without a result"
 
     @property
     def lost(self) -> bool:
@@ -71,7 +76,7 @@ def store_tensor(
         shape=tensor.values.shape,
         sha256=spool.put(content),
         size_bytes=len(content),
-        mlflow_path=f"tensors/{name}.safetensors",
+        mlflow_path=f"{_FOLDER}/{name}.safetensors",
     )
     _upload(client, ids, stored, spool.folder / stored.sha256)
     return stored
@@ -109,6 +114,20 @@ def checked(
             _upload(client, ids, stored, copy)
             condition = Condition.REPAIRED
         yield stored, condition
+
+
+def delete_all(client: MlflowClient, ids: MlflowIds) -> list[str]:
+    """Delete every tensor file of a run, whose tensors have no row; the paths of the files.
+
+    Raises `MlflowUnavailable`.
+    """
+    with mlflow_errors():
+        there = [each.path for each in client.list_artifacts(ids.run_id, _FOLDER)]
+        if there:
+            uri = client.get_run(ids.run_id).info.artifact_uri
+            store: Any = get_artifact_repository(uri, client.tracking_uri)
+            store.delete_artifacts(_FOLDER)
+    return there
 
 
 def _condition(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> Condition:

@@ -33,7 +33,7 @@ from tracker.loaded_models import LoadedModels
 from tracker.mirror import TensorsLost
 from tracker.publication import ensure_run
 from tracker.reports import RunDetail
-from tracker.store import endings, publications, tensors
+from tracker.store import endings, publications, runs, tensors
 from tracker.store.publications import MlflowIds
 from tracker.store.runs import UnknownRun
 from tracker.store.tensors import StoredTensor
@@ -396,6 +396,46 @@ def test_check_reads_back_what_is_published_and_repairs_what_it_can(
     assert lost.exit_code == 1
     assert lost.stdout.splitlines() == [f"{new.id}: {path} is missing", fine[1]]
     assert lost.stderr.startswith(f"{new.id}: Of run {new.id}, {path} is missing. The worker w1")
+
+
+def test_check_deletes_what_a_run_has_left_that_was_cancelled_between_its_tensors(
+    submit: Submit,
+    bench: Workbench,
+    sessions: Sessions,
+    wide: None,
+    headbook_publish: Publish,
+    tmp_path: Path,
+) -> None:
+    cancelled, other = (submit(analysis="wide", seed=seed).run for seed in (0, 1))
+
+    def a_person_cancels() -> None:
+        with transaction(sessions) as session:
+            runs.cancel(session, cancelled.id)
+
+    bench.mlflow = FreezingClient(bench.mlflow.tracking_uri, "bits.safetensors", a_person_cancels)
+    assert work(bench, hint=cancelled.id) > 0
+    states = [detail(sessions, run.id).line.state for run in (cancelled, other)]
+    assert states == [RunState.CANCELLED, RunState.SUCCEEDED]
+    left, kept = (ids_of(sessions, run.id) for run in (cancelled, other))
+    note = tmp_path / "note.txt"
+    note.write_text("a person's own")
+    for ids in (left, kept):
+        bench.mlflow.log_artifact(ids.run_id, str(note), "notes")
+
+    def files(ids: MlflowIds, folder: str) -> list[str]:
+        return sorted(each.path for each in bench.mlflow.list_artifacts(ids.run_id, folder))
+
+    both = ["tensors/bits.safetensors", "tensors/zeros.safetensors"]
+    assert files(left, "tensors") == files(kept, "tensors") == both
+    gone = [
+        f"{cancelled.id}: {path} is deleted, since the run ended without a result" for path in both
+    ]
+    fine = [f"{other.id}: {path} is as it was written" for path in both]
+    checked = headbook_publish("--check")
+    assert (sorted(checked.stdout.splitlines()), checked.exit_code) == (sorted(gone + fine), 0)
+    assert (files(left, "tensors"), files(kept, "tensors")) == ([], both)
+    assert files(left, "notes") == files(kept, "notes") == ["notes/note.txt"]
+    assert sorted(headbook_publish("--check").stdout.splitlines()) == sorted(fine)
 
 
 def test_publishing_one_run_leaves_the_others(

@@ -26,8 +26,8 @@ def publish(run: RunId = None, check: Check = False) -> None:
     """Bring MLflow up to date with every run that has ended.
 
     Tensor files that are missing or changed are uploaded again from the spool of HEADBOOK_HOME;
-    with --check those of published runs as well, the newest first. Exits with 1 where something
-    could not be put right.
+    with --check those of published runs as well, the newest first, and what runs have left that
+    ended without a result is deleted. Exits with 1 where something could not be put right.
     """
     settings = Settings()
     with open_sessions(settings) as sessions:
@@ -45,8 +45,8 @@ def publish(run: RunId = None, check: Check = False) -> None:
             typer.echo(f"{run_id}: " + ("published" if done else "a worker is publishing it"))
 
         def check_one(run_id: UUID) -> None:
-            for tensor, condition in mirror.check(*there, run_id):
-                typer.echo(f"{run_id}: {tensor.mlflow_path} is {condition}")
+            for path, condition in mirror.check(*there, run_id):
+                typer.echo(f"{run_id}: {path} is {condition}")
 
         failed = _each(publish_one, waiting) + _each(check_one, stored)
     if not waiting and not check:

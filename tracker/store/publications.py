@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from tracker.domain import TERMINAL, PublicationState
+from tracker.domain import TERMINAL, PartKind, PublicationState, RunState
 from tracker.store.parts import seconds
-from tracker.tables import PublicationRow, RunRow, TensorRow
+from tracker.tables import PartRow, PublicationRow, RunRow, TensorRow
 
 NOW = func.clock_timestamp()
 _LONGEST_WAIT = 300  # seconds between two rings
@@ -150,13 +150,17 @@ def reopen(session: Session, run_id: UUID) -> None:
 
 
 def checkable(session: Session) -> list[UUID]:
-    """Published runs that have tensors, the newest first."""
+    """Published runs that have tensors or ended while they finished, the newest first."""
+    finishing = exists().where(PartRow.run_id == RunRow.id, PartRow.kind == PartKind.FINISH)
     query = (
         select(PublicationRow.run_id)
         .join(RunRow, RunRow.id == PublicationRow.run_id)
         .where(
             PublicationRow.state == PublicationState.PUBLISHED,
-            exists().where(TensorRow.run_id == RunRow.id),
+            or_(
+                exists().where(TensorRow.run_id == RunRow.id),
+                and_(RunRow.state != RunState.SUCCEEDED, finishing),
+            ),
         )
         .order_by(RunRow.finished_at.desc(), RunRow.id)
     )
