@@ -1,11 +1,13 @@
 """The environment of the app, and models, workers and runs for its pages to show."""
 
+import json
 import os
 from uuid import uuid4
 
 import numpy as np
 import pytest
 import streamlit as st
+from streamlit.testing.v1 import AppTest
 
 from analyses import bootstrap
 from analyses.prompts import distributions
@@ -17,6 +19,8 @@ from tracker.reports import ScoreLine
 from tracker.store import distributions as distribution_store
 from tracker.store import endings, models, parts, publications, runs, scores
 from tracker.store import workers as worker_store
+
+from .visiting import MAIN
 
 N_LAYERS, N_HEADS = 3, 4
 
@@ -129,6 +133,40 @@ def made_up(size, shape):
         key: (statistics, vector.astype(np.float32))
         for key, statistics, vector in zip(keys, found, values, strict=True)
     }
+
+
+@pytest.fixture
+def visit(settings):
+    """Opens a page of the app, as a browser does with the page's address."""
+
+    def open_page(page="runs", **query):
+        at = AppTest.from_file(MAIN, default_timeout=20)
+        if page != "runs":
+            at.run().switch_page(f"views/{page}.py")
+        for name, value in query.items():
+            at.query_params[name] = str(value)
+        at.run()
+        assert not at.exception
+        return at
+
+    return open_page
+
+
+@pytest.fixture
+def real_model(model, tmp_path):
+    """A model whose tokenizer is there, which is all that queueing a run looks at."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({each: number for number, each in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    (folder / "model.safetensors").touch()
+    return model("real", folder)
 
 
 @pytest.fixture

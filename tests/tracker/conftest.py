@@ -1,27 +1,33 @@
 """A model, a distribution and runs to test the tracker with."""
 
+import logging
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
 from tiny_llama import save_tiny_llama
 
 from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
-from tracker import db, models, submission
+from tracker import db, logs, models, run_log, submission
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, Run
 from tracker.home import Home
+from tracker.loaded_models import LoadedModels
 from tracker.publication import mlflow_client
 from tracker.store import distributions as distribution_store
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
 from tracker.submission import Submitted
 from tracker.workbench import Workbench
+
+from . import wide_tensors
 
 MakeRun = Callable[..., Run]
 Submit = Callable[..., Submitted]
@@ -153,3 +159,33 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small disk needs root, and leave to mount it")
     yield folder
     subprocess.run(("umount", str(folder)), check=True)
+
+
+@pytest.fixture
+def other(bench: Workbench, tmp_path: Path) -> Workbench:
+    """A worker of another host."""
+    return replace(
+        bench, name="w2", home=Home(tmp_path / "other home"), avoid={}, loaded=LoadedModels()
+    )
+
+
+@pytest.fixture
+def wide() -> Iterator[None]:
+    """The analysis `wide`."""
+    with wide_tensors.registered():
+        yield
+
+
+@pytest.fixture
+def as_in_a_worker(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Our own events and the root logger as a worker sets them up."""
+    caplog.set_level(logging.INFO)
+    logs.configure()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are written twenty times a second."""
+    monkeypatch.setattr(run_log, "_EVERY", 0.05)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -15,13 +14,12 @@ from analyses.registry import Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import Stored
 from tracker import mirror
-from tracker.db import Sessions, transaction
+from tracker.db import Sessions
 from tracker.execution import Workbench, work
 from tracker.publication import MlflowUnavailable
-from tracker.store import publications
-from tracker.store.publications import MlflowIds
 
 from .conftest import Submit
+from .stored_runs import mlflow_ids
 
 SEEN: list[Findings] = []
 AWAY: list[bool] = []  # whether MLflow is, while a tensor is fetched
@@ -80,19 +78,12 @@ def pictured() -> Iterator[None]:
     AWAY.clear()
 
 
-def ids_of(sessions: Sessions, run_id: UUID) -> MlflowIds:
-    with transaction(sessions) as session:
-        ids = publications.mlflow_ids(session, run_id)
-    assert ids is not None
-    return ids
-
-
 def test_pictures_are_files_under_their_names_and_a_broken_one_is_told_in_the_note(
     submit: Submit, bench: Workbench, sessions: Sessions, pictured: None
 ) -> None:
     run = submit(analysis="pictured").run
     work(bench, hint=None)
-    ids = ids_of(sessions, run.id)
+    ids = mlflow_ids(sessions, run.id)
     files = {each.path for each in bench.mlflow.list_artifacts(ids.run_id, "plots")}
     assert files == {"plots/heads.png", "plots/row.png"}
     for file in files:
@@ -122,10 +113,10 @@ def test_an_mlflow_that_goes_away_while_a_tensor_is_fetched_is_waited_for(
     AWAY.append(True)
     run = submit(analysis="pictured").run
     work(bench, hint=None)
-    assert bench.mlflow.get_run(ids_of(sessions, run.id).run_id).info.status == "RUNNING"
+    assert bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).info.status == "RUNNING"
     AWAY.clear()
     assert mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=None)
-    assert bench.mlflow.get_run(ids_of(sessions, run.id).run_id).info.status == "FINISHED"
+    assert bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).info.status == "FINISHED"
 
 
 def test_an_analysis_that_is_not_installed_here_still_has_the_map_of_its_heads(
@@ -136,5 +127,5 @@ def test_an_analysis_that_is_not_installed_here_still_has_the_map_of_its_heads(
     work(bench, hint=None)
     del registry._ANALYSES["pictured"]
     assert mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=None)
-    files = bench.mlflow.list_artifacts(ids_of(sessions, run.id).run_id, "plots")
+    files = bench.mlflow.list_artifacts(mlflow_ids(sessions, run.id).run_id, "plots")
     assert [each.path for each in files] == ["plots/heads.png"]

@@ -1,31 +1,25 @@
-"""Runs that need others are queued with them, wait for them, and read what they have found."""
+"""Runs that need others are queued with them, all or none."""
 
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from uuid import UUID
 
-import numpy as np
 import pytest
-from mlflow import MlflowClient
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select
 
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.spec import MOST_SEED
-from tracker import reports
 from tracker.db import Sessions, transaction
-from tracker.domain import Model, Priority, Run, RunState
-from tracker.execution import Workbench, publish_if_ended, work
+from tracker.domain import Model, Priority, RunState
 from tracker.home import Home
-from tracker.reports import RunDetail
-from tracker.store import publications, runs, scores, studies, tensors
+from tracker.store import runs, studies
 from tracker.submission import InvalidRequest, Request, submit_all
-from tracker.tables import DistributionRow, RunEventRow, RunInputRow, RunRow
+from tracker.tables import DistributionRow, RunInputRow, RunRow
 
 from . import needing
 from .conftest import Submit
-from .needing import SHARE, SIZE, TOTAL
+from .stored_runs import detail
 
 
 @pytest.fixture(autouse=True)
@@ -34,19 +28,9 @@ def _needing() -> Iterator[None]:
         yield
 
 
-def detail(sessions: Sessions, run_id: UUID) -> RunDetail:
-    with transaction(sessions) as session:
-        return reports.run_detail(session, run_id)
-
-
 def count(sessions: Sessions, table: type = RunRow) -> int:
     with transaction(sessions) as session:
         return session.scalars(select(func.count()).select_from(table)).one()
-
-
-def shares(sessions: Sessions, run: Run) -> np.ndarray:
-    with transaction(sessions) as session:
-        return scores.vectors_and_means(session, run.id)[0][SHARE]
 
 
 def test_what_a_run_needs_is_queued_with_it_and_joins_its_study(
@@ -196,182 +180,3 @@ def test_the_same_runs_asked_for_at_once_in_any_order_are_recorded_once(
         found = list(pool.map(submit_some, range(6)))
     assert {frozenset(each) for each in found} == {frozenset(found[0])}
     assert count(sessions) == 6 + 3  # the others of the first seed are the same of the second
-
-
-def test_runs_are_worked_on_in_the_order_they_need_each_other_in(
-    submit: Submit, bench: Workbench, sessions: Sessions
-) -> None:
-    made = submit(analysis="again", priority=Priority.NOW)
-    work(bench, hint=made.run.id)
-    assert detail(sessions, made.run.id).line.state is RunState.SUCCEEDED
-    with transaction(sessions) as session:
-        told = session.execute(
-            select(RunRow.analysis, RunEventRow.event)
-            .join(RunRow, RunRow.id == RunEventRow.run_id)
-            .where(RunEventRow.part.is_(None), RunEventRow.event.in_(["running", "succeeded"]))
-            .order_by(RunEventRow.seq)
-        ).all()
-    assert [tuple(each) for each in told] == [
-        (analysis, event)
-        for analysis in ("sizes", "sizes", "shares", "again")
-        for event in ("running", "succeeded")
-    ]
-
-
-def test_an_analysis_is_handed_what_its_inputs_have_found(
-    submit: Submit, bench: Workbench, sessions: Sessions
-) -> None:
-    made = submit(analysis="shares", params={"rank": 3, "batch_size": 2})
-    work(bench, hint=None)
-    first, second = needing.HANDED  # two parts
-    assert first is second  # loaded once
-    for name, run in made.inputs.items():
-        with transaction(sessions) as session:
-            vectors, means = scores.vectors_and_means(session, run.id)
-        lengths = vectors[SIZE]
-        assert lengths.dtype == np.float32
-        assert lengths.min() > 20
-        handed = first[name]
-        np.testing.assert_array_equal(handed.scores[SIZE], lengths)
-        assert handed.means == means
-        assert handed.means[SIZE] == np.float64(lengths.mean(dtype=np.float64))
-        assert handed.means[TOTAL] == float(lengths.sum(dtype=np.float64)) / 3  # every bit
-        assert handed.tensors["table"].axes == ("power",)
-        np.testing.assert_array_equal(
-            handed.tensors["table"].values, needing.table(lengths.tolist(), 3)
-        )
-        np.testing.assert_array_equal(handed.tensors["lengths"].values[:, 0], lengths)
-    submit()
-    work(bench, hint=None)
-    assert bench.inputs is not None
-    assert bench.inputs[1] == {}  # let go of when another run is taken
-
-
-def test_one_or_four_parts_read_the_same_and_give_the_same_bits(
-    submit: Submit, bench: Workbench, sessions: Sessions
-) -> None:
-    asked = {"analysis": "shares", "params": {"rank": 2, "batch_size": 2}}
-    whole = submit(**asked, prompts_per_part=8).run
-    work(bench, hint=None)
-    cut = submit(**asked, prompts_per_part=2, force=True).run
-    bench.inputs = None
-    work(bench, hint=None)
-    assert (whole.n_parts, cut.n_parts) == (1, 4)
-    assert len(needing.HANDED) == 5
-    np.testing.assert_array_equal(shares(sessions, whole), shares(sessions, cut))
-    assert np.isfinite(shares(sessions, cut)).all()
-
-
-def test_two_workers_race_through_a_chain_without_a_part_done_twice(
-    submit: Submit, bench: Workbench, sessions: Sessions
-) -> None:
-    made = [
-        submit(analysis="again", params={"scale": scale, "batch_size": 1}, prompts_per_part=1)
-        for scale in (1, 2)
-    ]
-    other = Workbench(**vars(bench) | {"name": "w2", "avoid": {}})
-
-    def work_till_all_is_done(each: Workbench) -> None:
-        while any(not detail(sessions, one.run.id).line.ended for one in made):
-            work(each, hint=None)
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(work_till_all_is_done, (bench, other)))
-    with transaction(sessions) as session:
-        again = select(RunEventRow.run_id, RunEventRow.part).where(
-            RunEventRow.part.is_not(None), RunEventRow.event == "succeeded"
-        )
-        done = [tuple(each) for each in session.execute(again)]
-        states = set(session.scalars(select(RunRow.state)))
-    assert states == {RunState.SUCCEEDED}
-    assert len(done) == len(set(done)) == 6 * (8 + 1)
-    assert len(needing.HANDED) == 2 * 8
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_inputs_are_handed_over_to_analyses_of_known_prompts_too(
-    submit: Submit,
-    bench: Workbench,
-    sessions: Sessions,
-    monkeypatch: pytest.MonkeyPatch,
-    known: bool,
-) -> None:
-    accuracy = lambda lm, prompts, batch_size: np.array(  # noqa: E731
-        [float(known and each.number % 2) for each in prompts], np.float32
-    )
-    monkeypatch.setattr("analyses.knowledge.content_accuracy", accuracy)
-    made = submit(analysis="shares", params={"prompts": "known", "batch_size": 2})
-    work(bench, hint=None)
-    assert detail(sessions, made.run.id).line.state is RunState.SUCCEEDED
-    assert len(needing.HANDED) == (2 if known else 0)
-    if known:
-        assert np.isfinite(shares(sessions, made.run)).tolist() == [False, True] * 4
-
-
-def test_a_failed_need_ends_what_waits_and_both_are_published(
-    submit: Submit, bench: Workbench, sessions: Sessions
-) -> None:
-    def raises() -> None:
-        raise ZeroDivisionError("by zero")
-
-    needing.BEFORE.append(raises)
-    made = submit(analysis="again")
-    work(bench, hint=None)
-    line = detail(sessions, made.run.id).line
-    assert line.state is RunState.CANCELLED
-    assert (line.reason or "").endswith("failed: error: ZeroDivisionError: by zero")
-    with transaction(sessions) as session:
-        waiting = publications.due(session)
-    assert made.run.id in waiting
-    publish_if_ended(bench, made.run.id)
-    with transaction(sessions) as session:
-        ids = publications.mlflow_ids(session, made.run.id)
-    assert ids is not None
-    assert bench.mlflow.get_run(ids.run_id).info.status == "KILLED"
-
-
-def test_a_run_waits_for_mlflow_to_read_what_it_needs(
-    submit: Submit, bench: Workbench, sessions: Sessions
-) -> None:
-    spec = DistributionSpec(size=8)
-    for prompts in (spec, needing.others(spec)):
-        submit(analysis="sizes", distribution=prompts)
-    work(bench, hint=None)
-    made = submit(analysis="shares")
-    there, bench.mlflow = bench.mlflow, MlflowClient("http://127.0.0.1:1")
-    work(bench, hint=None)
-    line = detail(sessions, made.run.id).line
-    assert (line.state, line.attempt) == (RunState.QUEUED, 1)
-    assert (line.reason or "").startswith("waiting for MLflow")
-    bench.mlflow = there
-    bench.pause.end()
-    with transaction(sessions) as session:
-        session.execute(
-            update(RunRow)
-            .where(RunRow.id == made.run.id)
-            .values(not_before=text("clock_timestamp()"))
-        )
-    work(bench, hint=None)
-    assert detail(sessions, made.run.id).line.state is RunState.SUCCEEDED
-
-
-def test_a_tensor_that_was_changed_meanwhile_fails_the_run_that_reads_it(
-    submit: Submit, bench: Workbench, sessions: Sessions, tmp_path: Path
-) -> None:
-    needed = submit(analysis="sizes").run
-    work(bench, hint=None)
-    with transaction(sessions) as session:
-        ids = publications.mlflow_ids(session, needed.id)
-        stored = next(each for each in tensors.tensors(session, needed.id) if each.name == "table")
-    assert ids is not None
-    file = Path(bench.mlflow.download_artifacts(ids.run_id, stored.mlflow_path, str(tmp_path)))
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    bench.mlflow.log_artifact(ids.run_id, str(file), "tensors")
-    made = submit(analysis="shares")
-    assert made.inputs["same"].id == needed.id
-    work(bench, hint=None)
-    line = detail(sessions, made.run.id).line
-    assert line.state is RunState.FAILED
-    assert "tensors/table.safetensors is not what was written" in (line.reason or "")

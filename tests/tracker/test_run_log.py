@@ -1,4 +1,4 @@
-"""What is said while parts are worked on is kept with their run, whatever happens meanwhile."""
+"""What is said while parts are worked on is kept with their run."""
 
 import logging
 import sys
@@ -7,23 +7,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
 
 import numpy as np
-import psycopg
 import pytest
 import structlog
-from plain_connection import connect
 from sqlalchemy import func, select, text
 
 from analyses import registry
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
-from tracker import db, line_buffer, logs, reports, run_log
+from tracker import reports, run_log
 from tracker.db import Sessions, transaction
 from tracker.domain import LogLevel, Run, RunState, SaidLine
 from tracker.execution import work
-from tracker.reports import LogLine
 from tracker.store import endings, log_lines
 from tracker.store.log_lines import Kept
 from tracker.tables import RunLogRow
@@ -31,8 +27,9 @@ from tracker.workbench import Workbench
 
 from .conftest import MakeRun, Submit
 from .part_work import claim, expire, state_of
+from .said_lines import read, said, say, when
 
-say = print  # what an analysis does
+pytestmark = pytest.mark.usefixtures("as_in_a_worker")
 TALK: dict[str, Callable[[], None]] = {}
 
 
@@ -55,37 +52,6 @@ def talkative() -> Iterator[dict[str, Callable[[], None]]]:
     yield TALK
     del registry._ANALYSES["talkative"]
     TALK.clear()
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_worker(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Our own events and the root logger as a worker sets them up."""
-    caplog.set_level(logging.INFO)
-    logs.configure()
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines are written twenty times a second."""
-    monkeypatch.setattr(run_log, "_EVERY", 0.05)
-
-
-def read(sessions: Sessions, run_id: UUID, **which: Any) -> list[LogLine]:
-    with transaction(sessions) as session:
-        return list(reports.run_log(session, run_id, **which).lines)
-
-
-def said(sessions: Sessions, run_id: UUID) -> list[str]:
-    return [line.line for line in read(sessions, run_id) if line.level != reports.EVENT]
-
-
-def when(passes: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not passes():
-        assert time.monotonic() < end, f"not so within {seconds} s"
-        time.sleep(0.02)
 
 
 @pytest.mark.filterwarnings("default")
@@ -223,138 +189,6 @@ def test_lines_of_a_part_that_was_taken_back_stay_also_after_the_run_has_ended(
         say("still here")
     (line,) = [each for each in read(sessions, run.id) if each.level == "stdout"]
     assert (line.worker, line.epoch, line.part) == ("gone", lost.epoch, 0)
-
-
-def cut_all_connections(database_url: str) -> None:
-    with connect(database_url) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-
-
-def test_connections_that_are_cut_cost_no_line_and_double_none(
-    make_run: MakeRun, sessions: Sessions, database_url: str, quick: None
-) -> None:
-    run = make_run()
-    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
-        for number in range(60):
-            say(number)
-            if number % 20 == 10:
-                cut_all_connections(database_url)
-            time.sleep(0.005)
-    prints = [line.line for line in read(sessions, run.id) if line.level == "stdout"]
-    assert prints == [str(number) for number in range(60)]
-
-
-@pytest.fixture
-def away(database_url: str) -> Iterator[Callable[[], None]]:
-    """The table of lines is not there until the fixture is called."""
-    with connect(database_url) as connection:
-        connection.execute("ALTER TABLE headbook.run_log RENAME TO run_log_away")
-
-        def back() -> None:
-            connection.execute("ALTER TABLE IF EXISTS headbook.run_log_away RENAME TO run_log")
-
-        yield back
-        back()
-
-
-def test_what_cannot_be_written_waits_the_oldest_is_dropped_and_the_part_goes_on(
-    make_run: MakeRun,
-    sessions: Sessions,
-    away: Callable[[], None],
-    quick: None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(line_buffer, "HELD", 1_000)
-    run = make_run()
-    claimed = claim(sessions, run.id)
-    with run_log.kept(claimed, sessions=sessions, worker="w1"):
-        say("first")
-        time.sleep(0.3)  # taken by the writer, which fails
-        started = time.monotonic()
-        for number in range(100):
-            say(f"{number:3d} " + "x" * 96)
-        assert time.monotonic() - started < 0.2
-        away()
-    told = said(sessions, run.id)
-    assert told[0] == "first"
-    assert "earlier lines were dropped: they could not be written in time" in told[1]
-    assert told[2:] == [f"{number:3d} " + "x" * 96 for number in range(90, 100)]
-
-
-def test_after_an_outage_that_outlasts_the_part_its_lines_are_still_written(
-    make_run: MakeRun,
-    sessions: Sessions,
-    away: Callable[[], None],
-    quick: None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(run_log, "_LAST_WRITE", 0.1)
-    run = make_run()
-    claimed = claim(sessions, run.id)
-    with run_log.kept(claimed, sessions=sessions, worker="w1"):
-        say("late")
-    away()
-    when(lambda: said(sessions, run.id) == ["late"])
-
-
-def test_a_writer_that_never_succeeds_gives_up_and_says_so(
-    make_run: MakeRun,
-    sessions: Sessions,
-    away: Callable[[], None],
-    quick: None,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    logs.configure()  # on the streams of this test
-    monkeypatch.setattr(db, "PATIENCE", 0.2)
-    run = make_run()
-    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
-        say("lost")
-    output = capsys.readouterr().out
-    assert output.count("the run's log waits for the database") == 1
-    assert output.count("lines of the run's log are lost") == 1
-
-
-def test_a_database_that_hangs_holds_no_part_up(
-    make_run: MakeRun,
-    sessions: Sessions,
-    database_url: str,
-    quick: None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(run_log, "_LAST_WRITE", 0.3)
-    run = make_run()
-    claimed = claim(sessions, run.id)
-    with psycopg.connect(database_url.replace("+psycopg", "")) as hanging:
-        hanging.execute("LOCK TABLE headbook.run_log")
-        started = time.monotonic()
-        with run_log.kept(claimed, sessions=sessions, worker="w1"):
-            say("later")
-            time.sleep(0.2)
-        assert time.monotonic() - started < 1
-        hanging.rollback()
-    when(lambda: said(sessions, run.id) == ["later"])
-
-
-def test_lines_whose_commit_was_not_answered_are_not_kept_twice(
-    make_run: MakeRun, sessions: Sessions
-) -> None:
-    run = make_run()
-    claimed = claim(sessions, run.id)
-    now = time.monotonic()
-    lines = [SaidLine(now, LogLevel.STDOUT, str(number)) for number in range(3)]
-
-    def write(new: list[SaidLine], kept: Kept, **how: bool) -> Kept:
-        with transaction(sessions) as session:
-            return log_lines.insert_lines(session, claimed, new, worker="w1", kept=kept, **how)
-
-    first = write(lines[:1], Kept())
-    write(lines[1:], first)
-    assert write(lines[1:], first, in_doubt=True).lines == 3
-    assert said(sessions, run.id) == ["0", "1", "2"]
 
 
 def test_lines_of_one_run_are_numbered_in_the_order_of_their_commits(

@@ -1,38 +1,21 @@
+"""A stack that is up: found, stopped, killed, and whole the next time."""
+
 import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
-import redis
 
 from tracker.home import Home, StackState
-from tracker.supervisor import (
-    background,
-    control,
-    folders,
-    postgres_place,
-    reachability,
-    services,
-)
-from tracker.supervisor.errors import (
-    AlreadyRunning,
-    HomeNotWritable,
-    PortInUse,
-    Unreachable,
-)
-from tracker.supervisor.options import NotAPort, StackOptions
-from tracker.supervisor.postgres import EmbeddedPostgres
-from tracker.supervisor.valkey import EmbeddedValkey
+from tracker.supervisor import background, control, folders, postgres_place, services
+from tracker.supervisor.errors import AlreadyRunning
 
+from .kept_data import check_kept, keep_something
 from .light_stack import (
     SUPERVISOR,
     clean_environment,
@@ -45,79 +28,6 @@ from .light_stack import (
     wait_for,
     wait_ready,
 )
-
-
-@pytest.fixture
-def home(tmp_path):
-    home = Home(tmp_path / "home")
-    yield home
-    postgres_place.remove(home)
-
-
-@pytest.fixture
-def start(home):
-    """Starts supervisors and ends what is left of them."""
-    started = []
-
-    def start(*extra, **environment):
-        process = subprocess.Popen(
-            (sys.executable, "-c", SUPERVISOR, str(home.root), *extra),
-            env=clean_environment() | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-        process.communicate(timeout=60)
-
-
-@pytest.fixture
-def stack(start):
-    process = start()
-    wait_ready(process)
-    return process
-
-
-@pytest.fixture
-def stranger():
-    """A process that is none of ours."""
-    process = subprocess.Popen(["sleep", "600"])
-    yield process
-    process.kill()
-    process.wait()
-
-
-def keep_something(home):
-    """One row and one key, to be found again."""
-    state = home.running()
-    with psycopg.connect(superuser(home)) as connection:
-        connection.execute("CREATE TABLE public.kept (one) AS VALUES (1)")
-    with broker(state) as connection:
-        connection.set("kept", "yes")
-
-
-def check_kept(home):
-    with psycopg.connect(superuser(home)) as connection:
-        assert connection.execute("SELECT one FROM public.kept").fetchall() == [(1,)]
-    with broker(home.running()) as connection:
-        assert connection.get("kept") == b"yes"
-
-
-def superuser(home):
-    password = json.loads(home.secrets_file.read_text())["postgres"]
-    _, _, place = plain(home.running().database_url).partition("@")
-    return f"postgresql://postgres:{password}@{place}"
-
-
-def broker(state):
-    password, _, path = state.broker_url.removeprefix("redis+socket://:").partition("@")
-    return redis.Redis(unix_socket_path=path.partition("?")[0], password=password)
 
 
 def test_a_stack_says_where_it_is_and_stops_without_a_trace(home, stack):
@@ -214,53 +124,6 @@ def test_a_child_that_dies_is_started_again_and_its_family_ends(home, stack, nam
     assert f"{name} died" in home.log("supervisor").read_text()
 
 
-def test_a_service_that_cannot_live_ends_the_start_and_names_its_log(home, start):
-    _, said = start("raise SystemExit('no such module')").communicate(timeout=60)
-    assert "extra did not start" in said
-    assert str(home.log("extra")) in said
-    assert "no such module" in said
-    assert control.status(home).state == "stopped"
-
-
-def test_a_stop_while_starting_stops_what_has_started(home, start):
-    process = start()
-    wait_for(lambda: component(home, "postgres"))
-    children = family_of(process)
-    assert "Stopped before everything was up" in end(process)
-    assert still_there(children) == []
-
-
-def test_ports_stay_the_same_from_one_time_to_the_next(home, start, stack):
-    url = home.running().app_url
-    end(stack)
-    wait_ready(start())
-    assert home.running().app_url == url
-
-
-def test_a_port_in_use_is_refused_and_a_free_one_is_taken(home, start):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(PortInUse, match="HEADBOOK_MLFLOW_PORT"):
-            control.up(home, options=StackOptions(mlflow_port=port))
-    wait_ready(start(HEADBOOK_APP_PORT=str(port)))
-    assert home.running().app_url == f"http://127.0.0.1:{port}"
-
-
-def test_a_port_that_is_no_number_is_refused():
-    with pytest.raises(NotAPort, match="HEADBOOK_APP_PORT is 'web'"):
-        StackOptions.from_environment({"HEADBOOK_APP_PORT": "web"})
-
-
-def test_a_home_that_cannot_be_written_is_refused(tmp_path):
-    file = tmp_path / "file"
-    file.touch()
-    for impossible in (file, file / "home", Path("/proc/home")):
-        with pytest.raises(HomeNotWritable, match="HEADBOOK_HOME"):
-            control.up(Home(impossible))
-        with pytest.raises(HomeNotWritable):
-            control.up(Home(impossible), detach=True)
-
-
 def test_a_reused_pid_is_never_signalled(home, stranger):
     home.root.mkdir()
     started = psutil.Process(stranger.pid).create_time() - 100
@@ -281,76 +144,12 @@ def test_a_reused_pid_is_never_signalled(home, stranger):
     assert stranger.poll() is None
 
 
-def test_given_servers_are_used_and_not_started(home, start, tmp_path, mlflow):
-    other = Home(tmp_path / "other")
-    other.root.mkdir()
-    postgres, valkey = EmbeddedPostgres(other), EmbeddedValkey(other)
-    try:
-        postgres.start()
-        url = plain(postgres.url("headbook"))
-        wait_ready(
-            start(DATABASE_URL=url, CELERY_BROKER_URL=valkey.start(), MLFLOW_TRACKING_URI=mlflow)
-        )
-        state = home.running()
-        assert state.database_url == postgres.url("headbook")
-        assert state.broker_url == valkey.url()
-        assert state.mlflow_tracking_uri == mlflow
-        assert state.reader_url is None
-        assert [c.name for c in control.status(home).components] == ["family", "web"]
-        control.down(home)
-    finally:
-        valkey.stop()
-        postgres.stop()
-        postgres_place.remove(other)
-
-
-@pytest.fixture
-def mlflow():
-    """An address where something says that it is well."""
-
-    class Health(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Health) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.mark.parametrize(
-    ("variable", "options"),
-    [
-        ("DATABASE_URL", {"database_url": "postgresql://me:s3cret@127.0.0.1:1/x"}),
-        ("CELERY_BROKER_URL", {"broker_url": "redis://:s3cret@127.0.0.1:1/0"}),
-        ("CELERY_BROKER_URL", {"broker_url": "redis+socket://:s3cret@/nowhere?virtual_host=0"}),
-        ("CELERY_BROKER_URL", {"broker_url": "amqp://me:s3cret@127.0.0.1:1//"}),
-        ("MLFLOW_TRACKING_URI", {"mlflow_tracking_uri": "http://me:s3cret@127.0.0.1:1"}),
-    ],
-)
-def test_a_given_server_that_does_not_answer_is_named_without_its_password(variable, options):
-    with pytest.raises(Unreachable, match=variable) as error:
-        reachability.check(StackOptions(**options))
-    assert "s3cret" not in str(error.value)
-
-
 def test_a_stack_in_the_background_outlives_who_started_it(home):
     command = (sys.executable, "-c", SUPERVISOR, str(home.root))
     state = background.start(home, command=command)
     assert os.getsid(state.pid) == state.pid
     assert home.running() == state
     assert control.down(home) is True
-
-
-def test_a_background_start_that_fails_shows_what_was_said(home):
-    with pytest.raises(background.DidNotStart, match="out of luck"):
-        background.start(home, command=(sys.executable, "-c", "raise SystemExit('out of luck')"))
 
 
 def test_devices_are_those_that_the_person_left_visible(monkeypatch):

@@ -7,10 +7,7 @@ from contextlib import suppress
 
 import psutil
 
-from tracker.supervisor import (
-    control,
-    sessions,
-)
+from tracker.supervisor import control, sessions
 
 # A supervisor with light services: `web` answers on the app's port, `family` has a child that
 # ignores SIGTERM, in the way of a worker that hangs. Arguments: the home, and one command more.

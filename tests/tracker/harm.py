@@ -1,0 +1,39 @@
+"""What can happen to a run's files in MLflow."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from tracker.store.publications import MlflowIds
+from tracker.store.tensors import StoredTensor
+
+
+def overwrite(mlflow: MlflowClient, ids: MlflowIds, stored: StoredTensor, folder: Path) -> None:
+    file = folder / Path(stored.mlflow_path).name
+    file.write_bytes(b"other bits")
+    mlflow.log_artifact(ids.run_id, str(file), "tensors")
+
+
+def delete(mlflow: MlflowClient, ids: MlflowIds, stored: StoredTensor, _folder: Path) -> None:
+    uri = mlflow.get_run(ids.run_id).info.artifact_uri
+    get_artifact_repository(uri, mlflow.tracking_uri).delete_artifacts(stored.mlflow_path)
+
+
+Harm = Callable[[MlflowClient, MlflowIds, StoredTensor, Path], None]
+HARMS = pytest.mark.parametrize("harm", [overwrite, delete])
+
+
+class FreezingClient(MlflowClient):
+    """The client of a worker that is frozen as it begins to upload a file; meanwhile `then`."""
+
+    def __init__(self, uri: str, file: str, then: Callable[[], None]) -> None:
+        super().__init__(uri)
+        self.file, self.then = file, then
+
+    def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
+        if Path(local_path).name == self.file:
+            self.then()
+        super().log_artifact(run_id, local_path, artifact_path)

@@ -1,0 +1,28 @@
+"""What was said of runs, as tests say and read it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from tracker import reports
+from tracker.db import Sessions, transaction
+from tracker.reports import LogLine
+
+say = print  # what an analysis does
+
+
+def read(sessions: Sessions, run_id: UUID, **which: Any) -> list[LogLine]:
+    with transaction(sessions) as session:
+        return list(reports.run_log(session, run_id, **which).lines)
+
+
+def said(sessions: Sessions, run_id: UUID) -> list[str]:
+    return [line.line for line in read(sessions, run_id) if line.level != reports.EVENT]
+
+
+def when(passes: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not passes():
+        assert time.monotonic() < end, f"not so within {seconds} s"
+        time.sleep(0.02)
