@@ -1,6 +1,6 @@
 """A causal language model, loaded from a folder and proved to be understood."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -8,11 +8,9 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from analyses.checkpoints import fingerprints, refs
-from analyses.checkpoints.folders import ModelFiles
-from analyses.checkpoints.quiet import quiet
 from analyses.checkpoints.shapes import ModelShape, shape_of
 from analyses.engine import (
     batches,
@@ -26,54 +24,19 @@ from analyses.engine import (
 from analyses.engine import replay as replaying
 from analyses.engine import vectors as reading
 from analyses.engine.anatomy import Anatomy
-from analyses.engine.attention import NAME
 from analyses.engine.batches import Batch, Read
 from analyses.engine.closure import PROOF, TOLERANCE, check_closure
 from analyses.engine.decomposition import Decomposition
 from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
-from analyses.engine.tracing import (
-    NoAttentionInterface,
-    UnknownAnatomy,
-    find_anatomy,
-    own_attention,
-)
+from analyses.engine.tracing import UnknownAnatomy, find_anatomy, own_attention
 from analyses.engine.vectors import At, Vectors
 from analyses.errors import Refused
+from analyses.pretrained import embedding, pretrained
 from analyses.prompts.tokenization import TokenizedPrompt
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PROOF_LENGTHS = (7, 4)  # a full row and a padded one
-
-
-class UnknownDtype(Refused):
-    def __init__(self, dtype: str) -> None:
-        super().__init__(f"No dtype {dtype!r}. Choose one of {', '.join(DTYPES)}.")
-
-
-class NotALanguageModel(Refused):
-    def __init__(self, folder: Path, error: Exception) -> None:
-        super().__init__(
-            f"{folder} cannot be loaded as a causal language model: {error} "
-            f"Use a model that AutoModelForCausalLM knows."
-        )
-
-
-class TooLarge(Refused):
-    def __init__(self, folder: Path, places: Collection[str]) -> None:
-        super().__init__(
-            f"{folder} does not fit into the memory of the GPUs: parts of it would lie on "
-            f"{', '.join(sorted(places))}. Use more or larger GPUs, a smaller dtype, or device cpu."
-        )
-
-
-class IncompleteWeights(Refused):
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        super().__init__(
-            f"The weights in {folder} are not those of its config: {', '.join(names[:5])} "
-            f"({len(names)} in all) are missing or of another shape. Save the model again."
-        )
 
 
 class Changed(Refused):
@@ -118,16 +81,14 @@ class LanguageModel:
             found = fingerprints.fingerprint(files, remembered=remembered)
             if found != expect:
                 raise Changed(files.folder, expect, found)
-        if dtype not in DTYPES:
-            raise UnknownDtype(dtype)
-        model = _loaded(files, DTYPES[dtype], device)
+        model = pretrained(files, dtype=dtype, device=device)
         ids = _proof_ids(model)
         lm = cls(
             model=model,
             shape=shape_of(files.config),
             anatomy=find_anatomy(model, ids),
             folder=files.folder,
-            memory_budget=memory_budget or memory.free_share(_embedding(model).device),
+            memory_budget=memory_budget or memory.free_share(embedding(model).device),
             largest_gap=float("nan"),  # known after the proof
         )
         _check_shape(lm)
@@ -136,7 +97,7 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where tokens go in and recorded values come out."""
-        return _embedding(self.model).device
+        return embedding(self.model).device
 
     @property
     def n_bytes(self) -> int:
@@ -317,57 +278,9 @@ def _check_shape(lm: LanguageModel) -> None:
         )
 
 
-def _loaded(files: ModelFiles, dtype: torch.dtype, device: str) -> PreTrainedModel:
-    placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
-    family = str(files.config.get("model_type"))
-    model: PreTrainedModel
-    with quiet():
-        try:
-            model, report = cast(Any, AutoModelForCausalLM).from_pretrained(
-                files.folder,
-                dtype=dtype,
-                attn_implementation=NAME,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are in the report, and refused below
-                **placed,
-            )
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # a config can be wrong in every way
-            if error.args == (NAME,):  # a family with a table of its own for attention
-                raise NoAttentionInterface(family) from None
-            raise NotALanguageModel(files.folder, error) from error
-    missing = [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
-    if missing:
-        raise IncompleteWeights(files.folder, sorted(missing))
-    if not model._can_set_attn_implementation():
-        raise NoAttentionInterface(family)
-    _check_placed(model, files.folder)
-    model.requires_grad_(False)
-    model.train(False)
-    if not placed:
-        cast(Any, model).to(device)
-    return model
-
-
-def _check_placed(model: PreTrainedModel, folder: Path) -> None:
-    """Weights that wait elsewhere until they are used cannot be looked at."""
-    places = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
-    if "disk" in places or ("cpu" in places and len(places) > 1):
-        raise TooLarge(folder, places)
-
-
-def _embedding(model: PreTrainedModel) -> Tensor:
-    weight: Tensor = cast(Any, model).get_input_embeddings().weight
-    return weight
-
-
 def _proof_ids(model: PreTrainedModel) -> Tensor:
     """A few tokens that any model has, none of them twice if it has as many."""
-    embedding = _embedding(model)
-    apart = max(1, len(embedding) // PROOF_LENGTHS[0])
-    ids = [(3 + apart * step) % len(embedding) for step in range(PROOF_LENGTHS[0])]
-    return torch.tensor([ids], device=embedding.device)
+    weight = embedding(model)
+    apart = max(1, len(weight) // PROOF_LENGTHS[0])
+    ids = [(3 + apart * step) % len(weight) for step in range(PROOF_LENGTHS[0])]
+    return torch.tensor([ids], device=weight.device)

@@ -11,7 +11,8 @@ from analyses.checkpoints import folders, refs
 from analyses.checkpoints.hub import CorruptDownload
 from analyses.checkpoints.sizes import n_weights
 from analyses.hub import HubUnreachable, NotOnHub
-from analyses.language_model import DTYPES, LanguageModel
+from analyses.language_model import LanguageModel
+from analyses.pretrained import DTYPES
 from analyses.results import Result
 from tracker import run_inputs
 from tracker.db import Sessions

@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 from analyses.engine.closure import DoesNotClose
 from analyses.engine.tracing import NoAttentionInterface, UnknownAnatomy
 from analyses.errors import Refused
-from analyses.language_model import Changed, IncompleteWeights, LanguageModel, UnknownDtype
+from analyses.language_model import Changed, LanguageModel
+from analyses.pretrained import IncompleteWeights, UnknownDtype
 
 
 def test_a_model_is_loaded_when_every_layer_closes(load, family: str) -> None:
