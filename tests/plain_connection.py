@@ -5,9 +5,14 @@ from typing import Any
 import psycopg
 
 
+def plain(url: str) -> str:
+    """The address as Postgres' own tools take it."""
+    return url.replace("+psycopg", "")
+
+
 def connect(url: str) -> psycopg.Connection[Any]:
     """A plain connection, each statement its own transaction."""
-    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+    return psycopg.connect(plain(url), autocommit=True)
 
 
 def cut_all(url: str) -> None:

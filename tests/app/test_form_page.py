@@ -1,17 +1,34 @@
 """The form that queues runs, on a real database."""
 
+import json
 import subprocess
 import sys
 
 import pytest
+from stored_runs import detail
 
 from analyses.prompts.distributions import DistributionSpec
 from app import data
-from tracker import reports
-from tracker.db import transaction
 from tracker.domain import Priority
 
 from .visiting import MAIN, all_runs, press, words
+
+
+@pytest.fixture
+def real_model(model, tmp_path):
+    """A model whose tokenizer is there, which is all that queueing a run looks at."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({each: number for number, each in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    (folder / "model.safetensors").touch()
+    return model("real", folder)
 
 
 def test_without_a_model_the_form_says_how_to_add_one(visit):
@@ -39,8 +56,7 @@ def test_the_form_queues_a_run(visit, real_model, worker, sessions):
         8,
         {"batch_size": 4, "prompts": "all"},
     )
-    with transaction(sessions) as session:
-        assert list(reports.run_detail(session, run.id).studies.values()) == ["first look"]
+    assert list(detail(sessions, run.id).studies.values()) == ["first look"]
     assert "--prompts 8" in words(at.code)
     assert "--study 'first look'" in words(at.code)
 
@@ -55,8 +71,7 @@ def test_the_form_asks_how_prompts_are_made(visit, real_model, sessions):
     assert "The run is queued" in words(at.success)
     assert "--no-prelude --options 3 --shots 1 --split test" in words(at.code)
     (run,) = all_runs(sessions)
-    with transaction(sessions) as session:
-        recipe = reports.run_detail(session, run.id).recipe
+    recipe = detail(sessions, run.id).recipe
     spec = DistributionSpec(options=3, shots=1, split="test", prelude=False)
     assert recipe == spec.model_dump(mode="json")
     at = visit("run", id=run.id, tab="Repro")

@@ -4,8 +4,7 @@ import json
 
 import psycopg
 import redis
-
-from .light_stack import plain
+from plain_connection import plain
 
 
 def keep_something(home):

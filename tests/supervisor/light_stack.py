@@ -93,7 +93,3 @@ def wait_for(check, seconds=30):
 
 def component(home, name):
     return next((c for c in control.status(home).components if c.name == name), None)
-
-
-def plain(url):
-    return url.replace("+psycopg", "")

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from plain_connection import connect, plain
 
 from tracker.home import Home
 from tracker.supervisor import binaries, folders, postgres_place
@@ -44,12 +45,8 @@ def postgres(home):
     postgres.stop()
 
 
-def plain(url):
-    return url.replace("+psycopg", "")
-
-
 def query(url, statement):
-    with psycopg.connect(plain(url), autocommit=True) as connection:
+    with connect(url) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 

@@ -10,6 +10,7 @@ import sys
 import psutil
 import psycopg
 import pytest
+from plain_connection import plain
 
 from tracker.home import Home, StackState
 from tracker.supervisor import background, control, folders, postgres_place, services
@@ -23,7 +24,6 @@ from .light_stack import (
     component,
     end,
     family_of,
-    plain,
     still_there,
     wait_for,
     wait_ready,
@@ -89,7 +89,7 @@ def test_a_signal_stops_all_in_reverse_order(home, stack, number):
 def test_a_killed_supervisor_leaves_no_process_and_the_next_up_has_all_data(home, start, stack):
     keep_something(home)
     children = family_of(stack)
-    with psycopg.connect(home.running().database_url.replace("+psycopg", "")):
+    with psycopg.connect(plain(home.running().database_url)):
         stack.kill()
         again = start()  # at once: it waits until the guard has cleaned up
         wait_ready(again)

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from plain_connection import plain
 
 from tracker.home import Home
 from tracker.supervisor import background, control, postgres_place, reachability
@@ -15,7 +16,7 @@ from tracker.supervisor.options import NotAPort, StackOptions
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.valkey import EmbeddedValkey
 
-from .light_stack import component, end, family_of, plain, still_there, wait_for, wait_ready
+from .light_stack import component, end, family_of, still_there, wait_for, wait_ready
 
 
 def test_a_service_that_cannot_live_ends_the_start_and_names_its_log(home, start):

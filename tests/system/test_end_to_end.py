@@ -13,10 +13,9 @@ import pytest
 from plain_connection import connect
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from stack import Stack
+from stored_runs import mlflow_ids, stored_tensors
 
 from tracker import db, publication, tensor_files
-from tracker.db import transaction
-from tracker.store import publications, tensors
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -106,11 +105,9 @@ def test_the_same_request_finds_the_finished_run(stack: Stack, submitted: dict[s
 
 def test_its_tensor_in_mlflow_is_what_was_written(stack: Stack, submitted: dict[str, Any]) -> None:
     sessions = db.connect(stack.state.database_url)
-    with transaction(sessions) as session:
-        ids = publications.mlflow_ids(session, UUID(submitted["id"]))
-        (stored,) = tensors.tensors(session, UUID(submitted["id"]))
+    ids = mlflow_ids(sessions, UUID(submitted["id"]))
+    (stored,) = stored_tensors(sessions, UUID(submitted["id"]))
     db.close(sessions)
-    assert ids is not None
     client = publication.mlflow_client(stack.state.mlflow_tracking_uri)
     tensor = tensor_files.fetch_tensor(client, ids, stored)  # compares the hash
     assert tensor.values.shape == (32, len(tensor.coordinates["component"]), 4)

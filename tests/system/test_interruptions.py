@@ -11,12 +11,13 @@ import psutil
 import pytest
 from sqlalchemy import select
 from stack import Stack
+from stored_runs import detail
 from tiny_llama import save_tiny_llama
 
 from tracker import db, reports
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.reports import RunDetail, RunLine
+from tracker.reports import RunLine
 from tracker.tables import RunRow, ScoreRow
 
 PATIENCE = 120.0  # seconds
@@ -73,11 +74,6 @@ def under_way(line: RunLine) -> bool:
 
 def ended(line: RunLine) -> bool:
     return line.ended
-
-
-def detail(sessions: Sessions, run_id: UUID) -> RunDetail:
-    with transaction(sessions) as session:
-        return reports.run_detail(session, run_id)
 
 
 def numbers(sessions: Sessions, run_id: UUID) -> dict[tuple[int, str, float], object]:

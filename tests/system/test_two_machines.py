@@ -16,8 +16,9 @@ import pytest
 from cluster import Machine, Servers, answers, left_behind, virtual_environment, when
 from plain_connection import connect
 from sqlalchemy import select
+from stored_runs import detail
 
-from tracker import db, reports
+from tracker import db
 from tracker.db import Sessions, transaction
 from tracker.reports import RunDetail, RunLine
 from tracker.supervisor import ports
@@ -54,8 +55,7 @@ class Site:
         return run_id
 
     def shown(self, run_id: str) -> RunDetail:
-        with transaction(self.sessions) as session:
-            return reports.run_detail(session, UUID(run_id))
+        return detail(self.sessions, UUID(run_id))
 
     def ended(self, run_id: str) -> RunLine:
         """The run, once it has ended."""

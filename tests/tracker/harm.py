@@ -17,6 +17,14 @@ def overwrite(mlflow: MlflowClient, ids: MlflowIds, stored: StoredTensor, folder
     mlflow.log_artifact(ids.run_id, str(file), "tensors")
 
 
+def flip_a_bit(mlflow: MlflowClient, ids: MlflowIds, stored: StoredTensor, folder: Path) -> None:
+    file = Path(mlflow.download_artifacts(ids.run_id, stored.mlflow_path, str(folder)))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    mlflow.log_artifact(ids.run_id, str(file), "tensors")
+
+
 def delete(mlflow: MlflowClient, ids: MlflowIds, stored: StoredTensor, _folder: Path) -> None:
     uri = mlflow.get_run(ids.run_id).info.artifact_uri
     get_artifact_repository(uri, mlflow.tracking_uri).delete_artifacts(stored.mlflow_path)

@@ -1,15 +1,26 @@
 """What was said of runs, as tests say and read it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from tracker import reports
+from tracker import reports, run_log
 from tracker.db import Sessions, transaction
+from tracker.domain import Run
 from tracker.reports import LogLine
 
+from .part_work import claim
+
 say = print  # what an analysis does
+
+
+@contextmanager
+def part_under_way(sessions: Sessions, run: Run) -> Iterator[None]:
+    """The worker w1 is at a part of the run: what is said meanwhile is kept."""
+    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
+        yield
 
 
 def read(sessions: Sessions, run_id: UUID, **which: Any) -> list[LogLine]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_runs import detail
 
 from analyses.prompts.distributions import DistributionSpec
 from tracker import reports
@@ -51,8 +52,8 @@ def test_a_chain_of_analyses_is_queued_by_its_last_link_and_ends_with_scores(
     )
     assert {name: run.analysis for name, run in made.inputs.items()} == needs
     work(bench, hint=None)
+    line = detail(sessions, made.run.id).line
     with transaction(sessions) as session:
-        line = reports.run_detail(session, made.run.id).line
         scores = reports.scores(session, made.run.id, metric=metric)
     assert line.state is RunState.SUCCEEDED, line.reason
     assert any(score.n == 8 for score in scores)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from local_hub import COMMIT, NOBODY, LocalHub, use_hub_at
+from stored_runs import detail, mlflow_ids, stored_tensors, vectors
 
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind
@@ -17,11 +18,9 @@ from tracker.domain import RunState
 from tracker.execution import work
 from tracker.home import Home
 from tracker.store import pairs as pair_store
-from tracker.store import tensors
 from tracker.workbench import Workbench
 
 from .conftest import Submit
-from .stored_runs import detail, mlflow_ids, vectors
 
 
 def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
@@ -100,8 +99,8 @@ def test_attention_ends_with_weights_and_rows_that_do_not_depend_on_its_parts(
     assert first.keys() == second.keys()
     for key in first:
         np.testing.assert_array_equal(first[key], second[key])
+    stored = [stored_tensors(sessions, run.id)[0] for run in found]
     with transaction(sessions) as session:
-        stored = [tensors.tensors(session, run.id)[0] for run in found]
         lines = reports.scores(session, found[0].id)
     one, other = (
         tensor_files.fetch_tensor(bench.mlflow, mlflow_ids(sessions, run.id), tensor)

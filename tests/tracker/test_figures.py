@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from stored_runs import mlflow_ids
 
 from analyses import registry
 from analyses.pictures.findings import Findings
@@ -19,7 +20,6 @@ from tracker.execution import Workbench, work
 from tracker.publication import MlflowUnavailable
 
 from .conftest import Submit
-from .stored_runs import mlflow_ids
 
 SEEN: list[Findings] = []
 AWAY: list[bool] = []  # whether MLflow is, while a tensor is fetched

@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text, update
+from stored_runs import detail, due_now, stored_tensors
 
-from tracker.db import Sessions, transaction
+from tracker.db import Sessions
 from tracker.domain import RunState
 from tracker.execution import work
 from tracker.home import Home
-from tracker.tables import RunRow
 from tracker.workbench import Workbench
 
 from .conftest import Submit
-from .stored_runs import detail, stored_tensors
 from .wide_tensors import MANY
 
 
@@ -52,8 +50,7 @@ def test_a_run_whose_worker_has_a_full_disk_waits_and_says_so(
     assert line.reason.startswith("waiting for room on w1: A tensor file cannot be kept in")
     assert "File too large" in line.reason
     assert bench.spool.copies() == []
-    with transaction(sessions) as session:
-        session.execute(update(RunRow).values(not_before=text("clock_timestamp()")))
+    due_now(sessions, run.id)
     assert work(bench, hint=None) == 0  # another worker goes first
     assert work(other, hint=None) == 1
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED

@@ -7,19 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from sqlalchemy import select, text, update
+from sqlalchemy import select
+from stored_runs import detail, due_now, mlflow_ids, stored_tensors
 
 from analyses.prompts.distributions import DistributionSpec
 from tracker.db import Sessions, transaction
 from tracker.domain import Priority, Run, RunState
 from tracker.execution import Workbench, publish_if_ended, work
-from tracker.store import publications, scores, tensors
+from tracker.store import publications, scores
 from tracker.tables import RunEventRow, RunRow
 
 from . import needing
 from .conftest import Submit
+from .harm import flip_a_bit
 from .needing import SHARE, SIZE, TOTAL
-from .stored_runs import detail
 
 
 @pytest.fixture(autouse=True)
@@ -180,12 +181,7 @@ def test_a_run_waits_for_mlflow_to_read_what_it_needs(
     assert (line.reason or "").startswith("waiting for MLflow")
     bench.mlflow = there
     bench.pause.end()
-    with transaction(sessions) as session:
-        session.execute(
-            update(RunRow)
-            .where(RunRow.id == made.run.id)
-            .values(not_before=text("clock_timestamp()"))
-        )
+    due_now(sessions, made.run.id)
     work(bench, hint=None)
     assert detail(sessions, made.run.id).line.state is RunState.SUCCEEDED
 
@@ -195,15 +191,9 @@ def test_a_tensor_that_was_changed_meanwhile_fails_the_run_that_reads_it(
 ) -> None:
     needed = submit(analysis="sizes").run
     work(bench, hint=None)
-    with transaction(sessions) as session:
-        ids = publications.mlflow_ids(session, needed.id)
-        stored = next(each for each in tensors.tensors(session, needed.id) if each.name == "table")
-    assert ids is not None
-    file = Path(bench.mlflow.download_artifacts(ids.run_id, stored.mlflow_path, str(tmp_path)))
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    bench.mlflow.log_artifact(ids.run_id, str(file), "tensors")
+    ids = mlflow_ids(sessions, needed.id)
+    (stored,) = [each for each in stored_tensors(sessions, needed.id) if each.name == "table"]
+    flip_a_bit(bench.mlflow, ids, stored, tmp_path)
     made = submit(analysis="shares")
     assert made.inputs["same"].id == needed.id
     work(bench, hint=None)

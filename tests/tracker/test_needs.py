@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select
+from stored_runs import detail
 
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.spec import MOST_SEED
@@ -19,7 +20,6 @@ from tracker.tables import DistributionRow, RunInputRow, RunRow
 
 from . import needing
 from .conftest import Submit
-from .stored_runs import detail
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import time
 
 from mlflow import MlflowClient
-from sqlalchemy import text, update
+from stored_runs import content, detail, due_now, mlflow_ids, reopen
 
 from tracker import mirror
 from tracker.db import Sessions, transaction
@@ -11,11 +11,9 @@ from tracker.domain import RunState
 from tracker.execution import publish_if_ended, work
 from tracker.publication import ensure_run
 from tracker.store import runs
-from tracker.tables import RunRow
 from tracker.workbench import Workbench
 
 from .conftest import Submit
-from .stored_runs import content, detail, mlflow_ids, reopen
 
 
 def test_publishing_thrice_is_publishing_once(
@@ -45,6 +43,7 @@ def test_publishing_thrice_is_publishing_once(
         assert mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=bench.app_url)
         assert mirrored() == first
     assert mlflow_ids(sessions, run.id) == ids
+    assert ensure_run(bench.mlflow, detail(sessions, run.id)) == ids
 
 
 def test_a_second_mlflow_run_of_a_run_is_deleted(
@@ -119,8 +118,7 @@ def test_a_run_waits_for_mlflow_without_holding_a_worker(
     bench.mlflow = there
     bench.pause.end()
     assert work(bench, hint=None) == 0  # not yet: it is tried again in a while
-    with transaction(sessions) as session:
-        session.execute(update(RunRow).values(not_before=text("clock_timestamp()")))
+    due_now(sessions, run.id)
     assert work(bench, hint=None) == 1
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
     tags = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).data.tags

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from stored_runs import detail, mlflow_ids, reopen, stored_tensors
 from typer.testing import CliRunner, Result
 
 from tracker.cli import app
@@ -17,7 +18,6 @@ from tracker.workbench import Workbench
 
 from .conftest import Submit
 from .harm import FreezingClient, delete, overwrite
-from .stored_runs import detail, mlflow_ids, reopen, stored_tensors
 
 Publish = Callable[..., Result]
 

@@ -27,7 +27,7 @@ from tracker.workbench import Workbench
 
 from .conftest import MakeRun, Submit
 from .part_work import claim, expire, state_of
-from .said_lines import read, said, say, when
+from .said_lines import part_under_way, read, said, say, when
 
 pytestmark = pytest.mark.usefixtures("as_in_a_worker")
 TALK: dict[str, Callable[[], None]] = {}
@@ -156,7 +156,7 @@ def test_lines_are_there_within_about_a_second_of_being_said(
     make_run: MakeRun, sessions: Sessions
 ) -> None:
     run = make_run()
-    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
+    with part_under_way(sessions, run):
         say("now")
         when(lambda: said(sessions, run.id) == ["now"], seconds=3)
         (line,) = [each for each in read(sessions, run.id) if each.line == "now"]
@@ -170,7 +170,7 @@ def test_an_error_of_our_own_is_written_at_once_as_the_process_may_end(
 ) -> None:
     monkeypatch.setattr(run_log, "_EVERY", 60)
     run = make_run()
-    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
+    with part_under_way(sessions, run):
         say("before")
         structlog.get_logger().error("its process ends", run_id=str(run.id))
         when(lambda: said(sessions, run.id) == ["before", "its process ends"])
@@ -221,7 +221,7 @@ def test_what_was_read_is_not_read_again(make_run: MakeRun, sessions: Sessions) 
         log = reports.run_log(session, run.id)
     assert [line.line for line in log.lines] == ["queued"]
     assert log.live
-    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
+    with part_under_way(sessions, run):
         say("new")
     with transaction(sessions) as session:
         news = reports.run_log(session, run.id, after=log.read)
@@ -232,7 +232,7 @@ def test_what_was_read_is_not_read_again(make_run: MakeRun, sessions: Sessions) 
 
 def test_a_reader_sees_logs_in_the_results(make_run: MakeRun, sessions: Sessions) -> None:
     run = make_run()
-    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
+    with part_under_way(sessions, run):
         say("hello")
     with transaction(sessions) as session:
         session.execute(text("SET LOCAL ROLE headbook_reader"))

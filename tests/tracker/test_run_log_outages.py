@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from plain_connection import connect, cut_all
+from plain_connection import connect, cut_all, plain
 
 from tracker import db, line_buffer, logs, run_log
 from tracker.db import Sessions, transaction
@@ -15,7 +15,7 @@ from tracker.store.log_lines import Kept
 
 from .conftest import MakeRun
 from .part_work import claim
-from .said_lines import read, said, say, when
+from .said_lines import part_under_way, read, said, say, when
 
 pytestmark = pytest.mark.usefixtures("as_in_a_worker")
 
@@ -24,7 +24,7 @@ def test_connections_that_are_cut_cost_no_line_and_double_none(
     make_run: MakeRun, sessions: Sessions, database_url: str, quick: None
 ) -> None:
     run = make_run()
-    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
+    with part_under_way(sessions, run):
         for number in range(60):
             say(number)
             if number % 20 == 10:
@@ -56,8 +56,7 @@ def test_what_cannot_be_written_waits_the_oldest_is_dropped_and_the_part_goes_on
 ) -> None:
     monkeypatch.setattr(line_buffer, "HELD", 1_000)
     run = make_run()
-    claimed = claim(sessions, run.id)
-    with run_log.kept(claimed, sessions=sessions, worker="w1"):
+    with part_under_way(sessions, run):
         say("first")
         time.sleep(0.3)  # taken by the writer, which fails
         started = time.monotonic()
@@ -80,8 +79,7 @@ def test_after_an_outage_that_outlasts_the_part_its_lines_are_still_written(
 ) -> None:
     monkeypatch.setattr(run_log, "_LAST_WRITE", 0.1)
     run = make_run()
-    claimed = claim(sessions, run.id)
-    with run_log.kept(claimed, sessions=sessions, worker="w1"):
+    with part_under_way(sessions, run):
         say("late")
     away()
     when(lambda: said(sessions, run.id) == ["late"])
@@ -98,7 +96,7 @@ def test_a_writer_that_never_succeeds_gives_up_and_says_so(
     logs.configure()  # on the streams of this test
     monkeypatch.setattr(db, "PATIENCE", 0.2)
     run = make_run()
-    with run_log.kept(claim(sessions, run.id), sessions=sessions, worker="w1"):
+    with part_under_way(sessions, run):
         say("lost")
     output = capsys.readouterr().out
     assert output.count("the run's log waits for the database") == 1
@@ -115,7 +113,7 @@ def test_a_database_that_hangs_holds_no_part_up(
     monkeypatch.setattr(run_log, "_LAST_WRITE", 0.3)
     run = make_run()
     claimed = claim(sessions, run.id)
-    with psycopg.connect(database_url.replace("+psycopg", "")) as hanging:
+    with psycopg.connect(plain(database_url)) as hanging:
         hanging.execute("LOCK TABLE headbook.run_log")
         started = time.monotonic()
         with run_log.kept(claimed, sessions=sessions, worker="w1"):

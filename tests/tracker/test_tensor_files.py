@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from sqlalchemy import text, update
+from stored_runs import detail, mlflow_ids, reopen, stored_tensors, whole
 
 from analyses.results import NamedTensor
 from tracker import mirror, tensor_files
@@ -14,14 +15,13 @@ from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.execution import publish_if_ended, work
 from tracker.mirror import TensorsLost
-from tracker.store import endings, publications, tensors
+from tracker.store import endings, publications
 from tracker.tables import PartRow
 from tracker.tensor_files import TensorChanged, encoded
 from tracker.workbench import Workbench
 
 from .conftest import Submit
-from .harm import HARMS, FreezingClient, Harm, overwrite
-from .stored_runs import detail, mlflow_ids, reopen, stored_tensors, whole
+from .harm import HARMS, FreezingClient, Harm, flip_a_bit, overwrite
 
 
 def test_the_same_tensor_is_the_same_bytes(tmp_path: Path) -> None:
@@ -138,15 +138,10 @@ def test_a_stored_tensor_is_read_back_and_a_changed_one_is_refused(
     run = submit().run
     work(bench, hint=None)
     ids = mlflow_ids(sessions, run.id)
-    with transaction(sessions) as session:
-        (stored,) = tensors.tensors(session, run.id)
+    (stored,) = stored_tensors(sessions, run.id)
     tensor = tensor_files.fetch_tensor(bench.mlflow, ids, stored)
     assert tensor.axes == ("prompt", "component", "label")
     assert tensor.values.shape == (8, len(tensor.coordinates["component"]), 4)
-    file = Path(bench.mlflow.download_artifacts(ids.run_id, stored.mlflow_path, str(tmp_path)))
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    bench.mlflow.log_artifact(ids.run_id, str(file), "tensors")
+    flip_a_bit(bench.mlflow, ids, stored, tmp_path)
     with pytest.raises(TensorChanged, match="is not what was written"):
         tensor_files.fetch_tensor(bench.mlflow, ids, stored)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from plain_connection import connect, cut_all
 from sqlalchemy import update
+from stored_runs import detail, mlflow_ids, vectors
 
 from analyses import registry
 from analyses.registry import Params, analysis
@@ -18,13 +19,13 @@ from analyses.results import MODEL, Measured, ScoreKey
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.execution import work
+from tracker.reports import RunLine
 from tracker.settling import is_out_of_memory
 from tracker.store import runs
 from tracker.tables import RunRow
 from tracker.workbench import Workbench
 
 from .conftest import Submit
-from .stored_runs import detail, mlflow_ids, vectors
 
 Behave = Callable[[Callable[[int], None]], None]
 BEHAVIOUR: dict[str, Behave] = {}
@@ -56,6 +57,13 @@ def odd() -> Iterator[dict[str, Behave]]:
     del registry._ANALYSES["odd"]
     BEHAVIOUR.clear()
     GIVES.clear()
+
+
+def line_after_work(submit: Submit, bench: Workbench, **asked: Any) -> RunLine:
+    """How a run looks that was queued and worked on."""
+    run = submit(**asked).run
+    work(bench, hint=None)
+    return detail(bench.sessions, run.id).line
 
 
 def test_a_model_whose_files_have_changed_is_not_measured(
@@ -116,25 +124,21 @@ def test_memory_that_the_cpu_cannot_give_is_known_for_what_it_is() -> None:
 
 
 def test_an_analysis_that_gives_too_few_values_is_told_so(
-    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave]
+    submit: Submit, bench: Workbench, odd: dict[str, Behave]
 ) -> None:
     odd["does"] = lambda _: None
     GIVES["prompts"] = 3
-    run = submit(analysis="odd").run
-    work(bench, hint=None)
-    line = detail(sessions, run.id).line
+    line = line_after_work(submit, bench, analysis="odd")
     assert line.state is RunState.FAILED
     assert line.reason is not None
     assert "gave a score 'one' of shape (3,) for 4 prompts" in line.reason
 
 
 def test_a_database_that_is_away_for_a_moment_costs_no_run(
-    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave], database_url: str
+    submit: Submit, bench: Workbench, odd: dict[str, Behave], database_url: str
 ) -> None:
     odd["does"] = lambda _: cut_all(database_url)
-    run = submit(analysis="odd").run
-    work(bench, hint=None)
-    line = detail(sessions, run.id).line
+    line = line_after_work(submit, bench, analysis="odd")
     assert (line.state, line.attempt) == (RunState.SUCCEEDED, 1)
 
 
@@ -144,16 +148,14 @@ def renamed(database_url: str, old: str, new: str) -> None:
 
 
 def test_a_table_that_an_upgrade_has_yet_to_make_is_waited_for(
-    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave], database_url: str
+    submit: Submit, bench: Workbench, odd: dict[str, Behave], database_url: str
 ) -> None:
     def upgrade_soon(_: object) -> None:
         renamed(database_url, "part_score", "to_come")
         Timer(0.5, renamed, (database_url, "to_come", "part_score")).start()
 
     odd["does"] = upgrade_soon
-    run = submit(analysis="odd", prompts_per_part=8).run
-    work(bench, hint=None)
-    line = detail(sessions, run.id).line
+    line = line_after_work(submit, bench, analysis="odd", prompts_per_part=8)
     assert (line.state, line.attempt) == (RunState.SUCCEEDED, 1)
 
 
@@ -194,7 +196,6 @@ def test_an_analysis_that_raises_fails_its_run_and_the_next_run_is_served(
 def test_running_out_of_memory_is_tried_again_and_then_fails_as_oom(
     submit: Submit,
     bench: Workbench,
-    sessions: Sessions,
     odd: dict[str, Behave],
     error: type[Exception],
 ) -> None:
@@ -205,9 +206,7 @@ def test_running_out_of_memory_is_tried_again_and_then_fails_as_oom(
         raise error("too big")
 
     odd["does"] = grows
-    run = submit(analysis="odd").run
-    work(bench, hint=None)
-    line = detail(sessions, run.id).line
+    line = line_after_work(submit, bench, analysis="odd")
     assert (line.state, line.reason) == (RunState.FAILED, "oom: too big; attempt 3 of 3")
     assert len(tries) == 3
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from tracker import reports
 from tracker.db import Sessions, transaction
@@ -14,7 +14,7 @@ from tracker.reports import RunDetail
 from tracker.store import publications, tensors
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
-from tracker.tables import ScoreRow
+from tracker.tables import RunRow, ScoreRow
 from tracker.workbench import Workbench
 
 Vectors = dict[tuple[int, str, float], NDArray[np.float32]]
@@ -63,3 +63,10 @@ def whole(bench: Workbench, sessions: Sessions, run_id: UUID) -> bool:
 def reopen(sessions: Sessions, run_id: UUID) -> None:
     with transaction(sessions) as session:
         publications.reopen(session, run_id)
+
+
+def due_now(sessions: Sessions, run_id: UUID) -> None:
+    """Let a run be claimed that was told to wait a while."""
+    with transaction(sessions) as session:
+        now = func.clock_timestamp()
+        session.execute(update(RunRow).where(RunRow.id == run_id).values(not_before=now))
