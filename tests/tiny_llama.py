@@ -9,8 +9,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from analyses.checkpoints.quiet import quiet
 
 
-def save_tiny_llama(folder: Path, *, seed: int, unknown: str = "") -> None:
-    """Two layers of four heads, two key-value heads; one token a byte, none for those `unknown`."""
+def save_tiny_llama(folder: Path, *, seed: int, unknown: str = "", layers: int = 2) -> None:
+    """Layers of four heads, two key-value heads; one token a byte, none for those `unknown`."""
     alphabet = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(unknown))
     vocabulary = {"<s>": 0} | {symbol: number for number, symbol in enumerate(alphabet, start=1)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -21,7 +21,7 @@ def save_tiny_llama(folder: Path, *, seed: int, unknown: str = "") -> None:
         vocab_size=len(vocabulary),
         hidden_size=32,
         intermediate_size=48,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,

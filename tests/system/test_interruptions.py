@@ -1,12 +1,12 @@
 """A run outlives the worker that measures it, and its numbers do not show it."""
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from uuid import UUID
 
+import mid_part
 import psutil
 import pytest
 from sqlalchemy import select
@@ -25,7 +25,7 @@ PATIENCE = 120.0  # seconds
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Up, with short leases, and a small model that takes a few seconds for all the facts."""
+    """Up, with short leases, and a model that takes longer for all the facts than a command."""
     folder = tmp_path_factory.mktemp("interruptions")
     stack = Stack(
         folder / "home",
@@ -33,7 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         HEADBOOK_HEARTBEAT_SECONDS="1",
         HEADBOOK_REAP_SECONDS="1",
     )
-    save_tiny_llama(folder / "tiny", seed=0)
+    save_tiny_llama(folder / "tiny", seed=0, layers=6)
     stack.headbook("up", "--detach")
     try:
         stack.headbook("models", "add", str(folder / "tiny"))
@@ -90,6 +90,19 @@ def crashes(sessions: Sessions, run_id: UUID) -> int:
         return session.get_one(RunRow, run_id).crashes
 
 
+def only_worker(stack: Stack) -> psutil.Process:
+    (worker,) = [
+        each for each in stack.json("status")["stack"]["components"] if "worker" in each["name"]
+    ]
+    return psutil.Process(worker["pid"])
+
+
+def only_child(worker: psutil.Process) -> psutil.Process:
+    """The process that measures."""
+    (child,) = [each for each in worker.children() if "spawn_main" in " ".join(each.cmdline())]
+    return child
+
+
 @pytest.fixture(scope="module")
 def undisturbed(stack: Stack) -> dict[tuple[int, str, float], object]:
     """What the numbers are when nothing happens."""
@@ -104,17 +117,11 @@ def undisturbed(stack: Stack) -> dict[tuple[int, str, float], object]:
 def test_a_worker_that_is_killed_costs_one_part_and_no_number(
     stack: Stack, sessions: Sessions, undisturbed: dict[tuple[int, str, float], object]
 ) -> None:
+    worker = only_worker(stack)
+    child = only_child(worker)
     run_id = queue(stack)
     when(sessions, run_id, under_way)
-    (worker,) = [
-        each for each in stack.json("status")["stack"]["components"] if "worker" in each["name"]
-    ]
-    (child,) = [
-        each
-        for each in psutil.Process(worker["pid"]).children()
-        if "spawn_main" in " ".join(each.cmdline())
-    ]
-    os.kill(child.pid, signal.SIGKILL)
+    mid_part.kill(sessions, run_id, worker.pid, child)
     line = when(sessions, run_id, ended)
     assert line.state is RunState.SUCCEEDED
     assert (crashes(sessions, run_id), line.attempt) == (1, 2)
@@ -129,10 +136,13 @@ def test_a_stack_that_is_stopped_gives_its_part_back_and_goes_on_after_the_next_
     run_id = queue(stack)
     when(sessions, run_id, under_way)
     stack.headbook("down")
+    stopped = datetime.now(UTC)
     stack.headbook("up", "--detach")
     after = db.connect(stack.state.database_url)
     line = when(after, run_id, ended)
     assert line.state is RunState.SUCCEEDED
+    assert line.finished_at is not None
+    assert line.finished_at > stopped
     assert (crashes(after, run_id), line.attempt) == (0, 1)  # nobody's fault
     assert numbers(after, run_id) == undisturbed
     db.close(after)

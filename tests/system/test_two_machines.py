@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+import mid_part
 import psutil
 import pytest
 from cluster import Machine, Servers, answers, left_behind, virtual_environment, when
@@ -168,7 +169,9 @@ def test_when_a_machine_is_lost_the_other_ends_the_run(
     run_id = site.queue()
     when(lambda: len(site.measured_by(run_id)) == 2)
     lost = workers.pop()
-    lost.kill()  # SIGKILL to all that it was
+    parent = psutil.Process(lost.pid)
+    mid_part.kill(site.sessions, UUID(run_id), lost.pid, parent, *parent.children(recursive=True))
+    lost.kill()  # what else there is of it
     line = site.ended(run_id)
     assert (line.state, line.attempt) == ("succeeded", 2)
     reasons = [event.reason or "" for event in site.shown(run_id).events]
