@@ -108,6 +108,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Site
         assert left_behind(folder) == []
 
 
+@pytest.fixture(scope="module")
+def readers(site: Site) -> None:
+    """Who reads is let in."""
+    site.owner("db", "password", "headbook_reader", given="readers\n")
+
+
 @pytest.fixture
 def workers(site: Site) -> Iterator[list[Process]]:
     """One on each machine, known to the database."""
@@ -228,8 +234,7 @@ def test_a_wrong_password_is_told_at_the_start(
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_and_an_empty_database_are_told_at_the_start(site: Site) -> None:
-    site.owner("db", "password", "headbook_reader", given="readers\n")
+def test_a_reader_and_an_empty_database_are_told_at_the_start(site: Site, readers: None) -> None:
     reader = site.servers.database_url().replace(
         f"headbook_worker:{site.servers.secrets['WORKER']}", "headbook_reader:readers"
     )
@@ -242,7 +247,7 @@ def test_a_reader_and_an_empty_database_are_told_at_the_start(site: Site) -> Non
     assert (done.returncode, "permission denied for database" in done.stderr) == (1, True)
 
 
-def test_a_member_of_a_role_logs_in_as_themselves(site: Site) -> None:
+def test_a_member_of_a_role_logs_in_as_themselves(site: Site, readers: None) -> None:
     with connect(site.owner_url) as connection:
         connection.execute("CREATE ROLE ada LOGIN PASSWORD 'adas' IN ROLE headbook_reader")
     ada = site.owner_url.replace(f"headbook_owner:{site.servers.secrets['OWNER']}", "ada:adas")
