@@ -99,6 +99,9 @@ def test_check_deletes_what_a_run_has_left_that_was_cancelled_between_its_tensor
     assert (files(left, "tensors"), files(kept, "tensors")) == ([], both)
     assert files(left, "notes") == files(kept, "notes") == ["notes/note.txt"]
     assert sorted(headbook_publish("--check").stdout.splitlines()) == sorted(fine)
+    of_nothing = headbook_publish("--check", str(cancelled.id))
+    assert of_nothing.stdout == "There are no published tensors to check.\n"
+    assert of_nothing.exit_code == 0
 
 
 def test_publishing_one_run_leaves_the_others(

@@ -38,6 +38,7 @@ def publish(run: RunId = None, check: Check = False) -> None:
         from tracker import mirror
         from tracker.publication import mlflow_client
 
+        looked_at: set[UUID] = set()
         there = sessions, mlflow_client(settings.tracking()), Spool(Home(settings.home).spool)
 
         def publish_one(run_id: UUID) -> None:
@@ -46,13 +47,14 @@ def publish(run: RunId = None, check: Check = False) -> None:
 
         def check_one(run_id: UUID) -> None:
             for path, condition in mirror.check(*there, run_id):
+                looked_at.add(run_id)
                 typer.echo(f"{run_id}: {path} is {condition}")
 
         failed = _each(publish_one, waiting) + _each(check_one, stored)
     if not waiting and not check:
         typer.echo("MLflow is up to date.")
-    if check and not waiting and not stored:
-        typer.echo("No published run has tensors.")
+    if check and not (waiting or looked_at or failed):
+        typer.echo("There are no published tensors to check.")
     if failed:
         raise typer.Exit(1)
 
