@@ -1,6 +1,7 @@
 """The environment of the app, and models, workers and runs for its pages to show."""
 
 import os
+import sys
 from uuid import uuid4
 
 import numpy as np
@@ -22,6 +23,12 @@ from tracker.store import workers as worker_store
 from .visiting import MAIN
 
 N_LAYERS, N_HEADS = 3, 4
+
+
+@pytest.fixture(autouse=True)
+def main_module(monkeypatch):
+    """Streamlit puts a page in its place, which processes that later tests start would run."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture
