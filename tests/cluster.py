@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,13 +203,6 @@ def virtual_environment(folder: Path, wheel: Path) -> Path:
     (site,) = folder.glob("lib/python3.*/site-packages")
     (site / "behind.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     return python
-
-
-def when(passes: Callable[[], bool], *, seconds: float = 180) -> None:
-    end = time.monotonic() + seconds
-    while not passes():
-        assert time.monotonic() < end, f"not so within {seconds} s"
-        time.sleep(0.2)
 
 
 def answers(url: str) -> bool:

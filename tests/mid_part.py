@@ -5,12 +5,11 @@ from uuid import UUID
 
 import psutil
 from sqlalchemy import select
+from waits import when
 
 from tracker.db import Sessions, transaction
 from tracker.domain import PartState
 from tracker.tables import PartRow
-
-PATIENCE = 120.0  # seconds
 
 
 def kill(sessions: Sessions, run_id: UUID, worker: int, *killed: psutil.Process) -> None:
@@ -18,19 +17,17 @@ def kill(sessions: Sessions, run_id: UUID, worker: int, *killed: psutil.Process)
 
     Between two parts a kill costs nothing: look while they are frozen, and try again.
     """
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
+
+    def within_a_part() -> bool:
         for process in killed:
             process.suspend()
         time.sleep(0.1)  # a commit that is on its way arrives
-        if _holds_a_part(sessions, run_id, worker):
-            for process in killed:
-                process.kill()
-            return
+        held = _holds_a_part(sessions, run_id, worker)
         for process in killed:
-            process.resume()
-        time.sleep(0.1)
-    raise AssertionError(f"worker {worker} held no part of run {run_id} within {PATIENCE} s")
+            process.kill() if held else process.resume()
+        return held
+
+    when(within_a_part, seconds=120)
 
 
 def _holds_a_part(sessions: Sessions, run_id: UUID, worker: int) -> bool:

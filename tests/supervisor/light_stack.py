@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from contextlib import suppress
 
 import psutil
@@ -81,14 +80,6 @@ def command_lines(processes):
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             yield " ".join(process.cmdline())
-
-
-def wait_for(check, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return found
 
 
 def component(home, name):

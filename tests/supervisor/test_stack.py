@@ -11,6 +11,7 @@ import psutil
 import psycopg
 import pytest
 from plain_connection import plain
+from waits import when
 
 from tracker.home import Home, StackState
 from tracker.supervisor import background, control, folders, postgres_place, services
@@ -25,7 +26,6 @@ from .light_stack import (
     end,
     family_of,
     still_there,
-    wait_for,
     wait_ready,
 )
 
@@ -105,10 +105,10 @@ def test_a_killed_guard_is_replaced(stack):
     (first,) = guards()
     first.kill()
     first.wait(10)
-    (second,) = wait_for(lambda: [p for p in guards() if p.pid != first.pid])
+    (second,) = when(lambda: [p for p in guards() if p.pid != first.pid])
     children = family_of(stack)
     stack.kill()
-    wait_for(lambda: not still_there(children))
+    when(lambda: not still_there(children))
     assert second in children
 
 
@@ -118,8 +118,8 @@ def test_a_child_that_dies_is_started_again_and_its_family_ends(home, stack, nam
     before = psutil.Process(component(home, name).pid)
     family = before.children(recursive=True)
     before.kill()
-    wait_for(lambda: component(home, name).restarts and component(home, name).state == "running")
-    wait_for(lambda: not still_there(family))
+    when(lambda: component(home, name).restarts and component(home, name).state == "running")
+    when(lambda: not still_there(family))
     check_kept(home)
     assert f"{name} died" in home.log("supervisor").read_text()
 
@@ -178,11 +178,11 @@ def test_the_whole_stack_comes_up_by_the_command_line_and_ends_with_its_supervis
         assert services.answers(f"{state.app_url}/_stcore/health")()
         assert answer(state.mlflow_tracking_uri, "localhost") == 200
         assert answer(state.mlflow_tracking_uri, "evil.example") == 403
-        wait_for(lambda: " ready." in home.log("worker").read_text(), seconds=60)
+        when(lambda: " ready." in home.log("worker").read_text(), seconds=60)
         children = family_of(state)
         assert len(children) > 12
         psutil.Process(state.pid).kill()
-        wait_for(lambda: not still_there(children))
+        when(lambda: not still_there(children))
         assert "No stack runs here" in run("down").stdout
     finally:
         control.down(home)

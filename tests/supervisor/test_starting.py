@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from plain_connection import plain
+from waits import when
 
 from tracker.home import Home
 from tracker.supervisor import background, control, postgres_place, reachability
@@ -16,7 +17,7 @@ from tracker.supervisor.options import NotAPort, StackOptions
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.valkey import EmbeddedValkey
 
-from .light_stack import component, end, family_of, still_there, wait_for, wait_ready
+from .light_stack import component, end, family_of, still_there, wait_ready
 
 
 def test_a_service_that_cannot_live_ends_the_start_and_names_its_log(home, start):
@@ -29,7 +30,7 @@ def test_a_service_that_cannot_live_ends_the_start_and_names_its_log(home, start
 
 def test_a_stop_while_starting_stops_what_has_started(home, start):
     process = start()
-    wait_for(lambda: component(home, "postgres"))
+    when(lambda: component(home, "postgres"))
     children = family_of(process)
     assert "Stopped before everything was up" in end(process)
     assert still_there(children) == []

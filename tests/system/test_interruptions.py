@@ -1,7 +1,6 @@
 """A run outlives the worker that measures it, and its numbers do not show it."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
@@ -9,16 +8,17 @@ from uuid import UUID
 import mid_part
 import psutil
 import pytest
-from sqlalchemy import select
 from stack import Stack
 from stored_runs import detail
 from tiny_llama import save_tiny_llama
+from waits import when
 
+from tests.faults.numbers import Numbers, numbers
 from tracker import db, reports
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.reports import RunLine
-from tracker.tables import RunRow, ScoreRow
+from tracker.tables import RunRow
 
 PATIENCE = 120.0  # seconds
 
@@ -56,16 +56,16 @@ def queue(stack: Stack, *more: str) -> UUID:
     return UUID(queued["run"]["id"])
 
 
-def when(sessions: Sessions, run_id: UUID, passes: Callable[[RunLine], bool]) -> RunLine:
+def line_when(sessions: Sessions, run_id: UUID, passes: Callable[[RunLine], bool]) -> RunLine:
     """The run as soon as it is so."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        with transaction(sessions) as session:
-            (line,) = reports.runs(session, ids=[run_id])
-        if passes(line):
-            return line
-        time.sleep(0.05)
-    raise AssertionError(f"not so within {PATIENCE} s: {line}")
+
+    def line() -> RunLine | None:
+        now = detail(sessions, run_id).line
+        return now if passes(now) else None
+
+    found = when(line, seconds=PATIENCE)
+    assert found is not None
+    return found
 
 
 def under_way(line: RunLine) -> bool:
@@ -74,15 +74,6 @@ def under_way(line: RunLine) -> bool:
 
 def ended(line: RunLine) -> bool:
     return line.ended
-
-
-def numbers(sessions: Sessions, run_id: UUID) -> dict[tuple[int, str, float], object]:
-    with transaction(sessions) as session:
-        rows = session.scalars(select(ScoreRow).where(ScoreRow.run_id == run_id))
-        return {
-            (row.component_id, row.metric, row.x): (row.values, row.mean, row.ci_low, row.ci_high)
-            for row in rows
-        }
 
 
 def crashes(sessions: Sessions, run_id: UUID) -> int:
@@ -104,25 +95,25 @@ def only_child(worker: psutil.Process) -> psutil.Process:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(stack: Stack) -> dict[tuple[int, str, float], object]:
+def undisturbed(stack: Stack) -> Numbers:
     """What the numbers are when nothing happens."""
     sessions = db.connect(stack.state.database_url)
     run_id = queue(stack, "--wait")
     found = numbers(sessions, run_id)
     db.close(sessions)
-    assert len(found) > 8
+    assert len(found.scores) > 8
     return found
 
 
 def test_a_worker_that_is_killed_costs_one_part_and_no_number(
-    stack: Stack, sessions: Sessions, undisturbed: dict[tuple[int, str, float], object]
+    stack: Stack, sessions: Sessions, undisturbed: Numbers
 ) -> None:
     worker = only_worker(stack)
     child = only_child(worker)
     run_id = queue(stack)
-    when(sessions, run_id, under_way)
+    line_when(sessions, run_id, under_way)
     mid_part.kill(sessions, run_id, worker.pid, child)
-    line = when(sessions, run_id, ended)
+    line = line_when(sessions, run_id, ended)
     assert line.state is RunState.SUCCEEDED
     assert (crashes(sessions, run_id), line.attempt) == (1, 2)
     events = detail(sessions, run_id).events
@@ -131,15 +122,15 @@ def test_a_worker_that_is_killed_costs_one_part_and_no_number(
 
 
 def test_a_stack_that_is_stopped_gives_its_part_back_and_goes_on_after_the_next_start(
-    stack: Stack, sessions: Sessions, undisturbed: dict[tuple[int, str, float], object]
+    stack: Stack, sessions: Sessions, undisturbed: Numbers
 ) -> None:
     run_id = queue(stack)
-    when(sessions, run_id, under_way)
+    line_when(sessions, run_id, under_way)
     stack.headbook("down")
     stopped = datetime.now(UTC)
     stack.headbook("up", "--detach")
     after = db.connect(stack.state.database_url)
-    line = when(after, run_id, ended)
+    line = line_when(after, run_id, ended)
     assert line.state is RunState.SUCCEEDED
     assert line.finished_at is not None
     assert line.finished_at > stopped
@@ -152,13 +143,13 @@ def test_a_run_that_is_cancelled_under_way_stops_and_stores_no_score(
     stack: Stack, sessions: Sessions
 ) -> None:
     run_id = queue(stack)
-    when(sessions, run_id, under_way)
+    line_when(sessions, run_id, under_way)
     assert "asked to stop" in stack.headbook("runs", "cancel", str(run_id))
-    line = when(sessions, run_id, ended)
+    line = line_when(sessions, run_id, ended)
     assert line.state is RunState.CANCELLED
     assert line.done < 520
-    assert numbers(sessions, run_id) == {}
-    when(sessions, run_id, lambda line: line.published)
+    assert numbers(sessions, run_id) == Numbers(scores={}, tensors={})
+    line_when(sessions, run_id, lambda line: line.published)
 
 
 def test_submit_and_wait_fails_when_the_run_is_cancelled(stack: Stack, sessions: Sessions) -> None:
@@ -172,13 +163,12 @@ def test_submit_and_wait_fails_when_the_run_is_cancelled(stack: Stack, sessions:
         )
     )
     waiting.start()
-    end = time.monotonic() + PATIENCE
-    new: set[UUID] = set()
-    while not new and time.monotonic() < end:
+
+    def new() -> set[UUID]:
         with transaction(sessions) as session:
-            new = {line.id for line in reports.runs(session)} - before
-        time.sleep(0.05)
-    (run_id,) = new
+            return {line.id for line in reports.runs(session)} - before
+
+    (run_id,) = when(new, seconds=PATIENCE)
     stack.headbook("runs", "cancel", str(run_id))
     waiting.join(PATIENCE)
     assert f"run {run_id} is cancelled: cancelled by a person" in said[0]

@@ -14,22 +14,22 @@ from uuid import UUID
 import mid_part
 import psutil
 import pytest
-from cluster import Machine, Servers, answers, left_behind, virtual_environment, when
+from cluster import Machine, Servers, answers, left_behind, virtual_environment
 from plain_connection import connect
-from sqlalchemy import select
 from stored_runs import detail
+from waits import when
 
+from tests.faults.numbers import Numbers, numbers
 from tracker import db
-from tracker.db import Sessions, transaction
+from tracker.db import Sessions
 from tracker.reports import RunDetail, RunLine
 from tracker.supervisor import ports
 from tracker.supervisor.process import Process
-from tracker.tables import ScoreRow
 from tracker.urls import with_psycopg
 
 pytestmark = pytest.mark.slow
 
-Numbers = dict[tuple[int, str, float], object]
+PATIENCE = 180.0  # seconds
 
 
 @dataclass
@@ -60,16 +60,11 @@ class Site:
 
     def ended(self, run_id: str) -> RunLine:
         """The run, once it has ended."""
-        when(lambda: self.shown(run_id).line.ended)
+        when(lambda: self.shown(run_id).line.ended, seconds=PATIENCE)
         return self.shown(run_id).line
 
     def numbers(self, run_id: str) -> Numbers:
-        with transaction(self.sessions) as session:
-            rows = session.scalars(select(ScoreRow).where(ScoreRow.run_id == UUID(run_id)))
-            return {
-                (row.component_id, row.metric, row.x): (row.values, row.mean, row.ci_low)
-                for row in rows
-            }
+        return numbers(self.sessions, UUID(run_id))
 
     def measured_by(self, run_id: str) -> set[str]:
         events = self.shown(run_id).events
@@ -119,7 +114,7 @@ def workers(site: Site) -> Iterator[list[Process]]:
     """One on each machine, known to the database."""
     started = [machine.start("worker") for machine in (site.one, site.two)]
     try:
-        when(lambda: {each.pid for each in started} <= pids(site))
+        when(lambda: {each.pid for each in started} <= pids(site), seconds=PATIENCE)
         yield started
     finally:
         for each in started:
@@ -154,14 +149,14 @@ def test_a_run_is_shared_by_both_and_has_the_numbers_of_one(
     site: Site, alone: Numbers, workers: list[Process]
 ) -> None:
     run_id = site.queue("--wait")
-    assert len(alone) > 36
+    assert len(alone.scores) > 36
     assert site.numbers(run_id) == alone
     names = site.measured_by(run_id)
     assert {int(name.rpartition(":")[2].partition(".")[0]) for name in names} == {
         each.pid for each in workers
     }
     assert site.shown(run_id).line.attempt == 1
-    when(lambda: site.shown(run_id).line.published)
+    when(lambda: site.shown(run_id).line.published, seconds=PATIENCE)
     for machine in (site.one, site.two):
         said = machine.headbook("publish", "--check", run_id)
         assert "tensors/label_attribution.safetensors is as it was written" in said
@@ -173,7 +168,7 @@ def test_when_a_machine_is_lost_the_other_ends_the_run(
     site: Site, alone: Numbers, workers: list[Process]
 ) -> None:
     run_id = site.queue()
-    when(lambda: len(site.measured_by(run_id)) == 2)
+    when(lambda: len(site.measured_by(run_id)) == 2, seconds=PATIENCE)
     lost = workers.pop()
     parent = psutil.Process(lost.pid)
     mid_part.kill(site.sessions, UUID(run_id), lost.pid, parent, *parent.children(recursive=True))
@@ -189,7 +184,7 @@ def test_workers_are_restarted_one_by_one_without_blame(
     site: Site, alone: Numbers, workers: list[Process]
 ) -> None:
     run_id = site.queue()
-    when(lambda: len(site.measured_by(run_id)) == 2)
+    when(lambda: len(site.measured_by(run_id)) == 2, seconds=PATIENCE)
     for number, machine in enumerate((site.one, site.two)):
         workers[number].ask_to_stop()  # SIGTERM to the parent alone, as KillMode=mixed does
         when(lambda number=number: workers[number].exit_code == 0, seconds=60)  # type: ignore[misc]
@@ -207,7 +202,7 @@ def test_what_a_spool_needs_no_more_is_swept_when_a_worker_starts(site: Site) ->
     os.utime(stray, (two_days_ago, two_days_ago))
     worker = site.two.start("worker")
     try:
-        when(lambda: not stray.exists())
+        when(lambda: not stray.exists(), seconds=PATIENCE)
     finally:
         worker.stop()
 
@@ -267,7 +262,7 @@ def test_the_app_is_served_alone(site: Site) -> None:
     port = ports.free()
     app = site.two.start("app", HEADBOOK_APP_PORT=str(port))
     try:
-        when(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"))
+        when(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), seconds=PATIENCE)
         listening = [
             each.laddr.ip
             for each in psutil.Process(app.pid).net_connections("tcp")

@@ -1,7 +1,6 @@
 """What was said of runs, as tests say and read it."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -30,10 +29,3 @@ def read(sessions: Sessions, run_id: UUID, **which: Any) -> list[LogLine]:
 
 def said(sessions: Sessions, run_id: UUID) -> list[str]:
     return [line.line for line in read(sessions, run_id) if line.level != reports.EVENT]
-
-
-def when(passes: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not passes():
-        assert time.monotonic() < end, f"not so within {seconds} s"
-        time.sleep(0.02)

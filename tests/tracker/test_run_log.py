@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import structlog
 from sqlalchemy import func, select, text
+from waits import when
 
 from analyses import registry
 from analyses.registry import Params, analysis
@@ -27,7 +28,7 @@ from tracker.workbench import Workbench
 
 from .conftest import MakeRun, Submit
 from .part_work import claim, expire, state_of
-from .said_lines import part_under_way, read, said, say, when
+from .said_lines import part_under_way, read, said, say
 
 pytestmark = pytest.mark.usefixtures("as_in_a_worker")
 TALK: dict[str, Callable[[], None]] = {}
@@ -173,7 +174,7 @@ def test_an_error_of_our_own_is_written_at_once_as_the_process_may_end(
     with part_under_way(sessions, run):
         say("before")
         structlog.get_logger().error("its process ends", run_id=str(run.id))
-        when(lambda: said(sessions, run.id) == ["before", "its process ends"])
+        when(lambda: said(sessions, run.id) == ["before", "its process ends"], seconds=10)
 
 
 def test_lines_of_a_part_that_was_taken_back_stay_also_after_the_run_has_ended(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from plain_connection import connect, cut_all, plain
+from waits import when
 
 from tracker import db, line_buffer, logs, run_log
 from tracker.db import Sessions, transaction
@@ -15,7 +16,7 @@ from tracker.store.log_lines import Kept
 
 from .conftest import MakeRun
 from .part_work import claim
-from .said_lines import part_under_way, read, said, say, when
+from .said_lines import part_under_way, read, said, say
 
 pytestmark = pytest.mark.usefixtures("as_in_a_worker")
 
@@ -82,7 +83,7 @@ def test_after_an_outage_that_outlasts_the_part_its_lines_are_still_written(
     with part_under_way(sessions, run):
         say("late")
     away()
-    when(lambda: said(sessions, run.id) == ["late"])
+    when(lambda: said(sessions, run.id) == ["late"], seconds=10)
 
 
 def test_a_writer_that_never_succeeds_gives_up_and_says_so(
@@ -121,7 +122,7 @@ def test_a_database_that_hangs_holds_no_part_up(
             time.sleep(0.2)
         assert time.monotonic() - started < 1
         hanging.rollback()
-    when(lambda: said(sessions, run.id) == ["later"])
+    when(lambda: said(sessions, run.id) == ["later"], seconds=10)
 
 
 def test_lines_whose_commit_was_not_answered_are_not_kept_twice(
