@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from analyses.checkpoints import fingerprints, refs
 from analyses.checkpoints.shapes import ModelShape, shape_of
@@ -17,17 +17,19 @@ from analyses.engine import (
     continuations,
     decomposition,
     memory,
+    passes,
     patterns,
     recording,
-    rotary,
 )
 from analyses.engine import replay as replaying
 from analyses.engine import vectors as reading
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.batches import Batch, Read
 from analyses.engine.closure import PROOF, TOLERANCE, check_closure
+from analyses.engine.continuations import Continuation
 from analyses.engine.decomposition import Decomposition
 from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
+from analyses.engine.lengths import Lengths
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
 from analyses.engine.tracing import UnknownAnatomy, find_anatomy, own_attention
@@ -109,13 +111,9 @@ class LanguageModel:
         return replace(self, memory_budget=memory.free_share(self.device))
 
     @property
-    def rotary_limit(self) -> int | None:
-        """Up to how many tokens rotary angles are those of short prompts, if that matters."""
-        return rotary.limit_of(self._text_config)
-
-    @property
-    def _text_config(self) -> PretrainedConfig:
-        return self.model.config.get_text_config()
+    def lengths(self) -> Lengths:
+        """How long prompts may be, and which may stand in one batch."""
+        return Lengths.of(self.model)
 
     @property
     def tolerance(self) -> float:
@@ -138,12 +136,13 @@ class LanguageModel:
                 budget=self.memory_budget,
             )
 
+        lengths = self.lengths
         for together in batches.micro_batches(prompts, size):
-            yield from batches.pieces(together, recordable, limit=self.rotary_limit)
+            yield from batches.pieces(together, recordable, lengths=lengths)
 
     def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
-        rotary.check_lengths(self._text_config, [len(prompt.input_ids) for prompt in prompts])
-        return batches.padded(prompts, device=self.device, limit=self.rotary_limit)
+        self.lengths.check([len(prompt.input_ids) for prompt in prompts])
+        return batches.padded(prompts, device=self.device)
 
     def record(self, batch: Batch, *, keep: Keep = Keep.WRITES) -> Recorded:
         memory.give_back(self.device)
@@ -205,11 +204,19 @@ class LanguageModel:
         return reading.queries(self.anatomy, recorded, at, before_rotary=before_rotary)
 
     def mean_log_probs(
-        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+        self, pairs: Sequence[Continuation], numbers: Sequence[int] | None = None
     ) -> Float[Tensor, " pair"]:
-        """How likely each continuation is after its context; see `engine.continuations`."""
+        """How likely each continuation is after its context; see `engine.continuations`.
+
+        `numbers` are those of the prompts that pairs are about: by default, their places.
+        """
+        memory.give_back(self.device)
         return continuations.mean_log_probs(
-            self.model, self.anatomy, pairs, budget=self.memory_budget
+            self.model,
+            self.anatomy,
+            pairs,
+            range(len(pairs)) if numbers is None else numbers,
+            budget=self.memory_budget,
         )
 
     def prove(self, ids: Sequence[int]) -> float:
@@ -252,12 +259,10 @@ class LanguageModel:
             gaps.append(gap)
         return max(gaps)
 
-    @torch.no_grad()
     def _own_logits(self, ids: Sequence[int]) -> Float[Tensor, "1 pos d_vocab"]:
         """A plain forward pass, without anything of ours."""
         with own_attention(self.model):
-            output = self.model(torch.tensor([ids], device=self.device), use_cache=False)
-        logits: Tensor = output.logits
+            logits = passes.plain(self.model, torch.tensor([ids], device=self.device))
         return logits.to(self.device, torch.float32)
 
 

@@ -9,19 +9,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from analyses.engine.lengths import Lengths
 from analyses.errors import Refused
 from analyses.prompts.tokenization import TokenizedPrompt
 
 Read = TypeVar("Read", bound=TokenizedPrompt)
-
-
-class UnequalLengths(Refused):
-    def __init__(self, lengths: Sequence[int], limit: int) -> None:
-        super().__init__(
-            f"Prompts of {min(lengths)} and {max(lengths)} tokens cannot be recorded together: "
-            f"this model embeds positions otherwise when a batch has a prompt of more than {limit} "
-            f"tokens. Record the longer ones apart."
-        )
 
 
 class UnequalOptions(Refused):
@@ -34,14 +26,20 @@ class UnequalOptions(Refused):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Prompts padded on the right: causal attention never lets a token see what comes after it."""
+class Rectangle:
+    """Tokens padded on the right: causal attention never lets a token see what comes after it."""
 
-    numbers: tuple[int, ...]
+    numbers: tuple[int, ...]  # the prompts', one per row
     input_ids: Int[Tensor, "batch pos"]
     attention_mask: Int[Tensor, "batch pos"]
     position_ids: Int[Tensor, "batch pos"]
-    final: Int[Tensor, " batch"]  # the position of each prompt's last token
+    final: Int[Tensor, " batch"]  # the position of each row's last token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(Rectangle):
+    """Prompts, with their labels and right answers."""
+
     label_ids: Int[Tensor, "batch label"]
     correct: Int[Tensor, " batch"]
 
@@ -53,18 +51,18 @@ def micro_batches(prompts: Sequence[Read], size: int) -> Iterator[tuple[Read, ..
 
 
 def pieces(
-    prompts: Sequence[Read], recordable: Callable[[int], int], *, limit: int | None = None
+    prompts: Sequence[Read], recordable: Callable[[int], int], *, lengths: Lengths
 ) -> Iterator[tuple[Read, ...]]:
     """Neighbours whose rectangle has no more tokens than can be recorded at its width.
 
-    Prompts of up to `limit` tokens never come together with longer ones.
+    Lengths that may not stand in one batch never come together.
     """
     together: list[Read] = []
     longest = 0
     for prompt in prompts:
         length = len(prompt.input_ids)
         width = max(longest, length)
-        apart = limit is not None and (length > limit) != (longest > limit)
+        apart = lengths.apart(length, longest)
         if together and (apart or (len(together) + 1) * width > recordable(width)):
             yield tuple(together)
             together, width = [], length
@@ -74,25 +72,30 @@ def pieces(
         yield tuple(together)
 
 
-def padded(
-    prompts: Sequence[TokenizedPrompt], *, device: torch.device, limit: int | None = None
-) -> Batch:
-    """Raises `UnequalLengths` where only some are longer than `limit`, and `UnequalOptions`."""
-    lengths = [len(prompt.input_ids) for prompt in prompts]
-    if limit is not None and len({length > limit for length in lengths}) > 1:
-        raise UnequalLengths(lengths, limit)
-    if len({len(prompt.label_ids) for prompt in prompts}) > 1:
-        raise UnequalOptions(prompts)
-    width = max(lengths)
-    ids = [[*p.input_ids, *[0] * (width - len(p.input_ids))] for p in prompts]
-    positions = torch.arange(width, device=device).expand(len(prompts), width)
-    final = torch.tensor(lengths, device=device) - 1
-    return Batch(
-        numbers=tuple(prompt.number for prompt in prompts),
-        input_ids=torch.tensor(ids, device=device),
+def rectangle(
+    rows: Sequence[Sequence[int]], numbers: Sequence[int], *, device: torch.device
+) -> Rectangle:
+    """Sequences of tokens side by side, those of the prompts with these numbers."""
+    width = max(map(len, rows))
+    positions = torch.arange(width, device=device).expand(len(rows), width)
+    final = torch.tensor([len(row) for row in rows], device=device) - 1
+    return Rectangle(
+        numbers=tuple(numbers),
+        input_ids=torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device),
         attention_mask=(positions <= final[:, None]).long(),
         position_ids=positions,
         final=final,
+    )
+
+
+def padded(prompts: Sequence[TokenizedPrompt], *, device: torch.device) -> Batch:
+    """Raises `UnequalOptions`."""
+    if len({len(prompt.label_ids) for prompt in prompts}) > 1:
+        raise UnequalOptions(prompts)
+    rows = [prompt.input_ids for prompt in prompts]
+    tokens = rectangle(rows, [prompt.number for prompt in prompts], device=device)
+    return Batch(
+        **vars(tokens),
         label_ids=torch.tensor([prompt.label_ids for prompt in prompts], device=device),
         correct=torch.tensor([prompt.correct for prompt in prompts], device=device),
     )

@@ -2,45 +2,57 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from analyses.engine import memory
+from analyses.engine import finite, memory, passes, unembedding
 from analyses.engine.anatomy import Anatomy
+from analyses.engine.batches import Rectangle, rectangle
+from analyses.engine.lengths import Lengths
+from analyses.engine.outputs import first_tensor
 from analyses.engine.recording import Keep
 
-Ids = Sequence[int]
+Continuation = tuple[Sequence[int], Sequence[int]]  # the tokens of a context, and what follows it
+Numbered = tuple[int, Continuation]
 
 
 def mean_log_probs(
-    model: PreTrainedModel, anatomy: Anatomy, pairs: Sequence[tuple[Ids, Ids]], *, budget: int
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    pairs: Sequence[Continuation],
+    numbers: Sequence[int],
+    *,
+    budget: int,
 ) -> Float[Tensor, " pair"]:
     """log p(continuation | context) per token of the continuation, in nats, for each pair.
 
-    As many pairs at a time as fit into the budget, in bytes.
+    As many pairs at a time as fit into the budget, in bytes. Raises what a pass does.
     """
-    means = [_together(model, anatomy, some) for some in _cut(anatomy, pairs, budget)]
+    numbered = list(zip(numbers, pairs, strict=True))
+    cuts = _cut(anatomy, Lengths.of(model), numbered, budget)
+    means = [_together(model, anatomy, some, budget) for some in cuts]
     return torch.cat(means) if means else torch.zeros(0)
 
 
 def _cut(
-    anatomy: Anatomy, pairs: Sequence[tuple[Ids, Ids]], budget: int
-) -> Iterator[list[tuple[Ids, Ids]]]:
-    """Neighbours whose logits fit, in three copies, beside what a pass of their tokens takes."""
-    per_logits = 3 * 4 * len(anatomy.unembedding.weight)
-    together: list[tuple[Ids, Ids]] = []
+    anatomy: Anatomy, lengths: Lengths, pairs: Sequence[Numbered], budget: int
+) -> Iterator[list[Numbered]]:
+    """Neighbours that may stand in one batch and fit, with what their targets' rows take."""
+    per_target = 3 * 4 * anatomy.unembedding.weight.shape[1]
+    together: list[Numbered] = []
     for pair in pairs:
         more = [*together, pair]
-        longest = max(len(context) + len(continuation) for context, continuation in more)
-        predicted = sum(len(continuation) for _, continuation in more)
+        whole = [len(context) + len(continuation) for _, (context, continuation) in more]
+        predicted = sum(len(continuation) for _, (_, continuation) in more)
         tokens = memory.recordable(
-            anatomy, Keep.WRITES, n_kv_heads=anatomy.n_heads, longest=longest, budget=budget
+            anatomy, Keep.WRITES, n_kv_heads=anatomy.n_heads, longest=max(whole), budget=budget
         )
-        if together and (len(more) * longest > tokens or 2 * predicted * per_logits > budget):
+        full = len(more) * max(whole) > tokens or 2 * predicted * per_target > budget
+        if together and (full or lengths.apart(whole[0], whole[-1])):
             yield together
             more = [pair]
         together = more
@@ -50,44 +62,47 @@ def _cut(
 
 @torch.no_grad()
 def _together(
-    model: PreTrainedModel, anatomy: Anatomy, pairs: Sequence[tuple[Ids, Ids]]
+    model: PreTrainedModel, anatomy: Anatomy, pairs: Sequence[Numbered], budget: int
 ) -> Float[Tensor, " pair"]:
-    """Only the positions that predict a continuation's token are unembedded."""
-    device = anatomy.unembedding.weight.device
-    ids = [torch.tensor([*context, *continuation]) for context, continuation in pairs]
-    lengths = torch.tensor([len(each) for each in ids])
-    padded = pad_sequence(ids, batch_first=True).to(model.device)
-    steps = torch.arange(padded.shape[1])
-    starts = torch.tensor([len(context) for context, _ in pairs])
-    # A token is predicted one position before its own.
-    predicts = (steps >= starts[:, None] - 1) & (steps < lengths[:, None] - 1)
-    rows, positions = predicts.nonzero(as_tuple=True)
-    with _only(anatomy.unembedding, rows, positions):
-        logits = model(
-            input_ids=padded,
-            attention_mask=(steps < lengths[:, None]).long().to(padded.device),
-            use_cache=False,
-        ).logits[0]
-    targets = padded.cpu()[rows, positions + 1]
-    log_probs = logits.to(device, torch.float32).log_softmax(-1).cpu()
-    of_targets = log_probs[torch.arange(len(targets)), targets].double()
-    sums = torch.zeros(len(ids), dtype=torch.float64).index_add(0, rows, of_targets)
-    return (sums / (lengths - starts)).float()
+    """The final residual is kept only where a continuation's token is predicted: one earlier."""
+    numbers = [number for number, _ in pairs]
+    device = anatomy.final_norm.gain.device
+    rows = [[*context, *continuation] for _, (context, continuation) in pairs]
+    tokens = rectangle(rows, numbers, device=model.get_input_embeddings().weight.device)
+    starts = torch.tensor([len(context) for _, (context, _) in pairs])
+    steps, final = torch.arange(tokens.input_ids.shape[1]), tokens.final.cpu()
+    predicts = (steps >= starts[:, None] - 1) & (steps < final[:, None])
+    row, position = predicts.nonzero(as_tuple=True)
+    with _kept(anatomy, tokens, row, position) as kept:
+        passes.through(model, anatomy, tokens)
+    resid = kept[0].to(device)
+    targets = tokens.input_ids.cpu()[row, position + 1].to(device)
+    of_targets = unembedding.label_logits(anatomy, resid, targets[:, None])[:, 0]
+    log_probs = (of_targets - unembedding.logsumexp(anatomy, resid, budget)).cpu()
+    sums = torch.zeros(len(rows), dtype=torch.float64).index_add(0, row, log_probs.double())
+    means = (sums / (final + 1 - starts)).float()
+    finite.check(means, numbers, finite.LOGITS, model.dtype)
+    return means
 
 
 @contextmanager
-def _only(
-    unembedding: nn.Module, rows: Int[Tensor, " place"], positions: Int[Tensor, " place"]
-) -> Iterator[None]:
-    """Inside the block, only these positions of these rows are unembedded, as one row of all."""
+def _kept(
+    anatomy: Anatomy,
+    tokens: Rectangle,
+    row: Int[Tensor, " place"],
+    position: Int[Tensor, " place"],
+) -> Iterator[list[Float[Tensor, "place d_model"]]]:
+    """Inside the block, the final residual of these positions is kept, in fp32."""
+    kept: list[Tensor] = []
 
-    def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        resid = args[0]
-        chosen = resid[rows.to(resid.device), positions.to(resid.device)]
-        return (chosen[None], *args[1:])
+    def gave(_module: Any, _args: Any, output: Any) -> None:
+        resid = first_tensor(output)
+        assert resid is not None
+        by_position = resid.reshape(*tokens.input_ids.shape, -1)
+        kept.append(by_position[row.to(resid.device), position.to(resid.device)].float())
 
-    handle = unembedding.register_forward_pre_hook(select)
+    handle = anatomy.layers[-1].layer.register_forward_hook(gave)
     try:
-        yield
+        yield kept
     finally:
         handle.remove()

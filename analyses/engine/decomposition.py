@@ -11,6 +11,7 @@ from torch import Tensor
 from analyses.engine.anatomy import Anatomy, LayerAnatomy, per_head
 from analyses.engine.closure import check_closure
 from analyses.engine.recording import Recorded, RecordedLayer
+from analyses.engine.unembedding import pre_cap_logits
 from analyses.results import Component, Kind
 
 
@@ -152,7 +153,7 @@ def _check_end(
     """Writes = final residual; components = pre-cap logits; those, capped, = the model's own."""
     final = recorded.layers[-1].resid_post
     pre_cap = pre_cap_logits(anatomy, final, label_ids)
-    logits = recorded.logits.gather(1, label_ids)
+    logits = recorded.own_logits.gather(1, label_ids)
     gaps = []
     for summed, whole, what in (
         (total, final.double(), "the sum of all writes and the final residual"),
@@ -168,16 +169,3 @@ def _check_end(
         )
         gaps.append(gap)
     return max(gaps)
-
-
-def pre_cap_logits(
-    anatomy: Anatomy,
-    resid: Float[Tensor, "*n batch d_model"],
-    label_ids: Int[Tensor, "batch label"],
-) -> Float[Tensor, "*n batch label"]:
-    """The label logits of a final residual, before a soft-cap."""
-    normed = anatomy.final_norm(resid)
-    W_U = anatomy.W_U(label_ids)
-    return einsum(normed, W_U, "... batch d, batch label d -> ... batch label") + anatomy.b_U(
-        label_ids
-    )

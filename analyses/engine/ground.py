@@ -10,10 +10,10 @@ from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import Answer, answering
 from analyses.engine.edits import LayerEdits, Placed
 from analyses.engine.interventions import Patch, Site
+from analyses.engine.outputs import first_tensor
 from analyses.engine.recording import LayerReads, Recorded
 from analyses.engine.rotary import Rotary, find_rotary
 from analyses.engine.suffixes import MASK, Suffix, Visible
-from analyses.engine.tracing import first_tensor
 
 Tokens = Float[Tensor, "batch rider suffix d_model"]
 

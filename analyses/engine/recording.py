@@ -12,11 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from analyses.engine import finite, passes, unembedding
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.batches import Batch
 from analyses.engine.interventions import Site
-from analyses.engine.tracing import first_tensor
+from analyses.engine.outputs import first_tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +55,8 @@ class Recorded:
     final: Int[Tensor, " batch"]
     layers: tuple[RecordedLayer, ...]
     reads: tuple[LayerReads, ...]  # empty unless kept
-    logits: Float[Tensor, "batch d_vocab"]  # the model's own, after a soft-cap
+    logits: Float[Tensor, "batch d_vocab"]  # of the final residual, in fp32, after a soft-cap
+    own_logits: Float[Tensor, "batch d_vocab"]  # as the model itself gives them, in its dtype
 
     def at_final(self, site: Site, layer: int, head: int | None = None) -> Float[Tensor, "batch d"]:
         """A site's activation at the final positions, in fp32 where it was recorded in less."""
@@ -73,7 +75,10 @@ class Recorded:
 def record(
     model: PreTrainedModel, anatomy: Anatomy, batch: Batch, *, keep: Keep = Keep.WRITES
 ) -> Recorded:
-    """Runs the model once on the batch. Nothing is left on it, whatever happens."""
+    """Runs the model once on the batch. Nothing is left on it, whatever happens.
+
+    Raises `NotFinite`, and what a batch of such lengths is refused for.
+    """
     notes = [_Notes(layer, keep, batch.final) for layer in anatomy.layers]
     by_attention = {
         id(layer.attention): note for layer, note in zip(anatomy.layers, notes, strict=True)
@@ -85,19 +90,17 @@ def record(
     with ExitStack() as hooks, listening(heard):
         for note in notes:
             hooks.enter_context(note.taken(batch))
-        hooks.enter_context(_final_only(anatomy.unembedding, batch))
-        output = model(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            position_ids=batch.position_ids,
-            use_cache=False,
-        )
+        own_logits = passes.through(model, anatomy, batch)
+    layers = tuple(note.recorded(anatomy.residual_multiplier) for note in notes)
+    logits = unembedding.logits(anatomy, layers[-1].resid_post)
+    finite.check(logits.sum(-1), batch.numbers, finite.LOGITS, model.dtype)
     return Recorded(
         numbers=batch.numbers,
         final=batch.final,
-        layers=tuple(note.recorded(anatomy.residual_multiplier) for note in notes),
+        layers=layers,
         reads=tuple(note.reads(anatomy.residual_multiplier) for note in notes if keep),
-        logits=output.logits[:, 0].to(batch.input_ids.device, torch.float32),
+        logits=logits,
+        own_logits=own_logits,
     )
 
 
@@ -210,19 +213,3 @@ def by_name(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Tenso
             arguments |= arguments.pop(name, {})
     resid: Tensor = arguments.pop(next(iter(signature.parameters)))
     return resid, arguments
-
-
-@contextmanager
-def _final_only(unembedding: nn.Module, batch: Batch) -> Iterator[None]:
-    """Inside the block, only final positions are unembedded: no other logits are read."""
-
-    def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        resid = args[0]
-        rows = torch.arange(resid.shape[0], device=resid.device)
-        return (resid[rows, batch.final.to(resid.device)][:, None], *args[1:])
-
-    handle = unembedding.register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyses.engine import memory, rides
+from analyses.engine import finite, memory, rides, unembedding
 from analyses.engine.anatomy import Anatomy
-from analyses.engine.decomposition import pre_cap_logits
 from analyses.engine.ground import Ground
 from analyses.engine.interventions import (
     READS,
@@ -23,8 +22,6 @@ from analyses.engine.interventions import (
 )
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.suffixes import Suffix
-
-MOST_ROWS = 512  # unembedded together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +60,17 @@ def replay(
     for chunk in _chunks(anatomy, recorded, interventions, left):
         memory.give_back(recorded.final.device)
         resid = rides.final_resid(ground, [interventions[number] for number in chunk])
-        labels.append(anatomy.cap(pre_cap_logits(anatomy, resid, label_ids)))
+        labels.append(unembedding.label_logits(anatomy, resid, label_ids))
         if whole_vocabulary:
-            sums.append(logsumexp(anatomy, resid, left))
+            sums.append(unembedding.logsumexp(anatomy, resid, left))
         order += chunk
         if progress is not None:
             progress(len(order))
     back = torch.tensor(order, dtype=torch.long).argsort()
     nothing = recorded.logits.new_empty(0, *label_ids.shape)
+    dtype = anatomy.unembedding.weight.dtype
+    for each in (*(each.sum(-1) for each in labels), *sums):
+        finite.check(each, recorded.numbers, "under a patch", dtype)
     return Replayed(
         interventions=tuple(interventions),
         numbers=recorded.numbers,
@@ -101,21 +101,6 @@ def _chunks(
         size = memory.riders(anatomy, recorded, suffix=suffix, left=left)
         for first in range(0, len(together), size):
             yield together[first : first + size]
-
-
-def logsumexp(
-    anatomy: Anatomy, resid: Float[Tensor, "intervention batch d_model"], left: int
-) -> Float[Tensor, "intervention batch"]:
-    """log Σ exp over all logits, a few rows at a time."""
-    weight = anatomy.unembedding.weight
-    rows = anatomy.final_norm(resid).flatten(0, 1).to(weight)
-    # A row's logits: as the map gives them, in fp32, capped, and inside the sum.
-    size = max(1, min(MOST_ROWS, left // (4 * 4 * len(weight))))
-    sums = [
-        anatomy.cap(anatomy.unembedding(some).float() * anatomy.logit_multiplier).logsumexp(-1)
-        for some in torch.split(rows, size)
-    ]
-    return torch.cat(sums).view(resid.shape[:-1]).to(resid.device)
 
 
 def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded | None) -> None:

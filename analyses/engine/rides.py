@@ -18,9 +18,9 @@ from analyses.engine.attention import Asked
 from analyses.engine.edits import LayerEdits, Placed
 from analyses.engine.ground import Ground, Tokens
 from analyses.engine.interventions import IN_ATTENTION, Intervention, Patch, Path, Site
+from analyses.engine.outputs import first_tensor
 from analyses.engine.prefix_attention import attend_to_prefix
 from analyses.engine.suffixes import MASK, Suffix, Visible
-from analyses.engine.tracing import first_tensor
 
 
 @torch.no_grad()

@@ -1,14 +1,13 @@
 """Queries and keys before rotary embedding, for any family that embeds positions by rotating."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import PretrainedConfig
 
 from analyses.engine.anatomy import LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
@@ -17,7 +16,6 @@ from analyses.engine.recording import Recorded
 from analyses.engine.suffixes import Suffix
 from analyses.errors import Refused
 
-LONG, DYNAMIC = "longrope", "dynamic"  # kinds whose angles depend on a batch's longest prompt
 ANGLES = "position_embeddings"  # the name under which layers are given (cos, sin)
 
 
@@ -27,15 +25,6 @@ class NoRotaryEmbedding(Refused):
             f"Layer {layer} has no queries and keys before rotary embedding: {why}. "
             f"Take them as attention sees them (`before_rotary=False`; of an analysis: "
             f"rotary=after)."
-        )
-
-
-class DependsOnEarlierPrompts(Refused):
-    def __init__(self, length: int, limit: int) -> None:
-        super().__init__(
-            f"A prompt of {length} tokens cannot be recorded: beyond {limit} tokens this model's "
-            f"rotary embedding (dynamic) depends on the prompts that it has seen before. Use "
-            f"shorter prompts."
         )
 
 
@@ -152,28 +141,3 @@ def _own_function(layer: LayerAnatomy, number: int) -> Callable[..., tuple[Tenso
         raise NoRotaryEmbedding(number, f"{module.__name__} has no one function apply_rotary…")
     found: Callable[..., tuple[Tensor, Tensor]] = getattr(module, names[0])
     return found
-
-
-def limit_of(config: PretrainedConfig) -> int | None:
-    """The length up to which angles are those of short prompts; None where length is nothing."""
-    found = [
-        int(each.get("original_max_position_embeddings") or config.max_position_embeddings)
-        for each in _parameters(config)
-        if each["rope_type"] in (LONG, DYNAMIC)
-    ]
-    return min(found, default=None)
-
-
-def check_lengths(config: PretrainedConfig, lengths: Sequence[int]) -> None:
-    """Raises `DependsOnEarlierPrompts`: one kind of angles remembers the longest prompt so far."""
-    limit = limit_of(config)
-    remembers = any(each["rope_type"] == DYNAMIC for each in _parameters(config))
-    if remembers and limit is not None and max(lengths) > limit:
-        raise DependsOnEarlierPrompts(max(lengths), limit)
-
-
-def _parameters(config: PretrainedConfig) -> list[Mapping[str, Any]]:
-    """The config's rotary parameters; some families have their own for each kind of layer."""
-    found = getattr(config, "rope_parameters", None) or {}
-    every = [found] if "rope_type" in found else list(found.values())
-    return [each for each in every if isinstance(each, Mapping) and "rope_type" in each]

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from analyses.engine import passes
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.norms import Norm, probe
+from analyses.engine.outputs import first_tensor
 from analyses.errors import Refused
 
 
@@ -55,13 +57,6 @@ def same(a: Tensor, b: Tensor) -> bool:
     return a.data_ptr() == b.data_ptr() and a.numel() == b.numel()
 
 
-def first_tensor(value: Any) -> Tensor | None:
-    """A module's output, which may come with others in a tuple."""
-    while isinstance(value, tuple | list) and value:
-        value = value[0]
-    return value if isinstance(value, Tensor) else None
-
-
 def trace(model: PreTrainedModel, input_ids: Tensor) -> tuple[list[Call], list[AttentionCall]]:
     """All module calls of one forward pass in the order they ended, and all attention calls."""
     calls: list[Call] = []
@@ -73,11 +68,11 @@ def trace(model: PreTrainedModel, input_ids: Tensor) -> tuple[list[Call], list[A
             given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
             calls.append(Call(module, tuple(given), result))
 
-    with ExitStack() as hooks, listening(attention.append), torch.no_grad():
+    with ExitStack() as hooks, listening(attention.append):
         for module in model.modules():
             handle = module.register_forward_hook(ended, with_kwargs=True)
             hooks.callback(handle.remove)
-        model(input_ids=input_ids, use_cache=False)
+        passes.plain(model, input_ids)
     return calls, attention
 
 

@@ -39,7 +39,9 @@ def test_a_small_budget_only_cuts_the_work(load, monkeypatch) -> None:
     monkeypatch.setattr(
         continuations,
         "_together",
-        lambda model, anatomy, some: cuts.append(len(some)) or whole(model, anatomy, some),
+        lambda model, anatomy, some, budget: (
+            cuts.append(len(some)) or whole(model, anatomy, some, budget)
+        ),
     )
     little = replace(lm, memory_budget=1).mean_log_probs(PAIRS)
     plenty = lm.mean_log_probs(PAIRS)

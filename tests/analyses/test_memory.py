@@ -10,6 +10,7 @@ import pytest
 
 from analyses.engine import memory
 from analyses.engine.batches import pieces
+from analyses.engine.lengths import Lengths
 from analyses.engine.recording import Keep
 
 BUDGET = 300 * 2**20
@@ -86,7 +87,10 @@ def test_a_budget_of_300_mb_is_kept_within_a_fifth_and_only_costs_time(smollm2: 
 
 def test_prompts_are_recorded_together_as_far_as_the_budget_allows(prompts) -> None:
     made = prompts([5, 3, 9, 2, 2, 30, 1])
-    cut = [[len(p.input_ids) for p in piece] for piece in pieces(made, lambda longest: 18)]
+    cut = [
+        [len(p.input_ids) for p in piece]
+        for piece in pieces(made, lambda longest: 18, lengths=Lengths())
+    ]
     assert cut == [[5, 3], [9, 2], [2], [30], [1]]
     assert [len(piece) for piece in pieces(made, lambda longest: 10**6)] == [7]
     assert list(pieces([], lambda longest: 10)) == []

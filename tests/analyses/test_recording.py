@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from analyses.engine.batches import UnequalLengths
+from analyses.engine.lengths import DependsOnEarlierPrompts, UnequalLengths
 from analyses.engine.recording import record
-from analyses.engine.rotary import DependsOnEarlierPrompts
 
 TWO = pytest.mark.parametrize("family", ["gemma2", "gpt2", "gpt_oss", "llama", "mistral", "opt"])
 
@@ -69,7 +68,7 @@ LONG = {
 def test_prompts_on_both_sides_of_a_rotary_limit_are_never_recorded_together(load, prompts) -> None:
     """Else the short one's numbers would depend on its neighbour."""
     lm = load("phi3", rope_parameters=LONG, original_max_position_embeddings=8)
-    assert lm.rotary_limit == 8
+    assert lm.lengths.limit == 8
     made = prompts([6, 14, 8, 12, 10])
     cut = [[len(p.input_ids) for p in batch] for batch in lm.micro_batches(made, 5)]
     assert cut == [[6], [14], [8], [12, 10]]

@@ -1,0 +1,65 @@
+"""Numbers that are not finite end a run: no answer is made of them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from analyses.engine.anatomy import Anatomy
+from analyses.engine.batches import Rectangle
+from analyses.engine.closure import PROOF
+from analyses.engine.outputs import first_tensor
+from analyses.errors import Refused
+
+LOGITS = "in the logits"
+
+
+class NotFinite(Refused):
+    def __init__(self, prompt: int, where: str, dtype: torch.dtype) -> None:
+        what = "The proof at loading" if prompt == PROOF else f"Prompt {prompt}"
+        name = str(dtype).removeprefix("torch.")
+        super().__init__(
+            f"{what} cannot be measured: {where}, the model computes numbers that are not finite "
+            f"in {name}. Add the model in another dtype (float32 holds the largest numbers exactly "
+            f"enough), or leave such prompts out."
+        )
+
+
+@contextmanager
+def watched(anatomy: Anatomy, tokens: Rectangle, dtype: torch.dtype) -> Iterator[None]:
+    """Around a forward pass: raises `NotFinite` with the first layer that gives such a number.
+
+    Padding is not looked at.
+    """
+    padding = tokens.attention_mask == 0
+    sound: list[Bool[Tensor, " batch"]] = []
+
+    def gave(_module: Any, _args: Any, output: Any) -> None:
+        value = first_tensor(output)
+        assert value is not None
+        finite = value.reshape(*padding.shape, -1).isfinite().all(-1)
+        sound.append((finite | padding.to(finite.device)).all(-1))
+
+    with ExitStack() as hooks:
+        for layer in anatomy.layers:
+            hooks.callback(layer.layer.register_forward_hook(gave).remove)
+        yield
+    by_row = torch.stack([each.to(padding.device) for each in sound], dim=1).tolist()
+    for number, layers in zip(tokens.numbers, by_row, strict=True):
+        if not all(layers):
+            raise NotFinite(number, f"from layer {layers.index(False)} on", dtype)
+
+
+def check(
+    values: Float[Tensor, "*n batch"],
+    numbers: Sequence[int],
+    where: str,
+    dtype: torch.dtype,
+) -> None:
+    """Raises `NotFinite` with the first prompt that has a number that is none."""
+    sound = values.isfinite().reshape(-1, len(numbers)).all(0).tolist()
+    if not all(sound):
+        raise NotFinite(numbers[sound.index(False)], where, dtype)

@@ -1,0 +1,99 @@
+"""How long prompts may be for a model, and which lengths may stand in one batch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from analyses.errors import Refused
+
+LONG, DYNAMIC = "longrope", "dynamic"  # kinds whose angles depend on a batch's longest prompt
+MOST_OFFSET = 2  # rows that a table of positions has beyond them, in the family of OPT
+
+
+class UnequalLengths(Refused):
+    def __init__(self, lengths: Sequence[int], limit: int) -> None:
+        super().__init__(
+            f"Prompts of {min(lengths)} and {max(lengths)} tokens cannot be recorded together: "
+            f"this model embeds positions otherwise when a batch has a prompt of more than {limit} "
+            f"tokens. Record the longer ones apart."
+        )
+
+
+class DependsOnEarlierPrompts(Refused):
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(
+            f"A prompt of {length} tokens cannot be recorded: beyond {limit} tokens this model's "
+            f"rotary embedding (dynamic) depends on the prompts that it has seen before. Use "
+            f"shorter prompts."
+        )
+
+
+class BeyondPositions(Refused):
+    def __init__(self, length: int, positions: int) -> None:
+        super().__init__(
+            f"A prompt of {length} tokens cannot be recorded: the model has learnt {positions} "
+            f"positions. Use shorter prompts."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    limit: int | None = None  # up to which rotary angles are those of short prompts; None: always
+    remembers: bool = False  # beyond the limit, angles depend on the longest prompt so far
+    positions: int | None = None  # as many as the model has learnt; None where it learns none
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "Lengths":
+        config = model.config.get_text_config()
+        kinds = [each["rope_type"] for each in _parameters(config)]
+        return cls(
+            limit=limit_of(config),
+            remembers=DYNAMIC in kinds,
+            positions=min(_tables(model, config), default=None),
+        )
+
+    def check(self, lengths: Sequence[int]) -> None:
+        """Raises `BeyondPositions`, `DependsOnEarlierPrompts` or `UnequalLengths`."""
+        longest = max(lengths)
+        if self.positions is not None and longest > self.positions:
+            raise BeyondPositions(longest, self.positions)
+        if self.limit is None:
+            return
+        if self.remembers and longest > self.limit:
+            raise DependsOnEarlierPrompts(longest, self.limit)
+        if self.apart(min(lengths), longest):
+            raise UnequalLengths(lengths, self.limit)
+
+    def apart(self, one: int, other: int) -> bool:
+        """Whether sequences of these lengths may not stand in one batch."""
+        return self.limit is not None and (one > self.limit) != (other > self.limit)
+
+
+def limit_of(config: PretrainedConfig) -> int | None:
+    """The length up to which angles are those of short prompts; None where length is nothing."""
+    found = [
+        int(each.get("original_max_position_embeddings") or config.max_position_embeddings)
+        for each in _parameters(config)
+        if each["rope_type"] in (LONG, DYNAMIC)
+    ]
+    return min(found, default=None)
+
+
+def _parameters(config: PretrainedConfig) -> list[Mapping[str, Any]]:
+    """The config's rotary parameters; some families have their own for each kind of layer."""
+    found = getattr(config, "rope_parameters", None) or {}
+    every = [found] if "rope_type" in found else list(found.values())
+    return [each for each in every if isinstance(each, Mapping) and "rope_type" in each]
+
+
+def _tables(model: PreTrainedModel, config: PretrainedConfig) -> Iterator[int]:
+    """How many positions each table of learnt ones has."""
+    most = getattr(config, "max_position_embeddings", None)
+    tables = (each for each in model.modules() if isinstance(each, nn.Embedding))
+    for table in tables:
+        beyond = MOST_OFFSET + 1 if most is None else table.num_embeddings - most
+        if table is not model.get_input_embeddings() and 0 <= beyond <= MOST_OFFSET:
+            yield most

@@ -1,0 +1,68 @@
+"""The one door to a model: every forward pass is made here, by one set of rules.
+
+Lengths are checked, padding is on the right and masked, positions count from each row's first
+token, and numbers that are not finite end it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from analyses.engine import finite
+from analyses.engine.anatomy import Anatomy
+from analyses.engine.batches import Rectangle
+from analyses.engine.lengths import Lengths
+
+
+@torch.no_grad()
+def through(
+    model: PreTrainedModel, anatomy: Anatomy, tokens: Rectangle
+) -> Float[Tensor, "batch d_vocab"]:
+    """The model's own logits at the final positions, in fp32 on the tokens' device.
+
+    Raises what `Lengths.check` does, and `NotFinite`.
+    """
+    Lengths.of(model).check((tokens.final + 1).tolist())
+    with finite.watched(anatomy, tokens, model.dtype), _final_only(anatomy.unembedding, tokens):
+        output = model(
+            input_ids=tokens.input_ids,
+            attention_mask=tokens.attention_mask,
+            position_ids=tokens.position_ids,
+            use_cache=False,
+        )
+    logits: Tensor = output.logits
+    return logits[:, 0].to(tokens.input_ids.device, torch.float32)
+
+
+@torch.no_grad()
+def plain(
+    model: PreTrainedModel, input_ids: Int[Tensor, "1 pos"]
+) -> Float[Tensor, "1 pos d_vocab"]:
+    """The logits of a row alone, with the mask and the positions that the model makes itself.
+
+    This is what a model is proved against.
+    """
+    Lengths.of(model).check([input_ids.shape[1]])
+    logits: Tensor = model(input_ids=input_ids, use_cache=False).logits
+    return logits
+
+
+@contextmanager
+def _final_only(unembedding: nn.Module, tokens: Rectangle) -> Iterator[None]:
+    """Inside the block, only final positions are unembedded: no other logits are read."""
+
+    def select(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        resid = args[0]
+        rows = torch.arange(resid.shape[0], device=resid.device)
+        return (resid[rows, tokens.final.to(resid.device)][:, None], *args[1:])
+
+    handle = unembedding.register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
