@@ -1,7 +1,8 @@
 """Which answers a language model knows, apart from finding their labels, and analyses of those."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +22,18 @@ def content_accuracy(
 ) -> NDArray[np.float32]:
     """1 where the correct option's text is the likeliest after the question alone, else 0.
 
-    A text's likelihood is its mean log-probability per token (METHODS.md section 2).
+    A text's likelihood is its mean log-probability per token; texts that tie share the answer.
     """
-    found = []
+    from analyses.metrics import answer
+
+    found: list[float] = []
     for together in lm.micro_batches(examples, batch_size):
         pairs = [
             (each.content.context, option) for each in together for option in each.content.options
         ]
-        values = lm.mean_log_probs(pairs).view(len(together), -1)
-        found += [
-            float(row.argmax() == each.correct) for each, row in zip(together, values, strict=True)
-        ]
+        numbers = [each.number for each in together for _ in each.content.options]
+        shares = answer(lm.mean_log_probs(pairs, numbers).view(len(together), -1))
+        found += [float(row[each.correct]) for each, row in zip(together, shares, strict=True)]
     return np.array(found, dtype=np.float32)
 
 
@@ -43,7 +45,7 @@ def measured(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result] | None = None,
 ) -> Measured:
-    """What the analysis measures on the prompts asked for; NaN on the others.
+    """What the analysis measures on the prompts asked for; the others are skipped.
 
     How many were known is a score of its own, `known`. `inputs` are the results of the runs that
     the analysis needs, whole, where it needs some.
@@ -51,29 +53,33 @@ def measured(
     given = {"inputs": inputs} if inputs else {}
     if params.prompts == "all":
         return measure(lm, examples, params, progress, **given)
-    accuracy = content_accuracy(lm, examples, batch_size=params.batch_size)
-    known = accuracy == 1
+    known = content_accuracy(lm, examples, batch_size=params.batch_size) == 1
     found = Measured(scores={})
     if known.any():
         chosen = [each for each, is_known in zip(examples, known, strict=True) if is_known]
         found = _spread(measure(lm, chosen, params, progress, **given), known)
-    return Measured(scores={**found.scores, KNOWN: accuracy}, tensors=found.tensors)
+    return replace(found, scores={**found.scores, KNOWN: known.astype(np.float32)})
 
 
 def _spread(of_known: Measured, known: NDArray[np.bool_]) -> Measured:
-    def spread(values: NDArray[np.generic]) -> NDArray[np.generic]:
-        nothing = np.nan if np.issubdtype(values.dtype, np.floating) else 0
+    """Skipped where an answer is not known."""
+
+    def spread(values: NDArray[Any], nothing: float) -> NDArray[Any]:
         whole = np.full((len(known), *values.shape[1:]), nothing, dtype=values.dtype)
         whole[known] = values
         return whole
 
+    def spread_tensor(tensor: NamedTensor) -> NamedTensor:
+        if not np.issubdtype(tensor.values.dtype, np.inexact):
+            return replace(tensor, values=spread(tensor.values, 0))
+        missing = spread(tensor.without_number, True)
+        return replace(tensor, values=spread(tensor.values, np.nan), missing=missing)
+
     return Measured(
         scores={
-            key: spread(vector).astype(np.float32, copy=False)
+            key: spread(np.asarray(vector, dtype=np.float32), np.nan)
             for key, vector in of_known.scores.items()
         },
-        tensors={
-            name: NamedTensor(spread(each.values), each.axes, each.coordinates)
-            for name, each in of_known.tensors.items()
-        },
+        tensors={name: spread_tensor(each) for name, each in of_known.tensors.items()},
+        skipped={key: spread(of_known.left_out(key), True) for key in of_known.scores},
     )

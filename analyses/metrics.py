@@ -43,11 +43,17 @@ def label_mass(
     return (labels.logsumexp(-1) - logsumexp).exp()
 
 
+def answer(labels: Float[Tensor, "*batch label"]) -> Float[Tensor, "*batch label"]:
+    """1 at the largest of all labels, else 0; largest ones that tie share it equally."""
+    largest = labels == labels.amax(-1, keepdim=True)
+    return largest.float() / largest.sum(-1, keepdim=True)
+
+
 def accuracy(
     labels: Float[Tensor, "batch label"], correct: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """1 where the correct label has the largest logit of all labels, else 0."""
-    return (labels.argmax(-1) == correct).float()
+    """The correct label's share of the answer: 1 where it alone has the largest logit."""
+    return _of_correct(answer(labels), correct)
 
 
 def of_logits(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +72,15 @@ class NamedTensor:
 
     `coordinates` names the places along an axis: the components, in their order. An axis without
     names may be longer for some prompts than for others, such as their tokens: then it is as long
-    as the longest, and NaN fills up the rest. Only floats have that.
+    as the longest, and NaN fills up the rest. Only floats have that. `missing`, which is broadcast,
+    is true where there is no number, because a prompt was skipped or is shorter; everywhere else
+    there has to be one.
     """
 
     values: NDArray[np.generic]
     axes: tuple[str, ...]
     coordinates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    missing: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if len(self.axes) != self.values.ndim:
@@ -96,22 +100,52 @@ class NamedTensor:
         """One piece after the other along the first axis, as long as the longest along others."""
         first = pieces[0]
         longest = np.max([piece.values.shape for piece in pieces], axis=0)[1:]
-        values = [_as_long(piece.values, longest.tolist()) for piece in pieces]
-        return cls(np.concatenate(values), first.axes, first.coordinates)
+        values = [_as_long(piece.values, longest, np.nan) for piece in pieces]
+        missing = [_as_long(piece.without_number, longest, True) for piece in pieces]
+        whole = np.concatenate(missing)
+        return cls(
+            np.concatenate(values), first.axes, first.coordinates, whole if whole.any() else None
+        )
+
+    @property
+    def without_number(self) -> NDArray[np.bool_]:
+        """`missing` at every place."""
+        nowhere = np.zeros((), dtype=bool)
+        return np.broadcast_to(nowhere if self.missing is None else self.missing, self.values.shape)
+
+    def not_finite(self) -> tuple[int, ...] | None:
+        """The first place that should have a number and has none."""
+        if not np.issubdtype(self.values.dtype, np.inexact):
+            return None
+        bad = np.argwhere(~np.isfinite(self.values) & ~self.without_number)
+        return tuple(bad[0].tolist()) if len(bad) else None
 
 
-def _as_long(values: NDArray[np.generic], longest: Sequence[int]) -> NDArray[np.generic]:
-    missing = [after - size for after, size in zip(longest, values.shape[1:], strict=True)]
-    if not any(missing):
+Value = TypeVar("Value", bound=np.generic)
+
+
+def _as_long(values: NDArray[Value], longest: NDArray[np.int64], fill: float) -> NDArray[Value]:
+    lacking = (longest - values.shape[1:]).tolist()
+    if not any(lacking):
         return values
-    return np.pad(values, [(0, 0), *((0, each) for each in missing)], constant_values=np.nan)
+    return np.pad(values, [(0, 0), *((0, each) for each in lacking)], constant_values=fill)
 
 
 class WrongLength(Refused):
     def __init__(self, what: str, shape: tuple[int, ...], prompts: int) -> None:
         super().__init__(
             f"The analysis gave a {what} of shape {shape} for {prompts} prompts. "
-            "Give one entry per prompt first, NaN where a prompt was skipped."
+            "Give one entry per prompt first, and say in `skipped` which were skipped."
+        )
+
+
+class NotANumber(Refused):
+    def __init__(self, what: str, value: float, prompt: int | None) -> None:
+        of = "" if prompt is None else f" of prompt {prompt}"
+        super().__init__(
+            f"The analysis gave {value} as the {what}{of}, which is no finite number. Where there "
+            "is none, say so in `skipped` (of a tensor in `missing`); else something overflows or "
+            "is divided by zero."
         )
 
 
@@ -119,11 +153,13 @@ class WrongLength(Refused):
 class Measured:
     """What one analysis measured on some prompts, in their order.
 
-    `scores` holds one float per prompt under each key; NaN where the prompt was skipped.
+    `scores` holds one float per prompt under each key. `skipped` is true, under the same keys,
+    where a prompt was left out: what the float is there says nothing.
     """
 
     scores: Mapping[ScoreKey, NDArray[np.float32]]
     tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
+    skipped: Mapping[ScoreKey, NDArray[np.bool_]] = field(default_factory=dict)
 
     @classmethod
     def joined(cls, pieces: "Sequence[Measured]") -> "Measured":
@@ -137,16 +173,41 @@ class Measured:
                 name: NamedTensor.joined([piece.tensors[name] for piece in pieces])
                 for name in first.tensors
             },
+            skipped={
+                key: np.concatenate([piece.left_out(key) for piece in pieces])
+                for key in first.scores
+                if any(key in piece.skipped for piece in pieces)
+            },
         )
 
-    def check(self, prompts: int) -> None:
-        """Raises `WrongLength` unless every vector and tensor has one entry per prompt."""
-        for key, vector in self.scores.items():
-            if np.shape(vector) != (prompts,):
-                raise WrongLength(f"score {key.metric!r}", np.shape(vector), prompts)
+    def left_out(self, key: ScoreKey) -> NDArray[np.bool_]:
+        """Which prompts were skipped for a score."""
+        nobody = np.zeros(np.shape(self.scores[key]), dtype=bool)
+        return self.skipped.get(key, nobody)
+
+    def check(self, prompts: Sequence[int]) -> None:
+        """One number for each of these prompts unless it was skipped.
+
+        Raises `WrongLength` and `NotANumber`.
+        """
+        self.check_scores(prompts)
         for name, tensor in self.tensors.items():
-            if tensor.axes[:1] != ("prompt",) or tensor.values.shape[0] != prompts:
-                raise WrongLength(f"tensor {name!r}", tensor.values.shape, prompts)
+            if tensor.axes[:1] != ("prompt",) or tensor.values.shape[0] != len(prompts):
+                raise WrongLength(f"tensor {name!r}", tensor.values.shape, len(prompts))
+            place = tensor.not_finite()
+            if place is not None:
+                raise NotANumber(f"tensor {name!r}", tensor.values[place], prompts[place[0]])
+
+    def check_scores(self, prompts: Sequence[int]) -> None:
+        """The same of the scores alone."""
+        for key, vector in self.scores.items():
+            what = f"score {key.metric!r} of {key.component.label}"
+            for each in (vector, self.left_out(key)):
+                if np.shape(each) != (len(prompts),):
+                    raise WrongLength(what, np.shape(each), len(prompts))
+            bad = np.flatnonzero(~np.isfinite(vector) & ~self.left_out(key))
+            if len(bad):
+                raise NotANumber(what, float(vector[bad[0]]), prompts[bad[0]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,16 +218,30 @@ class Derived:
     tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
     used_up: frozenset[str] = frozenset()  # tensors of the parts that are not kept
 
+    def check(self) -> None:
+        """Raises `NotANumber`."""
+        for key, value in self.numbers.items():
+            if not np.isfinite(value):
+                raise NotANumber(f"number {key.metric!r} of {key.component.label}", value, None)
+        for name, tensor in self.tensors.items():
+            place = tensor.not_finite()
+            if place is not None:
+                raise NotANumber(f"tensor {name!r} at {place}", tensor.values[place], None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What a finished run holds, as another run reads it.
 
-    `scores` are the per-prompt vectors, NaN where a prompt was skipped; `means` are theirs, and the
-    numbers about the run, NaN where there is none. All parts of a run read the same arrays: they
-    are not to be changed.
+    `scores` are the per-prompt vectors; what `skipped` says of them is stored with them, and they
+    hold NaN there and nowhere else. `means` are theirs, and the numbers about the run, NaN where
+    there is none. All parts of a run read the same arrays: they are not to be changed.
     """
 
     scores: Mapping[ScoreKey, NDArray[np.float32]]
     means: Mapping[ScoreKey, float]
     tensors: Mapping[str, NamedTensor]
+
+    def skipped(self, key: ScoreKey) -> NDArray[np.bool_]:
+        """Which prompts were left out of a score."""
+        return np.isnan(self.scores[key])

@@ -109,11 +109,11 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
         beat,
         inputs=inputs,
     )
-    measured.check(len(prompts))
+    measured.check([each.number for each in prompts])
 
     def commit(session: Session) -> None:
         parts.fence(session, claim, lease=bench.limits.lease)
-        scores.insert_part_scores(session, claim, model.id, measured.scores)
+        scores.insert_part_scores(session, claim, model.id, measured)
         tensors.insert_part_tensors(session, claim, measured.tensors)
         endings.finish_part(session, claim, provenance=provenance(lm))
 

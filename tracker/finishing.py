@@ -76,6 +76,7 @@ def finish(
     analysis = analysis_of(run)
     params = analysis.checked(run.params)
     derived = analysis.derive(Measured(scores=vectors, tensors=joined), params)
+    derived.check()
     beat(0)
     found = with_statistics(vectors, items, analysis, params, seed=run.seed)
     found |= {key: (_of_whole(value, vectors), None) for key, value in derived.numbers.items()}

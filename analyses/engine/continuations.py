@@ -66,9 +66,9 @@ def _together(
 ) -> Float[Tensor, " pair"]:
     """The final residual is kept only where a continuation's token is predicted: one earlier."""
     numbers = [number for number, _ in pairs]
-    device = anatomy.final_norm.gain.device
+    device = anatomy.final_norm.gain.device  # that of the embedding
     rows = [[*context, *continuation] for _, (context, continuation) in pairs]
-    tokens = rectangle(rows, numbers, device=model.get_input_embeddings().weight.device)
+    tokens = rectangle(rows, numbers, device=device)
     starts = torch.tensor([len(context) for _, (context, _) in pairs])
     steps, final = torch.arange(tokens.input_ids.shape[1]), tokens.final.cpu()
     predicts = (steps >= starts[:, None] - 1) & (steps < final[:, None])
@@ -76,7 +76,7 @@ def _together(
     with _kept(anatomy, tokens, row, position) as kept:
         passes.through(model, anatomy, tokens)
     resid = kept[0].to(device)
-    targets = tokens.input_ids.cpu()[row, position + 1].to(device)
+    targets = tokens.input_ids[row.to(device), position.to(device) + 1]
     of_targets = unembedding.label_logits(anatomy, resid, targets[:, None])[:, 0]
     log_probs = (of_targets - unembedding.logsumexp(anatomy, resid, budget)).cpu()
     sums = torch.zeros(len(rows), dtype=torch.float64).index_add(0, row, log_probs.double())

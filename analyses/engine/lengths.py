@@ -92,8 +92,10 @@ def _parameters(config: PretrainedConfig) -> list[Mapping[str, Any]]:
 def _tables(model: PreTrainedModel, config: PretrainedConfig) -> Iterator[int]:
     """How many positions each table of learnt ones has."""
     most = getattr(config, "max_position_embeddings", None)
+    if most is None:
+        return
     tables = (each for each in model.modules() if isinstance(each, nn.Embedding))
     for table in tables:
-        beyond = MOST_OFFSET + 1 if most is None else table.num_embeddings - most
+        beyond = table.num_embeddings - most
         if table is not model.get_input_embeddings() and 0 <= beyond <= MOST_OFFSET:
-            yield most
+            yield int(most)

@@ -59,7 +59,9 @@ def logsumexp(
     # A row's logits: as the map gives them, capped, and inside the sum.
     size = max(1, min(MOST_ROWS, left // (4 * 4 * MOST_TOKENS)))
     for W_U, b_U in _slices(anatomy):
-        some = [_of_tokens(anatomy, each, W_U, b_U).logsumexp(-1) for each in rows.split(size)]
+        some = [
+            _of_tokens(anatomy, each, W_U, b_U).logsumexp(-1) for each in torch.split(rows, size)
+        ]
         total = torch.logaddexp(total, torch.cat(some)) if some else total
     return total.view(resid.shape[:-1]).to(resid.device)
 

@@ -192,4 +192,5 @@ def _named(rows: Sequence[NDArray[np.float32]], final: NDArray[np.int64]) -> Nam
         np.where(behind, np.float32(np.nan), whole),
         ("prompt", "component", "key"),
         {"component": tuple(heads)},
+        missing=behind,
     )

@@ -180,9 +180,10 @@ class _OfSite:
         whole = np.full((len(there), *split.shape[1:]), np.nan, dtype=np.float32)
         whole[there] = split
         axes = ("prompt", "option", "layer", self.kind.value, "dim")
+        skipped = ~there.reshape(-1, *[1] * (whole.ndim - 1))
         if self.site == "q":
-            return NamedTensor(whole[:, 0], (axes[0], *axes[2:]))
-        return NamedTensor(whole, axes)
+            return NamedTensor(whole[:, 0], (axes[0], *axes[2:]), missing=skipped[:, 0])
+        return NamedTensor(whole, axes, missing=skipped)
 
     def numbers(self, here: Mapping[str, Floats]) -> dict[ScoreKey, float]:
         """What tells along the leading directions, and how much of all variance they hold."""

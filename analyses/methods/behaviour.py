@@ -82,13 +82,18 @@ def behaviour(
     )
     knows = content_accuracy(lm, prompts, batch_size=params.batch_size)
     vectors = {**whole.scores, ScoreKey(component=MODEL, metric="content_accuracy"): knows}
+    counted = {
+        replace(key, condition=condition): (vector, chosen)
+        for condition, chosen in _conditions(prompts).items()
+        for key, vector in vectors.items()
+    }
     return Measured(
         scores={
-            replace(key, condition=condition): np.where(chosen, vector, np.float32(np.nan))
-            for condition, chosen in _conditions(prompts).items()
-            for key, vector in vectors.items()
+            key: np.where(chosen, vector, np.float32(np.nan))
+            for key, (vector, chosen) in counted.items()
         },
         tensors=whole.tensors,
+        skipped={key: ~chosen for key, (_, chosen) in counted.items()},
     )
 
 

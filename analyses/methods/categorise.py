@@ -274,13 +274,16 @@ def categorise(
     """
     numbers = [each.number for each in prompts]
     evidence = {
-        key: vector[numbers]
+        key: inputs[name]
         for name, decides in ((ATTENTION, _is_weight), (EFFECTS, _is_effect))
-        for key, vector in inputs[name].scores.items()
+        for key in inputs[name].scores
         if decides(key)
     }
     progress(len(prompts))
-    return Measured(scores=evidence)
+    return Measured(
+        scores={key: found.scores[key][numbers] for key, found in evidence.items()},
+        skipped={key: found.skipped(key)[numbers] for key, found in evidence.items()},
+    )
 
 
 def _is_weight(key: ScoreKey) -> bool:

@@ -185,6 +185,7 @@ def _interchanged(
 ) -> Scores:
     """How often the answer follows the source's position, its symbol, or stays."""
     from analyses.engine.recording import Keep
+    from analyses.metrics import answer
 
     ground = effects.grounds(lm, prompts, SourceKind.POSITION_SYMBOL, keep=Keep.PREFIX)
     sets = groups(heads)
@@ -192,7 +193,7 @@ def _interchanged(
     _, found = ground.under(
         lm, [_exchange(sets[component], site, params, ground) for component, site in places]
     )
-    answers = found.labels.argmax(-1).cpu().numpy()  # [place, prompt]
+    answers = answer(found.labels).cpu().numpy()  # [place, prompt, option]
     sources = ground.source_prompts
     followed = {
         "follows_position": [each.correct for each in sources],
@@ -202,14 +203,15 @@ def _interchanged(
         ],
         "stays": [each.correct for each in prompts],
     }
-    own = ground.base.logits.gather(1, ground.asked.label_ids).argmax(-1).cpu().numpy()
+    own = answer(ground.base.logits.gather(1, ground.asked.label_ids)).cpu().numpy()
+    rows = np.arange(len(prompts))
     scores: Scores = {}
     for metric, options in followed.items():
         key = ScoreKey(component=MODEL, metric=metric, condition=INTERCHANGE)
-        scores[key] = (own == np.array(options)).astype(np.float32)
-        for (component, site), answer in zip(places, answers, strict=True):
+        scores[key] = own[rows, options]
+        for (component, site), shares in zip(places, answers, strict=True):
             key = ScoreKey(component=component, metric=metric, site=site, condition=INTERCHANGE)
-            scores[key] = (answer == np.array(options)).astype(np.float32)
+            scores[key] = shares[rows, options]
     return scores
 
 

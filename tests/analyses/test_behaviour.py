@@ -22,21 +22,21 @@ def key(metric: str, condition: str = "") -> ScoreKey:
 
 
 @pytest.fixture
-def ground(load):
+def ground(load, random_model, tokenizer):
     """A model of 300 tokens whose logits are always the same, and twelve prompts of colours."""
 
     def make(bias: dict[str, float]):
-        lm = load("gpt2", vocab_size=300, n_positions=512)
-        tokenizer = load_tokenizer(lm.folder / "tokenizer.json")
-        spec = DistributionSpec.parse("colours", size=12)
-        made = examples(tokenizer, distributions.build(spec).prompts)
-        lm.model.lm_head.weight.data.zero_()
-        lm.model.transformer.ln_f.weight.data.zero_()
-        lm.model.transformer.ln_f.bias.data.fill_(1.0)
+        model = random_model("gpt2", vocab_size=300, n_positions=512)
+        model.lm_head.weight.data.zero_()
+        model.transformer.ln_f.weight.data.zero_()
+        model.transformer.ln_f.bias.data.fill_(1.0)
         for text, value in bias.items():
             (token,) = tokenizer.encode(text, add_special_tokens=False).ids
-            lm.model.lm_head.weight.data[token] = value / 32
-        return lm, made
+            model.lm_head.weight.data[token] = value / 32
+        lm = load(model)
+        spec = DistributionSpec.parse("colours", size=12)
+        read = load_tokenizer(lm.folder / "tokenizer.json")
+        return lm, examples(read, distributions.build(spec).prompts)
 
     return make
 
@@ -71,26 +71,36 @@ def test_conditions_part_the_prompts_by_position_and_by_label(ground) -> None:
         np.testing.assert_array_equal(parts[2], found[key(metric, "label=C")])
 
 
-def test_what_a_model_knows_is_the_text_it_finds_likeliest(ground) -> None:
-    """All tokens alike are equally likely, so every text is: the first option is taken."""
+def test_texts_that_are_alike_share_what_a_model_knows(ground) -> None:
+    """All tokens alike are equally likely, so every text is, wherever it stands."""
     lm, made = ground({})
     known = knowledge.content_accuracy(lm, made, batch_size=5)
-    np.testing.assert_array_equal(known, [each.correct == 0 for each in made])
+    np.testing.assert_array_equal(known, 1 / 4)
     for each in made:
         pairs = [(each.content.context, option) for option in each.content.options]
         np.testing.assert_allclose(lm.mean_log_probs(pairs), -np.log(300), rtol=1e-5)
 
 
 def test_prompts_that_are_not_known_are_skipped(ground) -> None:
-    lm, made = ground({"A": 3.0})
+    lm, made = ground({"A": 3.0, "e": 2.0})
+    (e,) = load_tokenizer(lm.folder / "tokenizer.json").encode("e", add_special_tokens=False).ids
+    shares = [[option.count(e) / len(option) for option in each.content.options] for each in made]
+    known = np.array(
+        [
+            row[each.correct] == max(row) and row.count(max(row)) == 1
+            for row, each in zip(shares, made, strict=True)
+        ]
+    )
+    assert 0 < known.sum() < 12
     params = BehaviourParams(prompts="known", batch_size=4)
     found = knowledge.measured(behaviour, lm, made, params, quiet)
-    known = np.array([each.correct == 0 for each in made])
     np.testing.assert_array_equal(np.isnan(found.scores[key("loss")]), ~known)
     logits = found.tensors["label_logits"].values
     assert logits.shape == (12, 4)
     np.testing.assert_array_equal(np.isnan(logits[:, 0]), ~known)
-    unknown = [each for each in made if each.correct != 0]
+    found.check([each.number for each in made])
+    assert found.left_out(key("loss")).tolist() == (~known).tolist()
+    unknown = [each for each, is_known in zip(made, known, strict=True) if not is_known]
     nothing = knowledge.measured(behaviour, lm, unknown, params, quiet).scores
     assert list(nothing) == [knowledge.KNOWN]
     np.testing.assert_array_equal(nothing[knowledge.KNOWN], 0)

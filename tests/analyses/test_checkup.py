@@ -13,14 +13,14 @@ def asked(_name: str) -> None:
 
 
 @pytest.fixture
-def says_a(load) -> LanguageModel:
+def says_a(load, random_model) -> LanguageModel:
     """A model that finds A twice as likely as all else together, whatever it reads."""
-    lm = load("gpt2", vocab_size=300, n_positions=512)
-    lm.model.lm_head.weight.data.zero_()
-    lm.model.transformer.ln_f.weight.data.zero_()
-    lm.model.transformer.ln_f.bias.data.fill_(1.0)
-    lm.model.lm_head.weight.data[ord("A") - ord("!")] = torch.tensor(2.0 * 299).log() / 32
-    return lm
+    model = random_model("gpt2", vocab_size=300, n_positions=512)
+    model.lm_head.weight.data.zero_()
+    model.transformer.ln_f.weight.data.zero_()
+    model.transformer.ln_f.bias.data.fill_(1.0)
+    model.lm_head.weight.data[ord("A") - ord("!")] = torch.tensor(2.0 * 299).log() / 32
+    return load(model)
 
 
 def test_answers_are_means_over_prompts_of_the_split(says_a) -> None:

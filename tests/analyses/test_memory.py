@@ -92,8 +92,8 @@ def test_prompts_are_recorded_together_as_far_as_the_budget_allows(prompts) -> N
         for piece in pieces(made, lambda longest: 18, lengths=Lengths())
     ]
     assert cut == [[5, 3], [9, 2], [2], [30], [1]]
-    assert [len(piece) for piece in pieces(made, lambda longest: 10**6)] == [7]
-    assert list(pieces([], lambda longest: 10)) == []
+    assert [len(piece) for piece in pieces(made, lambda longest: 10**6, lengths=Lengths())] == [7]
+    assert list(pieces([], lambda longest: 10, lengths=Lengths())) == []
 
 
 @pytest.mark.parametrize("keep", Keep)

@@ -59,7 +59,7 @@ def test_texts_beyond_angles_that_remember_are_refused_as_prompts_are(load) -> N
 def test_more_tokens_than_learnt_positions_are_refused(load, prompts, family: str) -> None:
     lm = load(family, **{"n_positions" if family == "gpt2" else "max_position_embeddings": 10})
     lm.record(lm.batch(prompts([10])))
-    with pytest.raises(BeyondPositions, match="A prompt of 11 tokens .* has learnt 10 positions"):
+    with pytest.raises(BeyondPositions, match=r"A prompt of 11 tokens .* has learnt 10 positions"):
         lm.batch(prompts([11]))
     with pytest.raises(BeyondPositions, match="A prompt of 11 tokens"):
         lm.mean_log_probs([SHORT, LONGER])

@@ -25,6 +25,7 @@ from faults.world import TINY, World  # noqa: E402
 from sqlalchemy import func, select, text  # noqa: E402
 
 from analyses import registry  # noqa: E402
+from analyses.results import Measured  # noqa: E402
 from tracker import reports  # noqa: E402
 from tracker.db import transaction  # noqa: E402
 from tracker.domain import PartClaim  # noqa: E402
@@ -134,7 +135,8 @@ def of_a_part(world: World) -> dict[str, float]:
         with transaction(world.sessions) as session:
             parts.fence(session, claim, lease=LEASE)
             found = np.zeros(claim.stop - claim.start, np.float32)
-            scores.insert_part_scores(session, claim, model.id, {fault_analyses.STEP: found})
+            made = Measured(scores={fault_analyses.STEP: found})
+            scores.insert_part_scores(session, claim, model.id, made)
             endings.finish_part(session, claim, provenance={})
         claims.append(middle - start)
         commits.append(time.perf_counter() - middle)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from analyses import bootstrap
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
-from analyses.results import MODEL, NamedTensor, ScoreKey
+from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
 from tracker.db import Sessions, transaction
 from tracker.domain import PartClaim, Priority, Run
 from tracker.store import distributions as distribution_store
@@ -87,7 +87,7 @@ def end_part(session: Session, claimed: PartClaim, model_id: int) -> None:
     """What a worker does in that transaction."""
     parts.fence(session, claimed, lease=60)
     found = measured(claimed)
-    scores.insert_part_scores(session, claimed, model_id, {KEY: found})
+    scores.insert_part_scores(session, claimed, model_id, Measured(scores={KEY: found}))
     slices = {"lengths": NamedTensor(found[:, None], ("prompt", "one"))}
     tensors.insert_part_tensors(session, claimed, slices)
     endings.finish_part(session, claimed, provenance={"host": "here"})

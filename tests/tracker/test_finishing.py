@@ -76,11 +76,11 @@ def test_a_model_that_does_not_answer_with_labels_is_told(
     assert [("0.01" in each) for each in warnings] == [True] * warned
 
 
-def test_what_is_skipped_is_nan_or_zero_whatever_the_part() -> None:
+def test_what_is_not_known_is_skipped_whatever_the_part() -> None:
     whole = Measured(
         scores={KNOWN: np.ones(1, dtype=np.float32)},
         tensors={"ids": NamedTensor(np.array([[7, 8]], dtype=np.int32), ("prompt", "label"))},
     )
     spread = knowledge._spread(whole, np.array([False, True, False]))
     assert spread.tensors["ids"].values.tolist() == [[0, 0], [7, 8], [0, 0]]
-    assert np.isnan(spread.scores[KNOWN]).tolist() == [True, False, True]
+    assert spread.left_out(KNOWN).tolist() == [True, False, True]

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from analyses.bootstrap import Statistics
-from analyses.results import MODEL, Component, Kind, NamedTensor, ScoreKey
+from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, NotANumber, ScoreKey
 from tracker import reports
 from tracker.db import BusyDatabase, Sessions, passes, transaction
 from tracker.domain import Model
@@ -31,17 +31,40 @@ def test_vectors_of_parts_are_joined_with_every_bit_and_every_gap(
 ) -> None:
     run = make_run()
     whole = {key: np.random.default_rng(1).normal(size=8).astype(np.float32) for key in KEYS}
-    whole[KEYS[0]][[2, 5]] = np.nan
+    skipped = np.isin(np.arange(8), [2, 5])
     claims = [claim(sessions, run.id) for _ in range(2)]
     for each in reversed(claims):  # whichever part ends first
+        mine = slice(each.start, each.stop)
+        measured = Measured(
+            scores={key: values[mine] for key, values in whole.items()},
+            skipped={KEYS[0]: skipped[mine]},
+        )
         with transaction(sessions) as session:
-            mine = {key: values[each.start : each.stop] for key, values in whole.items()}
-            scores.insert_part_scores(session, each, model.id, mine)
+            scores.insert_part_scores(session, each, model.id, measured)
+    whole[KEYS[0]][skipped] = np.nan
     with transaction(sessions) as session:
         joined = scores.joined_part_scores(session, run)
     assert sorted(joined) == sorted(KEYS)
     for key in KEYS:
         np.testing.assert_array_equal(joined[key], whole[key])
+
+
+def test_a_number_that_is_none_is_not_stored_unless_its_prompt_was_skipped(
+    sessions: Sessions, make_run: MakeRun, model: Model
+) -> None:
+    run = make_run()
+    claim(sessions, run.id)
+    second = claim(sessions, run.id)
+    values = np.array([1, np.nan, np.inf, 2], dtype=np.float32)
+    skipped = {KEYS[0]: np.array([False, True, False, False])}
+    measured = Measured(scores={KEYS[0]: values}, skipped=skipped)
+    with (
+        transaction(sessions) as session,
+        pytest.raises(NotANumber, match=r"inf as the score .* of L01.H03 of prompt 6"),
+    ):
+        scores.insert_part_scores(session, second, model.id, measured)
+    with transaction(sessions) as session:
+        assert scores.joined_part_scores(session, run) == {}
 
 
 def test_scores_that_cannot_be_written_in_time_can_be_written_later(
@@ -73,7 +96,9 @@ def test_a_part_without_a_score_or_tensor_has_skipped_its_prompts(
         if each.start:
             values = np.arange(each.stop - each.start, dtype=np.float32)
             with transaction(sessions) as session:
-                scores.insert_part_scores(session, each, model.id, {KEYS[0]: values})
+                scores.insert_part_scores(
+                    session, each, model.id, Measured(scores={KEYS[0]: values})
+                )
                 row = NamedTensor(values[:, None], ("prompt", "label"))
                 tensors.insert_part_tensors(session, each, {"row": row})
     with transaction(sessions) as session:
@@ -159,7 +184,7 @@ def test_scores_replace_what_parts_had_measured_when_the_run_succeeds(
     with transaction(sessions) as session:
         first = parts.claim(session, run.id, worker="w", lease=60)
         assert first is not None
-        scores.insert_part_scores(session, first, model.id, {KEYS[0]: values})
+        scores.insert_part_scores(session, first, model.id, Measured(scores={KEYS[0]: values}))
         shares = NamedTensor(values, ("prompt",))
         tensors.insert_part_tensors(session, first, {"shares": shares})
         endings.finish_part(session, first, provenance={})
@@ -218,6 +243,7 @@ def test_components_are_recorded_once(sessions: Sessions, make_run: MakeRun, mod
             claimed = parts.claim(session, run.id, worker="w", lease=60)
             assert claimed is not None
             vector = np.zeros(8, dtype=np.float32)
-            scores.insert_part_scores(session, claimed, model.id, dict.fromkeys(KEYS, vector))
+            measured = Measured(scores=dict.fromkeys(KEYS, vector))
+            scores.insert_part_scores(session, claimed, model.id, measured)
     with transaction(sessions) as session:
         assert session.scalar(select(func.count()).select_from(ComponentRow)) == 2

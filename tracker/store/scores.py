@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from analyses.bootstrap import Statistics
-from analyses.results import Component, Kind, ScoreKey
+from analyses.results import Component, Kind, Measured, ScoreKey
 from tracker.domain import PartClaim, Run
 from tracker.store.models import component_ids
 from tracker.tables import ComponentRow, PartRow, PartScoreRow, Row, ScoreRow
@@ -32,12 +32,15 @@ def copy_rows(
             copy.write_row(row)
 
 
-def insert_part_scores(session: Session, claim: PartClaim, model_id: int, scores: Vectors) -> None:
-    """What a part has measured, NaN as NULL."""
-    ids = component_ids(session, model_id, (key.component for key in scores))
+def insert_part_scores(
+    session: Session, claim: PartClaim, model_id: int, measured: Measured
+) -> None:
+    """What a part has measured, NULL where a prompt was skipped; raises `NotANumber`."""
+    measured.check_scores(range(claim.start, claim.stop))
+    ids = component_ids(session, model_id, (key.component for key in measured.scores))
     rows = (
-        (claim.run_id, claim.number, ids[key.component], *_key(key), _with_null(values))
-        for key, values in scores.items()
+        (claim.run_id, claim.number, ids[key.component], *_key(key), _marked(measured, key))
+        for key in measured.scores
     )
     columns = ["run_id", "part", "component_id", "metric", "site", "condition", "x", "values"]
     copy_rows(session, PartScoreRow, columns, rows)
@@ -129,6 +132,11 @@ def _score_key(row: PartScoreRow | ScoreRow, component: ComponentRow) -> ScoreKe
 
 def _key(key: ScoreKey) -> tuple[str, str, str, float]:
     return key.metric, key.site, key.condition, key.x
+
+
+def _marked(measured: Measured, key: ScoreKey) -> list[float | None]:
+    vector = measured.scores[key]
+    return _with_null(np.where(measured.left_out(key), np.float32(np.nan), vector))
 
 
 def _with_null(values: NDArray[np.float32]) -> list[float | None]:
