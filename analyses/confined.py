@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses.checkpoints.shapes import ModelShape
@@ -15,8 +17,9 @@ from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need
-from analyses.results import Component, Kind, NamedTensor
-from analyses.subspaces import Floats
+from analyses.results import Component, Kind, NamedTensor, ScoreKey
+from analyses.stored import Stored
+from analyses.subspaces import DATA_RANK, Floats
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention, Patch, Path
@@ -31,6 +34,17 @@ COMBINATIONS: Mapping[str, tuple[str, ...]] = {
     "qkv": ("q", "k", "v"),
 }
 Basis = Callable[[Component, str], Floats]  # of a head and a site: [d, rank]
+READ = ("q", "k", "v")
+RANK_STORED = Stored(
+    metric=DATA_RANK,
+    meaning="how many dimensions the vectors span that the basis was learnt from",
+    unit="dimensions",
+    where=tuple((Kind.HEAD, site) for site in READ),
+)
+BEYOND_THE_DATA = (
+    "ranks beyond the data's rank, up to full rank, are that rank: there are no more directions; "
+    "placebos have as many as there are"
+)
 
 
 class RankTooLarge(Refused):
@@ -99,16 +113,34 @@ class Reading:
             raise NothingLearnt(BASES)
 
     def learnt(self, rank: int) -> Basis:
-        """The leading directions."""
-        return lambda head, site: self._of(f"{site}_basis", head, site)[:, :rank]
+        """The leading directions, as many as there are; at full rank all that there can be."""
+        if rank >= self.shape.d_head:
+            return lambda _head, _site: np.eye(self.shape.d_head, dtype=np.float32)
+        return lambda head, site: self._leading(f"{site}_basis", head, site, rank)
 
     def of_other_tokens(self, rank: int) -> Basis:
         """The leading directions of the same head's vectors at tokens that are no labels."""
-        return lambda head, site: self._of(f"{site}_other_basis", head, site)[:, :rank]
+        return lambda head, site: self._leading(f"{site}_other_basis", head, site, rank)
 
     def drawn(self, draws: Mapping[Component, Floats], draw: int, rank: int) -> Basis:
         """A random subspace: the first directions of one of the draws, [draw, d, d]."""
-        return lambda head, _site: draws[head][draw][:, :rank]
+        return lambda head, site: draws[head][draw][:, : min(rank, self.data_rank(head, site))]
+
+    def data_rank(self, head: Component, site: str) -> int:
+        """How many directions were learnt of a head."""
+        return int(self._of(f"{site}_rank", head, site))
+
+    def data_ranks(
+        self, heads: Sequence[Component], prompts: int
+    ) -> dict[ScoreKey, NDArray[np.float32]]:
+        """Of every head and site, the same for all prompts."""
+        return {
+            ScoreKey(component=head, metric=DATA_RANK, site=site): np.full(
+                prompts, self.data_rank(head, site), dtype=np.float32
+            )
+            for head in heads
+            for site in READ
+        }
 
     def confined(
         self,
@@ -166,6 +198,10 @@ class Reading:
                 for option, mean in enumerate(means)
             ]
         return [patch(self._of(f"{site}_mean", head, site), self.at)]
+
+    def _leading(self, name: str, head: Component, site: str, rank: int) -> Floats:
+        """Never more than were learnt of labels, so that a placebo has as many."""
+        return self._of(name, head, site)[:, : min(rank, self.data_rank(head, site))]
 
     def _of(self, name: str, head: Component, site: str) -> Floats:
         index = head.index if site == "q" else self._kv(head)

@@ -100,6 +100,9 @@ Summarise = Callable[[Mapping[ScoreKey, float], Any], Mapping[ScoreKey, float]]
 # All that the parts have measured, parameters -> what can only be said of all prompts together.
 Derive = Callable[[Measured, Any], Derived]
 
+# Means and numbers of a whole run, parameters -> what a reader must be warned of, in sentences.
+Warns = Callable[[Mapping[ScoreKey, float], Any], Sequence[str]]
+
 # The scores of a run -> new scores that are ratios of the means of two of them.
 Ratios = Callable[[Sequence[ScoreKey]], Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]]
 
@@ -107,6 +110,11 @@ Ratios = Callable[[Sequence[ScoreKey]], Mapping[ScoreKey, tuple[ScoreKey, ScoreK
 def no_ratios(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
     """An analysis none of whose scores is a share of another."""
     return {}
+
+
+def no_warning(means: Mapping[ScoreKey, float], params: Any) -> Sequence[str]:
+    """An analysis that has nothing to warn of."""
+    return ()
 
 
 def every_score(key: ScoreKey) -> bool:
@@ -139,6 +147,7 @@ class Analysis:
     summarised: Callable[[ScoreKey], bool]  # which scores `summarise` reads
     ratios: Ratios
     derive: Derive
+    warns: Warns
     headline: tuple[str, str]  # metric and condition of the score that a picture shows first
     stores: Sequence[Stored]
     arrays: Sequence[StoredArray]
@@ -211,6 +220,7 @@ def analysis(
     summarised: Callable[[ScoreKey], bool] = every_score,
     ratios: Ratios = no_ratios,
     derive: Derive = nothing_more,
+    warns: Warns = no_warning,
     headline: tuple[str, str] = ("", ""),
     stores: Sequence[Stored] = (),
     arrays: Sequence[StoredArray] = (),
@@ -248,6 +258,7 @@ def analysis(
             summarised=summarised,
             ratios=ratios,
             derive=derive,
+            warns=warns,
             headline=headline,
             stores=tuple(stores),
             arrays=tuple(arrays),

@@ -1,12 +1,20 @@
 """Principal directions of stored vectors, and what tells along them; plain numpy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analyses.results import Component, Kind, ScoreKey
+
 Floats = NDArray[np.float32]
+DATA_RANK = "data_rank"  # the metric
+RANK_CONVENTION = (
+    "how many singular values of the centred vectors are above max(n, d) · 2⁻²³ times the largest "
+    "one of the same n vectors of d dimensions before they are centred: what is below is rounding"
+)
+_VECTORS = {"q": "queries", "k": "keys", "v": "values"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,13 +23,15 @@ class Bases:
 
     Attributes:
         mean: [layer, head, d]
-        basis: [layer, head, d, rank], orthonormal columns; as many as d.
+        basis: [layer, head, d, rank], orthonormal columns; those beyond the data's rank are zero.
         singular: [layer, head, rank], singular values of the centred vectors.
+        rank: [layer, head], how many dimensions the centred vectors span.
     """
 
     mean: Floats
     basis: Floats
     singular: Floats
+    rank: NDArray[np.int32]
 
 
 def principal(vectors: Floats, centres: Floats | None = None) -> Bases:
@@ -33,14 +43,52 @@ def principal(vectors: Floats, centres: Floats | None = None) -> Bases:
     x = vectors.astype(np.float64)
     mean = x.mean(0)
     away = np.moveaxis(x - (mean if centres is None else centres), 0, -2)  # [layer, head, n, d]
-    _, singular, rows = np.linalg.svd(away, full_matrices=away.shape[-2] < away.shape[-1])
+    n, d = away.shape[-2:]
+    _, singular, rows = np.linalg.svd(away, full_matrices=n < d)
+    singular = np.pad(singular, [(0, 0), (0, 0), (0, d - singular.shape[-1])])
+    rank = _rank(singular, np.sqrt(n) * np.linalg.norm(mean, axis=-1), n, d)
     columns = np.swapaxes(rows, -1, -2)
     largest = np.take_along_axis(columns, np.abs(columns).argmax(-2)[..., None, :], axis=-2)
-    missing = columns.shape[-1] - singular.shape[-1]
+    signs = np.where(largest < 0, -1, 1)
+    spanned = np.arange(d) < rank[..., None, None]
     return Bases(
         mean=mean.astype(np.float32),
-        basis=(columns * np.where(largest < 0, -1, 1)).astype(np.float32),
-        singular=np.pad(singular, [(0, 0), (0, 0), (0, missing)]).astype(np.float32),
+        basis=(columns * signs * spanned).astype(np.float32),
+        singular=singular.astype(np.float32),
+        rank=rank,
+    )
+
+
+def _rank(
+    singular: NDArray[np.float64], of_mean: NDArray[np.float64], n: int, d: int
+) -> NDArray[np.int32]:
+    """By the convention of numpy's `matrix_rank`, at the size that vectors have with their mean.
+
+    Vectors were rounded before they were centred: where all are alike, what is left is rounding.
+    """
+    size = np.maximum(singular[..., 0], of_mean)
+    tolerance = max(n, d) * np.finfo(np.float32).eps * size
+    found: NDArray[np.int32] = (singular > tolerance[..., None]).sum(-1).astype(np.int32)
+    return found
+
+
+def too_few(means: Mapping[ScoreKey, float], wanted: int) -> list[str]:
+    """Where vectors span fewer dimensions than are wanted: a sentence for each site."""
+    short: dict[str, dict[Component, int]] = {}
+    for key, rank in means.items():
+        if key.metric == DATA_RANK and rank < wanted:
+            short.setdefault(key.site, {})[key.component] = round(rank)
+    return [_said(site, ranks, wanted) for site, ranks in sorted(short.items())]
+
+
+def _said(site: str, ranks: Mapping[Component, int], wanted: int) -> str:
+    fewest = min(ranks, key=lambda component: (ranks[component], component))
+    whose = "key-value head" if fewest.kind is Kind.KV_HEAD else "head"
+    return (
+        f"The {_VECTORS[site]} that were learnt from span fewer than {wanted} "
+        f"dimension{'s' * (wanted != 1)} in {len(ranks)} {whose}{'s' * (len(ranks) != 1)} (the "
+        f"fewest: {ranks[fewest]} in {fewest.label}). What is beyond is rounding: ranks between "
+        "that and the full one add nothing."
     )
 
 

@@ -152,7 +152,8 @@ def _may_be_zero(of: Statistics) -> bool:
 
 def notes(analysis: Analysis, params: Params, found: Scores) -> dict[str, object]:
     """The conventions behind the numbers, and what a reader should be warned of."""
-    warnings = _without_labels(params, found)
+    means = {key: stats.mean for key, (stats, _) in found.items() if stats.mean is not None}
+    warnings = [*_without_labels(params, found), *analysis.warns(means, params)]
     known = found.get(KNOWN)
     if known is not None and known[0].mean is not None:
         warnings.append(

@@ -27,6 +27,9 @@ CONVENTIONS = {
     "k, v": "keys and values at every option's `key_site`; one row for each key-value head",
     "centring": "queries and values by one mean; keys by one, or by each option's own",
     "other_tokens": "the same heads' vectors at one token of the question of every prompt",
+    "data_rank": subspaces.RANK_CONVENTION,
+    "directions": "as many as the data's rank; columns of a basis beyond it are zero, and nothing "
+    "is said of them",
     "explained": "the share of a coordinate's variance that lies between groups: options by their "
     "index or symbol; queries by the right one's",
     "means": "z, attn_out and mlp_out at the final position",
@@ -43,6 +46,7 @@ STORES = (
         where=_READ,
         conditions=("by=index", "by=symbol"),
         x="the direction, from 1",
+        sure=False,
     ),
     Stored(
         metric="variance_share",
@@ -50,6 +54,13 @@ STORES = (
         unit="share",
         where=_READ,
         x="the direction, from 1",
+        sure=False,
+    ),
+    Stored(
+        metric=subspaces.DATA_RANK,
+        meaning="how many dimensions the centred vectors span",
+        unit="dimensions",
+        where=_READ,
     ),
     *LABEL_METRICS,
 )
@@ -58,15 +69,19 @@ STORES = (
 def _arrays() -> Iterator[StoredArray]:
     for site in ("q", "k", "v"):
         heads = ("layer", "head" if site == "q" else "kv_head")
-        told = (("mean", ()), ("basis", ("rank",)), ("other_basis", ("rank",)))
-        for name, more in told:
-            meaning = {
-                "mean": "the mean vector",
-                "basis": "orthonormal directions, those of most variance first",
-                "other_basis": "the same of vectors at question tokens",
-            }[name]
+        told = {
+            "mean": (("d_head",), "the mean vector"),
+            "basis": (
+                ("d_head", "rank"),
+                "orthonormal directions, those of most variance first; zero beyond the data's rank",
+            ),
+            "other_basis": (("d_head", "rank"), "the same of vectors at question tokens"),
+            "rank": ((), "how many dimensions the centred vectors span"),
+            "other_rank": ((), "the same of vectors at question tokens"),
+        }
+        for name, (more, meaning) in told.items():
             yield StoredArray(
-                name=f"{site}_{name}", axes=(*heads, "d_head", *more), meaning=f"{site}: {meaning}"
+                name=f"{site}_{name}", axes=(*heads, *more), meaning=f"{site}: {meaning}"
             )
         yield StoredArray(
             name=f"{site}_singular",
@@ -172,6 +187,8 @@ class _OfSite:
             f"{self.site}_basis": NamedTensor(self.bases.basis, (*axes, "rank")),
             f"{self.site}_other_basis": NamedTensor(self.others.basis, (*axes, "rank")),
             f"{self.site}_singular": NamedTensor(self.bases.singular, (*axes[:2], "rank")),
+            f"{self.site}_rank": NamedTensor(self.bases.rank, axes[:2]),
+            f"{self.site}_other_rank": NamedTensor(self.others.rank, axes[:2]),
         }
 
     def projection(self, there: NDArray[np.bool_]) -> NamedTensor:
@@ -202,17 +219,25 @@ class _OfSite:
         whole = spread.sum(-1, keepdims=True)
         shares = np.divide(spread, whole, out=np.zeros_like(spread), where=whole > 0)
         found["variance_share", ""] = shares[..., : self.coordinates.shape[-1]]
-        return {
-            ScoreKey(
-                component=Component(kind=self.kind, layer=layer, index=index),
-                metric=metric,
-                site=self.site,
-                condition=condition,
-                x=dim + 1,
-            ): float(value)
+        of_directions = {
+            self._key(metric, layer, index, condition=condition, x=dim + 1): float(value)
             for (metric, condition), values in found.items()
             for (layer, index, dim), value in np.ndenumerate(values)
+            if dim < self.bases.rank[layer, index]
         }
+        ranks = {
+            self._key(subspaces.DATA_RANK, layer, index): float(rank)
+            for (layer, index), rank in np.ndenumerate(self.bases.rank)
+        }
+        return {**of_directions, **ranks}
+
+    def _key(
+        self, metric: str, layer: int, index: int, *, condition: str = "", x: float = 0.0
+    ) -> ScoreKey:
+        component = Component(kind=self.kind, layer=layer, index=index)
+        return ScoreKey(
+            component=component, metric=metric, site=self.site, condition=condition, x=x
+        )
 
 
 def _of_site(site: str, here: Mapping[str, Floats], params: BasesParams) -> _OfSite:
@@ -233,6 +258,11 @@ def _of_site(site: str, here: Mapping[str, Floats], params: BasesParams) -> _OfS
     )
 
 
+def warned(means: Mapping[ScoreKey, float], params: BasesParams) -> list[str]:
+    """Where there are fewer directions than those of which coordinates are kept."""
+    return subspaces.too_few(means, DIMS)
+
+
 def _flat(values: Floats) -> Floats:
     """[prompt, layer, option, …] as [prompt · option, layer, …]."""
     moved = np.moveaxis(values, 2, 1)
@@ -241,10 +271,11 @@ def _flat(values: Floats) -> Floats:
 
 @analysis(
     "bases",
-    version=1,
+    version=2,
     params=BasesParams,
     conventions=CONVENTIONS,
     derive=derive,
+    warns=warned,
     stores=STORES,
     arrays=tuple(_arrays()),
     plots={"projections": "analyses.pictures.projections:nth_item"},

@@ -7,8 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from analyses import effects, streaming
-from analyses.confined import BASES, COMBINATIONS, ConfinedParams, RankTooLarge, Reading, groups
+from analyses import effects, streaming, subspaces
+from analyses.confined import (
+    BASES,
+    BEYOND_THE_DATA,
+    COMBINATIONS,
+    RANK_STORED,
+    ConfinedParams,
+    RankTooLarge,
+    Reading,
+    groups,
+)
 from analyses.effects import Grounds
 from analyses.prompts.mutations import Mutation
 from analyses.prompts.sources import Companion, SourceKind
@@ -31,6 +40,8 @@ CONVENTIONS = {
     "mutation=none": "the prompts as they are",
     "confined": "the heads read only the leading directions of their own bases, around their mean: "
     "the query of the final position, keys and values at every option's `key_site`",
+    "data_rank": subspaces.RANK_CONVENTION,
+    "rank beyond data_rank": BEYOND_THE_DATA,
     "drop": "the model as it is minus the confined one, prompt by prompt",
     "interchange": "what a head reads or gives at the final position comes from a prompt whose "
     "right option stands elsewhere, under a label that the prompt has elsewhere again",
@@ -72,6 +83,7 @@ STORES = (
         )
         for metric in ("follows_position", "follows_symbol", "stays")
     ),
+    RANK_STORED,
 )
 
 
@@ -104,11 +116,17 @@ class LabelRandomisationParams(ConfinedParams):
             raise RankTooLarge(self.rank, model.d_head)
 
 
+def warned(means: Mapping[ScoreKey, float], params: LabelRandomisationParams) -> list[str]:
+    """Where heads were confined to more directions than were learnt."""
+    return subspaces.too_few(means, params.rank)
+
+
 @analysis(
     "label_randomisation",
-    version=1,
+    version=2,
     params=LabelRandomisationParams,
     conventions=CONVENTIONS,
+    warns=warned,
     headline=("follows_position", INTERCHANGE),
     stores=STORES,
     plots={
@@ -143,6 +161,7 @@ def label_randomisation(
         for mutation in dict.fromkeys(params.mutations):
             told = [each.companions[mutation] for each in together]
             scores |= _confined(lm, told, mutation.value, params, heads, bases)
+        scores |= _reading(lm, together, params, bases).data_ranks(heads, len(together))
         return Measured(scores=scores | _interchanged(lm, together, params, heads))
 
     return streaming.streamed(lm, prompts, params, progress, measure, keep=Keep.PREFIX)
@@ -160,7 +179,7 @@ def _confined(
     from analyses.engine.recording import Keep
 
     ground = effects.grounds(lm, prompts, None, keep=Keep.PREFIX)
-    reading = Reading(lm.shape, bases.tensors, effects.positions(prompts, params.key_site), params)
+    reading = _reading(lm, prompts, params, bases)
     sets = groups(heads)
     sites, basis = COMBINATIONS[params.confine], reading.learnt(params.rank)
     after, _ = ground.under(lm, [reading.confined(group, sites, basis) for group in sets.values()])
@@ -175,6 +194,15 @@ def _confined(
                 )
                 scores[key] = each
     return scores
+
+
+def _reading(
+    lm: "LanguageModel",
+    prompts: "Sequence[Example]",
+    params: LabelRandomisationParams,
+    bases: Result,
+) -> Reading:
+    return Reading(lm.shape, bases.tensors, effects.positions(prompts, params.key_site), params)
 
 
 def _interchanged(

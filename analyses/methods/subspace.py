@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from analyses import effects, streaming, subspaces
-from analyses.confined import BASES, COMBINATIONS, ConfinedParams, RankTooLarge, Reading, groups
+from analyses.confined import (
+    BASES,
+    BEYOND_THE_DATA,
+    COMBINATIONS,
+    RANK_STORED,
+    ConfinedParams,
+    RankTooLarge,
+    Reading,
+    groups,
+)
 from analyses.effects import Grounds
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import ModelFacts, analysis
@@ -32,6 +41,8 @@ CONVENTIONS = {
     "rank 0": "the mean of the vectors that the bases were learnt from, or each option's own mean "
     "of keys where centring is per_index",
     "full rank": "the vectors themselves",
+    "data_rank": subspaces.RANK_CONVENTION,
+    "x beyond data_rank": BEYOND_THE_DATA,
     "key_value_heads": "bases of keys and values are those of a head's group; only this head's "
     "reads change",
     RANDOM: "the mean over random subspaces of the same rank, around the same mean",
@@ -102,6 +113,7 @@ STORES = (
         x="the share",
         sure=False,
     ),
+    RANK_STORED,
     Stored(metric="in_set", meaning="1 for every head of the set", where=((Kind.HEAD, ""),)),
 )
 
@@ -178,6 +190,12 @@ def ranks_needed(
     return found
 
 
+def warned(means: Mapping[ScoreKey, float], params: SubspaceParams) -> list[str]:
+    """Where a rank below full was tried that the data does not have."""
+    tried = sorted({key.x for key in means if key.metric == "gained" and not key.condition})
+    return subspaces.too_few(means, int(tried[-2])) if len(tried) > 1 else []
+
+
 def summarised(key: ScoreKey) -> bool:
     """Whether a summary reads the score."""
     return key.metric in ("gained", "gain")
@@ -208,11 +226,12 @@ def direct_kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, S
 
 @analysis(
     "subspace",
-    version=1,
+    version=2,
     params=SubspaceParams,
     conventions=CONVENTIONS,
     summarise=ranks_needed,
     summarised=summarised,
+    warns=warned,
     ratios=kept,
     headline=("gain", ""),
     stores=STORES,
@@ -295,6 +314,7 @@ def _measure(
         key = ScoreKey(component=component, metric="direct_effect", site=site, x=rank)
         scores[key] = values - without[component]
     scores |= _divergences(lm, ground, reading, heads, params)
+    scores |= reading.data_ranks(heads, len(prompts))
     for head in heads:
         scores[ScoreKey(component=head, metric="in_set")] = np.ones(len(prompts), dtype=np.float32)
     return Measured(scores=scores)

@@ -8,9 +8,9 @@ from studied import FAMILIES, LONG, assert_same, in_parts, model_of, read_for, r
 from analyses import subspaces
 from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding
-from analyses.methods.bases import DIMS, BasesParams, bases, derive
+from analyses.methods.bases import DIMS, BasesParams, bases, derive, warned
 from analyses.prompts.key_sites import KeySite, positions
-from analyses.results import Kind, Measured
+from analyses.results import Component, Kind, Measured
 
 
 def frame(family: str) -> str:
@@ -27,9 +27,8 @@ def test_bases_are_orthonormal_of_every_head_and_key_value_head(load, family: st
         basis = found[f"{site}_basis"].values
         assert basis.shape == (shape.n_layers, heads, shape.d_head, shape.d_head)
         product = np.swapaxes(basis, -1, -2) @ basis
-        np.testing.assert_allclose(
-            product, np.broadcast_to(np.eye(shape.d_head), product.shape), atol=1e-5
-        )
+        spanned = np.arange(shape.d_head) < found[f"{site}_rank"].values[..., None]
+        np.testing.assert_allclose(product, spanned[..., None] * np.eye(shape.d_head), atol=1e-5)
         assert (np.diff(found[f"{site}_singular"].values) <= 0).all()
     assert found["k_projection"].values.shape == (8, 4, shape.n_layers, shape.n_kv_heads, DIMS)
     assert found["q_projection"].axes == ("prompt", "layer", "head", "dim")
@@ -76,11 +75,66 @@ def test_the_directions_of_vectors_on_paper() -> None:
     )
 
 
-def test_fewer_vectors_than_dimensions_still_span_all() -> None:
+def test_fewer_vectors_than_dimensions_have_directions_for_what_they_span() -> None:
     x = np.random.default_rng(0).standard_normal((3, 1, 1, 8)).astype(np.float32)
     found = subspaces.principal(x)
     assert found.basis.shape == (1, 1, 8, 8)
+    assert found.rank.item() == 2
     np.testing.assert_allclose(found.singular[0, 0, 2:], 0, atol=1e-5)
+    np.testing.assert_array_equal(found.basis[0, 0, :, 2:], 0)
+
+
+@pytest.mark.parametrize("n", [5, 40])
+@pytest.mark.parametrize("size", [1e-3, 1, 1e3])
+def test_the_rank_of_vectors_is_that_of_numpy(n: int, size: float) -> None:
+    """Of vectors that were rounded to fp32, beside a mean that is no larger than they are."""
+    random = np.random.default_rng(n)
+    for rank in range(5):
+        flat = random.standard_normal((n, rank)) @ random.standard_normal((rank, 8))
+        x = (size * (flat - flat.mean(0))).astype(np.float32)
+        found = subspaces.principal(x[:, None, None]).rank.item()
+        tolerance = np.linalg.norm(x, 2) * max(n, 8) * np.finfo(np.float32).eps
+        assert found == np.linalg.matrix_rank(x.astype(np.float64), tol=tolerance) == min(rank, n)
+
+
+def test_vectors_that_are_alike_up_to_rounding_have_no_directions() -> None:
+    """What is left of them, centred, is rounding, though one direction of it is the largest."""
+    random = np.random.default_rng(0)
+    mean = random.standard_normal(8)
+    x = (mean * (1 + 1e-7 * random.standard_normal((40, 8)))).astype(np.float32)
+    found = subspaces.principal(x[:, None, None])
+    assert found.rank.item() == 0
+    assert found.singular.max() > 0
+    along = random.standard_normal((40, 1)) * random.standard_normal(8)
+    assert subspaces.principal((mean + along).astype(np.float32)[:, None, None]).rank.item() == 1
+
+
+def test_nothing_is_said_of_directions_that_the_vectors_do_not_have(load) -> None:
+    """Queries at the first layer are those of one token, whatever the prompt; four have rank 3."""
+    lm = load("llama", **LONG)
+    params = BasesParams()
+    found = derive(run(bases, lm, read_for(lm, size=4), params), params)
+    ranks = {
+        (key.component, key.site): rank
+        for key, rank in found.numbers.items()
+        if key.metric == subspaces.DATA_RANK
+    }
+    assert {ranks[Component(kind=Kind.HEAD, layer=0, index=n), "q"] for n in range(4)} == {0}
+    assert {ranks[Component(kind=Kind.HEAD, layer=1, index=n), "q"] for n in range(4)} == {3}
+    for (component, site), rank in ranks.items():
+        for metric, conditions in (("explained", 2), ("variance_share", 1)):
+            told = [
+                key.x
+                for key in found.numbers
+                if (key.component, key.site, key.metric) == (component, site, metric)
+            ]
+            assert len(told) == conditions * min(rank, DIMS)
+            assert max(told, default=0) == min(rank, DIMS)
+    said = warned(found.numbers, params)
+    assert [each.split(" (")[0] for each in said if each.startswith("The queries")] == [
+        "The queries that were learnt from span fewer than 4 dimensions in 8 heads"
+    ]
+    assert "(the fewest: 0 in L00.H00)" in " ".join(said)
 
 
 def test_explained_is_one_between_groups_and_zero_within() -> None:

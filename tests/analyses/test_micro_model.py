@@ -117,4 +117,5 @@ def bases_of(basis: np.ndarray) -> Result:
         tensors[f"{site}_mean"] = NamedTensor(mean, axes)
         tensors[f"{site}_basis"] = NamedTensor(every, (*axes, "rank"))
         tensors[f"{site}_other_basis"] = NamedTensor(every, (*axes, "rank"))
+        tensors[f"{site}_rank"] = NamedTensor(np.full((1, 2), 2), axes[:2])
     return Result(scores={}, means={}, tensors=tensors)

@@ -18,6 +18,7 @@ from analyses.methods.subspace import (
     kept,
     ranks_needed,
     subspace,
+    warned,
 )
 from analyses.prompts.key_sites import KeySite, positions
 from analyses.prompts.spec import DistributionSpec
@@ -173,6 +174,36 @@ def test_placebos_have_their_ranks_and_are_not_what_was_learnt(swept) -> None:
     for placebo in (OTHER, RANDOM):
         tried = of(found, component=SET, metric="logit_diff", site="qk", condition=placebo, x=1)
         assert np.abs(tried - learnt).max() > 1e-3
+
+
+@pytest.mark.parametrize("rotary", ["before", "after"])
+def test_ranks_beyond_what_was_learnt_from_are_its_rank(load, rotary: str) -> None:
+    """Four prompts have at most three directions of queries; eight of keys, which is full rank."""
+    lm = load("llama", **LONG)
+    learn = BasesParams(rotary=rotary)
+    learnt = run(bases, lm, read_for(lm, size=4, split="train"), learn)
+    inputs = {"bases": result(learnt, derive(learnt, learn))}
+    params = SubspaceParams(
+        heads=("0.1", "1.2"), ranks=range(8), placebo_ranks=(3, 5), rotary=rotary
+    )
+    found = run(subspace, lm, read_for(lm, size=3), params, inputs=inputs)
+    assert of(found, component=head(1, 2), metric="data_rank", site="q").tolist() == [3, 3, 3]
+    for metric in ("logit_diff", "direct_effect", "attention_kl"):
+        curve = [
+            of(found, component=head(1, 2), metric=metric, site="q", x=rank) for rank in range(8)
+        ]
+        for rank in range(4, 8):
+            np.testing.assert_array_equal(curve[rank], curve[3])
+        assert not np.allclose(curve[2], curve[3], rtol=0, atol=1e-9)
+    for placebo in (OTHER, RANDOM):
+        tried = {"component": head(1, 2), "metric": "logit_diff", "site": "q"}
+        three, five = (of(found, **tried, condition=placebo, x=rank) for rank in (3, 5))
+        np.testing.assert_array_equal(three, five)
+    base = of(found, component=MODEL, metric="logit_diff")
+    full = of(found, component=head(1, 2), metric="logit_diff", site="q", x=8)
+    np.testing.assert_allclose(full, base, atol=1e-4)
+    said = [each.partition(" (")[0] for each in warned(result(found).means, params)]
+    assert "The queries that were learnt from span fewer than 7 dimensions in 2 heads" in said
 
 
 def test_ratios_are_of_the_direct_effect_of_the_model_as_it_is(swept) -> None:
