@@ -1,15 +1,25 @@
 """Means of per-prompt scores with standard errors and intervals, resampling items; plain numpy."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analyses import proportions
+
 RESAMPLES = 2000
 INTERVAL = (2.5, 97.5)  # percentiles
 ROWS = 64  # scores multiplied at a time: always as many, so that none depends on its neighbours
+
+CONVENTIONS = {
+    "intervals": "95 %; the percentile bootstrap over items, with the item's prompts together",
+    "intervals of shares of prompts": "where each prompt is 1 or 0, or a share of a tie: Wilson's, "
+    "with n divided by the design effect of items, to which one item that is all right and one "
+    "that is all wrong are added; the standard error is half its width over 1.96",
+    "items": "prompts that ask and answer the same, but for letter case and spaces, are one item",
+}
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -54,20 +64,24 @@ def draw(items: Sequence[str], *, seed: int, resamples: int = RESAMPLES) -> Draw
     return Draws(item_of_prompt, counts.astype(np.float64))
 
 
-def statistics(values: NDArray[np.float32], draws: Draws) -> list[Statistics]:
+def statistics(
+    values: NDArray[np.float32], draws: Draws, *, proportion: Sequence[bool] | None = None
+) -> list[Statistics]:
     """One per row of `values` [score, prompt], where NaN is a skipped prompt.
 
     The mean is over prompts. Its standard error treats an item's prompts as one cluster,
     √(I/(I−1) Σ_i (Σ_p∈i x_p − mean)²) / n, which is s/√n when every item has one prompt.
-    The interval is the 95 % percentile bootstrap over items.
+    The interval is the 95 % percentile bootstrap over items. A row that is a `proportion`, of
+    prompts that are 1 or 0 or a share of a tie, has the interval and error of `proportions`.
     """
     found: list[Statistics] = []
-    for rows in _row_blocks(values):
+    for start, rows in zip(range(0, len(values), ROWS), _row_blocks(values), strict=True):
         sums, counts = _by_item(rows, draws)
         resampled = _resampled_means(sums, counts, draws)
-        found += [
-            _statistics(sums[i], counts[i], resampled[i], rows.shape[1]) for i in range(len(rows))
-        ]
+        for i in range(len(rows)):
+            each = _statistics(sums[i], counts[i], resampled[i], rows.shape[1])
+            is_one = proportion is not None and proportion[start + i]
+            found.append(_of_proportion(each, sums[i], counts[i]) if is_one else each)
     return found
 
 
@@ -199,6 +213,16 @@ def _statistics(
     return Statistics(
         n=n, skipped=n_prompts - n, mean=mean, sem=sem, ci_low=ci_low, ci_high=ci_high
     )
+
+
+def _of_proportion(
+    each: Statistics, sums: NDArray[np.float64], counts: NDArray[np.float64]
+) -> Statistics:
+    if each.sem is None:
+        return each
+    there = counts > 0
+    interval = proportions.interval(sums[there], counts[there])
+    return replace(each, sem=interval.sem, ci_low=interval.low, ci_high=interval.high)
 
 
 def _of_summary(

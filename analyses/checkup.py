@@ -94,7 +94,8 @@ def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
 
 
 def _lower_end(accuracy: NDArray[np.float32], items: Sequence[str]) -> float:
-    (found,) = bootstrap.statistics(accuracy[None], bootstrap.draw(items, seed=0))
+    draws = bootstrap.draw(items, seed=0)
+    (found,) = bootstrap.statistics(accuracy[None], draws, proportion=[True])
     return float(accuracy.mean()) if found.ci_low is None else found.ci_low
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from analyses import bootstrap
 from analyses.pictures.plots import HEADS
 from analyses.registry import Analysis, Params
 from analyses.results import Kind
@@ -15,12 +16,14 @@ HEAD = """\
 Made by `headbook analyses docs > docs/analyses.md`, from what the analyses say of themselves.
 
 A score is named by its component, metric, site, condition and coordinate `x`; below, `{…}` stands
-for any text. It is a mean over prompts with standard error, 95 % bootstrap interval over items, the
-numbers of prompts that count and that were skipped, and one value for every prompt. Ratios and
-numbers about a whole run have no values for single prompts, and a ratio whose denominator may be
-zero has no mean. With `prompts=known` every analysis stores `known` too, a score of the model: the
-share of prompts whose answer it knows. Words are explained in the [glossary](glossary.md).
+for any text. It is a mean over prompts with standard error, 95 % interval over items, the numbers
+of prompts that count and that were skipped, and one value for every prompt. Ratios and numbers
+about a whole run have no values for single prompts, and a ratio whose denominator may be zero has
+no mean. With `prompts=known` every analysis stores `known` too, a score of the model: the share of
+prompts whose answer it knows. Words are explained in the [glossary](glossary.md).
+
 """
+INTERVALS = "\n".join(f"- **{of}**: {said}." for of, said in bootstrap.CONVENTIONS.items()) + "\n"
 SCORES = ("metric", "component, site", "condition", "x", "unit", "better", "meaning")
 BOUNDS = {
     "minimum": "at least",
@@ -35,7 +38,7 @@ Schema = Mapping[str, Any]
 
 def page(analyses: Iterable[Analysis]) -> str:
     """The whole page, as Markdown."""
-    return "\n".join([HEAD, *map(section, analyses)])
+    return "\n".join([HEAD + INTERVALS, *map(section, analyses)])
 
 
 def section(analysis: Analysis) -> str:

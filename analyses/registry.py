@@ -18,7 +18,7 @@ from analyses.prompts.spec import DistributionSpec
 from analyses.results import Derived, Measured, ScoreKey
 from analyses.stored import Stored, StoredArray
 
-ENGINE_VERSION = 1  # raised when the way models are recorded changes the numbers of analyses
+ENGINE_VERSION = 2  # raised when the way models are recorded changes the numbers of analyses
 GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers
 
 
@@ -165,6 +165,11 @@ class Analysis:
     def units(self) -> dict[str, str]:
         """Of metrics that have one."""
         return {each.metric: each.unit for each in self.stores if each.unit}
+
+    def is_proportion(self, key: ScoreKey) -> bool:
+        """Whether each prompt is 1 or 0, or a share of a tie."""
+        declared = (each for each in self.stores if each.proportion and each.metric == key.metric)
+        return any(key in each for each in declared)
 
     def measure(self) -> Measure:
         """The function itself; loads torch."""

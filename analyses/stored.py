@@ -18,7 +18,8 @@ class Stored:
 
     `{…}` in a condition stands for any text. `x` says what the coordinate counts; it is 0 where
     nothing is said. `better` is None where neither more nor less of it is a better answer. What is
-    not `sure` is there only where the numbers allow it, as the meaning tells.
+    not `sure` is there only where the numbers allow it, as the meaning tells. The prompts of a
+    `proportion` are 1 or 0, or a share where several options tie: its interval says so.
     """
 
     metric: str
@@ -29,6 +30,7 @@ class Stored:
     conditions: tuple[str, ...] = ("",)
     x: str = ""
     sure: bool = True
+    proportion: bool = False
 
     def __contains__(self, key: ScoreKey) -> bool:
         return any(self.names(key, place, condition) for place, condition in self.variants())
@@ -74,6 +76,7 @@ LABEL_METRICS = (
         meaning="whether the correct label has the largest logit of all labels",
         unit="share of prompts",
         better="high",
+        proportion=True,
     ),
     Stored(
         metric="label_loss",
@@ -105,3 +108,8 @@ def at(metrics: Sequence[Stored], *where: Place, x: str = "") -> tuple[Stored, .
 def under(metrics: Sequence[Stored], *conditions: str) -> tuple[Stored, ...]:
     """The same metrics under these conditions."""
     return tuple(replace(each, conditions=conditions) for each in metrics)
+
+
+def differences(metrics: Sequence[Stored], condition: str) -> tuple[Stored, ...]:
+    """The same metrics of one run minus those of another: none is a proportion."""
+    return tuple(replace(each, proportion=False) for each in under(metrics, condition))

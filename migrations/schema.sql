@@ -658,9 +658,9 @@ COMMENT ON COLUMN headbook.score.mean IS 'Mean over prompts.';
 
 COMMENT ON COLUMN headbook.score.sem IS 'Standard error of the mean, prompts of one item taken together.';
 
-COMMENT ON COLUMN headbook.score.ci_low IS 'Lower end of the 95 % bootstrap interval over items.';
+COMMENT ON COLUMN headbook.score.ci_low IS 'Lower end of the 95 % interval over items.';
 
-COMMENT ON COLUMN headbook.score.ci_high IS 'Upper end of the 95 % bootstrap interval over items.';
+COMMENT ON COLUMN headbook.score.ci_high IS 'Upper end of the 95 % interval over items.';
 
 COMMENT ON COLUMN headbook.score."values" IS 'One value per prompt, in the order of the distribution''s prompts; NULL inside: skipped; NULL as a whole: a number about the run, such as the size of a set.';
 
@@ -830,9 +830,9 @@ COMMENT ON COLUMN results.head_scores.mean IS 'Mean over prompts.';
 
 COMMENT ON COLUMN results.head_scores.sem IS 'Standard error of the mean.';
 
-COMMENT ON COLUMN results.head_scores.ci_low IS 'Lower end of the 95 % bootstrap interval over items.';
+COMMENT ON COLUMN results.head_scores.ci_low IS 'Lower end of the 95 % interval over items.';
 
-COMMENT ON COLUMN results.head_scores.ci_high IS 'Upper end of the 95 % bootstrap interval over items.';
+COMMENT ON COLUMN results.head_scores.ci_high IS 'Upper end of the 95 % interval over items.';
 
 COMMENT ON COLUMN results.head_scores.created_by IS 'Who queued the run.';
 

@@ -70,7 +70,7 @@ def finish(
     """
     with transaction(sessions) as session:
         run = runs.run(session, claim.run_id)
-        items = distributions.item_keys(session, run.distribution_id)
+        items = distributions.asked(session, run.distribution_id)
         vectors = scores.joined_part_scores(session, run)
         joined = tensors.joined_part_tensors(session, run)
     analysis = analysis_of(run)
@@ -128,7 +128,8 @@ def with_statistics(
     keys = list(vectors)
     values = np.stack(list(vectors.values()))
     draws = bootstrap.draw(items, seed=seed)
-    each = bootstrap.statistics(values, draws)
+    proportion = [key == KNOWN or analysis.is_proportion(key) for key in keys]
+    each = bootstrap.statistics(values, draws, proportion=proportion)
     found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
     ratios = analysis.ratios(keys)
     # What nothing can be divided by is not shown to a summary, which may divide by it.
@@ -161,7 +162,7 @@ def notes(analysis: Analysis, params: Params, found: Scores) -> dict[str, object
             f"of {known[0].n}. The others are skipped."
         )
     return {
-        "conventions": dict(analysis.conventions),
+        "conventions": {**analysis.conventions, **bootstrap.CONVENTIONS},
         "warnings": warnings + _undefined(found),
         "headline": analysis.headline,
     }

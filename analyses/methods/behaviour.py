@@ -38,6 +38,7 @@ STORES = under(
             "after the question alone: whether the model knows the answer",
             unit="share of prompts",
             better="high",
+            proportion=True,
         ),
     ),
     *("", "position={i}", "label={label}"),

@@ -14,7 +14,7 @@ from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need, Params, analysis
 from analyses.results import Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, Stored, under
+from analyses.stored import LABEL_METRICS, Stored, differences, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention
@@ -76,7 +76,8 @@ STORES = (
         meaning="the component's place among all, the strongest first, from 1",
         where=((Kind.HEAD, "z"), (Kind.MLP, "mlp_out")),
     ),
-    *under(LABEL_METRICS, "base", "source", GAP),
+    *under(LABEL_METRICS, "base", "source"),
+    *differences(LABEL_METRICS, GAP),
 )
 
 

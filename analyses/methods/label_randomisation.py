@@ -78,6 +78,7 @@ STORES = (
             metric=metric,
             meaning=f"how often {CONVENTIONS[metric]}; of the model: without an exchange",
             unit="share of prompts",
+            proportion=True,
             where=_ANSWERS,
             conditions=(INTERCHANGE,),
         )

@@ -17,7 +17,7 @@ from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need, Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, Stored, StoredArray, under
+from analyses.stored import LABEL_METRICS, Stored, StoredArray, differences, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention, Patch, Value
@@ -88,7 +88,8 @@ STORES = (
         where=PATCHED,
         conditions=OF_METRICS,
     ),
-    *under(LABEL_METRICS, "base", "source", "source - base"),
+    *under(LABEL_METRICS, "base", "source"),
+    *differences(LABEL_METRICS, "source - base"),
 )
 ARRAYS = (
     StoredArray(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from io import StringIO
+from unicodedata import normalize
 
 from analyses.prompts.data_names import SHIPPED, UnknownData
 from analyses.prompts.streams import Stream, content_hash
@@ -121,6 +122,16 @@ def load_items(data: str) -> list[Item]:
     if data not in SHIPPED:
         raise UnknownData(data)
     return list(_items(data))
+
+
+def asked(question: str, answer: str) -> str:
+    """What a question asks and its answer, as one key: the same for both, however they are written.
+
+    Prompts of one key are not independent, beside whichever options and from whichever rows.
+    """
+    return "\n".join(
+        " ".join(normalize("NFKC", text).casefold().split()) for text in (question, answer)
+    )
 
 
 def digest(items: Sequence[Item]) -> str:

@@ -49,6 +49,16 @@ def test_the_same_run_twice_is_the_same_to_the_last_bit(shipped: Shipped, name: 
 
 
 @pytest.mark.xdist_group("golden")
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_proportion_is_from_zero_to_one_in_every_prompt(shipped: Shipped, name: str) -> None:
+    analysis, (measured, _) = registry.find(name), shipped.measured(name)
+    found = [vector for key, vector in measured.scores.items() if analysis.is_proportion(key)]
+    assert found or name == "categorise"
+    for vector in found:
+        assert 0 <= vector.min() <= vector.max() <= 1
+
+
+@pytest.mark.xdist_group("golden")
 @pytest.mark.parametrize("name", sorted(set(GOLDEN) - {"bases"}))
 def test_another_batch_size_moves_logits_by_less_than_a_ten_thousandth(
     shipped: Shipped, name: str

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from analyses import knowledge, registry
 from analyses.knowledge import KNOWN
@@ -38,6 +39,25 @@ def test_nothing_is_divided_by_a_way_that_may_be_zero(way: float, sure: bool) ->
     summaries = {key.metric for key, (_, values) in found.items() if values is None}
     assert (moved.mean is not None) == sure
     assert ("area" in summaries) == sure
+
+
+def test_a_share_of_prompts_is_never_sure_and_a_difference_is_resampled() -> None:
+    right = np.ones(40, dtype=np.float32)
+    accuracy, gap = (of_model("accuracy", each) for each in ("base", "source - base"))
+    found = statistics("patching", {accuracy: right, gap: right, KNOWN: right})
+    expected = binomtest(40, 40).proportion_ci(method="wilson").low
+    for key in (accuracy, KNOWN):
+        stats = found[key][0]
+        assert (stats.ci_low, stats.ci_high) == pytest.approx((expected, 1))
+        assert stats.sem > 0.01
+    assert (found[gap][0].ci_low, found[gap][0].ci_high) == (1, 1)
+
+
+def test_every_run_says_how_its_intervals_are_made() -> None:
+    asked = registry.find("behaviour")
+    said = finishing.notes(asked, asked.checked({}), {})["conventions"]
+    assert "Wilson" in said["intervals of shares of prompts"]
+    assert said["position"] == "the last token of the prompt"
 
 
 def test_summaries_count_the_prompts_that_count() -> None:

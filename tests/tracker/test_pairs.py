@@ -1,5 +1,8 @@
 """Pairs come back from Postgres as they went in, and places of older prompts are filled in."""
 
+import json
+from pathlib import Path
+
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -7,7 +10,8 @@ from plain_connection import connect
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.exc import IntegrityError
 
-from analyses.prompts import distributions, sources
+from analyses import bootstrap
+from analyses.prompts import distributions, items, sources
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind
 from tracker import schema
@@ -58,7 +62,32 @@ def test_an_item_that_is_asked_twice_is_stored_once(sessions: Sessions) -> None:
     built = distributions.build(DistributionSpec(data="colours", options=2, size=600))
     with transaction(sessions) as session:
         stored = distribution_store.add_distribution(session, built)
-        assert distribution_store.item_keys(session, stored) == [i.id for i in built.items]
+        told = distribution_store.asked(session, stored)
+        assert told == [items.asked(each.question, each.answer) for each in built.items]
+
+
+def test_rows_that_ask_the_same_count_as_one_item(sessions: Sessions, tmp_path: Path) -> None:
+    """Under other ids, beside other options, in other letter case and spaces."""
+    rows = [
+        {"id": n, "question": question, "choices": ["blood", f"a{n}", f"b{n}"], "answer": "A"}
+        for n, question in enumerate(["Which is red?", "which  is red? ", "WHICH IS RED?"] * 7)
+    ]
+    rows += [{"question": "Which is red?", "choices": ["a poppy", "snow", "ash"], "answer": "A"}]
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = DistributionSpec(data=f"file:{path}", options=3, size=len(rows))
+    built = distributions.build(spec)
+    with transaction(sessions) as session:
+        stored = distribution_store.add_distribution(session, built)
+        told = distribution_store.asked(session, stored)
+    assert len({each.id for each in built.items}) == 22
+    assert bootstrap.draw(told, seed=0).n_items == 2  # a poppy is another answer
+
+
+@pytest.mark.parametrize("data", ["facts", "colours"])
+def test_every_shipped_question_is_an_item_of_its_own(data: str) -> None:
+    shipped = items.load_items(data)
+    assert len({items.asked(each.question, each.answer) for each in shipped}) == len(shipped)
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from analyses.prompts import items
 from analyses.prompts.distributions import Distribution, Prompt
 from analyses.prompts.written import Span
 from tracker.tables import DistributionRow, ItemRow, PromptPairRow, PromptRow
@@ -80,14 +81,19 @@ def prompts(session: Session, distribution_id: int, start: int, stop: int) -> li
     return [to_prompt(row, number=row.number) for row in session.scalars(query)]
 
 
-def item_keys(session: Session, distribution_id: int) -> list[str]:
-    """The item behind each prompt, in the order of the prompts."""
+def asked(session: Session, distribution_id: int) -> list[str]:
+    """What each prompt asks, in the order of the prompts: the same for equal questions."""
     query = (
-        select(PromptRow.item_key)
+        select(ItemRow.question, ItemRow.answer)
+        .join(
+            PromptRow,
+            tuple_(PromptRow.distribution_id, PromptRow.item_key)
+            == tuple_(ItemRow.distribution_id, ItemRow.key),
+        )
         .where(PromptRow.distribution_id == distribution_id)
         .order_by(PromptRow.number)
     )
-    return list(session.scalars(query))
+    return [items.asked(question, answer) for question, answer in session.execute(query)]
 
 
 def to_prompt(row: PromptRow | PromptPairRow, *, number: int) -> Prompt:

@@ -38,10 +38,10 @@ class ScoreRow(Row):
         DOUBLE_PRECISION, comment="Standard error of the mean, prompts of one item taken together."
     )
     ci_low: Mapped[float | None] = mapped_column(
-        DOUBLE_PRECISION, comment="Lower end of the 95 % bootstrap interval over items."
+        DOUBLE_PRECISION, comment="Lower end of the 95 % interval over items."
     )
     ci_high: Mapped[float | None] = mapped_column(
-        DOUBLE_PRECISION, comment="Upper end of the 95 % bootstrap interval over items."
+        DOUBLE_PRECISION, comment="Upper end of the 95 % interval over items."
     )
     values: Mapped[list[float | None] | None] = mapped_column(
         ARRAY(REAL),
