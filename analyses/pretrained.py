@@ -9,10 +9,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from analyses.checkpoints.folders import ModelFiles
+from analyses.checkpoints.headers import stored_tensors
 from analyses.checkpoints.quiet import quiet
 from analyses.engine.attention import NAME
 from analyses.engine.tracing import NoAttentionInterface
 from analyses.errors import Refused
+from analyses.stored_weights import check_all_used
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -50,10 +52,12 @@ def pretrained(files: ModelFiles, *, dtype: str, device: str) -> PreTrainedModel
     """The model of a checkpoint, in evaluation mode, with attention that the engine can see.
 
     `device` may be "auto", which spreads it over all GPUs. Raises `UnknownDtype`,
-    `NotALanguageModel`, `IncompleteWeights`, `TooLarge`, and `NoAttentionInterface`.
+    `NotALanguageModel`, `IncompleteWeights`, `UnusedWeights`, `QuantisedWeights`, `TooLarge`, and
+    `NoAttentionInterface`.
     """
     if dtype not in DTYPES:
         raise UnknownDtype(dtype)
+    stored = stored_tensors(files)
     placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
     family = str(files.config.get("model_type"))
     model: PreTrainedModel
@@ -79,6 +83,7 @@ def pretrained(files: ModelFiles, *, dtype: str, device: str) -> PreTrainedModel
     missing = [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
     if missing:
         raise IncompleteWeights(files.folder, sorted(missing))
+    check_all_used(model, files, stored)
     if not model._can_set_attn_implementation():
         raise NoAttentionInterface(family)
     _check_placed(model, files.folder)

@@ -2,15 +2,10 @@
 
 from math import prod
 
-from safetensors import safe_open
-
 from analyses.checkpoints.folders import ModelFiles
+from analyses.checkpoints.headers import stored_tensors
 
 
 def n_weights(files: ModelFiles) -> int:
     """How many numbers its files hold; those that are tied are stored once."""
-    total = 0
-    for path in files.weights:
-        with safe_open(path, framework="numpy") as file:
-            total += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    return total
+    return sum(prod(tensor.shape) for tensor in stored_tensors(files).values())
