@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from analyses.checkpoints.fingerprints import file_sha256
 from analyses.checkpoints.quiet import quiet
 from analyses.errors import Refused
+
+_ROTARY = "rope_f"  # rope_freqs, rope_factors_long, rope_factors_short: what angles are divided by
 
 
 class UnreadableGguf(Refused):
@@ -29,9 +32,26 @@ class IncompleteGguf(Refused):
         )
 
 
+class UnusedTensors(Refused):
+    def __init__(self, path: Path, names: list[str]) -> None:
+        super().__init__(
+            f"{path} holds more than its metadata say: {', '.join(names[:3])} ({len(names)} in "
+            f"all) have no place in the model that transformers makes of it, so it would run "
+            f"without them. Use the original safetensors folder."
+        )
+
+
+class OtherRotary(Refused):
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(
+            f"{path} scales its rotary embeddings ({found}), which transformers does not read from "
+            f"GGUF files: every angle would be wrong. Use the original safetensors folder."
+        )
+
+
 def folder_of(path: Path, *, cache: Path) -> Path:
     """Where the converted model lies, or will lie: named by the file's bytes."""
-    return cache / f"gguf-2-{file_sha256(path, remembered=cache / 'hashes')}"
+    return cache / f"gguf-3-{file_sha256(path, remembered=cache / 'hashes')}"
 
 
 def converted(path: Path, *, cache: Path) -> Path:
@@ -68,21 +88,61 @@ def _convert(path: Path, folder: Path) -> None:
     ):
         # Alone in a folder: another model's tokenizer.json beside the file would be taken for its.
         Path(alone, path.name).symlink_to(path)
-        try:
+        with _sentences(path):
             loader: Any = AutoModelForCausalLM
             model, report = loader.from_pretrained(
                 alone, dtype=torch.float32, output_loading_info=True, **choices
             )
-            tokenizer = AutoTokenizer.from_pretrained(alone, **choices)
-        except MemoryError:
-            raise
-        except Exception as error:  # the reader raises every kind, by what the file lacks
-            raise UnreadableGguf(path, error) from error
         missing = sorted(str(key) for key in (*report["missing_keys"], *report["mismatched_keys"]))
         if missing:
             raise IncompleteGguf(path, missing)
+        _check_all_used(path, model)
+        with _sentences(path):
+            tokenizer = AutoTokenizer.from_pretrained(alone, **choices)
         quantizer: Any = getattr(model, "hf_quantizer", None)
         if quantizer is not None:  # it only marks the model: the weights already are fp32
             quantizer.remove_quantization_config(model)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """The reader raises every kind of exception, by what the file lacks."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UnreadableGguf(path, error) from error
+
+
+def _check_all_used(path: Path, model: Any) -> None:
+    """The reader skips tensors that it does not know and metadata that it has no name for."""
+    from gguf import GGUFReader
+    from transformers import modeling_gguf_pytorch_utils as reading
+
+    reader = GGUFReader(path)
+    architecture = reader.fields["general.architecture"].contents()
+    processor: Any = reading.TENSOR_PROCESSORS.get(architecture, reading.TensorProcessor)
+    known = reading.get_gguf_hf_weights_map(model, processor(config={}))
+    unused = [
+        tensor
+        for tensor in reader.tensors
+        if tensor.name not in known and tensor.name.removesuffix(".weight") not in known
+    ]
+    rotary = [tensor for tensor in unused if tensor.name.startswith(_ROTARY)]
+    scaled = [tensor.name for tensor in rotary if (tensor.data != 1).any()]
+    others = sorted(tensor.name for tensor in unused if not tensor.name.startswith(_ROTARY))
+    if others:
+        raise UnusedTensors(path, others)
+    kind = reader.fields.get(f"{architecture}.rope.scaling.type")
+    if kind is not None and kind.contents() != "none" and not _scales(model.config):
+        scaled.append(f"{kind.name}={kind.contents()}")
+    if scaled:
+        raise OtherRotary(path, ", ".join(scaled))
+
+
+def _scales(config: Any) -> bool:
+    rotary = getattr(config, "rope_parameters", None) or {}
+    return rotary.get("rope_type", "default") != "default"

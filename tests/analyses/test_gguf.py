@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gguf import GGUFReader, GGUFWriter
 from gguf.scripts.gguf_new_metadata import copy_with_new_metadata
@@ -73,6 +74,68 @@ def test_a_file_without_all_weights_is_refused(smollm2_gguf: Path, tmp_path: Pat
     with pytest.raises(gguf.IncompleteGguf, match=r"layers\.29\..* \(9 in all\) are missing"):
         gguf.converted(path, cache=tmp_path / "cache")
     assert [each.name for each in (tmp_path / "cache").iterdir()] == ["hashes"]
+
+
+def write_tiny_gguf(path: Path, *, layers: int, stored: int | None = None, **more: object) -> Path:
+    """A llama of that many layers; `more` are metadata, where they are texts, or tensors."""
+    writer = GGUFWriter(path, "llama")
+    writer.add_context_length(64)
+    writer.add_block_count(layers)
+    writer.add_embedding_length(16)
+    writer.add_feed_forward_length(24)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(2)
+    writer.add_rope_dimension_count(8)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(30)
+    shapes = {"token_embd": (30, 16), "output": (30, 16), "output_norm": (16,)}
+    square, wide = (16, 16), (24, 16)
+    inside = {f"attn_{name}": square for name in ("q", "k", "v", "output")}
+    inside |= {"ffn_gate": wide, "ffn_up": wide, "ffn_down": wide[::-1]}
+    inside |= {"attn_norm": (16,), "ffn_norm": (16,)}
+    for layer in range(stored or layers):
+        shapes |= {f"blk.{layer}.{name}": shape for name, shape in inside.items()}
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", np.ones(shape, dtype=np.float32))
+    for name, value in more.items():
+        if isinstance(value, str):
+            writer.add_string(name, value)
+        else:
+            writer.add_tensor(name, np.asarray(value, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        (
+            {"stored": 4},
+            gguf.UnusedTensors,
+            r"blk\.2\.attn_k\.weight.* \(18 in all\) have no place",
+        ),
+        ({"blk.0.attn_q_norm.weight": [1.0] * 8}, gguf.UnusedTensors, r"q_norm\.weight \(1 in all"),
+        ({"blk.0.ffn_up.scale": [2.0]}, gguf.UnusedTensors, r"ffn_up\.scale \(1 in all"),
+        ({"rope_freqs.weight": [1.0, 1.0, 4.0, 8.0]}, gguf.OtherRotary, r"rope_freqs\.weight"),
+        (
+            {"llama.rope.scaling.type": "linear"},
+            gguf.OtherRotary,
+            r"llama\.rope\.scaling\.type=linear",
+        ),
+        ({"rope_freqs.weight": [1.0] * 4}, gguf.UnreadableGguf, "tokenizer"),  # all else is right
+    ],
+    ids=["layers", "norm", "scale", "rope_freqs", "rope_scaling", "harmless"],
+)
+def test_what_the_reader_would_drop_is_refused(
+    tmp_path: Path, changes: dict[str, object], error: type[Exception], says: str
+) -> None:
+    """Llama 3.1's scaled angles are in a tensor that is dropped; deeper layers are as well."""
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", layers=2, **changes)
+    with pytest.raises(error, match=says):
+        gguf.converted(path, cache=tmp_path / "cache")
 
 
 def test_a_tokenizer_that_lies_beside_the_file_is_not_taken_for_its_own(
