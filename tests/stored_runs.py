@@ -1,23 +1,95 @@
 """What Postgres and MLflow hold of runs, as tests look at it."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
+from analyses.bootstrap import Statistics
+from analyses.prompts import distributions
+from analyses.prompts.distributions import DistributionSpec
+from analyses.results import ScoreKey
 from tracker import reports
 from tracker.db import Sessions, transaction
+from tracker.domain import Model, PartKind, Priority, Run
 from tracker.reports import RunDetail
-from tracker.store import publications, tensors
+from tracker.store import distributions as distribution_store
+from tracker.store import endings, parts, publications, runs, tensors
+from tracker.store import models as model_store
+from tracker.store import scores as score_store
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
 from tracker.tables import RunRow, ScoreRow
 from tracker.workbench import Workbench
 
 Vectors = dict[tuple[int, str, float], NDArray[np.float32]]
+
+
+def add_model(session: Session, **facts: Any) -> Model:
+    """A model of three layers of four heads that nobody can load."""
+    usual = {
+        "name": "tiny",
+        "ref": "/models/tiny",
+        "revision": "0" * 40,
+        "dtype": "float32",
+        "fingerprint": uuid4().hex * 2,
+        "family": "llama",
+        "n_layers": 3,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "d_model": 32,
+        "d_head": 8,
+        "d_vocab": 100,
+    }
+    return model_store.add_model(session, **usual | facts)  # type: ignore[arg-type]
+
+
+def add_distribution(session: Session, **fields: Any) -> int:
+    """Eight prompts, unless another size is given."""
+    built = distributions.build(DistributionSpec(**{"size": 8} | fields))
+    return distribution_store.add_distribution(session, built)
+
+
+def finished_run(
+    session: Session,
+    model: Model,
+    distribution_id: int,
+    *,
+    scores: Mapping[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]],
+    notes: Mapping[str, Any] | None = None,
+    **asked: Any,
+) -> Run:
+    """A run of eight prompts that has succeeded with these scores."""
+    usual = {
+        "fingerprint": uuid4().hex,
+        "bounds": [(0, 8)],
+        "priority": Priority.NORMAL,
+        "analysis": "attribution",
+        "analysis_version": 1,
+        "engine_version": 1,
+        "params": {"batch_size": 8, "prompts": "all"},
+        "seed": 0,
+        "n_prompts": 8,
+        "created_by": "ada",
+    }
+    run = runs.insert_run(
+        session, model_id=model.id, distribution_id=distribution_id, **usual | asked
+    )
+    assert run is not None
+    for _ in range(2):
+        claim = parts.claim(session, run.id, worker="w", lease=60)
+        assert claim is not None
+        if claim.kind is PartKind.PROMPTS:
+            endings.finish_part(session, claim, provenance={})
+    score_store.insert_scores(session, run.id, model.id, scores)
+    endings.finish_run(session, claim, notes=notes or {})
+    return run
 
 
 def detail(sessions: Sessions, run_id: UUID) -> RunDetail:

@@ -3,10 +3,14 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
+from stored_runs import add_distribution, add_model, finished_run
 
+from analyses.bootstrap import Statistics
+from analyses.results import Component, Kind, ScoreKey
 from tracker.cli import app
 from tracker.db import Sessions, transaction
 
@@ -30,12 +34,57 @@ def test_every_command_in_the_readme_exists() -> None:
     assert named - known == set()
 
 
-def test_the_sql_of_the_readme_runs(sessions: Sessions) -> None:
-    queries = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(queries) == 2
-    for query in queries:
-        with transaction(sessions) as session:
-            session.execute(text(query)).all()
+QUERIES = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+MEANS = (0.5, -2.0, None, 1.0)  # of the four heads of a layer
+
+
+@pytest.fixture
+def measured(sessions: Sessions) -> None:
+    """Attribution of one model in two types of weights, twice in one; then of something else."""
+    with transaction(sessions) as session:
+        models = [add_model(session, dtype=dtype) for dtype in ("float32", "float16")]
+        of = add_distribution(session)
+        for number, (model, analysis) in enumerate(
+            [
+                (models[0], "attribution"),
+                (models[0], "attribution"),
+                (models[1], "attribution"),
+                (models[1], "cumulative"),
+            ]
+        ):
+            metric = "logit_attribution" if analysis == "attribution" else "order"
+            scores = {
+                ScoreKey(component=Component(kind=Kind.HEAD, layer=0, index=head), metric=metric): (
+                    Statistics(n=8, skipped=0, mean=mean, sem=0.1, ci_low=0.0, ci_high=1.0),
+                    None,
+                )
+                for head, mean in enumerate(MEANS)
+            }
+            finished_run(session, model, of, analysis=analysis, scores=scores, seed=number)
+
+
+def rows(sessions: Sessions, query: str) -> list[dict[str, Any]]:
+    with transaction(sessions) as session:
+        return [dict(row) for row in session.execute(text(query)).mappings()]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_of_the_readme_finds_something_whatever_ran_last(
+    sessions: Sessions, measured: None, query: str
+) -> None:
+    assert rows(sessions, query)
+
+
+def test_the_readme_asks_for_the_strongest_heads_of_the_last_attribution(
+    sessions: Sessions, measured: None
+) -> None:
+    latest, of_each = (rows(sessions, query) for query in QUERIES)
+    assert [(row["head"], row["mean"]) for row in latest] == [(1, -2), (3, 1), (0, 0.5), (2, None)]
+    assert [(row["dtype"], row["place"], row["head"]) for row in of_each] == [
+        (dtype, place, head)
+        for dtype in ("float16", "float32", "float32")
+        for place, head in ((1, 1), (2, 3), (3, 0))
+    ]
 
 
 def test_make_knows_the_targets_the_readme_names() -> None:
