@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery
+from celery.loaders.app import AppLoader
 from structlog import get_logger
 
 from tracker.errors import TrackerError
@@ -72,13 +73,23 @@ class RefusedByBroker(TrackerError):
         )
 
 
+class _Loader(AppLoader):
+    """Imports as Python does. Celery's own puts the folder where one stands before all others."""
+
+    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> Any:
+        return (imp or self.import_module)(module, package=package)
+
+
 def celery_app(broker_url: str | None = None) -> Celery:
     """A Celery app with our settings; nothing is contacted before the first message."""
-    app = Celery("headbook", set_as_current=False)
+    app = Celery("headbook", set_as_current=False, loader=_Loader)
     app.conf.update(SETTINGS)
     if broker_url is not None:
         options = _AMQP if broker_url.startswith(("amqp", "pyamqp")) else _REDIS
-        app.conf.update(broker_url=_verifying(broker_url), broker_transport_options=dict(options))
+        url = _verifying(broker_url)
+        # Celery prefers CELERY_BROKER_URL, as it stands in the environment, to `broker_url` alone.
+        app.conf.update(broker_url=url, broker_read_url=url, broker_write_url=url)
+        app.conf.update(broker_transport_options=dict(options))
     return app
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from celery import Celery
 from structlog import get_logger
 
-from tracker import broker
+from tracker import broker, readiness
 from tracker.db import Sessions, transaction
 from tracker.errors import TrackerError
 from tracker.store import endings, parts, publications, runs, workers
@@ -67,10 +67,14 @@ def dispatch_forever(
 
     After an outage, and at the start, workers get `grace` seconds to renew their leases first.
     """
+    announced = False
     next_reap = time.monotonic() + grace
     while True:
         try:
             ring_due(app, sessions)
+            if not announced:
+                readiness.announce()
+                announced = True
             if time.monotonic() >= next_reap:
                 next_reap = time.monotonic() + reap_every
                 reap(sessions)

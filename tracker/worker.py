@@ -13,7 +13,7 @@ from celery import signals
 from structlog import get_logger
 
 from analyses import registry
-from tracker import broker, db, logs, sweeping
+from tracker import broker, db, logs, readiness, sweeping
 from tracker.home import Home
 from tracker.settings import Settings
 from tracker.spool import Spool
@@ -76,6 +76,7 @@ class _SignsOfLife:
                         pid=os.getpid(),
                         device=self.device,
                     )
+                readiness.announce()
             except Exception as error:
                 log.warning("no sign of life could be given", error=str(error))
             self._sweep_now_and_then()

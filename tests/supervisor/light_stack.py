@@ -9,7 +9,8 @@ import psutil
 from tracker.supervisor import control, sessions
 
 # A supervisor with light services: `web` answers on the app's port, `family` has a child that
-# ignores SIGTERM, in the way of a worker that hangs. Arguments: the home, and one command more.
+# ignores SIGTERM, in the way of a worker that hangs. Arguments: the home, and the code of one more,
+# which has to announce itself.
 SUPERVISOR = """
 import sys
 from pathlib import Path
@@ -27,16 +28,17 @@ time.sleep(600)
 '''
 
 def make_services(home, addresses):
-    def service(name, *argv, **more):
+    def command(name, *argv):
         env = services._environment(home, addresses)
-        command = Command(name=name, argv=(sys.executable, *argv), env=env, log=home.log(name))
-        return Service(command=command, **more)
+        return Command(name=name, argv=(sys.executable, *argv), env=env, log=home.log(name))
+    def service(*words, **more):
+        return Service(command=command(*words), **more)
     port = str(addresses.app_port)
     return [
         service("family", "-c", FAMILY),
         service("web", "-m", "http.server", port, "--bind", "127.0.0.1", "-d", str(home.artifacts),
                 ready=services.answers(addresses.app_url), address=addresses.app_url),
-        *(service("extra", "-c", code, steady=2) for code in sys.argv[2:]),
+        *(services.announcing(home, command("extra", "-c", code)) for code in sys.argv[2:]),
     ]
 
 def say(state):

@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import psutil
 import pytest
@@ -69,9 +71,61 @@ def test_what_was_queued_is_there_after_a_kill(home, valkey):
         again.stop()
 
 
-def test_data_that_cannot_be_read_is_an_error_that_names_the_log(home, valkey):
-    valkey.stop()
-    (home.root / "valkey" / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense")
+def manifest(folder):
+    return folder / "appendonlydir" / "appendonly.aof.manifest"
+
+
+def nonsense_in_the_manifest(folder):
+    manifest(folder).write_text("nonsense")
+
+
+def a_file_that_is_not_there(folder):
+    manifest(folder).write_text("file appendonly.aof.7.incr.aof seq 7 type i\n")
+
+
+def a_damaged_base(folder):
+    (base,) = folder.glob("appendonlydir/*.base.rdb")
+    base.write_bytes(b"REDIS" + b"\0" * 100)
+
+
+def a_command_cut_in_two(folder):
+    (log,) = folder.glob("appendonlydir/*.incr.aof")
+    log.write_bytes(b"*3\r\n$3\r\nSET\r\n$9999\r\nx\r\n*1\r\n$4\r\nPING\r\n" * 20)
+
+
+def a_file_in_place_of_the_folder(folder):
+    shutil.rmtree(folder / "appendonlydir")
+    (folder / "appendonlydir").write_text("")
+
+
+DAMAGE = (
+    nonsense_in_the_manifest,
+    a_file_that_is_not_there,
+    a_damaged_base,
+    a_command_cut_in_two,
+    a_file_in_place_of_the_folder,
+)
+
+
+def set_aside(home):
+    return sorted((home.root / "valkey").glob("unreadable-*"))
+
+
+def test_data_that_cannot_be_read_is_set_aside_and_the_last_two_are_kept(home):
+    for number, harm in enumerate(DAMAGE):
+        valkey = EmbeddedValkey(home)
+        valkey.start()
+        with connect(valkey, password=password(home)) as connection:
+            assert connection.get("kept") is None, harm.__name__
+            connection.set("kept", "yes")
+        valkey.stop()
+        harm(home.root / "valkey")
+        assert len(set_aside(home)) == min(number, 2), harm.__name__
+    assert [each.name for each in set_aside(home)[-1].iterdir()] == ["appendonlydir"]
+
+
+def test_a_server_that_cannot_start_for_another_reason_names_its_log(home, monkeypatch):
+    monkeypatch.setattr(binaries, "valkey", lambda: Path("/bin/false"))
     with pytest.raises(StartFailed, match=r"valkey\.log"):
         EmbeddedValkey(home).start()
 

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from analyses.errors import Refused
+from tracker import environment
 from tracker.cli import (
     analyses,
     databases,
@@ -44,6 +45,7 @@ app.command()(stack.app)
 
 def main() -> None:
     """Run the command; what a person can put right is one sentence on stderr and exit code 1."""
+    environment.adopt()
     try:
         app()
     except (TrackerError, Refused) as error:

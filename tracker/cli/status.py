@@ -28,10 +28,13 @@ def status(as_json: AsJson = False) -> None:
     typer.echo(f"{found.home}: {found.state}" + (f", pid {found.pid}" if found.pid else ""))
     if found.components:
         print_table(
-            ["component", "state", "pid", "address"],
-            [(c.name, c.state, c.pid, c.address) for c in found.components],
+            ["component", "state", "pid", "address", "restarts"],
+            [(c.name, c.state, c.pid, c.address, c.restarts or "") for c in found.components],
             empty="",
         )
+    for each in found.components:
+        if each.last_end:
+            typer.echo(f"{each.name} was started again: {each.last_end} (log: {each.log})")
     if state and state.reader_url:
         typer.echo(f"SQL (read only): {without_psycopg(state.reader_url)}")
     if trouble:

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from tracker import environment
 from tracker.errors import TrackerError
 from tracker.home import Home, StackState
 from tracker.supervisor.errors import HomeNotWritable, last_lines
@@ -41,7 +42,7 @@ def start(home: Home, *, command: tuple[str, ...] = COMMAND) -> StackState:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"HEADBOOK_HOME": str(home.root)},
+                env=environment.made(os.environ) | {"HEADBOOK_HOME": str(home.root)},
                 start_new_session=True,
             )
     except OSError as error:

@@ -1,12 +1,13 @@
 """A part of the stack that is kept running: started again when it dies, less eagerly each time."""
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracker.supervisor.errors import StartFailed
+from tracker.supervisor.errors import StartFailed, last_lines
 from tracker.supervisor.guard import Child, Guard
 from tracker.supervisor.process import Command, Process
 
@@ -16,6 +17,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds before it is started again
 CALM = 60.0  # seconds of life after which earlier deaths are forgotten
 DEATHS_AT_START = 3
 START_SECONDS = 180.0
+LONGEST_LINE = 200  # characters of a log that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Service:
     command: Command
     ready: Callable[[], bool] = lambda: True
     address: str | None = None  # where people find it, without a password
-    steady: float = 0.0  # seconds it must have lived as well: a crash at import takes a while
+    mend: Callable[[], str | None] = lambda: None  # after an end before it was ready; what was done
 
 
 class Component:
@@ -37,6 +39,7 @@ class Component:
         self.ready = False
         self.was_ready = False
         self.restarts = 0
+        self.last_end: str | None = None  # how its last process ended, where it was not asked to
         self._deaths = 0
         self._guard = guard
         self._begun = 0.0
@@ -91,7 +94,7 @@ class Component:
 
     def _look(self, now: float) -> None:
         lived = now - self._begun
-        if lived >= self.service.steady and self.service.ready():
+        if self.service.ready():
             self.ready = self.was_ready = True
             logger.info("%s is ready after %.1f s", self.name, lived)
         elif not self.was_ready and lived > START_SECONDS:
@@ -99,13 +102,16 @@ class Component:
 
     def _bury(self, process: Process, now: float) -> None:
         process.kill()  # its children, if it left any
-        self.process, self.ready = None, False
         self._deaths += 1
+        self.last_end = _how(process)
+        if not self.ready and (mended := self.service.mend()):
+            self.last_end = f"{self.last_end}; {mended}"
+        self.process, self.ready = None, False
         pause = min(FIRST_PAUSE * 2 ** (self._deaths - 1), LONGEST_PAUSE)
         self._not_before = now + pause
         logger.warning(
-            "%s died (exit %s), starting it again in %.1f s; its log is %s",
-            *(self.name, process.exit_code, pause, self._log),
+            "%s died (%s), starting it again in %.1f s; its log is %s",
+            *(self.name, self.last_end, pause, self._log),
         )
         if not self.was_ready and self._deaths >= DEATHS_AT_START:
             reason = f"it ended {self._deaths} times, last with {process.exit_code}"
@@ -114,3 +120,18 @@ class Component:
     @property
     def _log(self) -> Path:
         return self.service.command.log
+
+
+def _how(process: Process) -> str:
+    """How a process ended, and the last line that it wrote."""
+    code = process.exit_code or 0
+    how = f"exit {code}" if code >= 0 else f"ended by {_signal(-code)}"
+    said = last_lines(process.command.log, 1).strip()
+    return f"{how}, its last line: {said[:LONGEST_LINE]}" if said else how
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -3,10 +3,11 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from io import TextIOWrapper
 
 from tracker.home import Home, StackState
 from tracker.supervisor import background, lock, processes, services, waiting
@@ -83,18 +84,21 @@ def status(home: Home) -> StackStatus:
 
 @contextmanager
 def _log(home: Home) -> Iterator[None]:
-    """Keep the supervisor's own log beside those of its children."""
-    path: Path = home.log("supervisor")
-    log_file(path).close()
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    """Keep the supervisor's own log beside those of its children, and show what goes wrong."""
     logger = logging.getLogger("tracker.supervisor")
     level = logger.level
-    logger.addHandler(handler)
+    kept = TextIOWrapper(log_file(home.log("supervisor")), encoding="utf-8", line_buffering=True)
+    written, shown = logging.StreamHandler(kept), logging.StreamHandler(sys.stderr)
+    written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    shown.setLevel(logging.WARNING)
+    for handler in (written, shown):
+        logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        for handler in (written, shown):
+            logger.removeHandler(handler)
         logger.setLevel(level)
-        handler.close()
+        with suppress(OSError):  # a full disk
+            kept.close()

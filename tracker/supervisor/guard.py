@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from tracker import environment
 from tracker.supervisor import sessions
 
 GRACE = 5.0  # seconds to end by themselves
@@ -68,6 +69,7 @@ class Guard:
     def _start(self) -> None:
         self._popen = subprocess.Popen(
             (sys.executable, "-m", "tracker.supervisor.guard"),
+            env=environment.made(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 import json
 import socket
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from tracker.home import Home
 from tracker.supervisor.errors import PortInUse
@@ -18,10 +19,7 @@ class Ports:
 def choose(home: Home, options: StackOptions) -> Ports:
     """Raises `PortInUse` for a port that was asked for and is taken."""
     file = home.root / "ports.json"
-    try:
-        last = Ports(**json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
-        last = Ports(app=0, mlflow=0)
+    last = _last(file)
     if options.app_port and options.app_port == options.mlflow_port:
         raise PortInUse(options.app_port, "HEADBOOK_MLFLOW_PORT")
     app = _one(options.app_port, last.app, "HEADBOOK_APP_PORT")
@@ -33,6 +31,16 @@ def choose(home: Home, options: StackOptions) -> Ports:
     ports = Ports(app=app, mlflow=mlflow)
     file.write_text(json.dumps(asdict(ports)))
     return ports
+
+
+def _last(file: Path) -> Ports:
+    """Those of last time; none where the file is missing or damaged."""
+    try:
+        found = Ports(**json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
+        return Ports(app=0, mlflow=0)
+    known = all(type(port) is int and 0 <= port < 65536 for port in (found.app, found.mlflow))
+    return found if known else Ports(app=0, mlflow=0)
 
 
 def _one(asked: int | None, last: int, variable: str) -> int:

@@ -86,6 +86,7 @@ class EmbeddedPostgres:
         self._sockets = folders.for_socket(
             self._place.folder / "run", SOCKET, owner=self._place.owner
         )
+        self._clear_sockets()
         access = "0777" if self._place.owner else "0700"  # scram guards the open one
         settings = self._settings | {"unix_socket_permissions": access}
         return Command(
@@ -207,6 +208,11 @@ class EmbeddedPostgres:
             raise DataInUse(self._place.data, pid)
         _disown(self._place.data)
 
+    def _clear_sockets(self) -> None:
+        """What a killed server has left there; its pid may be that of a stranger now."""
+        for name in (SOCKET, f"{SOCKET}.lock"):
+            (self._sockets / name).unlink(missing_ok=True)
+
 
 def _postmaster(data: Path) -> int | None:
     """The living Postgres that says it runs on `data`; a stale pid file names none."""
@@ -225,16 +231,18 @@ def _disown(data: Path) -> None:
     """Where a stale pid file names a stranger, name ourselves.
 
     Postgres refuses to start while the named process lives, whatever it is, but passes over its
-    own parent. The rest of the file stays: with it Postgres sees whether backends still run.
+    own parent. The rest of the file stays: with it Postgres sees whether backends still run. A file
+    that names nobody, empty or damaged, goes: Postgres would refuse that as well.
     """
+    named = data / "postmaster.pid"
     try:
-        with (data / "postmaster.pid").open("r+") as file:
-            _, *rest = file.read().splitlines()
-            file.seek(0)
-            file.truncate()
-            file.write("\n".join((str(os.getpid()), *rest, "")))
-    except (FileNotFoundError, ValueError):
+        pid, *rest = named.read_text().splitlines()
+        int(pid)
+        named.write_text("\n".join((str(os.getpid()), *rest, "")))
+    except FileNotFoundError:
         return
+    except ValueError:
+        named.unlink()
 
 
 def _environment() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A child process: its own session, its own log, and an end no later than its parent's."""
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from typing import Any, BinaryIO
 import psutil
 
 from tracker.supervisor import sessions
+
+logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 STEP = 0.02  # seconds
@@ -126,10 +129,26 @@ def as_user(owner: Owner | None) -> dict[str, Any]:
 
 
 def log_file(path: Path) -> BinaryIO:
-    """The log, open at its end, readable by its owner only."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    if path.exists() and path.stat().st_size > LOG_BYTES:
-        path.replace(path.with_suffix(".log.1"))
+    """The log, open at its end, readable by its owner only.
+
+    What stands there and cannot be written gives way. Where even that is impossible, nothing is
+    kept: a log must not stop what it is about.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if path.exists() and path.stat().st_size > LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return _appended(path)
+    except OSError as error:
+        logger.warning("%s cannot be written (%s)", path, error.strerror)
+    try:
+        path.replace(path.with_suffix(".log.unwritable"))
+        return _appended(path)
+    except OSError:
+        return open(os.devnull, "ab")
+
+
+def _appended(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
 

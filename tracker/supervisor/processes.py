@@ -19,6 +19,7 @@ class ComponentStatus:
     address: str | None
     restarts: int
     log: str
+    last_end: str | None = None  # why it was started again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +51,13 @@ class Notice:
 
 
 def read(home: Home) -> Shown:
-    """What the file says, checked against the processes that live."""
+    """What the file says, checked against the processes that live; nothing where it is damaged."""
     try:
         found = json.loads(home.processes_file.read_text())
-    except (OSError, ValueError):
+        components = tuple(_checked(**row) for row in found["components"])
+        return Shown(state=str(found["state"]), components=components)
+    except (OSError, ValueError, TypeError, KeyError):
         return Shown(state="starting", components=())
-    return Shown(state=found["state"], components=tuple(_checked(**r) for r in found["components"]))
 
 
 def _row(component: Component) -> dict[str, str | int | float | None]:
@@ -68,6 +70,7 @@ def _row(component: Component) -> dict[str, str | int | float | None]:
         "address": component.service.address,
         "restarts": component.restarts,
         "log": str(component.service.command.log),
+        "last_end": component.last_end,
     }
 
 
@@ -80,9 +83,16 @@ def _checked(
     address: str | None,
     restarts: int,
     log: str,
+    last_end: str | None = None,
 ) -> ComponentStatus:
     if pid and not (started and sessions.is_alive(pid, started)):
         pid, state = None, "restarting"  # the supervisor is about to see it
     return ComponentStatus(
-        name=name, state=state, pid=pid, address=address, restarts=restarts, log=log
+        name=name,
+        state=state,
+        pid=pid,
+        address=address,
+        restarts=restarts,
+        log=log,
+        last_end=last_end,
     )

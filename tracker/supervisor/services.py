@@ -6,11 +6,12 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import tracker
+from tracker import environment, readiness
 from tracker.home import Home
 from tracker.supervisor.component import Service
 from tracker.supervisor.process import Command
@@ -62,7 +63,7 @@ def mlflow_server(home: Home, addresses: Addresses) -> Service:
                 *("--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)),
                 *("--serve-artifacts", "--artifacts-destination", str(home.artifacts)),
             ),
-            env=os.environ
+            env=environment.made(os.environ)
             | {
                 "MLFLOW_BACKEND_STORE_URI": addresses.mlflow_backend or "",  # holds a password
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -79,14 +80,16 @@ def mlflow_server(home: Home, addresses: Addresses) -> Service:
 
 
 def dispatcher(home: Home, addresses: Addresses) -> Service:
-    return Service(
-        command=Command(
+    """Ready once it has looked through the queue."""
+    return announcing(
+        home,
+        Command(
             name="dispatcher",
             argv=(*CLI, "dispatch"),
             env=_environment(home, addresses),
+            cwd=home.root,
             log=home.log("dispatcher"),
         ),
-        steady=2,
     )
 
 
@@ -107,6 +110,7 @@ def app(home: Home, addresses: Addresses) -> Service:
             name="app",
             argv=app_argv(addresses.app_port),
             env=_environment(home, addresses),
+            cwd=APP.parent,
             log=home.log("app"),
         ),
         ready=answers(f"{addresses.app_url}/_stcore/health"),
@@ -125,20 +129,31 @@ def app_argv(port: int, *, app_url: str | None = None) -> tuple[str, ...]:
         *(word for host in hosts for word in ("--server.allowedHosts", host)),
         *("--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"),
         *("--client.toolbarMode", "viewer"),
+        # What a person's own ~/.streamlit/config.toml would change: address and certificates.
+        *("--server.baseUrlPath", "", "--server.sslCertFile", "", "--server.sslKeyFile", ""),
+        *("--global.developmentMode", "false", "--server.enableXsrfProtection", "true"),
     )
 
 
 def answers(url: str) -> Callable[[], bool]:
-    """Whether an HTTP server says that it is well."""
+    """Whether an HTTP server of this machine says that it is well; no proxy is asked for it."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ask() -> bool:
         try:
-            with urllib.request.urlopen(url, timeout=1) as response:
+            with direct.open(url, timeout=1) as response:
                 return bool(response.status == 200)
         except (OSError, ValueError):
             return False
 
     return ask
+
+
+def announcing(home: Home, command: Command) -> Service:
+    """A service whose process says itself that it does its work."""
+    file = home.root / f"{command.name}.ready"
+    env = {**command.env, readiness.VARIABLE: str(file)}
+    return Service(command=replace(command, env=env), ready=lambda: readiness.announced(file))
 
 
 def cuda_devices() -> list[str]:
@@ -156,20 +171,22 @@ def cuda_devices() -> list[str]:
 
 
 def _worker(name: str, home: Home, addresses: Addresses, device: Mapping[str, str]) -> Service:
-    return Service(
-        command=Command(
+    """Ready once its row is in the database."""
+    return announcing(
+        home,
+        Command(
             name=name,
             argv=(*CLI, "worker"),
             env=_environment(home, addresses) | dict(device),
+            cwd=home.root,
             log=home.log(name),
             grace=WORKER_GRACE,
         ),
-        steady=2,
     )
 
 
 def _environment(home: Home, addresses: Addresses) -> dict[str, str]:
-    return os.environ | {
+    return environment.made(os.environ) | {
         "HEADBOOK_HOME": str(home.root),
         "HEADBOOK_APP_URL": addresses.app_url,
         "DATABASE_URL": addresses.database_url,

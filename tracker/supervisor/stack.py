@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 
 import psutil
@@ -110,7 +111,7 @@ class Stack:
             wanted.append(_service(postgres))
         if not self.options.broker_url:
             valkey = EmbeddedValkey(self.home)
-            wanted.append(_service(valkey))
+            wanted.append(replace(_service(valkey), mend=valkey.set_aside))
         self._tidy = [server.tidy for server in (postgres, valkey) if server]
         self._bring_up(wanted)
         return postgres, valkey

@@ -1,13 +1,23 @@
-"""The embedded Valkey: the bundled binary on a private socket, its data logged to disk."""
+"""The embedded Valkey: the bundled binary on a private socket, its data logged to disk.
+
+The data spares a dispatcher some rings and nothing else, so that it never keeps a stack from
+starting: what the server cannot read is set aside.
+"""
 
 import os
+import shutil
 import socket
+from datetime import UTC, datetime
 
 from tracker.home import Home
 from tracker.supervisor import binaries, folders, passwords, waiting
+from tracker.supervisor.errors import StartFailed
 from tracker.supervisor.process import Command, Process
 
 SOCKET = "valkey.sock"
+KEPT = ("valkey.conf", "run")  # in its folder; all else there is data
+UNREADABLE = "unreadable-"  # and when it was set aside
+SET_ASIDE = 2  # so many are kept, the newest
 
 
 class EmbeddedValkey:
@@ -20,13 +30,21 @@ class EmbeddedValkey:
 
     def start(self) -> str:
         """Start the server and wait for it; the broker URL for Celery."""
+        try:
+            self._begin()
+        except StartFailed:
+            if not self.set_aside():
+                raise
+            self._begin()
+        return self.url()
+
+    def _begin(self) -> None:
         self._process = Process(self.prepare())
         try:
             waiting.until(self.ready, process=self._process, seconds=60)
         except BaseException:
             self.stop()
             raise
-        return self.url()
 
     def stop(self) -> None:
         if self._process:
@@ -76,6 +94,24 @@ class EmbeddedValkey:
         except OSError:
             return False
         return reply == b"+OK\r\n+PONG\r\n"
+
+    def set_aside(self) -> str | None:
+        """Move the data away, so that the next start is an empty one; what was done, if anything.
+
+        For a server that ended before it was ready.
+        """
+        folder = self.home.root / "valkey"
+        earlier = sorted(folder.glob(f"{UNREADABLE}*"))
+        data = [each for each in folder.iterdir() if each.name not in KEPT and each not in earlier]
+        if not data:
+            return None
+        aside = folder / f"{UNREADABLE}{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        aside.mkdir(mode=0o700)
+        for each in data:
+            each.rename(aside / each.name)
+        for old in [*earlier, aside][:-SET_ASIDE]:
+            shutil.rmtree(old, ignore_errors=True)
+        return f"its data was set aside as {aside}, it begins empty, nothing is lost"
 
     def url(self, database: int = 0) -> str:
         """A kombu URL, password included."""

@@ -1,0 +1,101 @@
+"""The environment that this product's processes get: made, not inherited.
+
+Variables of the tools inside, such as libpq, Celery, MLflow and Streamlit, are meant for a person's
+other work with them. Here they would redirect or break connections and servers that have addresses
+and settings of their own, so they are left out; all else is passed on.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+# What belongs to the tools inside, by the beginning of its name.
+_TOOLS = (
+    "PG",
+    "PSYCOPG_",
+    "SQLALCHEMY_",
+    "ALEMBIC_",
+    "CELERY_",
+    "KOMBU_",
+    "MLFLOW_",
+    "_MLFLOW_",
+    "STREAMLIT_",
+    "FLASK_",
+    "UVICORN_",
+    "GUNICORN_",
+    "WATCHFILES_",
+    "STRUCTLOG_",
+)
+_SINGLE = frozenset(
+    (
+        *("C_IMPDEBUG", "FORKED_BY_MULTIPROCESSING", "MP_LOG"),
+        *("FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR"),
+        # An interpreter that stops, asks, warns or imports in another way.
+        *("PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONVERBOSE", "PYTHONDEBUG"),
+        *("PYTHONOPTIMIZE", "PYTHONCASEOK", "PYTHONIOENCODING"),
+        # A hook of git sets them, and they name another repository than the one that is asked for.
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
+    )
+)
+
+# What is ours all the same, and how patiently MLflow is asked.
+_OURS = ("CELERY_BROKER_URL", "MLFLOW_TRACKING_URI", "MLFLOW_HTTP_", "MLFLOW_DISABLE_TELEMETRY")
+# Who one is and whom one trusts, where a person names a server that is not the embedded one.
+_OF_A_NAMED_SERVER = {
+    "DATABASE_URL": (
+        *("PGPASSWORD", "PGPASSFILE", "PGSSL", "PGREQUIREAUTH", "PGREQUIREPEER"),
+        *("PGCHANNELBINDING", "PGGSS", "PGKRB"),
+    ),
+    "MLFLOW_TRACKING_URI": (
+        *("MLFLOW_TRACKING_", "MLFLOW_S3_", "MLFLOW_GCS_", "MLFLOW_BOTO_", "MLFLOW_KERBEROS_"),
+        *("MLFLOW_WORKSPACE", "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", "MLFLOW_MULTIPART_"),
+        *("MLFLOW_ENABLE_MULTIPART_", "MLFLOW_ENABLE_PROXY_MULTIPART_"),
+    ),
+}
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def made(given: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process of ours, from that of whoever starts it."""
+    kept = {name: value for name, value in given.items() if _passes(name, given)}
+    path = _search_path(kept.pop("PYTHONPATH", ""))
+    return (
+        kept
+        | ({"PYTHONPATH": path} if path else {})
+        | {name: _without_loopback(given, name) for name in ("no_proxy", "NO_PROXY")}
+        # No Python that is started from here imports from the folder where one stands.
+        | {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
+    )
+
+
+def adopt() -> None:
+    """Make this process's own environment such a one, for its libraries and its children."""
+    own = made(os.environ)
+    for name in os.environ.keys() - own.keys():
+        del os.environ[name]  # libpq asks the C library, which hears of this
+    os.environ.update(own)
+
+
+def _passes(name: str, given: Mapping[str, str]) -> bool:
+    if name.startswith(_OURS):
+        return True
+    if any(
+        given.get(server) and name.startswith(its) for server, its in _OF_A_NAMED_SERVER.items()
+    ):
+        return True
+    return name not in _SINGLE and not name.startswith(_TOOLS)
+
+
+def _search_path(given: str) -> str:
+    """PYTHONPATH without its empty parts, which mean the folder where one stands."""
+    return os.pathsep.join(str(Path(part).absolute()) for part in given.split(os.pathsep) if part)
+
+
+def _without_loopback(given: Mapping[str, str], name: str) -> str:
+    """What no proxy is asked for, this machine included."""
+    said = given.get(name) or given.get(name.swapcase()) or ""
+    hosts = [host.strip() for host in said.split(",") if host.strip()]
+    if hosts == ["*"]:
+        return "*"
+    return ",".join((*hosts, *(host for host in _LOOPBACK if host not in hosts)))

@@ -1,0 +1,30 @@
+"""How a long-running process tells whoever started it that it does its work.
+
+Being alive for some seconds says little: one that fails at an import is alive for as long.
+"""
+
+import os
+from pathlib import Path
+
+import psutil
+
+VARIABLE = "HEADBOOK_READY_FILE"
+
+
+def announce() -> None:
+    """Write who this process is into the file that its parent has named, if one has."""
+    if file := os.environ.get(VARIABLE):
+        draft = Path(f"{file}.tmp")
+        draft.write_text(f"{os.getpid()} {psutil.Process().create_time()!r}")
+        draft.replace(file)
+
+
+def announced(file: Path) -> bool:
+    """Whether a living child of this process has said so; what a dead one said is nothing."""
+    try:
+        pid, started = file.read_text().split()
+        process = psutil.Process(int(pid))
+        same = abs(process.create_time() - float(started)) < 1.0
+        return same and process.ppid() == os.getpid()
+    except (OSError, ValueError, psutil.Error):
+        return False
