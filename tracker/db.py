@@ -1,17 +1,20 @@
 """The door to Postgres: an engine, sessions, one transaction at a time."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
 from sqlalchemy import URL, create_engine, event, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
+from tenacity import RetryCallState, Retrying, stop_after_delay, wait_exponential
 
 from tracker.errors import TrackerError
 from tracker.schema import NotMigrated, UnreachableDatabase, not_connected
+from tracker.sqlstates import Meaning, meaning
 from tracker.urls import first_line
 
 Sessions = sessionmaker[Session]
@@ -27,11 +30,10 @@ LIMITS = {
 }
 _SINCE = {"transaction_timeout": 170_000}
 PATIENCE = 45.0  # seconds a worker tries one transaction; its lease is longer
+_TRIES = 3  # of a transaction that failed for a reason that nobody knows
+_SETTLED = 5.0  # seconds after which a session is given up whose server may only be read
 
-_GONE = ("08", "53", "57P")  # connection lost, no resources left, shut down
-_SLOW = ("55P03", "57014", "25P03", "25P04", "40001", "40P01")  # timeouts, deadlocks
-_UNDEFINED = ("42P01", "3F000", "42703")  # no such table, schema, column
-_FORBIDDEN = "42501"
+Notice = Callable[[TrackerError], None]
 
 
 class BadDatabaseUrl(TrackerError):
@@ -45,7 +47,21 @@ class BadDatabaseUrl(TrackerError):
 class BusyDatabase(TrackerError):
     def __init__(self, error: BaseException) -> None:
         super().__init__(
-            f"The database did not answer in time: {first_line(error)}. Try again in a moment."
+            f"The database cannot do it now: {first_line(error)}. Try again in a moment."
+        )
+
+
+class ReadOnlyDatabase(BusyDatabase):
+    """A failover is under way, or a connection leads to a server that has handed over."""
+
+
+class TroubledDatabase(TrackerError):
+    """What it says is neither known to pass nor to stay."""
+
+    def __init__(self, error: BaseException, sqlstate: str) -> None:
+        super().__init__(
+            f"The database failed: {first_line(error)} (SQLSTATE {sqlstate or 'unknown'}). If it "
+            "does so again, the log of the server says more."
         )
 
 
@@ -74,6 +90,9 @@ def connect(database_url: str | URL, *, pool_size: int = 3) -> Sessions:
     except (ArgumentError, ValueError, ImportError, TypeError):
         raise BadDatabaseUrl from None
     event.listen(engine, "connect", _set_limits)
+    event.listen(engine, "connect", _note_its_age)
+    event.listen(engine, "checkout", _leave_a_standby)
+    event.listen(engine, "handle_error", _throw_away)
     return sessionmaker(engine, expire_on_commit=False)
 
 
@@ -85,6 +104,27 @@ def _set_limits(connection: Any, _record: object) -> None:
     # A plan that was made for a short queue is slow on a long one; planning costs less than that.
     connection.execute("SET plan_cache_mode = force_custom_plan")
     connection.commit()
+
+
+def _note_its_age(_connection: object, record: Any) -> None:
+    record.info["since"] = time.monotonic()
+
+
+def _leave_a_standby(connection: Any, record: Any, _proxy: object) -> None:
+    """Connect again where a failover has left the session behind: it sees nothing new for ever.
+
+    The server reports what these are with any answer. A young connection may read all the same.
+    """
+    reported = ("default_transaction_read_only", "in_hot_standby")
+    behind = any(connection.info.parameter_status(name) == "on" for name in reported)
+    if behind and time.monotonic() - record.info["since"] > _SETTLED:
+        raise DisconnectionError("this server may only be read")
+
+
+def _throw_away(context: ExceptionContext) -> None:
+    """Give up all connections that are open where one leads to a server that may only be read."""
+    if _meaning(context.original_exception) is Meaning.READ_ONLY:
+        context.is_disconnect = True
 
 
 def check(sessions: Sessions) -> None:
@@ -111,32 +151,59 @@ def close(sessions: Sessions) -> None:
 def transaction(sessions: Sessions) -> Iterator[Session]:
     """Commit at the end of the block, roll back when it raises.
 
-    Raises `UnreachableDatabase`, `RefusedByDatabase`, `BusyDatabase`, `NotMigrated` and
-    `ForbiddenByDatabase` in place of the driver's errors.
+    Raises `UnreachableDatabase`, `RefusedByDatabase`, `BusyDatabase`, `NotMigrated`,
+    `ForbiddenByDatabase` and `TroubledDatabase` in place of the driver's errors.
     """
     try:
         with sessions.begin() as session:
             yield session
     except (DBAPIError, psycopg.Error) as error:  # a COPY is the driver's own
-        translated = _translated(error)
+        translated = _translated(error, sessions)
         if translated is None:
             raise
         raise translated from error
 
 
-def _translated(error: DBAPIError | psycopg.Error) -> TrackerError | None:
+def _translated(error: DBAPIError | psycopg.Error, sessions: Sessions) -> TrackerError | None:
+    """What the code means; None for what only a change of the program would mend."""
     original = error.orig or error if isinstance(error, DBAPIError) else error
-    state = str(getattr(original, "sqlstate", None) or "")
-    if state in _SLOW:
-        return BusyDatabase(original)
-    invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
-    if state.startswith(_GONE) or (not state and invalidated):
+    state = _sqlstate(original)
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if not state and lost:
         return UnreachableDatabase(original)
     if not state and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
-        return not_connected(original)
-    if state in _UNDEFINED:
-        return NotMigrated()
-    return ForbiddenByDatabase(original) if state == _FORBIDDEN else None
+        return not_connected(original, _conninfo(sessions))
+    match meaning(state):
+        case Meaning.AWAY:
+            return UnreachableDatabase(original)
+        case Meaning.READ_ONLY:
+            if not lost:  # the driver's own: nobody has thrown the connections away
+                close(sessions)
+            return ReadOnlyDatabase(original)
+        case Meaning.BUSY:
+            return BusyDatabase(original)
+        case Meaning.UNDEFINED:
+            return NotMigrated()
+        case Meaning.FORBIDDEN:
+            return ForbiddenByDatabase(original)
+        case Meaning.UNKNOWN if state:
+            return TroubledDatabase(original, state)
+    return None
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    return str(getattr(error, "sqlstate", None) or "")
+
+
+def _meaning(error: BaseException | None) -> Meaning:
+    return meaning(_sqlstate(error))
+
+
+def _conninfo(sessions: Sessions) -> str:
+    """How the driver is asked to connect."""
+    engine = sessions.kw["bind"]
+    _, given = engine.dialect.create_connect_args(engine.url)
+    return psycopg.conninfo.make_conninfo(**{key: given[key] for key in given if key != "context"})
 
 
 def passes(error: BaseException) -> bool:
@@ -144,16 +211,39 @@ def passes(error: BaseException) -> bool:
     return isinstance(error, UnreachableDatabase | BusyDatabase | NotMigrated)
 
 
-@retry(
-    retry=retry_if_exception(passes),
-    wait=wait_exponential(multiplier=0.2, max=5),
-    stop=stop_after_delay(PATIENCE),
-    reraise=True,
-)
-def patiently(sessions: Sessions, work: Callable[[Session], T]) -> T:
+def patiently(
+    sessions: Sessions,
+    work: Callable[[Session], T],
+    *,
+    seconds: float = PATIENCE,
+    again: Callable[[BaseException], bool] = passes,
+    notice: Notice | None = None,
+) -> T:
     """Do `work` in one transaction, again and again through a short outage or an upgrade.
 
-    A commit whose answer was lost is done twice: `work` must stand that, as fenced writes do.
+    `notice` is told of every try that failed before the last. A commit whose answer was lost is
+    done twice: `work` must stand that, as fenced writes do.
     """
-    with transaction(sessions) as session:
-        return work(session)
+
+    def once() -> T:
+        with transaction(sessions) as session:
+            return work(session)
+
+    def may_pass(state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        unknown = isinstance(error, TroubledDatabase) and state.attempt_number < _TRIES
+        return error is not None and (unknown or again(error))
+
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if notice is not None and isinstance(error, TrackerError):
+            notice(error)
+
+    retrying = Retrying(
+        retry=may_pass,
+        wait=wait_exponential(multiplier=0.2, max=5),
+        stop=stop_after_delay(seconds),
+        before_sleep=tell,
+        reraise=True,
+    )
+    return retrying(once)

@@ -19,12 +19,13 @@ def give_password(database_url: str, role: str, password: str) -> None:
     """Let a role of the schema log in to that database; raises `MayNotLetIn`."""
     from tracker.schema import not_connected  # SQLAlchemy and Alembic, which a stack starts without
 
+    url = without_psycopg(database_url)
     try:
-        with psycopg.connect(without_psycopg(database_url), connect_timeout=5) as connection:
+        with psycopg.connect(url, connect_timeout=5) as connection:
             let_in(connection, role, password)
             let_connect(connection, role, connection.info.dbname)
     except psycopg.OperationalError as error:
-        raise not_connected(error) from error
+        raise not_connected(error, url) from error
     except psycopg.ProgrammingError as error:
         raise MayNotLetIn(role, error) from error
 

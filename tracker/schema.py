@@ -6,27 +6,18 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from tracker.domain import Role
 from tracker.errors import TrackerError
-from tracker.urls import first_line
+from tracker.greeting import greeting
+from tracker.sqlstates import Meaning, meaning
+from tracker.urls import first_line, without_psycopg
 
 ROLES = tuple(role.value for role in Role)
 Migrate = Callable[[Config, str], None]
-
-_REFUSALS = (
-    "password authentication failed",
-    "no pg_hba.conf entry",
-    "is not permitted to log in",
-    "permission denied for database",
-    "does not exist",  # the user, the database, or the file of certificates
-    "does not support SSL",
-    "certificate",
-)
 
 # Roles belong to the cluster: another database may be making them at this moment.
 _MAKE_ROLE = """
@@ -64,10 +55,11 @@ class RefusedByDatabase(TrackerError):
         )
 
 
-def not_connected(error: BaseException) -> RefusedByDatabase | UnreachableDatabase:
-    """What it means that no connection came about; there is no code for it, only a sentence."""
-    refused = any(each in str(error) for each in _REFUSALS)
-    return RefusedByDatabase(error) if refused else UnreachableDatabase(error)
+def not_connected(error: BaseException, conninfo: str) -> RefusedByDatabase | UnreachableDatabase:
+    """What it means that no connection came about, which the driver tells in a sentence only."""
+    answer = greeting(conninfo)
+    refused = meaning(answer.sqlstate) in (Meaning.REFUSED, Meaning.FORBIDDEN)
+    return RefusedByDatabase(error) if refused or answer.without_tls else UnreachableDatabase(error)
 
 
 class NotMigrated(TrackerError):
@@ -119,28 +111,48 @@ def migrate(database_url: str, revision: str) -> None:
                 return
         how = command.downgrade if revision == "base" else command.upgrade
         apply(engine, config, how, revision)
-    except OperationalError as error:
-        if _in_use(error):
-            raise NotMigratable(
-                f"its tables are in use: {first_line(error.orig or error)}"
-            ) from error
-        raise not_connected(error.orig or error) from error
-    except ProgrammingError as error:
-        raise NotMigratable(str(error.orig).strip().splitlines()[0]) from error
+    except DBAPIError as error:
+        raise _not_migrated(error, database_url) from error
     except CommandError as error:  # a revision that this version does not know
         raise NotMigratable(f"{error}; is it the database of a newer version?") from error
     finally:
         engine.dispose()
 
 
+def _not_migrated(error: DBAPIError, database_url: str) -> TrackerError:
+    original = error.orig or error
+    state = _sqlstate(error)
+    if not state:
+        return not_connected(original, without_psycopg(database_url))
+    if meaning(state) is Meaning.AWAY:
+        return UnreachableDatabase(original)
+    said = first_line(original)
+    if _in_use(error):
+        return NotMigratable(f"its tables are in use: {said}")
+    if meaning(state) is Meaning.READ_ONLY:
+        return NotMigratable(f"it may only be read at the moment: {said}")
+    return NotMigratable(said)
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
 def _in_use(error: BaseException) -> bool:
-    return isinstance(error, OperationalError) and isinstance(
-        error.orig, DeadlockDetected | LockNotAvailable
-    )
+    return isinstance(error, DBAPIError) and meaning(_sqlstate(error)) is Meaning.BUSY
+
+
+def _gives_way(error: BaseException) -> bool:
+    """Whether another try may succeed: somebody held a lock, or a standby has yet to take over."""
+    of = isinstance(error, DBAPIError) and meaning(_sqlstate(error))
+    return of in (Meaning.BUSY, Meaning.READ_ONLY)
 
 
 @retry(
-    retry=retry_if_exception(_in_use), wait=wait_fixed(0.5), stop=stop_after_delay(60), reraise=True
+    retry=retry_if_exception(_gives_way),
+    wait=wait_fixed(0.5),
+    stop=stop_after_delay(60),
+    reraise=True,
 )
 def apply(engine: Engine, config: Config, how: Migrate, revision: str) -> None:
     """Do all migrations up or down to `revision`, each in a transaction, while workers work.

@@ -8,7 +8,7 @@ import torch
 from structlog import get_logger
 
 from analyses.errors import Refused
-from tracker.db import passes, patiently
+from tracker.db import TroubledDatabase, passes, patiently
 from tracker.domain import PartClaim
 from tracker.errors import CannotKeep, TrackerError
 from tracker.finishing import NotHere
@@ -60,6 +60,9 @@ def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
     elif passes(error):
         logger.warning("the database is away; the part goes back", error=str(error))
         end(endings.release, reason="released: the database was away")
+    elif isinstance(error, TroubledDatabase):
+        logger.warning("the database failed; the part is tried again", error=str(error))
+        end(endings.retry, reason=str(error))
     elif isinstance(error, Refused | TrackerError):
         end(endings.fail, reason=str(error))
     elif is_out_of_memory(error):

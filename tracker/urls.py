@@ -7,16 +7,36 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
 
 
 def with_psycopg(url: str) -> str:
-    """A plain `postgres://…` or `postgresql://…` URL, as SQLAlchemy wants it for psycopg 3."""
+    """A plain `postgres://…` or `postgresql://…` URL, as SQLAlchemy wants it for psycopg 3.
+
+    Several hosts, `h1:5432,h2:5433`, become parameters: between slashes it takes only one.
+    """
     for prefix in ("postgres://", "postgresql://"):
         if url.startswith(prefix):
-            return "postgresql+psycopg://" + url.removeprefix(prefix)
-    return url
+            url = "postgresql+psycopg://" + url.removeprefix(prefix)
+    head, slashes, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    netloc, _, database = place.partition("/")
+    login, at, hosts = netloc.rpartition("@")
+    if head != "postgresql+psycopg" or "," not in hosts:
+        return url
+    named = [f"host={each}" for each in hosts.split(",")]
+    return f"{head}{slashes}{login}{at}/{database}?{'&'.join([*named, *filter(None, [query])])}"
 
 
 def without_psycopg(url: str) -> str:
     """The URL as libpq, psql and pandas take it."""
-    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+    plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    head, mark, query = plain.partition("?")
+    given = query.split("&") if mark else []
+    hosts = [each.removeprefix("host=") for each in given if each.startswith("host=")]
+    if len(hosts) < 2:
+        return plain
+    others = "&".join(each for each in given if not each.startswith("host="))
+    login, at, database = head.rpartition("@")
+    if not at:
+        login, at, database = "postgresql://", "", head.removeprefix("postgresql://")
+    return f"{login}{at}{','.join(hosts)}{database}{'?' if others else ''}{others}"
 
 
 def without_password(url: str) -> str:

@@ -6,16 +6,20 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import psutil
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from tracker import roles
 from tracker.domain import Role
+from tracker.greeting import greeting
 from tracker.home import Home
+from tracker.sqlstates import WRONG_PASSWORD
 from tracker.supervisor import folders, passwords, postgres_place, sessions, waiting
 from tracker.supervisor.errors import DataInUse, PasswordsLost, StartFailed
 from tracker.supervisor.passwords import Passwords
@@ -108,8 +112,9 @@ class EmbeddedPostgres:
         """Whether it accepts connections; raises `PasswordsLost` if not with our password."""
         try:
             self._connect("postgres").close()
-        except psycopg.OperationalError as error:
-            if "password authentication failed" in str(error):
+        except psycopg.OperationalError:
+            answer = greeting(make_conninfo(**self._login("postgres")))
+            if answer.sqlstate == WRONG_PASSWORD:
                 raise PasswordsLost(self.home.secrets_file, self._place.data) from None
             return False
         return True
@@ -154,15 +159,17 @@ class EmbeddedPostgres:
         return str(self._sockets / SOCKET)
 
     def _connect(self, database: str) -> psycopg.Connection:
-        return psycopg.connect(
-            host=str(self._sockets),
-            port=PORT,
-            user="postgres",
-            password=self._passwords.postgres,
-            dbname=database,
-            connect_timeout=5,
-            autocommit=True,
-        )
+        return psycopg.connect(make_conninfo(**self._login(database)), autocommit=True)
+
+    def _login(self, database: str) -> dict[str, Any]:
+        return {
+            "host": str(self._sockets),
+            "port": PORT,
+            "user": "postgres",
+            "password": self._passwords.postgres,
+            "dbname": database,
+            "connect_timeout": 5,
+        }
 
     def _let_in(self, connection: psycopg.Connection, role: str) -> None:
         roles.let_in(connection, role, getattr(self._passwords, role))

@@ -9,7 +9,7 @@ import psycopg
 
 from tracker.supervisor.errors import Unreachable
 from tracker.supervisor.options import StackOptions
-from tracker.urls import without_password
+from tracker.urls import without_password, without_psycopg
 
 SECONDS = 5
 PORTS = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672, "redis": 6379, "rediss": 6379}
@@ -27,7 +27,7 @@ def check(options: StackOptions) -> None:
 
 def check_database(url: str) -> None:
     try:
-        psycopg.connect(url.replace("+psycopg", "", 1), connect_timeout=SECONDS).close()
+        psycopg.connect(without_psycopg(url), connect_timeout=SECONDS).close()
     except psycopg.Error as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise Unreachable("DATABASE_URL", without_password(url), reason) from None
