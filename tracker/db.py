@@ -211,23 +211,30 @@ def passes(error: BaseException) -> bool:
     return isinstance(error, UnreachableDatabase | BusyDatabase | NotMigrated)
 
 
-def patiently(
-    sessions: Sessions,
-    work: Callable[[Session], T],
-    *,
-    seconds: float = PATIENCE,
-    again: Callable[[BaseException], bool] = passes,
-    notice: Notice | None = None,
-) -> T:
+def patiently(sessions: Sessions, work: Callable[[Session], T]) -> T:
     """Do `work` in one transaction, again and again through a short outage or an upgrade.
 
-    `notice` is told of every try that failed before the last. A commit whose answer was lost is
-    done twice: `work` must stand that, as fenced writes do.
+    A commit whose answer was lost is done twice: `work` must stand that, as fenced writes do.
     """
 
     def once() -> T:
         with transaction(sessions) as session:
             return work(session)
+
+    return repeated(once)
+
+
+def repeated(
+    once: Callable[[], T],
+    *,
+    seconds: float = PATIENCE,
+    again: Callable[[BaseException], bool] = passes,
+    notice: Notice | None = None,
+) -> T:
+    """What it gives, tried for so many seconds while what it raises is to be tried `again`.
+
+    What nobody knows is tried a few times. `notice` is told of every failure before the last.
+    """
 
     def may_pass(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None

@@ -85,8 +85,9 @@ def test_a_login_that_is_refused_is_not_waited_for_in_german_either(
 def test_a_server_that_cannot_take_a_login_yet_is_waited_for(code: str, sentence: str) -> None:
     with refusing(code, sentence) as port:
         sessions = german(port)
-        with pytest.raises((UnreachableDatabase, BusyDatabase)) as raised, transaction(sessions):
-            sessions().connection()
+        outcomes = UnreachableDatabase, BusyDatabase
+        with pytest.raises(outcomes) as raised, transaction(sessions) as session:
+            session.connection()
         assert passes(raised.value)
         db.check(sessions)
         db.close(sessions)

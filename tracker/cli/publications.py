@@ -1,11 +1,13 @@
 """`headbook publish`: MLflow brought up to date, its tensor files held against their hashes."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
+from tracker.cli.patience import through_outages
 from tracker.cli.session import open_sessions
 from tracker.db import transaction
 from tracker.errors import TrackerError
@@ -68,7 +70,7 @@ def _each(do: Callable[[UUID], None], run_ids: Iterable[UUID]) -> int:
     failed = 0
     for run_id in run_ids:
         try:
-            do(run_id)
+            through_outages(partial(do, run_id))
         except TrackerError as error:
             failed += 1
             typer.echo(f"{run_id}: {error}", err=True)

@@ -8,6 +8,7 @@ import typer
 
 from tracker import submission
 from tracker.cli import waiting
+from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import print_table
 from tracker.db import Sessions
@@ -45,7 +46,7 @@ def queue(requests: Sequence[Request], *, wait: bool, quiet: bool = False) -> li
         checked = _checked(requests, sessions)
         if len(checked) > 1 and not quiet:
             _print_ahead(checked, submission.outlook(checked, sessions=sessions))
-        found = submission.record(checked, sessions=sessions)
+        found = while_busy(lambda: submission.record(checked, sessions=sessions))
         if not quiet:
             _print_queued(requests, found)
         ids = [each.run.id for each in found]

@@ -9,14 +9,16 @@ from uuid import UUID
 import typer
 
 from tracker import reports
+from tracker.cli.patience import through_outages
 from tracker.cli.runs import RunId
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, print_json, print_json_line
 from tracker.cli.waiting import exit_unless_succeeded, lines
-from tracker.db import Sessions, patiently, transaction
+from tracker.db import Sessions, transaction
 from tracker.domain import Run
 from tracker.errors import TrackerError
 from tracker.reports import LogLine
+from tracker.reports.log_lines import Read
 from tracker.settings import Settings
 from tracker.store import runs as store
 
@@ -60,19 +62,24 @@ def logs(
                 print_json_line(line) if as_json else typer.echo(reports.as_text(line))
         except KeyboardInterrupt:
             raise typer.Exit(_INTERRUPTED) from None
-        exit_unless_succeeded(lines([found.id], sessions))
+        exit_unless_succeeded(through_outages(lambda: lines([found.id], sessions)))
 
 
 def _news(sessions: Sessions, run_id: UUID, part: int | None) -> Iterator[Sequence[LogLine]]:
     """The lines so far, then those that have come since, until no more may come."""
     read = reports.BEGINNING
     while True:
-        log = patiently(sessions, partial(reports.run_log, run_id=run_id, part=part, after=read))
+        log = through_outages(partial(_since, sessions, run_id, part, read))
         yield log.lines
         if not log.live:
             return
         read = log.read
         time.sleep(_LOOK_EVERY)
+
+
+def _since(sessions: Sessions, run_id: UUID, part: int | None, read: Read) -> reports.RunLog:
+    with transaction(sessions) as session:
+        return reports.run_log(session, run_id, part=part, after=read)
 
 
 def _show(said: Sequence[LogLine], *, as_json: bool) -> None:

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from tracker import reports
+from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
-from tracker.db import transaction
-from tracker.domain import RunState
+from tracker.db import Sessions, transaction
+from tracker.domain import Run, RunState
 from tracker.settings import Settings
 from tracker.store import runs as store
 
@@ -102,6 +103,11 @@ def cancel(run: RunId) -> None:
 
     A part under way stops after its current batch.
     """
-    with open_sessions(Settings()) as sessions, transaction(sessions) as session:
-        found = store.cancel(session, store.find_run(session, run).id)
+    with open_sessions(Settings()) as sessions:
+        found = while_busy(lambda: _cancelled(sessions, run))
     typer.echo(f"{found.id}: {found.state}" + ("" if found.finished_at else ", asked to stop"))
+
+
+def _cancelled(sessions: Sessions, run: str) -> Run:
+    with transaction(sessions) as session:
+        return store.cancel(session, store.find_run(session, run).id)

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tracker import reports
+from tracker.cli.patience import through_outages
 from tracker.cli.terminal import console
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
@@ -25,10 +27,11 @@ def lines(run_ids: Sequence[UUID], sessions: Sessions) -> list[RunLine]:
 
 
 def wait(run_ids: Sequence[UUID], sessions: Sessions, *, quiet: bool) -> list[RunLine]:
-    """Show a bar until all runs have ended."""
+    """Show a bar until all runs have ended, however often the database is away meanwhile."""
+    look = partial(through_outages, partial(lines, run_ids, sessions))
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=quiet) as progress:
-        seen = lines(run_ids, sessions)
+        seen = look()
         shown = progress.add_task("", total=sum(line.n_prompts for line in seen))
         while True:
             done = sum(line.done for line in seen)
@@ -36,7 +39,7 @@ def wait(run_ids: Sequence[UUID], sessions: Sessions, *, quiet: bool) -> list[Ru
             if all(line.ended for line in seen):
                 return seen
             time.sleep(_LOOK_EVERY)
-            seen = lines(run_ids, sessions)
+            seen = look()
 
 
 def _standing(seen: Sequence[RunLine]) -> str:
