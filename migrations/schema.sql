@@ -419,7 +419,7 @@ COMMENT ON COLUMN headbook.publication.mlflow_run_id IS 'MLflow''s own run id.';
 
 COMMENT ON COLUMN headbook.publication.attempts IS 'Tries to publish.';
 
-COMMENT ON COLUMN headbook.publication.due_at IS 'When to try next; NULL while the run has not ended.';
+COMMENT ON COLUMN headbook.publication.due_at IS 'When to try next; NULL while the run has not ended, or once MLflow has refused it.';
 
 COMMENT ON COLUMN headbook.publication.held_until IS 'A worker is publishing it and is given up after this.';
 

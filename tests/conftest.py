@@ -116,10 +116,17 @@ def broker_url(server_urls: dict[str, str], worker_id: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow server, started as the stack starts it."""
+def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Where the MLflow server keeps what it has: `mlflow.db`, and artifacts."""
     home = Home(tmp_path_factory.mktemp("mlflow"))
     home.logs.mkdir()
+    return home
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(mlflow_home: Home) -> Iterator[str]:
+    """A real MLflow server, started as the stack starts it."""
+    home = mlflow_home
     port = ports.free()
     service = services.mlflow_server(
         home,

@@ -10,7 +10,7 @@ from analyses.pictures import drawing
 from analyses.pictures.findings import Estimate, Findings, NoSuchTensor
 from analyses.pictures.plots import HEADS, Plot, loaded
 from analyses.results import NamedTensor, ScoreKey
-from tracker.publication import MlflowUnavailable
+from tracker.mlflow_errors import MlflowUnavailable
 from tracker.reports import RunDetail, ScoreLine
 from tracker.store.tensors import StoredTensor
 from tracker.urls import first_line

@@ -18,8 +18,8 @@ from tracker.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
 from tracker.errors import CannotKeep, TrackerError
 from tracker.heartbeat import Beat
+from tracker.mlflow_errors import MlflowUnavailable
 from tracker.mlflow_pause import MlflowPause, MlflowPaused
-from tracker.publication import MlflowUnavailable
 from tracker.spool import Spool
 from tracker.store import distributions, endings, parts, publications, runs, scores, tensors
 from tracker.store.parts import LeaseLost

@@ -15,6 +15,7 @@ from tracker.db import Sessions, patiently, transaction
 from tracker.domain import RunState
 from tracker.errors import TrackerError
 from tracker.figures import Pictures
+from tracker.mlflow_errors import RefusedByMlflow
 from tracker.reports import RunDetail, ScoreLine
 from tracker.spool import Spool
 from tracker.store import publications, tensors
@@ -51,7 +52,8 @@ def publish(
     """Make MLflow show how a run ended; False if it has not, or somebody else is at it.
 
     What keeps it from being published is recorded and raised: `MlflowUnavailable` above all, and
-    `TensorsLost` once everything else is shown. Either is tried again, by any worker.
+    `TensorsLost` once everything else is shown. Either is tried again, by any worker. What raises
+    `RefusedByMlflow` is tried again by who asks for it, and keeps its copies in the spools.
     """
     with transaction(sessions) as session:
         hold = publications.take(session, run_id)
@@ -83,7 +85,7 @@ class _Publishing:
             detail = reports.run_detail(session, self.run_id)
             lines = reports.scores(session, self.run_id)
             stored = tensors.tensors(session, self.run_id)
-        ids = publication.ensure_run(self.mlflow, detail)
+        ids = _ensured(self.sessions, self.mlflow, detail)
         lost = list(self._lost(ids, stored))
         there = [each for each in stored if each not in [gone for gone, _ in lost]]
         drawn = _pictures(self.mlflow, ids, detail, lines, there, self.spool)
@@ -118,25 +120,36 @@ class _Publishing:
 
     def give_back(self, error: Exception) -> None:
         said = without_credentials(str(error))[:1000]
-        patiently(
-            self.sessions,
-            lambda session: publications.not_published(session, self.run_id, self.hold, said),
-        )
+        final = isinstance(error, RefusedByMlflow)
+        how = publications.refused if final else publications.not_published
+        patiently(self.sessions, lambda session: how(session, self.run_id, self.hold, said))
+
+
+def _ensured(sessions: Sessions, mlflow: MlflowClient, run: RunDetail) -> MlflowIds:
+    """The MLflow run of a run, recorded at once, so that whoever reads its tensors finds it."""
+    ids = publication.ensure_run(mlflow, run)
+    if ids.run_id != run.line.mlflow_run_id:
+        patiently(sessions, lambda session: publications.set_mlflow_ids(session, run.line.id, ids))
+    return ids
 
 
 def check(
-    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID
+    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID, *, app_url: str | None
 ) -> Iterator[tuple[str, Condition]]:
     """Read the tensor files of a published run back, and repair from the spool what can be.
 
     A run that ended while it finished, without a result, may have stored some: they are deleted.
-    Each path in MLflow comes with what was found there. Raises `MlflowUnavailable` on the way, and
-    `TensorsLost` at the end.
+    Each path in MLflow comes with what was found there. A run that MLflow no longer has, or whose
+    tensors are lost here, is to be published again: until then no worker's copy expires. Raises
+    `MlflowUnavailable` on the way, and `TensorsLost` at the end.
     """
     with transaction(sessions) as session:
         detail = reports.run_detail(session, run_id)
         stored = tensors.tensors(session, run_id)
-    ids = publication.ensure_run(mlflow, detail)
+    ids = _ensured(sessions, mlflow, detail)
+    made_again = ids.run_id != detail.line.mlflow_run_id
+    if made_again:
+        patiently(sessions, lambda session: publications.reopen(session, run_id))
     publication.remove_doubles(mlflow, ids, run_id)
     if detail.line.state is not RunState.SUCCEEDED:
         for path in tensor_files.delete_all(mlflow, ids):
@@ -147,7 +160,10 @@ def check(
             lost.append((each, condition))
         yield each.mlflow_path, condition
     if lost:
+        patiently(sessions, lambda session: publications.reopen(session, run_id))
         raise TensorsLost(detail, lost)
+    if made_again:
+        publish(sessions, mlflow, spool, run_id, app_url=app_url)
 
 
 def _pictures(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tracker.publication import MlflowUnavailable
+from tracker.mlflow_errors import MlflowUnavailable
 
 _TIMES = 2.0  # what a try has cost in vain
 

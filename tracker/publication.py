@@ -7,8 +7,7 @@ is made, files are replaced, metrics carry fixed timestamps.
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -17,20 +16,20 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
 
+from tracker import mlflow_errors, mlflow_names
 from tracker.domain import RunState
-from tracker.errors import CannotKeep, TrackerError, is_full
 from tracker.reports import RunDetail, ScoreLine, as_row
 from tracker.store.publications import MlflowIds
 from tracker.summary import summary
-from tracker.urls import first_line
+from tracker.urls import apart_from_login
 
 _STATUS = {
     RunState.SUCCEEDED: "FINISHED",
     RunState.FAILED: "FAILED",
     RunState.CANCELLED: "KILLED",
 }
+_DELETED = "deleted"
 # By default a server that is down blocks one call for four minutes.
 _MANNERS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -43,40 +42,31 @@ _MANNERS = {
 }
 
 
-class MlflowUnavailable(TrackerError):
-    """MLflow does not answer, or refuses; what was to be stored or read there can be later."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(
-            f"MLflow could not do it: {first_line(error)}. Nothing is lost, it is tried again. "
-            "Is the server of MLFLOW_TRACKING_URI up?"
-        )
-
-
 def mlflow_client(tracking_uri: str) -> MlflowClient:
-    """A client that gives up within seconds when the server is down."""
+    """A client that gives up within seconds when the server is down.
+
+    The address may hold a name and a password; no message shows them.
+    """
     for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
-    return MlflowClient(tracking_uri)
-
-
-@contextmanager
-def mlflow_errors() -> Iterator[None]:
-    """Raises `MlflowUnavailable`, and `CannotKeep` for a temporary file that this disk refuses."""
-    try:
-        yield
-    except (MlflowException, RequestException, OSError) as error:
-        if isinstance(error, OSError) and is_full(error):
-            raise CannotKeep(tempfile.gettempdir(), error) from error
-        raise MlflowUnavailable(error) from error
+    uri, login = apart_from_login(tracking_uri)
+    if login is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = login.user
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = login.password
+    return MlflowClient(uri)
 
 
 def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
-    """The MLflow run of a run, made if the tag `headbook.run` finds none."""
-    with mlflow_errors():
+    """The MLflow run of a run, made if none is recorded and the tag `headbook.run` finds none.
+
+    One that a person has deleted is restored, or made again where MLflow has collected it.
+    """
+    with mlflow_errors.translated():
         line = run.line
         if line.mlflow_run_id and line.mlflow_experiment_id:
-            return MlflowIds(experiment_id=line.mlflow_experiment_id, run_id=line.mlflow_run_id)
+            known = MlflowIds(experiment_id=line.mlflow_experiment_id, run_id=line.mlflow_run_id)
+            if _is_there(client, known):
+                return known
         experiment = _experiment_id(client, line.analysis)
         found = client.search_runs(
             [experiment], f"tags.`headbook.run` = '{line.id}'", max_results=1
@@ -89,13 +79,29 @@ def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
         return MlflowIds(experiment_id=experiment, run_id=made.info.run_id)
 
 
+def _is_there(client: MlflowClient, ids: MlflowIds) -> bool:
+    """Whether MLflow has the run, which is restored if it was deleted, as its experiment is."""
+    try:
+        if client.get_run(ids.run_id).info.lifecycle_stage != _DELETED:
+            return True
+        if client.get_experiment(ids.experiment_id).lifecycle_stage == _DELETED:
+            client.restore_experiment(ids.experiment_id)
+        if client.get_run(ids.run_id).info.lifecycle_stage == _DELETED:
+            client.restore_run(ids.run_id)
+    except MlflowException as error:
+        if mlflow_errors.is_gone(error):
+            return False
+        raise
+    return True
+
+
 def remove_doubles(client: MlflowClient, ids: MlflowIds, run_id: UUID) -> None:
     """Delete other MLflow runs of the same run.
 
     A worker that was frozen may have made one, or a server that was frozen does late what nobody
     waits for any more. So this comes last.
     """
-    with mlflow_errors():
+    with mlflow_errors.translated():
         for each in client.search_runs([ids.experiment_id], f"tags.`headbook.run` = '{run_id}'"):
             if each.info.run_id != ids.run_id:
                 client.delete_run(each.info.run_id)
@@ -104,7 +110,7 @@ def remove_doubles(client: MlflowClient, ids: MlflowIds, run_id: UUID) -> None:
 def _experiment_id(client: MlflowClient, name: str) -> str:
     known = client.get_experiment_by_name(name)
     if known is not None:
-        if known.lifecycle_stage == "deleted":  # by a person; its runs go on
+        if known.lifecycle_stage == _DELETED:  # by a person; its runs go on
             client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
     try:
@@ -131,11 +137,14 @@ def publish(
     `pictures` are PNG files by name; `remarks` stand below the note that links back.
     """
     line = run.line
-    with mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+    with mlflow_errors.translated(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
         at = _millis(line.finished_at or line.created_at)
         headline, _ = run.notes.get("headline") or ("", "")
         points = summary(scores, headline=headline)
-        metrics = [Metric(key, value, at, step) for key, step, value in points]
+        metrics = [
+            Metric(mlflow_names.shortened(key, mlflow_names.KEY), value, at, step)
+            for key, step, value in points
+        ]
         params = [Param(key, value) for key, value in _params(run).items()]
         tags = [RunTag(key, value) for key, value in _tags(run).items()]
         note = "\n\n".join([_note(run, app_url), *remarks])
@@ -170,7 +179,7 @@ def _params(run: RunDetail) -> dict[str, str]:
         "analysis_version": line.analysis_version,
     }
     own = {f"params.{key}" if key in facts else key: each for key, each in line.params.items()}
-    return {key: str(value) for key, value in {**facts, **own}.items()}
+    return mlflow_names.params({key: str(each) for key, each in {**facts, **own}.items()})
 
 
 def _tags(run: RunDetail) -> dict[str, str]:
@@ -182,12 +191,12 @@ def _tags(run: RunDetail) -> dict[str, str]:
         "headbook.distribution": line.distribution_hash,
         "headbook.state": line.state.value,
         "headbook.reason": (line.reason or "") if line.ended else "",
-        "mlflow.runName": f"{line.model} · {line.n_prompts} prompts of {line.distribution}",
-        "mlflow.user": line.created_by,
+        mlflow_names.RUN_NAME: f"{line.model} · {line.n_prompts} prompts of {line.distribution}",
+        mlflow_names.USER: line.created_by,
     }
     if commit := run.provenance.get("commit"):
         tags["mlflow.source.git.commit"] = commit
-    return {key: value for key, value in tags.items() if value}
+    return mlflow_names.tags({key: value for key, value in tags.items() if value})
 
 
 def _note(run: RunDetail, app_url: str | None) -> str:
@@ -200,7 +209,7 @@ def _dataset(run: RunDetail) -> DatasetInput:
     line = run.line
     source = {"hash": line.distribution_hash, "name": line.distribution, "size": line.n_prompts}
     dataset = Dataset(
-        name=line.distribution,
+        name=mlflow_names.shortened(line.distribution, mlflow_names.DATASET),
         digest=line.distribution_hash[:36],
         source_type="headbook",
         source=json.dumps(source),

@@ -7,38 +7,67 @@ from mlflow import MlflowClient
 
 from analyses.results import NamedTensor, Result
 from tracker import tensor_files
-from tracker.db import Sessions, transaction
+from tracker.db import Sessions, patiently, transaction
+from tracker.errors import TrackerError
 from tracker.heartbeat import Beat
+from tracker.mlflow_errors import GoneFromMlflow
+from tracker.spool import Spool
 from tracker.store import publications, runs, scores, tensors
+from tracker.store.publications import MlflowIds
+from tracker.store.tensors import StoredTensor
+from tracker.tensor_files import TensorMissing
+
+
+class InputGone(TrackerError):
+    """MLflow does not have a tensor that a run needs, and neither has this worker."""
+
+    def __init__(self, run_id: UUID, path: str) -> None:
+        super().__init__(
+            f"The run needs {path} of run {run_id}, which is gone from MLflow, and no copy is at "
+            f"hand. Run `headbook publish --check {str(run_id)[:8]}` where a worker has one, or "
+            "queue that run again with --force; then queue this one again."
+        )
 
 
 def load(
-    sessions: Sessions, mlflow: MlflowClient, run_id: UUID, beat: Beat
+    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID, beat: Beat
 ) -> Mapping[str, Result]:
     """What each input of a run has found, by the name the run has for it; empty without inputs.
 
-    Raises `MlflowUnavailable`, and `TensorChanged` where a file is not what was stored.
+    Raises `MlflowUnavailable`, `InputGone`, and `TensorChanged` where a file is not what was
+    stored.
     """
     with transaction(sessions) as session:
         needed = runs.inputs(session, run_id)
-    return {name: _result(sessions, mlflow, run.id, beat) for name, run in needed.items()}
+    reading = _Reading(sessions, mlflow, spool, beat)
+    return {name: reading.result(run.id) for name, run in needed.items()}
 
 
-def _result(sessions: Sessions, mlflow: MlflowClient, run_id: UUID, beat: Beat) -> Result:
-    with transaction(sessions) as session:
-        vectors, means = scores.vectors_and_means(session, run_id)
-    return Result(scores=vectors, means=means, tensors=_tensors(sessions, mlflow, run_id, beat))
+class _Reading:
+    """Reads runs' results; a beat comes before each tensor."""
 
+    def __init__(self, sessions: Sessions, mlflow: MlflowClient, spool: Spool, beat: Beat) -> None:
+        self.sessions, self.mlflow, self.spool, self.beat = sessions, mlflow, spool, beat
 
-def _tensors(
-    sessions: Sessions, mlflow: MlflowClient, run_id: UUID, beat: Beat
-) -> dict[str, NamedTensor]:
-    with transaction(sessions) as session:
-        stored = tensors.tensors(session, run_id)
-        ids = publications.mlflow_ids(session, run_id)
-    fetched = {}
-    for each in stored:
-        beat(0)
-        assert ids is not None  # a run with tensors is in MLflow
-        fetched[each.name] = tensor_files.fetch_tensor(mlflow, ids, each)
-    return fetched
+    def result(self, run_id: UUID) -> Result:
+        with transaction(self.sessions) as session:
+            vectors, means = scores.vectors_and_means(session, run_id)
+            stored = tensors.tensors(session, run_id)
+            ids = publications.mlflow_ids(session, run_id)
+        found = {}
+        for each in stored:
+            self.beat(0)
+            assert ids is not None  # a run with tensors is in MLflow
+            found[each.name] = self._tensor(run_id, ids, each)
+        return Result(scores=vectors, means=means, tensors=found)
+
+    def _tensor(self, run_id: UUID, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
+        """From MLflow; what it does not have is to be published again, from whoever has a copy."""
+        try:
+            return tensor_files.fetch_tensor(self.mlflow, ids, stored)
+        except (GoneFromMlflow, TensorMissing) as error:
+            patiently(self.sessions, lambda session: publications.reopen(session, run_id))
+            copy = tensor_files.kept(stored, self.spool)
+            if copy is None:
+                raise InputGone(run_id, stored.mlflow_path) from error
+            return copy

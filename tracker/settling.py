@@ -13,7 +13,7 @@ from tracker.domain import PartClaim
 from tracker.errors import CannotKeep, TrackerError
 from tracker.finishing import NotHere
 from tracker.heartbeat import OutOfTime, Released
-from tracker.publication import MlflowUnavailable
+from tracker.mlflow_errors import MlflowUnavailable
 from tracker.schema import NotMigrated
 from tracker.store import endings
 from tracker.store.parts import CancelSeen, LeaseLost

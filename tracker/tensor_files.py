@@ -19,8 +19,9 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from analyses.results import NamedTensor
+from tracker import mlflow_errors
 from tracker.errors import TrackerError
-from tracker.publication import MlflowUnavailable, mlflow_errors
+from tracker.mlflow_errors import MlflowUnavailable
 from tracker.spool import Spool
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
@@ -49,6 +50,14 @@ class TensorChanged(TrackerError):
             f"The stored file {path} is not what was written: sha256 {found[:12]}… in place of "
             f"{expected[:12]}…. Do not use it; `headbook publish --check` puts it right where a "
             "worker has a copy, otherwise queue the run again with --force."
+        )
+
+
+class TensorMissing(TrackerError):
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"The stored file {path} is not in MLflow. `headbook publish --check` puts it there "
+            "where a worker has a copy, otherwise queue the run again with --force."
         )
 
 
@@ -83,7 +92,10 @@ def store_tensor(
 
 
 def fetch_tensor(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
-    """A stored tensor; raises `TensorChanged` if its bytes are not those that were written."""
+    """A stored tensor.
+
+    Raises `TensorMissing`, and `TensorChanged` if its bytes are not those that were written.
+    """
     content = _download(client, ids, stored)
     found = hashlib.sha256(content).hexdigest()
     if found != stored.sha256:
@@ -91,13 +103,17 @@ def fetch_tensor(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> 
     return _decoded(content, stored)
 
 
+def kept(stored: StoredTensor, spool: Spool) -> NamedTensor | None:
+    """A stored tensor from the spool, where it is there."""
+    copy = spool.path(stored.sha256)
+    return None if copy is None else _decoded(copy.read_bytes(), stored)
+
+
 def at_hand(
     client: MlflowClient, ids: MlflowIds, stored: StoredTensor, spool: Spool
 ) -> NamedTensor:
-    """A stored tensor, from the spool where it is there; raises `TensorChanged`."""
-    if copy := spool.path(stored.sha256):
-        return _decoded(copy.read_bytes(), stored)
-    return fetch_tensor(client, ids, stored)
+    """A stored tensor, from the spool where it is there, else as `fetch_tensor` gives it."""
+    return kept(stored, spool) or fetch_tensor(client, ids, stored)
 
 
 def checked(
@@ -121,7 +137,7 @@ def delete_all(client: MlflowClient, ids: MlflowIds) -> list[str]:
 
     Raises `MlflowUnavailable`.
     """
-    with mlflow_errors():
+    with mlflow_errors.translated():
         there = [each.path for each in client.list_artifacts(ids.run_id, _FOLDER)]
         if there:
             uri = client.get_run(ids.run_id).info.artifact_uri
@@ -131,10 +147,7 @@ def delete_all(client: MlflowClient, ids: MlflowIds) -> list[str]:
 
 
 def _condition(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> Condition:
-    folder = str(PurePosixPath(stored.mlflow_path).parent)
-    with mlflow_errors():
-        there = {each.path for each in client.list_artifacts(ids.run_id, folder)}
-    if stored.mlflow_path not in there:
+    if not _is_there(client, ids, stored):
         return Condition.MISSING
     found = hashlib.sha256(_download(client, ids, stored)).hexdigest()
     return Condition.INTACT if found == stored.sha256 else Condition.CHANGED
@@ -143,7 +156,7 @@ def _condition(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> Co
 def _upload(client: MlflowClient, ids: MlflowIds, stored: StoredTensor, copy: Path) -> None:
     """Store a file under the tensor's name and read it back; raises `MlflowUnavailable`."""
     path = PurePosixPath(stored.mlflow_path)
-    with mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+    with mlflow_errors.translated(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
         named = Path(folder) / path.name
         named.symlink_to(copy.absolute())
         client.log_artifact(ids.run_id, str(named), str(path.parent))
@@ -153,10 +166,24 @@ def _upload(client: MlflowClient, ids: MlflowIds, stored: StoredTensor, copy: Pa
         raise MlflowUnavailable(changed) from changed
 
 
+def _is_there(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> bool:
+    folder = str(PurePosixPath(stored.mlflow_path).parent)
+    with mlflow_errors.translated():
+        return stored.mlflow_path in [
+            each.path for each in client.list_artifacts(ids.run_id, folder)
+        ]
+
+
 def _download(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> bytes:
-    with mlflow_errors(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
-        path = client.download_artifacts(ids.run_id, stored.mlflow_path, folder)
-        return Path(path).read_bytes()
+    try:
+        with mlflow_errors.translated(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+            path = client.download_artifacts(ids.run_id, stored.mlflow_path, folder)
+            return Path(path).read_bytes()
+    except MlflowUnavailable:
+        # Of a file that is not there MLflow says no more than that it could not be had.
+        if _is_there(client, ids, stored):
+            raise
+        raise TensorMissing(stored.mlflow_path) from None
 
 
 def _decoded(content: bytes, stored: StoredTensor) -> NamedTensor:

@@ -1,7 +1,8 @@
 """URLs of servers: as SQLAlchemy wants them, and as they may be shown."""
 
 import re
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
 
@@ -37,6 +38,25 @@ def without_psycopg(url: str) -> str:
     if not at:
         login, at, database = "postgresql://", "", head.removeprefix("postgresql://")
     return f"{login}{at}{','.join(hosts)}{database}{'?' if others else ''}{others}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """The name and password of an address, as they are typed."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+def apart_from_login(url: str) -> tuple[str, Login | None]:
+    """The URL without name and password, and those."""
+    parts = urlsplit(url)
+    login, at, place = parts.netloc.rpartition("@")
+    if not at or parts.scheme not in ("http", "https"):
+        return url, None
+    user, _, password = login.partition(":")
+    given = Login(user=unquote(user), password=unquote(password))
+    return urlunsplit(parts._replace(netloc=place)), given
 
 
 def without_password(url: str) -> str:

@@ -22,6 +22,7 @@ from tracker.heartbeat import Beat, Limits, StopRequest
 from tracker.home import Home
 from tracker.loaded_models import LoadedModels
 from tracker.mlflow_pause import MlflowPause
+from tracker.run_inputs import InputGone
 from tracker.spool import Spool
 
 # What another host may have: another folder, another disk, another login.
@@ -81,8 +82,15 @@ class Workbench:
         return loaded
 
     def inputs_of(self, run_id: UUID, beat: Beat) -> Mapping[str, Result]:
-        """The results that the run needs, as `run_inputs.load` gives them; kept for its parts."""
+        """The results that the run needs, kept for its parts; raises as `run_inputs.load` does.
+
+        Another worker may have a copy of what is gone: that is `NotHere`.
+        """
         if self.inputs is None or self.inputs[0] != run_id:
             self.inputs = None
-            self.inputs = run_id, run_inputs.load(self.sessions, self.mlflow, run_id, beat)
+            doors = self.sessions, self.mlflow, self.spool
+            try:
+                self.inputs = run_id, run_inputs.load(*doors, run_id, beat)
+            except InputGone as error:
+                raise NotHere(str(error)) from error
         return self.inputs[1]

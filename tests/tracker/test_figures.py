@@ -17,7 +17,7 @@ from analyses.stored import Stored
 from tracker import mirror
 from tracker.db import Sessions
 from tracker.execution import Workbench, work
-from tracker.publication import MlflowUnavailable
+from tracker.mlflow_errors import MlflowUnavailable
 
 from .conftest import Submit
 

@@ -48,7 +48,7 @@ def publish(run: RunId = None, check: Check = False) -> None:
             typer.echo(f"{run_id}: " + ("published" if done else "a worker is publishing it"))
 
         def check_one(run_id: UUID) -> None:
-            for path, condition in mirror.check(*there, run_id):
+            for path, condition in mirror.check(*there, run_id, app_url=settings.app()):
                 looked_at.add(run_id)
                 typer.echo(f"{run_id}: {path} is {condition}")
 

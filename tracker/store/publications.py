@@ -134,6 +134,15 @@ def not_published(session: Session, run_id: UUID, hold: datetime, error: str) ->
     )
 
 
+def refused(session: Session, run_id: UUID, hold: datetime, error: str) -> None:
+    """Give it back for a person to look at: no worker is rung for it any more."""
+    session.execute(
+        update(PublicationRow)
+        .where(PublicationRow.run_id == run_id, PublicationRow.held_until == hold)
+        .values(error=error, held_until=None, due_at=None)
+    )
+
+
 def reopen(session: Session, run_id: UUID) -> None:
     """Have it done again, by whoever is rung: what MLflow holds may have been overwritten."""
     session.execute(

@@ -151,7 +151,7 @@ class PublicationRow(Row):
     mlflow_run_id: Mapped[str | None] = mapped_column(comment="MLflow's own run id.")
     attempts: Mapped[int] = mapped_column(server_default="0", comment="Tries to publish.")
     due_at: Mapped[Instant | None] = mapped_column(
-        comment="When to try next; NULL while the run has not ended."
+        comment="When to try next; NULL while the run has not ended, or once MLflow has refused it."
     )
     held_until: Mapped[Instant | None] = mapped_column(
         comment="A worker is publishing it and is given up after this."
