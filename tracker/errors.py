@@ -36,10 +36,12 @@ class NoTrackingServer(TrackerError):
 class CannotKeep(TrackerError):
     """A disk that tensors pass through is full or closed; what was to be stored can be later."""
 
-    def __init__(self, folder: object, error: OSError) -> None:
+    def __init__(self, folder: object, error: OSError, *, whose: str | None = None) -> None:
+        """`whose` says to which other user the folder belongs."""
+        way_out = "Run this worker as its owner" if whose else "Make room there"
         super().__init__(
-            f"A tensor file cannot be kept in {folder}: {error.strerror}. Make room there, or let "
-            "HEADBOOK_HOME and TMPDIR name other disks. Nothing is lost, it is tried again."
+            f"A tensor file cannot be kept in {folder}: {whose or error.strerror}. {way_out}, or "
+            "let HEADBOOK_HOME and TMPDIR name other disks. Nothing is lost, it is tried again."
         )
 
 

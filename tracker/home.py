@@ -1,10 +1,13 @@
 """The folder of one embedded stack, and the state file in which its supervisor writes addresses."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
+
+from tracker import own_files
+from tracker.redaction import learn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,12 +16,14 @@ class StackState:
 
     pid: int
     started: float  # the supervisor's creation time: a pid alone may have been reused
-    database_url: str
-    broker_url: str
-    mlflow_tracking_uri: str
+    database_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    mlflow_tracking_uri: str = field(repr=False)
     app_url: str
-    owner_url: str  # may change the schema; the given DATABASE_URL where there is one
-    reader_url: str | None = None  # may only read `results`; none when DATABASE_URL was given
+    # May change the schema; the given DATABASE_URL where there is one.
+    owner_url: str = field(repr=False)
+    # May only read `results`; none when DATABASE_URL was given.
+    reader_url: str | None = field(default=None, repr=False)
 
     def alive(self) -> bool:
         try:
@@ -27,6 +32,8 @@ class StackState:
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+        except psutil.AccessDenied:  # it is another user's, and there
+            return True
 
 
 @dataclass(frozen=True)
@@ -76,11 +83,16 @@ class Home:
         return self.root / "spool"
 
     def running(self) -> StackState | None:
-        """The stack that runs on this home now, if one does."""
+        """The stack that runs on this home now, if one does; its passwords are shown nowhere.
+
+        Raises `NotReadable` where another user's home does not let us see.
+        """
         try:
-            state = StackState(**json.loads(self.state_file.read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
+            state = StackState(**json.loads(own_files.read_text(self.state_file) or "{}"))
+        except (ValueError, TypeError):
             return None
+        learn(state.database_url, state.broker_url, state.mlflow_tracking_uri)
+        learn(state.owner_url, state.reader_url)
         return state if state.alive() else None
 
     def write_state(self, state: StackState) -> None:

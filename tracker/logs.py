@@ -1,17 +1,22 @@
 """How long-running processes log: one event per line on stdout, without values of variables."""
 
+import logging
 import sys
+from typing import Any
 
 import structlog
 
 from tracker.listening import overhear
+from tracker.urls import without_credentials
 
 
 def configure() -> None:
     """Call once, at an entry point. Tracebacks are plain: locals may hold passwords.
 
-    What an event says about a run is also told to whoever listens to that run.
+    What an event says about a run is also told to whoever listens to that run. Libraries that log
+    show no password that this process was told.
     """
+    without_credentials_in_records()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -22,7 +27,28 @@ def configure() -> None:
             structlog.processors.KeyValueRenderer(
                 key_order=["timestamp", "level", "event"], drop_missing=True
             ),
+            _without_credentials,
         ],
         # The stream itself, so that an event is not heard again as a print of the analysis.
         logger_factory=structlog.WriteLoggerFactory(sys.stdout),
     )
+
+
+def without_credentials_in_records() -> None:
+    """From now on records of `logging` hold no password, whatever handler writes them."""
+    logging.setLogRecordFactory(_Record)
+
+
+class _Record(logging.LogRecord):
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        if self.exc_info and self.exc_info[0]:
+            # A formatter takes this text in place of one that it would make.
+            self.exc_text = without_credentials(logging.Formatter().formatException(self.exc_info))
+
+    def getMessage(self) -> str:
+        return without_credentials(super().getMessage())
+
+
+def _without_credentials(_logger: object, _method: str, rendered: Any) -> str:
+    return without_credentials(rendered)

@@ -6,21 +6,33 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracker.errors import NoBroker, NoDatabase, NoTrackingServer, TrackerError
 from tracker.home import Home, StackState
+from tracker.redaction import STRUCK, learn, learn_secret, without_credentials
 from tracker.urls import with_psycopg
+
+_ADDRESSES = ("DATABASE_URL", "CELERY_BROKER_URL", "MLFLOW_TRACKING_URI")
+# What libpq, MLflow, its stores of artifacts and the hub read themselves.
+_SECRETS = (
+    *("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "HF_TOKEN"),
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+)
 
 
 class BadEnvironment(TrackerError):
     def __init__(self, error: ValidationError) -> None:
-        said = "; ".join(
-            f"HEADBOOK_{'.'.join(map(str, each['loc']))}".upper()
-            + f" is {each['input']!r}: {each['msg']}"
-            for each in error.errors()
-        )
-        super().__init__(f"The environment cannot be used. {said}.")
+        said = "; ".join(map(_said, error.errors()))
+        super().__init__(without_credentials(f"The environment cannot be used. {said}."))
+
+
+def _said(problem: ErrorDetails) -> str:
+    variable = ".".join(map(str, problem["loc"])).upper()
+    if variable in _ADDRESSES:  # whatever is wrong with it, it may hold a password
+        return f"{variable} is {STRUCK}: {problem['msg']}"
+    return f"HEADBOOK_{variable} is {problem['input']!r}: {problem['msg']}"
 
 
 class Settings(BaseSettings):
@@ -32,9 +44,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HEADBOOK_", frozen=True, populate_by_name=True)
 
     home: Path = Path(".headbook")
-    database_url: str | None = Field(None, validation_alias="DATABASE_URL")
-    celery_broker_url: str | None = Field(None, validation_alias="CELERY_BROKER_URL")
-    mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
+    database_url: str | None = Field(None, validation_alias="DATABASE_URL", repr=False)
+    celery_broker_url: str | None = Field(None, validation_alias="CELERY_BROKER_URL", repr=False)
+    mlflow_tracking_uri: str | None = Field(
+        None, validation_alias="MLFLOW_TRACKING_URI", repr=False
+    )
     model_roots: Annotated[
         tuple[Path, ...], NoDecode
     ] = ()  # models must lie below one; () allows all
@@ -51,11 +65,15 @@ class Settings(BaseSettings):
     dispatch_seconds: float = Field(0.5, gt=0)
 
     def __init__(self, **given: Any) -> None:
-        """Raises `BadEnvironment`."""
+        """What it holds of passwords is shown by no log or error. Raises `BadEnvironment`."""
+        learn(*map(os.environ.get, _ADDRESSES))  # whether they can be used or not
+        for name in _SECRETS:
+            learn_secret(os.environ.get(name))
         try:
             super().__init__(**given)
         except ValidationError as error:
             raise BadEnvironment(error) from None
+        learn(self.database_url, self.celery_broker_url, self.mlflow_tracking_uri, self.app_url)
 
     @field_validator("heartbeat_seconds")
     @classmethod
@@ -64,6 +82,15 @@ class Settings(BaseSettings):
         if lease is not None and seconds * 2 > lease:
             raise ValueError(f"HEADBOOK_LEASE_SECONDS={lease:g} must outlast two heartbeats")
         return seconds
+
+    @field_validator(
+        *("database_url", "celery_broker_url", "mlflow_tracking_uri", "app_url", "device"),
+        mode="before",
+    )
+    @classmethod
+    def _whole(cls, text: object) -> object:
+        """Without the spaces and line endings that a file of variables may leave at its ends."""
+        return text.strip() if isinstance(text, str) else text
 
     @field_validator("home")
     @classmethod

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from tracker import own_files
 from tracker.errors import CannotKeep
+from tracker.own_files import NotReadable
 
 _LOCK = "lock"
 
@@ -47,27 +49,34 @@ class Spool:
         except OSError as error:
             with suppress(OSError):
                 draft.unlink()
-            raise CannotKeep(self.folder, error) from error
+            forbidden = isinstance(error, PermissionError)
+            whose = own_files.whose(self.folder) if forbidden else None
+            raise CannotKeep(self.folder, error, whose=whose) from error
         return sha256
 
     def path(self, sha256: str) -> Path | None:
-        """The file of that hash, checked; a damaged one is deleted."""
+        """The file of that hash, checked; a damaged one is deleted. Raises `NotReadable`."""
         path = self.folder / sha256
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return None
+        except PermissionError:  # it may well be there: nobody may take it for lost
+            raise NotReadable(path) from None
         if found != sha256:
             path.unlink(missing_ok=True)
             return None
         return path
 
     def copies(self) -> list[Copy]:
-        """What lies here, the oldest first, drafts of workers that were killed included."""
+        """What lies here, the oldest first, drafts of workers that were killed included.
+
+        Raises `NotReadable`.
+        """
         now = time.time()
         found = []
-        for path in self.folder.glob("*"):
+        for path in own_files.entries(self.folder):
             try:
                 stat = path.stat()
             except FileNotFoundError:  # another worker of this home has just removed it

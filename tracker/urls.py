@@ -1,10 +1,11 @@
-"""URLs of servers: as SQLAlchemy wants them, and as they may be shown."""
+"""URLs of servers: as SQLAlchemy and libpq want them, and as they may be shown."""
 
-import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
+from tracker.redaction import first_line as first_line
+from tracker.redaction import without_credentials as without_credentials
+from tracker.redaction import without_password as without_password
 
 
 def with_psycopg(url: str) -> str:
@@ -57,24 +58,3 @@ def apart_from_login(url: str) -> tuple[str, Login | None]:
     user, _, password = login.partition(":")
     given = Login(user=unquote(user), password=unquote(password))
     return urlunsplit(parts._replace(netloc=place)), given
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None and "password" not in parse_qs(parts.query):
-        return url
-    place = parts.netloc.rpartition("@")[2]
-    query = "" if "password" in parse_qs(parts.query) else parts.query
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{place}", query=query))
-
-
-def without_credentials(text: str) -> str:
-    """What an error says, with the name and password of every URL in it left out."""
-    return _CREDENTIALS.sub("***@", text)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line that may be shown; a log has the rest."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return without_credentials(lines[0])[:300]

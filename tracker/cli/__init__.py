@@ -1,6 +1,8 @@
 """The command `headbook`. Quick commands never import torch."""
 
 import sys
+from pathlib import Path
+from traceback import format_exc
 
 import typer
 
@@ -20,7 +22,10 @@ from tracker.cli import (
     status,
     submit,
 )
+from tracker.cli.streams import use_streams
 from tracker.errors import TrackerError
+from tracker.own_files import NotReadable
+from tracker.urls import without_credentials
 
 app = typer.Typer(
     name="headbook",
@@ -44,10 +49,21 @@ app.command()(stack.app)
 
 
 def main() -> None:
-    """Run the command; what a person can put right is one sentence on stderr and exit code 1."""
+    """Run the command; what a person can put right is one sentence on stderr and exit code 1.
+
+    No traceback shows a password.
+    """
+    use_streams()
     environment.adopt()
     try:
         app()
     except (TrackerError, Refused) as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        said = f"Error: {error}"
+    except PermissionError as error:
+        said = f"Error: {NotReadable(Path(error.filename))}" if error.filename else format_exc()
+    except Exception:
+        said = format_exc()
+    else:
+        return
+    typer.echo(without_credentials(said), err=True)
+    sys.exit(1)

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tracker.cli.streams import takes
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 
 _WIDE = 200  # columns when nobody looks: a file has no edge to wrap at
@@ -23,12 +25,18 @@ console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; dataclasses become objects."""
-    typer.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
+    typer.echo(_as_json(value, indent=2))
 
 
 def print_json_line(value: Any) -> None:
     """A JSON document in one line, for programs that read while more may come."""
-    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    typer.echo(_as_json(value))
+
+
+def _as_json(value: Any, *, indent: int | None = None) -> str:
+    """As it is where the stream takes all of it, else with escapes, which mean the same."""
+    shown = json.dumps(value, default=_plain, indent=indent, ensure_ascii=False)
+    return shown if takes(shown) else json.dumps(value, default=_plain, indent=indent)
 
 
 def _plain(value: Any) -> Any:

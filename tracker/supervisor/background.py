@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from tracker import environment
+from tracker import environment, own_files
 from tracker.errors import TrackerError
 from tracker.home import Home, StackState
 from tracker.supervisor.errors import HomeNotWritable, last_lines
@@ -31,6 +31,7 @@ class DidNotStart(TrackerError):
 
 def start(home: Home, *, command: tuple[str, ...] = COMMAND) -> StackState:
     """Start a supervisor that outlives this process, and wait until all is ready."""
+    own_files.check_owner(home.lock_file)
     log = home.log("up")
     try:
         home.root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ def start(home: Home, *, command: tuple[str, ...] = COMMAND) -> StackState:
                 start_new_session=True,
             )
     except OSError as error:
-        raise HomeNotWritable(home.root, error.strerror or str(error)) from None
+        raise HomeNotWritable(home.root, error) from None
     return _wait(home, supervisor, log)
 
 

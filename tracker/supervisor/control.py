@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 
 from tracker.home import Home, StackState
+from tracker.own_files import BelongsToAnother
 from tracker.supervisor import background, lock, processes, services, waiting
 from tracker.supervisor.errors import AlreadyRunning, DidNotStop
 from tracker.supervisor.options import StackOptions
 from tracker.supervisor.process import log_file
 from tracker.supervisor.processes import ComponentStatus
 from tracker.supervisor.stack import MakeServices, Stack
+from tracker.urls import without_password
 
 STOP_SECONDS = 90.0
 
@@ -55,11 +57,19 @@ def up(
 
 
 def down(home: Home) -> bool:
-    """Stop the stack and wait for its end; False if none runs."""
+    """Stop the stack and wait for its end; False if none runs.
+
+    Raises `NotReadable` where that cannot be seen, and `BelongsToAnother` for another user's.
+    """
     home = Home(home.root.absolute())
     if not (running := lock.holder(home)):
         return False
-    os.kill(running.pid, signal.SIGTERM)
+    try:
+        os.kill(running.pid, signal.SIGTERM)
+    except PermissionError:
+        raise BelongsToAnother(home.lock_file) from None
+    except ProcessLookupError:  # it has just ended
+        pass
     gone = waiting.passes(lambda: not running.alive and lock.is_free(home), seconds=STOP_SECONDS)
     if not gone:
         raise DidNotStop(running.pid, STOP_SECONDS)
@@ -77,7 +87,7 @@ def status(home: Home) -> StackStatus:
         state=shown.state,
         pid=running.pid,
         app_url=state.app_url if state else None,
-        mlflow_tracking_uri=state.mlflow_tracking_uri if state else None,
+        mlflow_tracking_uri=without_password(state.mlflow_tracking_uri) if state else None,
         components=shown.components,
     )
 

@@ -3,13 +3,18 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tracker import own_files
 from tracker.errors import TrackerError
+from tracker.urls import first_line, without_credentials
 
 
 class HomeNotWritable(TrackerError):
-    def __init__(self, home: Path, reason: str) -> None:
+    def __init__(self, home: Path, error: OSError) -> None:
+        why = error.strerror or str(error)
+        if isinstance(error, PermissionError):
+            why += f": {own_files.whose(Path(error.filename or home))}"
         super().__init__(
-            f"The home {home} cannot be written ({reason}). Choose another with HEADBOOK_HOME."
+            f"The home {home} cannot be written ({why}). Choose another with HEADBOOK_HOME."
         )
 
 
@@ -62,10 +67,12 @@ class FolderUnreachable(TrackerError):
 
 
 class NotOurFolder(TrackerError):
+    """A folder that another user, or a link of one, may have put or changed there."""
+
     def __init__(self, folder: Path, reason: str) -> None:
         super().__init__(
-            f"The folder {folder} {reason}, so it is not safe to use. Remove it, "
-            "or choose another home with HEADBOOK_HOME."
+            f"{folder} is not safe to use: {reason}, or choose another home with HEADBOOK_HOME. "
+            "What it holds was not touched."
         )
 
 
@@ -82,6 +89,14 @@ class PasswordsLost(TrackerError):
         super().__init__(
             f"The database in {data} does not accept the passwords in {secrets}. "
             "Restore that file, or move the data folder away to begin anew."
+        )
+
+
+class SecretsDamaged(TrackerError):
+    def __init__(self, secrets: Path) -> None:
+        super().__init__(
+            f"{secrets} does not hold the passwords of this home. Restore it from a copy: the "
+            "database in this home opens to no others."
         )
 
 
@@ -115,10 +130,9 @@ class Unreachable(TrackerError):
 
 class SchemaFailed(TrackerError):
     def __init__(self, error: Exception) -> None:
-        reason = (str(error).strip().splitlines() or [""])[0]
         super().__init__(
             f"The database schema could not be brought up to date: {type(error).__name__}: "
-            f"{reason}. A database of a newer version needs that version of headbook."
+            f"{first_line(error)}. A database of a newer version needs that version of headbook."
         )
 
 
@@ -128,11 +142,13 @@ class Interrupted(TrackerError):
 
 
 def last_lines(log: Path, count: int = 5) -> str:
-    """The end of a log, to show below an error; empty where there is none."""
+    """The end of a log, as it may be shown below an error; empty where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4000))
             lines = file.read().decode(errors="replace").strip().splitlines()
-    except OSError:
+    except FileNotFoundError:
         return ""
-    return "".join(f"\n  {line}" for line in lines[-count:])
+    except OSError as error:
+        return f"\n  (it cannot be read: {error.strerror})"
+    return "".join(f"\n  {without_credentials(line)}" for line in lines[-count:])

@@ -7,6 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from tracker import own_files
 from tracker.supervisor.errors import NoShortFolder, NotOurFolder
 from tracker.supervisor.process import Owner
 
@@ -30,11 +31,14 @@ def check_ours(folder: Path, *, uid: int) -> None:
     """Raise `NotOurFolder` for a link, for a stranger's folder, and for one that others write."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise NotOurFolder(folder, "is not a folder")
+        raise NotOurFolder(folder, "it is a link or a file, no folder. Move it away")
     if found.st_uid != uid:
-        raise NotOurFolder(folder, f"belongs to user {found.st_uid}")
+        whose = own_files.described(folder)
+        raise NotOurFolder(folder, f"{whose}. Run the command as {own_files.name_of(found.st_uid)}")
     if found.st_mode & 0o022:
-        raise NotOurFolder(folder, "can be written by others")
+        mode = stat.S_IMODE(found.st_mode)
+        reason = f"others may write there (mode {mode:04o}). Forbid it with `chmod go-w {folder}`"
+        raise NotOurFolder(folder, reason)
 
 
 def for_socket(preferred: Path, name: str, *, owner: Owner | None = None) -> Path:

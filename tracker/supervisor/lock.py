@@ -14,9 +14,12 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
+from tracker import own_files
 from tracker.home import Home
+from tracker.own_files import NotReadable
 from tracker.supervisor import sessions
 from tracker.supervisor.errors import AlreadyRunning, HomeNotWritable, StillStopping
+from tracker.urls import without_password
 
 CLEANUP_SECONDS = 30.0
 
@@ -35,13 +38,17 @@ class Holder:
 
 @contextmanager
 def held(home: Home) -> Iterator[int]:
-    """Hold the home; yields the lock's file descriptor. Refuses while another supervisor lives."""
+    """Hold the home; yields the lock's file descriptor. Refuses while another supervisor lives.
+
+    Raises `BelongsToAnother`, `HomeNotWritable`, `AlreadyRunning`, `StillStopping`.
+    """
+    own_files.check_owner(home.lock_file)
     try:
         # Postgres' own user may have to pass through a home that root makes.
         home.root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         file = os.open(home.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise HomeNotWritable(home.root, error.strerror or str(error)) from None
+        raise HomeNotWritable(home.root, error) from None
     try:
         _take(home, file)
         _write(file, json.dumps(asdict(_this_process())))
@@ -52,20 +59,22 @@ def held(home: Home) -> Iterator[int]:
 
 
 def holder(home: Home) -> Holder | None:
-    """The living supervisor of this home, ready or not."""
+    """The living supervisor of this home, ready or not; raises `NotReadable`."""
     try:
-        found = Holder(**json.loads(home.lock_file.read_text()))
-    except (OSError, ValueError, TypeError):
+        found = Holder(**json.loads(own_files.read_text(home.lock_file) or "{}"))
+    except (ValueError, TypeError):  # none, or one that is just being written
         return None
     return found if found.alive else None
 
 
 def is_free(home: Home) -> bool:
-    """Whether nobody holds the home now, no guard either."""
+    """Whether nobody holds the home now, no guard either; raises `NotReadable`."""
     try:
         file = os.open(home.lock_file, os.O_RDWR)
     except FileNotFoundError:
         return True
+    except PermissionError:
+        raise NotReadable(home.lock_file) from None
     try:
         return _try(file)
     finally:
@@ -102,4 +111,6 @@ def _this_process() -> Holder:
 def addresses(home: Home) -> dict[str, str]:
     """Where the stack of this home is reached; empty until it is ready."""
     state = home.running()
-    return {"app": state.app_url, "MLflow": state.mlflow_tracking_uri} if state else {}
+    if state is None:
+        return {}
+    return {"app": state.app_url, "MLflow": without_password(state.mlflow_tracking_uri)}

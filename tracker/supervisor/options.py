@@ -21,7 +21,7 @@ class StackOptions:
 
     database_url: str | None = field(default=None, repr=False)
     broker_url: str | None = field(default=None, repr=False)
-    mlflow_tracking_uri: str | None = None
+    mlflow_tracking_uri: str | None = field(default=None, repr=False)
     app_port: int | None = None
     mlflow_port: int | None = None
     postgres_user: str = "nobody"  # where root starts the stack

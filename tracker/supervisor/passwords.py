@@ -5,7 +5,10 @@ import os
 import secrets
 from dataclasses import asdict, dataclass, field
 
+from tracker import own_files
 from tracker.home import Home
+from tracker.redaction import learn_secret
+from tracker.supervisor.errors import SecretsDamaged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +26,27 @@ ROLES = ("postgres", "headbook_worker", "headbook_reader", "mlflow")
 
 
 def of_home(home: Home) -> Passwords:
-    """Read the passwords; make them the first time."""
-    try:
-        return Passwords(**json.loads(home.secrets_file.read_text()))
-    except FileNotFoundError:
+    """Read the passwords; make them the first time. No log shows them.
+
+    Raises `NotReadable`, and `SecretsDamaged` for a file that does not hold them: new ones would
+    open nothing.
+    """
+    written = own_files.read_text(home.secrets_file)
+    if written is None:
         made = Passwords(**{name: secrets.token_hex(20) for name in (*ROLES, "valkey")})
         _write(home, made)
-        return made
+    else:
+        made = _parsed(home, written)
+    for secret in asdict(made).values():
+        learn_secret(secret)
+    return made
+
+
+def _parsed(home: Home, written: str) -> Passwords:
+    try:
+        return Passwords(**json.loads(written))
+    except (ValueError, TypeError):
+        raise SecretsDamaged(home.secrets_file) from None
 
 
 def _write(home: Home, passwords: Passwords) -> None:

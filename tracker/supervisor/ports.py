@@ -5,6 +5,7 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tracker import own_files
 from tracker.home import Home
 from tracker.supervisor.errors import PortInUse
 from tracker.supervisor.options import StackOptions
@@ -36,8 +37,8 @@ def choose(home: Home, options: StackOptions) -> Ports:
 def _last(file: Path) -> Ports:
     """Those of last time; none where the file is missing or damaged."""
     try:
-        found = Ports(**json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
+        found = Ports(**json.loads(own_files.read_text(file) or "{}"))
+    except (ValueError, TypeError):
         return Ports(app=0, mlflow=0)
     known = all(type(port) is int and 0 <= port < 65536 for port in (found.app, found.mlflow))
     return found if known else Ports(app=0, mlflow=0)

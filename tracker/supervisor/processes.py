@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tracker import own_files
 from tracker.home import Home
 from tracker.supervisor import sessions
 from tracker.supervisor.component import Component
@@ -53,10 +54,10 @@ class Notice:
 def read(home: Home) -> Shown:
     """What the file says, checked against the processes that live; nothing where it is damaged."""
     try:
-        found = json.loads(home.processes_file.read_text())
+        found = json.loads(own_files.read_text(home.processes_file) or "")
         components = tuple(_checked(**row) for row in found["components"])
         return Shown(state=str(found["state"]), components=components)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return Shown(state="starting", components=())
 
 

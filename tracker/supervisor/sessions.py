@@ -30,6 +30,8 @@ def is_alive(pid: int, started: float) -> bool:
     try:
         process = psutil.Process(pid)
         return abs(process.create_time() - started) < 1.0 and alive(process)
+    except psutil.AccessDenied:  # another user's, and there
+        return True
     except psutil.Error:
         return False
 

@@ -74,7 +74,7 @@ class Stack:
             folders.private(self.home.artifacts)
             chosen = ports.choose(self.home, self.options)
         except OSError as error:
-            raise HomeNotWritable(self.home.root, error.strerror or str(error)) from None
+            raise HomeNotWritable(self.home.root, error) from None
         reachability.check(self.options)
         postgres, valkey = self._servers()
         self._upgrade(postgres)
