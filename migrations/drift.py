@@ -17,9 +17,9 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import make_url
 
-from tracker import schema
+from tracker import postgres_session, schema
 from tracker.home import Home
 from tracker.supervisor import binaries, postgres_place
 from tracker.supervisor.postgres import EmbeddedPostgres
@@ -47,7 +47,7 @@ def compare_tables(url: str) -> list[str]:
     """What a migration would have to change for the tables in tracker/tables."""
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", "migrations:")
-    engine = create_engine(url)
+    engine = postgres_session.engine(url)
     try:
         with engine.connect() as connection:
             config.attributes["connection"] = connection

@@ -3,8 +3,9 @@
 import os
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 
+from tracker import postgres_session
 from tracker.tables import Row
 from tracker.urls import with_psycopg
 
@@ -46,7 +47,7 @@ given = context.config.attributes.get("connection")
 if given is not None:
     migrate(given)
 else:
-    engine = create_engine(with_psycopg(os.environ["DATABASE_URL"]))
+    engine = postgres_session.engine(with_psycopg(os.environ["DATABASE_URL"]))
     with engine.connect() as connection:
         migrate(connection)
     engine.dispose()

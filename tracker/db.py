@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import URL, create_engine, event, text
+from sqlalchemy import URL, event, text
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 from tenacity import RetryCallState, Retrying, stop_after_delay, wait_exponential
 
+from tracker import postgres_session
 from tracker.errors import TrackerError
 from tracker.schema import NotMigrated, UnreachableDatabase, not_connected
 from tracker.sqlstates import Meaning, meaning
@@ -24,24 +25,17 @@ T = TypeVar("T")
 # reaper would skip its part as locked. Others wait for a lock longer than it can be held so.
 LIMITS = {
     "idle_in_transaction_session_timeout": "10s",
-    "transaction_timeout": "30s",
+    "transaction_timeout": "30s",  # passed over by servers before Postgres 17
     "lock_timeout": "15s",
     "statement_timeout": "30s",
+    # A plan that was made for a short queue is slow on a long one; planning costs less than that.
+    "plan_cache_mode": "force_custom_plan",
 }
-_SINCE = {"transaction_timeout": 170_000}
 PATIENCE = 45.0  # seconds a worker tries one transaction; its lease is longer
 _TRIES = 3  # of a transaction that failed for a reason that nobody knows
 _SETTLED = 5.0  # seconds after which a session is given up whose server may only be read
 
 Notice = Callable[[TrackerError], None]
-
-
-class BadDatabaseUrl(TrackerError):
-    def __init__(self) -> None:
-        super().__init__(
-            "DATABASE_URL is not the address of a Postgres database. It looks like "
-            "postgresql://user:password@host:5432/database, with %40 for an @ in the password."
-        )
 
 
 class BusyDatabase(TrackerError):
@@ -79,31 +73,18 @@ def connect(database_url: str | URL, *, pool_size: int = 3) -> Sessions:
     Raises `BadDatabaseUrl`.
     """
     network = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
-    try:
-        engine = create_engine(
-            database_url,
-            pool_size=pool_size,
-            pool_pre_ping=True,
-            pool_recycle=1800,
-            connect_args={"connect_timeout": 3, "tcp_user_timeout": 15_000, **network},
-        )
-    except (ArgumentError, ValueError, ImportError, TypeError):
-        raise BadDatabaseUrl from None
-    event.listen(engine, "connect", _set_limits)
+    engine = postgres_session.engine(
+        database_url,
+        limits=LIMITS,
+        pool_size=pool_size,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"connect_timeout": 3, "tcp_user_timeout": 15_000, **network},
+    )
     event.listen(engine, "connect", _note_its_age)
     event.listen(engine, "checkout", _leave_a_standby)
     event.listen(engine, "handle_error", _throw_away)
     return sessionmaker(engine, expire_on_commit=False)
-
-
-def _set_limits(connection: Any, _record: object) -> None:
-    """Set them on a new connection, those that the server knows: one came with Postgres 17."""
-    known = [name for name in LIMITS if connection.info.server_version >= _SINCE.get(name, 0)]
-    for name in known:
-        connection.execute(f"SET {name} = '{LIMITS[name]}'")
-    # A plan that was made for a short queue is slow on a long one; planning costs less than that.
-    connection.execute("SET plan_cache_mode = force_custom_plan")
-    connection.commit()
 
 
 def _note_its_age(_connection: object, record: Any) -> None:

@@ -21,7 +21,7 @@ def give_password(database_url: str, role: str, password: str) -> None:
 
     url = without_psycopg(database_url)
     try:
-        with psycopg.connect(url, connect_timeout=5) as connection:
+        with psycopg.connect(url, connect_timeout=5, client_encoding="utf8") as connection:
             let_in(connection, role, password)
             let_connect(connection, role, connection.info.dbname)
     except psycopg.OperationalError as error:

@@ -6,10 +6,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
+from tracker import postgres_session
 from tracker.domain import Role
 from tracker.errors import TrackerError
 from tracker.greeting import greeting
@@ -98,16 +99,19 @@ def upgrade(database_url: str) -> None:
 def migrate(database_url: str, revision: str) -> None:
     """Bring the schema to `revision`, up or down.
 
-    A schema that is there already needs no right to change it. Raises `UnreachableDatabase`,
-    `RefusedByDatabase`, `NoRoles`, `NotMigratable`.
+    A schema that is there already needs no right to change it. Raises `BadDatabaseUrl`,
+    `UnreachableDatabase`, `RefusedByDatabase`, `UnfitDatabase`, `NoRoles`, `NotMigratable`.
     """
     config = Config()
     config.set_main_option("script_location", "migrations:")
-    engine = create_engine(database_url)
+    engine = postgres_session.engine(database_url)
     try:
         with engine.connect() as connection:
+            there = _revision(connection)
+            if there is None:
+                postgres_session.check_fit(connection)
             ensure_roles(connection)
-            if revision == "head" and _revision(connection) == _newest(config):
+            if revision == "head" and there == _newest(config):
                 return
         how = command.downgrade if revision == "base" else command.upgrade
         apply(engine, config, how, revision)

@@ -30,14 +30,19 @@ class StackOptions:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         return cls(
-            database_url=environment.get("DATABASE_URL") or None,
-            broker_url=environment.get("CELERY_BROKER_URL") or None,
-            mlflow_tracking_uri=environment.get("MLFLOW_TRACKING_URI") or None,
+            database_url=_given(environment, "DATABASE_URL"),
+            broker_url=_given(environment, "CELERY_BROKER_URL"),
+            mlflow_tracking_uri=_given(environment, "MLFLOW_TRACKING_URI"),
             app_port=_port(environment, "HEADBOOK_APP_PORT"),
             mlflow_port=_port(environment, "HEADBOOK_MLFLOW_PORT"),
             postgres_user=environment.get("HEADBOOK_POSTGRES_USER") or "nobody",
             device=environment.get("HEADBOOK_DEVICE") or "auto",
         )
+
+
+def _given(environment: Mapping[str, str], variable: str) -> str | None:
+    """Without the spaces and line endings that a file of variables may leave at its ends."""
+    return environment.get(variable, "").strip() or None
 
 
 def _port(environment: Mapping[str, str], variable: str) -> int | None:

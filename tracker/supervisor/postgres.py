@@ -169,6 +169,7 @@ class EmbeddedPostgres:
             "password": self._passwords.postgres,
             "dbname": database,
             "connect_timeout": 5,
+            "client_encoding": "utf8",
         }
 
     def _let_in(self, connection: psycopg.Connection, role: str) -> None:

@@ -3,13 +3,15 @@
 import socket
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from urllib.parse import unquote, urlsplit
 
 import psycopg
 
+from tracker.redaction import learn
 from tracker.supervisor.errors import Unreachable
 from tracker.supervisor.options import StackOptions
-from tracker.urls import without_password, without_psycopg
+from tracker.urls import first_line, without_password, without_psycopg
 
 SECONDS = 5
 PORTS = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672, "redis": 6379, "rediss": 6379}
@@ -17,6 +19,7 @@ PORTS = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672, "redis": 6379, "rediss": 6
 
 def check(options: StackOptions) -> None:
     """Raises `Unreachable` for the first given server that does not answer."""
+    learn(options.database_url, options.broker_url, options.mlflow_tracking_uri)
     if options.database_url:
         check_database(options.database_url)
     if options.broker_url:
@@ -27,10 +30,10 @@ def check(options: StackOptions) -> None:
 
 def check_database(url: str) -> None:
     try:
-        psycopg.connect(without_psycopg(url), connect_timeout=SECONDS).close()
+        plain = without_psycopg(url)
+        psycopg.connect(plain, connect_timeout=SECONDS, client_encoding="utf8").close()
     except psycopg.Error as error:
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise Unreachable("DATABASE_URL", without_password(url), reason) from None
+        raise Unreachable("DATABASE_URL", without_password(url), first_line(error)) from None
 
 
 def check_broker(url: str) -> None:
@@ -39,7 +42,8 @@ def check_broker(url: str) -> None:
         try:
             _connect(one)
         except (OSError, ValueError) as error:
-            raise Unreachable("CELERY_BROKER_URL", without_password(one), str(error)) from None
+            reason = first_line(error)
+            raise Unreachable("CELERY_BROKER_URL", without_password(one), reason) from None
 
 
 def check_tracking(uri: str) -> None:
@@ -51,9 +55,13 @@ def check_tracking(uri: str) -> None:
     except urllib.error.HTTPError as error:
         error.close()
         if error.code >= 500:
-            raise Unreachable("MLFLOW_TRACKING_URI", without_password(uri), str(error)) from None
-    except (OSError, ValueError) as error:
-        raise Unreachable("MLFLOW_TRACKING_URI", without_password(uri), str(error)) from None
+            raise _no_tracking(uri, error) from None
+    except (OSError, ValueError, HTTPException) as error:
+        raise _no_tracking(uri, error) from None
+
+
+def _no_tracking(uri: str, error: Exception) -> Unreachable:
+    return Unreachable("MLFLOW_TRACKING_URI", without_password(uri), first_line(error))
 
 
 def _connect(url: str) -> None:

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 TICK = 0.1  # seconds
 SERVERS = ("postgres", "valkey")
+SQLITE = "sqlite:///mlflow.db"
 
 MakeServices = Callable[[Home, Addresses], Sequence[Service]]
 
@@ -137,7 +138,7 @@ class Stack:
         return (
             postgres.url("mlflow", "mlflow")
             if postgres  # MLflow's tables are never put into a database that a person named
-            else f"sqlite:///{self.home.root / 'mlflow.db'}"
+            else SQLITE  # in the home, where the server runs: a path in a URL would need quoting
         )
 
     def _bring_up(self, wanted: Iterable[Service]) -> None:
