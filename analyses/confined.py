@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from analyses.checkpoints.shapes import ModelShape
+from analyses.checkpoints.shapes import LayerShape, ModelShape, most
 from analyses.effects import At
 from analyses.errors import Refused
 from analyses.heads import HeadParams, NothingLearnt
@@ -48,9 +48,10 @@ BEYOND_THE_DATA = (
 
 
 class RankTooLarge(Refused):
-    def __init__(self, rank: int, d_head: int) -> None:
+    def __init__(self, rank: int, sites: Sequence[str], d: int) -> None:
         super().__init__(
-            f"No rank {rank}: a head's vectors have {d_head} dimensions. Choose from 0 to {d_head}."
+            f"No rank {rank}: a head's {' and '.join(sites)} have {d} dimensions. Choose from 0 to "
+            f"{d}."
         )
 
 
@@ -93,6 +94,11 @@ class ConfinedParams(HeadParams):
         key_sites.positions(places, self.key_site)
 
 
+def full_rank(layers: Sequence[LayerShape], sites: Sequence[str]) -> int:
+    """At which all dimensions of all these sites are left; queries and values may differ."""
+    return max(most(layers).width(site) for site in sites)
+
+
 def groups(heads: tuple[Component, ...]) -> dict[Component, tuple[Component, ...]]:
     """Each head by itself, and all of them together."""
     return {**{head: (head,) for head in heads}, SET: heads}
@@ -114,17 +120,23 @@ class Reading:
 
     def learnt(self, rank: int) -> Basis:
         """The leading directions, as many as there are; at full rank all that there can be."""
-        if rank >= self.shape.d_head:
-            return lambda _head, _site: np.eye(self.shape.d_head, dtype=np.float32)
-        return lambda head, site: self._leading(f"{site}_basis", head, site, rank)
+
+        def basis(head: Component, site: str) -> Floats:
+            if rank >= self.width(site):
+                return np.eye(self.width(site), dtype=np.float32)
+            return self._leading(f"{site}_basis", head, site, rank)
+
+        return basis
 
     def of_other_tokens(self, rank: int) -> Basis:
         """The leading directions of the same head's vectors at tokens that are no labels."""
         return lambda head, site: self._leading(f"{site}_other_basis", head, site, rank)
 
-    def drawn(self, draws: Mapping[Component, Floats], draw: int, rank: int) -> Basis:
+    def drawn(self, draws: Mapping[tuple[Component, int], Floats], draw: int, rank: int) -> Basis:
         """A random subspace: the first directions of one of the draws, [draw, d, d]."""
-        return lambda head, site: draws[head][draw][:, : min(rank, self.data_rank(head, site))]
+        return lambda head, site: draws[head, self.width(site)][draw][
+            :, : min(rank, self.data_rank(head, site))
+        ]
 
     def data_rank(self, head: Component, site: str) -> int:
         """How many directions were learnt of a head."""
@@ -141,6 +153,13 @@ class Reading:
             for head in heads
             for site in READ
         }
+
+    def width(self, site: str) -> int:
+        """Of a head's vectors; those of which bases were learnt are as wide in every layer."""
+        return self.shape.layers[0].width(site)
+
+    def full_rank(self, sites: Sequence[str]) -> int:
+        return full_rank(self.shape.layers, sites)
 
     def confined(
         self,
@@ -210,4 +229,4 @@ class Reading:
 
     def _kv(self, head: Component) -> int:
         """The key-value head of a head's group."""
-        return head.index * self.shape.n_kv_heads // self.shape.n_heads
+        return self.shape.layers[head.layer].kv_head(head.index)

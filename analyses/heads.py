@@ -16,10 +16,11 @@ HeadName = Annotated[str, StringConstraints(pattern=r"^\d{1,4}\.\d{1,4}$")]
 
 class NoSuchHead(Refused):
     def __init__(self, name: str, model: ModelFacts) -> None:
+        counts = [layer.n_heads for layer in model.layers]
+        heads = " or ".join(map(str, sorted(set(counts))))
         super().__init__(
-            f"The model has no head {name}: it has {model.n_layers} layers of {model.n_heads} "
-            f"heads, written LAYER.HEAD from 0.0 to {model.n_layers - 1}.{model.n_heads - 1}. "
-            f"Name others."
+            f"The model has no head {name}: it has {len(counts)} layers of {heads} heads, written "
+            f"LAYER.HEAD from 0.0 to {len(counts) - 1}.{counts[-1] - 1}. Name others."
         )
 
 
@@ -87,7 +88,7 @@ class HeadParams(Params):
         """Raises `NoSuchHead`, `NotHeldOut`."""
         for name in self.heads:
             layer, head = _numbers(name)
-            if layer >= model.n_layers or head >= model.n_heads:
+            if layer >= len(model.layers) or head >= model.layers[layer].n_heads:
                 raise NoSuchHead(name, model)
         if spec.split != "test":
             raise NotHeldOut(spec)

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from analyses.checkpoints import fingerprints, refs
-from analyses.checkpoints.shapes import ModelShape, shape_of
+from analyses.checkpoints.shapes import ModelShape
 from analyses.engine import (
     batches,
     continuations,
@@ -20,6 +20,7 @@ from analyses.engine import (
     passes,
     patterns,
     recording,
+    rides_proof,
 )
 from analyses.engine import replay as replaying
 from analyses.engine import vectors as reading
@@ -32,7 +33,7 @@ from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
 from analyses.engine.lengths import Lengths
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
-from analyses.engine.tracing import UnknownAnatomy, find_anatomy, own_attention
+from analyses.engine.tracing import find_anatomy, own_attention
 from analyses.engine.vectors import At, Vectors
 from analyses.errors import Refused
 from analyses.pretrained import embedding, pretrained
@@ -85,15 +86,15 @@ class LanguageModel:
                 raise Changed(files.folder, expect, found)
         model = pretrained(files, dtype=dtype, device=device)
         ids = _proof_ids(model)
+        anatomy = find_anatomy(model, ids)
         lm = cls(
             model=model,
-            shape=shape_of(files.config),
-            anatomy=find_anatomy(model, ids),
+            shape=_shape(model, anatomy),
+            anatomy=anatomy,
             folder=files.folder,
             memory_budget=memory_budget or memory.free_share(embedding(model).device),
             largest_gap=float("nan"),  # known after the proof
         )
-        _check_shape(lm)
         return replace(lm, largest_gap=lm.prove(ids[0].tolist()))
 
     @property
@@ -131,7 +132,6 @@ class LanguageModel:
             return memory.recordable(
                 self.anatomy,
                 keep,
-                n_kv_heads=self.shape.n_kv_heads,
                 longest=longest,
                 budget=self.memory_budget,
             )
@@ -220,13 +220,14 @@ class LanguageModel:
         )
 
     def prove(self, ids: Sequence[int]) -> float:
-        """Parts add up and can be replayed; padding and later tokens change nothing; attention is
-        the family's own. What is left is the largest relative gap; more raises `DoesNotClose`.
+        """Parts add up and can be replayed, from layers below and above; padding and later tokens
+        change nothing; attention is the family's own. What is left is the largest relative gap;
+        more raises `DoesNotClose`.
         """
         prompts = [_proof_prompt(ids, length) for length in PROOF_LENGTHS]
         whole, begun = (length - 1 for length in PROOF_LENGTHS)
         together = self.batch(prompts)
-        recorded = self.record(together, keep=Keep.PREFIX)
+        recorded = self.record(together, keep=Keep.POSITIONS)
         gaps = [self.decompose(recorded, together.label_ids).largest_gap]
         rider = Patch(site=Site.RESID_PRE, layer=0, value=SOURCE)  # all layers, nothing changed
         replayed = self.replay(
@@ -257,7 +258,21 @@ class LanguageModel:
                 tolerance=self.tolerance,
             )
             gaps.append(gap)
-        return max(gaps)
+
+        def first(interventions: Sequence[Intervention]) -> Tensor:
+            labels = together.label_ids
+            return self.replay(recorded, interventions, labels, source=recorded).labels[:, 0]
+
+        rides = rides_proof.largest_gap(
+            self.model,
+            self.anatomy,
+            together,
+            recorded,
+            first,
+            tolerance=self.tolerance,
+            budget=self.memory_budget,
+        )
+        return max(*gaps, rides)
 
     def _own_logits(self, ids: Sequence[int]) -> Float[Tensor, "1 pos d_vocab"]:
         """A plain forward pass, without anything of ours."""
@@ -272,15 +287,13 @@ def _proof_prompt(ids: Sequence[int], length: int) -> TokenizedPrompt:
     )
 
 
-def _check_shape(lm: LanguageModel) -> None:
-    """Scores go by the config's layers and heads, so the model must have as many."""
-    traced = (len(lm.anatomy.layers), lm.anatomy.n_heads)
-    if traced != (lm.shape.n_layers, lm.shape.n_heads):
-        raise UnknownAnatomy(
-            "its attention",
-            f"it ran with {traced[0]} layers of {traced[1]} heads, its config says "
-            f"{lm.shape.n_layers} of {lm.shape.n_heads}",
-        )
+def _shape(model: PreTrainedModel, anatomy: Anatomy) -> ModelShape:
+    return ModelShape(
+        family=model.config.get_text_config().model_type,
+        d_model=len(anatomy.layers[0].W_O.T),
+        d_vocab=len(anatomy.unembedding.weight),
+        layers=tuple(layer.shape for layer in anatomy.layers),
+    )
 
 
 def _proof_ids(model: PreTrainedModel) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from analyses.checkpoints.shapes import LayerShape
 from analyses.errors import Refused, did_you_mean
 from analyses.pictures.plots import Plot, check_names
 from analyses.prompts.places import Places
@@ -26,13 +27,7 @@ class ModelFacts(Protocol):
     """What is known of a model before it is loaded."""
 
     @property
-    def n_layers(self) -> int: ...
-    @property
-    def n_heads(self) -> int: ...
-    @property
-    def n_kv_heads(self) -> int: ...
-    @property
-    def d_head(self) -> int: ...
+    def layers(self) -> Sequence[LayerShape]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

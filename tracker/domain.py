@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from analyses.checkpoints.shapes import LayerShape
+
 
 class RunState(StrEnum):
     QUEUED = "queued"  # waiting for a worker
@@ -107,6 +109,17 @@ class Model:
     d_model: int
     d_head: int
     d_vocab: int
+    shapes: tuple[LayerShape, ...] | None  # None: added before they were kept
+
+    @property
+    def layers(self) -> tuple[LayerShape, ...]:
+        """Every layer as it ran when the model was proved, or all as its numbers say."""
+        if self.shapes is not None:
+            return self.shapes
+        alike = LayerShape(
+            n_heads=self.n_heads, n_kv_heads=self.n_kv_heads, d_qk=self.d_head, d_v=self.d_head
+        )
+        return (alike,) * self.n_layers
 
 
 @dataclass(frozen=True, kw_only=True)

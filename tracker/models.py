@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analyses.checkpoints import fingerprints, refs
-from analyses.checkpoints.shapes import shape_of
 from analyses.hub import HubRevision
 from analyses.language_model import LanguageModel
 from tracker.db import Sessions, transaction
@@ -46,8 +45,7 @@ def add_model(
         _check_free(named, str(source), sessions)
     files = refs.fetched(ref, cache=home.models, roots=roots)
     fingerprint = fingerprints.fingerprint(files, remembered=refs.hashes(home.models))
-    shape = shape_of(files.config)
-    LanguageModel.load(files.folder, dtype=dtype, device="cpu")
+    shape = LanguageModel.load(files.folder, dtype=dtype, device="cpu").shape
     with transaction(sessions) as session:
         return store.add_model(
             session,
@@ -57,12 +55,7 @@ def add_model(
             dtype=dtype,
             fingerprint=fingerprint,
             family=shape.family,
-            n_layers=shape.n_layers,
-            n_heads=shape.n_heads,
-            n_kv_heads=shape.n_kv_heads,
-            d_model=shape.d_model,
-            d_head=shape.d_head,
-            d_vocab=shape.d_vocab,
+            **store.shape_facts(shape),
         )
 
 

@@ -15,7 +15,7 @@ from analyses.language_model import LanguageModel
 from analyses.pretrained import DTYPES
 from analyses.results import Result
 from tracker import run_inputs
-from tracker.db import Sessions
+from tracker.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.finishing import NotHere
 from tracker.heartbeat import Beat, Limits, StopRequest
@@ -24,6 +24,7 @@ from tracker.loaded_models import LoadedModels
 from tracker.mlflow_pause import MlflowPause
 from tracker.run_inputs import InputGone
 from tracker.spool import Spool
+from tracker.store import models as model_store
 
 # What another host may have: another folder, another disk, another login.
 _OF_THIS_HOST = (
@@ -79,6 +80,9 @@ class Workbench:
             memory_budget=self.memory_budget,
         )
         self.loaded.add(model, loaded)
+        if model.shapes is None:  # it was added before they were kept
+            with transaction(self.sessions) as session:
+                model_store.record_shape(session, model.id, loaded.shape)
         return loaded
 
     def inputs_of(self, run_id: UUID, beat: Beat) -> Mapping[str, Result]:

@@ -134,6 +134,13 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
+def family_of(config: Mapping[str, Any]) -> str:
+    """The config's model_type; that of the text model when it is one part of several."""
+    inner = config.get("text_config")
+    text = inner if isinstance(inner, Mapping) and "vocab_size" not in config else config
+    return str(text.get("model_type", config.get("model_type", "unknown")))
+
+
 def read_tokenizer(folder: Path) -> Path:
     way_out = "make it with AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
     return _present(folder, TOKENIZER, way_out)

@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from analyses.checkpoints.shapes import LayerShape
 from analyses.engine.norms import Norm
+from analyses.engine.shared_keys import SharedKeys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,8 @@ class LayerAnatomy:
     post_norm: nn.Module | None
     post_norm_formula: Norm | None
     mlp: tuple[nn.Module, ...]  # what they give, summed, is the MLP's write
+    shape: LayerShape
+    shared: SharedKeys | None  # where it may read keys and values of layers below
 
     @property
     def attention_writer(self) -> nn.Module:
@@ -50,12 +54,17 @@ class Anatomy:
     """logits = cap(k · (norm(resid) W_U + b_U))"""
 
     layers: tuple[LayerAnatomy, ...]
-    n_heads: int
     residual_multiplier: float
     final_norm: Norm
     unembedding: nn.Linear
     logit_multiplier: float
     logit_cap: float | None
+
+    @property
+    def lenders(self) -> frozenset[int]:
+        """The layers whose keys and values others read."""
+        shared = (layer.shared for layer in self.layers if layer.shared is not None)
+        return frozenset(number for each in shared for number in each.layers.values())
 
     @property
     def has_unembed(self) -> bool:

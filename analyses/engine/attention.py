@@ -26,6 +26,7 @@ class AttentionCall:
     key: Float[Tensor, "batch kv_head pos d_head"]
     value: Float[Tensor, "batch kv_head pos d_value"]
     z: Float[Tensor, "batch pos head d_value"]
+    mask: Shaped[Tensor, "..."] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,11 @@ def attend(
     z = z.transpose(1, 2).contiguous()
     listener = _listener.get()
     if listener is not None:
-        listener(AttentionCall(module=module, query=query, key=key, value=value, z=z))
+        listener(
+            AttentionCall(
+                module=module, query=query, key=key, value=value, z=z, mask=attention_mask
+            )
+        )
     return z, None
 
 

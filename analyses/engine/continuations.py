@@ -48,9 +48,7 @@ def _cut(
         more = [*together, pair]
         whole = [len(context) + len(continuation) for _, (context, continuation) in more]
         predicted = sum(len(continuation) for _, (_, continuation) in more)
-        tokens = memory.recordable(
-            anatomy, Keep.WRITES, n_kv_heads=anatomy.n_heads, longest=max(whole), budget=budget
-        )
+        tokens = memory.recordable(anatomy, Keep.WRITES, longest=max(whole), budget=budget)
         full = len(more) * max(whole) > tokens or 2 * predicted * per_target > budget
         if together and (full or lengths.apart(whole[0], whole[-1])):
             yield together

@@ -25,7 +25,8 @@ def components(anatomy: Anatomy) -> tuple[Component, ...]:
     found = [Component(kind=Kind.EMBED)]
     for number, layer in enumerate(anatomy.layers):
         found += [
-            Component(kind=Kind.HEAD, layer=number, index=head) for head in range(anatomy.n_heads)
+            Component(kind=Kind.HEAD, layer=number, index=head)
+            for head in range(layer.shape.n_heads)
         ]
         if layer.has_bias:
             found.append(Component(kind=Kind.ATTN_BIAS, layer=number))

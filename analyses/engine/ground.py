@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from analyses.engine import shared_keys
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import Answer, answering
 from analyses.engine.edits import LayerEdits, Placed
@@ -13,6 +14,7 @@ from analyses.engine.interventions import Patch, Site
 from analyses.engine.outputs import first_tensor
 from analyses.engine.recording import LayerReads, Recorded
 from analyses.engine.rotary import Rotary, find_rotary
+from analyses.engine.shared_keys import Own
 from analyses.engine.suffixes import MASK, Suffix, Visible
 
 Tokens = Float[Tensor, "batch rider suffix d_model"]
@@ -62,11 +64,23 @@ class Ground:
         reads = self.reads(layer)
         return suffix.visible(reads.arguments.get(MASK), reads.key.shape[2])
 
-    def through(self, layer: int, tokens: Tokens, suffix: Suffix, answer: Answer) -> Tokens:
-        """What leaves the layer when these enter it and attention gives what `answer` says."""
-        arguments = suffix.arguments(self.reads(layer).arguments, tokens.shape[1])
+    def through(
+        self,
+        layer: int,
+        tokens: Tokens,
+        suffix: Suffix,
+        answer: Answer,
+        carried: Mapping[int, Own],
+    ) -> Tokens:
+        """What leaves the layer when these enter it and attention gives what `answer` says.
+
+        `carried` are the keys and values that the first riders have had in layers below.
+        """
+        of_layer, riders = self.anatomy.layers[layer], tokens.shape[1]
+        arguments = suffix.arguments(self.reads(layer).arguments, riders)
+        shared = shared_keys.arguments(of_layer.shared, self.recorded, suffix, riders, carried)
         with answering(answer):
-            output = self.anatomy.layers[layer].layer(tokens.flatten(1, 2), **arguments)
+            output = of_layer.layer(tokens.flatten(1, 2), **arguments, **shared)
         after = first_tensor(output)
         assert after is not None
         return after.view(tokens.shape)

@@ -8,7 +8,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from analyses.engine.anatomy import Anatomy
+from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.recording import Keep, Recorded
 
 SHARE = 0.5  # of the memory that is free, when no budget is given
@@ -35,24 +35,29 @@ def give_back(device: torch.device) -> None:
             trim(0)
 
 
-def recordable(anatomy: Anatomy, keep: Keep, *, n_kv_heads: int, longest: int, budget: int) -> int:
+def recordable(anatomy: Anatomy, keep: Keep, *, longest: int, budget: int) -> int:
     """How many tokens of prompts no longer than this can be recorded together; at least one.
 
     A recording may keep a quarter of the budget (a source is as large), and its forward pass may
     take half. Estimates on the safe side: attention is taken to write its scores out.
     """
-    layer = anatomy.layers[0]
-    size = layer.out_proj.weight.element_size()
-    d_z, d_model = layer.W_O.shape
-    of_a_pass = _of_a_layer(anatomy, size) + anatomy.n_heads * longest * (2 * size + 4)
-    reads = 2 * d_z * n_kv_heads // anatomy.n_heads
-    everywhere = reads + 2 * d_z + 4 * d_model
-    kept = {Keep.WRITES: 0, Keep.PREFIX: reads, Keep.POSITIONS: everywhere}[keep]
+    size = anatomy.layers[0].out_proj.weight.element_size()
+    most_heads = max(layer.shape.n_heads for layer in anatomy.layers)
+    of_a_pass = _of_a_layer(anatomy, size) + most_heads * longest * (2 * size + 4)
     room = int(ROOM * budget)
     tokens = room // (2 * of_a_pass)
-    if kept:
-        tokens = min(tokens, room // (4 * len(anatomy.layers) * kept * size))
+    if kept := sum(_kept(layer, keep) for layer in anatomy.layers):
+        tokens = min(tokens, room // (4 * kept * size))
     return max(1, tokens)
+
+
+def _kept(layer: LayerAnatomy, keep: Keep) -> int:
+    """How many numbers a recording keeps of a layer for every token."""
+    shape = layer.shape
+    of_a_head = shape.d_qk + shape.d_v
+    reads = shape.n_kv_heads * of_a_head
+    everywhere = reads + shape.n_heads * of_a_head + 4 * len(layer.W_O.T)
+    return {Keep.WRITES: 0, Keep.PREFIX: reads, Keep.POSITIONS: everywhere}[keep]
 
 
 def held(*recordings: Recorded | None) -> int:
@@ -74,7 +79,8 @@ def riders(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> i
     key = recorded.reads[0].key
     batch, _, prefix, _ = key.shape
     size = key.element_size()
-    scores = anatomy.n_heads * (prefix + suffix) * (2 * size + 4)
+    most_heads = max(layer.shape.n_heads for layer in anatomy.layers)
+    scores = most_heads * (prefix + suffix) * (2 * size + 4)
     tokens = int(ROOM * left) // (scores + _of_a_layer(anatomy, size))
     most = MOST_TOKENS.get(key.device.type, MOST_TOKENS["cuda"])
     return max(1, min(tokens, most) // (batch * suffix))
@@ -82,9 +88,13 @@ def riders(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> i
 
 def _of_a_layer(anatomy: Anatomy, size: int) -> int:
     """Bytes per token while a layer runs: six times its widest map, and sixteen residuals."""
-    layer = anatomy.layers[0]
-    widest = max(max(weight.shape[-2:]) for weight in layer.layer.parameters() if weight.dim() > 1)
-    return size * (6 * widest + 16 * len(layer.W_O.T))
+    widest = max(
+        max(weight.shape[-2:])
+        for layer in anatomy.layers
+        for weight in layer.layer.parameters()
+        if weight.dim() > 1
+    )
+    return size * (6 * widest + 16 * len(anatomy.layers[0].W_O.T))
 
 
 def _tensors(value: Any) -> Iterable[Tensor]:

@@ -59,7 +59,7 @@ def rows(
     suffix = Suffix.of((), recorded.final)
     asked = _asked(ground, layer, suffix)
     batch, _, width, _ = recorded.reads[layer].key.shape
-    shape = len(interventions), batch, anatomy.n_heads, width
+    shape = len(interventions), batch, anatomy.layers[layer].shape.n_heads, width
     found = torch.empty(shape, dtype=torch.float32, device=recorded.final.device)
     left = budget - memory.held(recorded, source) - found.nbytes
     size = memory.riders(anatomy, recorded, suffix=suffix.width, left=left)
@@ -82,10 +82,10 @@ def value_norms(
     """
     _check_layer(anatomy, recorded, layer)
     value = recorded.reads[layer].value.float()
-    W_O = per_head(anatomy.layers[layer].W_O.to(value.device), anatomy.n_heads)
-    group = anatomy.n_heads // value.shape[1]
+    shape = anatomy.layers[layer].shape
+    W_O = per_head(anatomy.layers[layer].W_O.to(value.device), shape.n_heads)
     sizes = [
-        torch.linalg.vector_norm(value[:, head // group] @ of_head, dim=-1)
+        torch.linalg.vector_norm(value[:, shape.kv_head(head)] @ of_head, dim=-1)
         for head, of_head in enumerate(W_O)  # one by one: all writes together are large
     ]
     keys = torch.arange(value.shape[2], device=value.device)
@@ -153,7 +153,7 @@ def _asked(ground: Ground, layer: int, suffix: Suffix) -> Asked:
         return attend_to_prefix(asked, reads, visible, nothing)
 
     resid = ground.recorded.layers[layer].resid_pre[:, None, None]
-    ground.through(layer, resid.to(reads.key), suffix, answer)
+    ground.through(layer, resid.to(reads.key), suffix, answer, {})
     return heard[0]
 
 

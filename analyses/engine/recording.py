@@ -1,6 +1,5 @@
 """One forward pass that keeps what each component wrote, and what a replay has to read."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.batches import Batch
 from analyses.engine.interventions import Site
+from analyses.engine.layer_arguments import by_name
 from analyses.engine.outputs import first_tensor
 
 
@@ -45,7 +45,7 @@ class LayerReads:
     q: Float[Tensor, "batch head d_head"]  # at the final positions
     key: Float[Tensor, "batch kv_head pos d_head"]
     value: Float[Tensor, "batch kv_head pos d_value"]
-    arguments: Mapping[str, Any]  # what the layer was called with beside the residual, by name
+    arguments: Mapping[str, Any]  # what it was called with beside residual and shared keys, by name
     everywhere: Mapping[Site, Float[Tensor, "batch pos *rest"]]  # empty unless kept
 
 
@@ -147,7 +147,8 @@ class _Notes:
             resid, arguments = by_name(module, args, kwargs)
             self.resid_pre = at_final(resid, batch)
             if self.keep:
-                self.arguments = arguments
+                shared = None if layer.shared is None else layer.shared.argument
+                self.arguments = {name: arguments[name] for name in arguments if name != shared}
             if self.keep is Keep.POSITIONS:
                 self.whole[0] = resid
 
@@ -192,6 +193,10 @@ class _Notes:
             everywhere={} if self.call is None else self._everywhere(self.call, multiplier),
         )
 
+    def _mlp_everywhere(self) -> Tensor:
+        written = [self.whole[id(module)] for module in self.anatomy.mlp]
+        return torch.stack(written).sum(0) if written else torch.zeros_like(self.whole[0])
+
     def _everywhere(self, call: AttentionCall, multiplier: float) -> dict[Site, Tensor]:
         layer = self.anatomy
         return {
@@ -199,17 +204,6 @@ class _Notes:
             Site.Q: call.query.transpose(1, 2),
             Site.Z: call.z,
             Site.ATTN_OUT: multiplier * self.whole[id(layer.attention_writer)],
-            Site.MLP_OUT: multiplier * torch.stack([self.whole[id(m)] for m in layer.mlp]).sum(0),
+            Site.MLP_OUT: multiplier * self._mlp_everywhere(),
             Site.RESID_POST: self.whole[id(layer.layer)],
         }
-
-
-def by_name(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-    """A decoder layer's first argument, the residual, and its others under their names."""
-    signature = inspect.signature(module.forward)
-    arguments = dict(signature.bind(*args, **kwargs).arguments)
-    for name, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            arguments |= arguments.pop(name, {})
-    resid: Tensor = arguments.pop(next(iter(signature.parameters)))
-    return resid, arguments

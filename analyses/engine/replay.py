@@ -105,13 +105,7 @@ def _chunks(
 
 def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded | None) -> None:
     """Raises `ImpossiblePatch` where the model has no such place or a recording no such value."""
-    here = len(anatomy.layers), anatomy.n_heads
-    if not (0 <= patch.layer < here[0] and 0 <= (patch.head or 0) < here[1]):
-        raise ImpossiblePatch(
-            patch.name,
-            f"the model has {here[0]} layers of {here[1]} heads, both counted from 0",
-            "Choose among them",
-        )
+    _check_component(patch, anatomy)
     needed = Keep.POSITIONS if patch.moves else Keep.PREFIX
     _check_kept(patch, recorded, needed, "the recording")
     rows = len(recorded.numbers)
@@ -146,6 +140,23 @@ def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded |
             patch.name,
             "a source prompt ends before a position that is patched",
             "Give `at`, positions that both prompts have",
+        )
+
+
+def _check_component(patch: Patch, anatomy: Anatomy) -> None:
+    n_layers = len(anatomy.layers)
+    if not 0 <= patch.layer < n_layers:
+        raise ImpossiblePatch(
+            patch.name,
+            f"the model has {n_layers} layers, counted from 0",
+            "Choose one of them",
+        )
+    n_heads = anatomy.layers[patch.layer].shape.n_heads
+    if not 0 <= (patch.head or 0) < n_heads:
+        raise ImpossiblePatch(
+            patch.name,
+            f"layer {patch.layer} has {n_heads} heads, counted from 0",
+            "Choose one of them",
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from analyses.engine import shared_keys
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import Asked
 from analyses.engine.edits import LayerEdits, Placed
@@ -20,6 +21,7 @@ from analyses.engine.ground import Ground, Tokens
 from analyses.engine.interventions import IN_ATTENTION, Intervention, Patch, Path, Site
 from analyses.engine.outputs import first_tensor
 from analyses.engine.prefix_attention import attend_to_prefix
+from analyses.engine.shared_keys import Own
 from analyses.engine.suffixes import MASK, Suffix, Visible
 
 
@@ -44,6 +46,7 @@ class _Ride:
         self.tokens: Tokens | None = None
         base = ground.recorded.layers[-1].resid_post
         self.resid = base.repeat(len(interventions), 1, 1)
+        self.carried: dict[int, Own] = {}  # those aboard's keys and values that others read
         self.seen: dict[int, Visible] = {}  # by the mask, of which layers share few
 
     def through(self, layer: int) -> None:
@@ -99,11 +102,15 @@ class _Ride:
         edits.apply(Site.RESID_PRE, tokens)
         visible = self._visible(layer)
 
+        kept = layer in self.ground.anatomy.lenders
+
         def answer(asked: Asked) -> Tensor:
+            if kept:
+                self.carried[layer] = shared_keys.own(asked.key, asked.value, self.suffix, riding)
             return attend_to_prefix(asked, reads, visible, edits)
 
         with _written(self.ground.anatomy, edits, tokens.shape) as attn_out:
-            tokens = self.ground.through(layer, tokens, self.suffix, answer)
+            tokens = self.ground.through(layer, tokens, self.suffix, answer, self.carried)
         if any(edits.of(Site.RESID_POST)):
             tokens = tokens.clone()
             edits.apply(Site.RESID_POST, tokens)

@@ -1,5 +1,6 @@
 """Queries and keys before rotary embedding, for any family that embeds positions by rotating."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from analyses.engine import shared_keys
 from analyses.engine.anatomy import LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.closure import TOLERANCE, check_closure
@@ -59,7 +61,7 @@ class Rotary:
     So back(x) is the turn by the opposite angle, divided by cos² + sin².
     """
 
-    apply: Callable[..., tuple[Tensor, Tensor]]  # the model's own: it knows which pairs J joins
+    apply: Callable[[Tensor, Tensor, Tensor], Tensor]  # the model's own: it knows J's pairs
     dims: int
     cos: Float[Tensor, "#batch all_pos angle"]
     sin: Float[Tensor, "#batch all_pos angle"]
@@ -81,8 +83,7 @@ class Rotary:
     def _by(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         if not self.dims:
             return x
-        of_one_head = x[:, None, :, : self.dims]
-        turned, _ = self.apply(of_one_head, of_one_head, cos, sin)
+        turned = self.apply(x[:, None, :, : self.dims], cos, sin)
         return torch.cat([turned[:, 0], x[..., self.dims :]], dim=-1)
 
 
@@ -128,16 +129,19 @@ def _queries(
     cos, sin = (each.to(reads.q.dtype) for each in angles)
     suffix = Suffix.of((), recorded.final)
     arguments: dict[str, Any] = suffix.arguments({**reads.arguments, ANGLES: (cos, sin)}, 1)
+    arguments |= shared_keys.arguments(layer.shared, recorded, suffix, 1, {})
     with listening(heard.append):
         layer.layer(recorded.layers[number].resid_pre[:, None].to(reads.q.dtype), **arguments)
     return heard[0].query
 
 
-def _own_function(layer: LayerAnatomy, number: int) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The function of the attention's own module that rotates."""
+def _own_function(layer: LayerAnatomy, number: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The function of the attention's own module that rotates, queries with keys or each alone."""
     module = sys.modules[type(layer.attention).__module__]
     names = [name for name in vars(module) if name.startswith("apply_rotary")]
     if len(names) != 1:
         raise NoRotaryEmbedding(number, f"{module.__name__} has no one function apply_rotary…")
-    found: Callable[..., tuple[Tensor, Tensor]] = getattr(module, names[0])
-    return found
+    found: Callable[..., Any] = getattr(module, names[0])
+    if list(inspect.signature(found).parameters)[1] == "cos":
+        return lambda x, cos, sin: found(x, cos, sin)
+    return lambda x, cos, sin: found(x, x, cos, sin)[0]

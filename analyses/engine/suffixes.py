@@ -110,8 +110,10 @@ class Suffix:
         }
 
     def _spread(self, name: str, value: Any, riders: int) -> Any:
-        if isinstance(value, tuple):
+        if isinstance(value, tuple | list):
             return tuple(self._spread(name, each, riders) for each in value)
+        if isinstance(value, Mapping):
+            return {key: self._spread(name, each, riders) for key, each in value.items()}
         if not isinstance(value, Tensor):
             return value
         if value.dim() < 2 or value.shape[1] <= int(self.final.max()):

@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from analyses.checkpoints.shapes import LayerShape
 from analyses.engine import passes
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
+from analyses.engine.layer_arguments import find_shared
 from analyses.engine.norms import Norm, probe
 from analyses.engine.outputs import first_tensor
+from analyses.engine.shared_keys import SharedKeys
 from analyses.errors import Refused
 
 
@@ -82,15 +85,16 @@ def find_anatomy(model: PreTrainedModel, input_ids: Tensor) -> Anatomy:
     if not attention:
         raise NoAttentionInterface(config.model_type)
     layers = _layers(model, [call.module for call in attention])
-    if len({call.z.shape[2] for call in attention}) > 1:
-        raise UnknownAnatomy("its attention", "layers differ in their number of heads")
+    _check_all_found(len(layers), config)
+    every_shared = find_shared(model, layers, input_ids)
     found = [
-        _layer_anatomy(number, layer, call, calls, config.hidden_size, input_ids.device)
-        for number, (layer, call) in enumerate(zip(layers, attention, strict=True))
+        _layer_anatomy(number, layer, call, calls, shared, config.hidden_size, input_ids.device)
+        for number, (layer, call, shared) in enumerate(
+            zip(layers, attention, every_shared, strict=True)
+        )
     ]
     return Anatomy(
         layers=tuple(found),
-        n_heads=attention[0].z.shape[2],
         residual_multiplier=_number(config, "residual_multiplier", 1.0),
         final_norm=_final_norm(layers, calls, config.hidden_size, input_ids.device),
         unembedding=_unembedding(model),
@@ -118,11 +122,20 @@ def _layers(model: nn.Module, attention: Sequence[nn.Module]) -> list[nn.Module]
     )
 
 
+def _check_all_found(traced: int, config: Any) -> None:
+    said = getattr(config, "num_hidden_layers", traced)
+    if said != traced:
+        raise UnknownAnatomy(
+            "its attention", f"it ran with {traced} layers, its config says {said}"
+        )
+
+
 def _layer_anatomy(
     number: int,
     layer: nn.Module,
     attention: AttentionCall,
     calls: Sequence[Call],
+    shared: SharedKeys | None,
     d_model: int,
     device: torch.device,
 ) -> LayerAnatomy:
@@ -149,7 +162,22 @@ def _layer_anatomy(
         post_norm=post_norm.module if post_norm else None,
         post_norm_formula=probe(post_norm.module, d_model, device) if post_norm else None,
         mlp=tuple(call.module for call in loose_ends),
+        shape=_shape(number, attention),
+        shared=shared,
     )
+
+
+def _shape(number: int, attention: AttentionCall) -> LayerShape:
+    """As attention ran; every key-value head is read by as many heads."""
+    n_heads, d_qk = attention.query.shape[1], attention.query.shape[3]
+    n_kv_heads, d_v = attention.value.shape[1], attention.value.shape[3]
+    if (attention.key.shape[1], attention.z.shape[2:]) != (n_kv_heads, (n_heads, d_v)):
+        raise UnknownAnatomy(
+            f"layer {number}",
+            f"its {attention.key.shape[1]} keys, {n_kv_heads} values and {n_heads} heads do not "
+            f"go together",
+        )
+    return LayerShape(n_heads=n_heads, n_kv_heads=n_kv_heads, d_qk=d_qk, d_v=d_v)
 
 
 def _readers(value: Tensor, calls: Sequence[Call]) -> Iterator[Call]:

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses import effects, streaming, subspaces
+from analyses.checkpoints.shapes import LayerShape
+from analyses.errors import Refused
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
-from analyses.registry import Params, analysis
+from analyses.prompts.spec import DistributionSpec
+from analyses.registry import ModelFacts, Params, analysis
 from analyses.results import MODEL, Component, Derived, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import LABEL_METRICS, Stored, StoredArray
 from analyses.subspaces import Bases, Floats
@@ -114,6 +117,21 @@ _AXES = {
 }
 
 
+class UnequalLayers(Refused):
+    def __init__(self, layers: Sequence[LayerShape]) -> None:
+        first = next(number for number, layer in enumerate(layers) if layer != layers[0])
+        told = (
+            f"layer {number} has {layer.n_heads} heads (key-value heads: {layer.n_kv_heads}), "
+            f"{layer.d_qk} dimensions of queries and keys and {layer.d_v} of values"
+            for number, layer in ((0, layers[0]), (first, layers[first]))
+        )
+        super().__init__(
+            f"Bases of all layers need layers of one shape, and in this model {'; '.join(told)}. "
+            f"What needs bases (subspace, label_randomisation, patching by means) cannot be had of "
+            f"it; patch from source prompts or by zero."
+        )
+
+
 class BasesParams(Params):
     """Where vectors are looked at."""
 
@@ -134,6 +152,11 @@ class BasesParams(Params):
         description="By one mean, or by each option's: then rank 0 keeps every option's mean, "
         "which tells the n-th item of a list.",
     )
+
+    def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
+        """Raises `UnequalLayers`."""
+        if len(set(model.layers)) > 1:
+            raise UnequalLayers(model.layers)
 
     def check_places(self, places: Places) -> None:
         """Raises `NoKeySite`."""

@@ -16,6 +16,7 @@ from analyses.confined import (
     ConfinedParams,
     RankTooLarge,
     Reading,
+    full_rank,
     groups,
 )
 from analyses.effects import Grounds
@@ -113,8 +114,10 @@ class LabelRandomisationParams(ConfinedParams):
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises `RankTooLarge`, and what is wrong with heads or prompts."""
         super().check(model, spec)
-        if self.rank > model.d_head:
-            raise RankTooLarge(self.rank, model.d_head)
+        sites = COMBINATIONS[self.confine]
+        full = full_rank(model.layers, sites)
+        if self.rank > full:
+            raise RankTooLarge(self.rank, sites, full)
 
 
 def warned(means: Mapping[ScoreKey, float], params: LabelRandomisationParams) -> list[str]:

@@ -20,6 +20,7 @@ from analyses.results import Component, Kind, Measured, NamedTensor, Result, Sco
 from analyses.stored import LABEL_METRICS, Stored, StoredArray, differences, under
 
 if TYPE_CHECKING:
+    from analyses.checkpoints.shapes import LayerShape
     from analyses.engine.interventions import Intervention, Patch, Value
     from analyses.engine.recording import Keep
     from analyses.language_model import LanguageModel
@@ -240,13 +241,18 @@ def patching(
 
 def _places(lm: "LanguageModel", sites: Sequence[str]) -> list[Place]:
     """What is patched, one after the other."""
-    counts = {"mlp_out": 1, "attn_out": 1, "k": lm.shape.n_kv_heads, "v": lm.shape.n_kv_heads}
     return [
-        Place(_component(site, layer, index), site)
-        for layer in range(lm.shape.n_layers)
+        Place(_component(site, number, index), site)
+        for number, layer in enumerate(lm.shape.layers)
         for site in sites
-        for index in range(counts.get(site, lm.shape.n_heads))
+        for index in range(_count(site, layer))
     ]
+
+
+def _count(site: str, layer: "LayerShape") -> int:
+    if site in ("mlp_out", "attn_out"):
+        return 1
+    return layer.n_kv_heads if site in READ else layer.n_heads
 
 
 def _component(site: str, layer: int, index: int) -> Component:
@@ -311,8 +317,7 @@ def _patches(
     value = _value(place, params, means)
     if site not in READ:
         return (effects.patch(component, site, value, ground, at),)
-    group = lm.shape.n_heads // lm.shape.n_kv_heads
-    heads = range(component.index * group, (component.index + 1) * group)
+    heads = lm.shape.layers[component.layer].readers(component.index)
     return tuple(
         effects.patch(
             Component(kind=Kind.HEAD, layer=component.layer, index=head),

@@ -17,6 +17,7 @@ from analyses.confined import (
     ConfinedParams,
     RankTooLarge,
     Reading,
+    full_rank,
     groups,
 )
 from analyses.effects import Grounds
@@ -151,12 +152,15 @@ class SubspaceParams(ConfinedParams):
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises `RankTooLarge`, and what is wrong with heads or prompts."""
         super().check(model, spec)
-        largest = max(self.ranks, default=0)
-        if largest > model.d_head:
-            raise RankTooLarge(largest, model.d_head)
+        largest, sites = max(self.ranks, default=0), COMBINATIONS["qkv"]
+        full = full_rank(model.layers, sites)
+        if largest > full:
+            raise RankTooLarge(largest, sites, full)
 
-    def all_ranks(self, d_head: int) -> tuple[int, ...]:
-        return tuple(sorted({0, *(self.ranks or range(d_head)), d_head}))
+    def all_ranks(self, full: int) -> tuple[int, ...]:
+        """Up to the full rank of what is confined."""
+        asked = (rank for rank in self.ranks if rank < full)
+        return tuple(sorted({0, *(asked if self.ranks else range(full)), full}))
 
 
 class _Case(NamedTuple):
@@ -344,8 +348,11 @@ def _divergences(
     from analyses.engine.interventions import Intervention
     from analyses.engine.patterns import divergence
 
-    ranks = params.all_ranks(reading.shape.d_head)
-    asked = [(site, rank) for site in OF_A_ROW for rank in ranks]
+    asked = [
+        (site, rank)
+        for site in OF_A_ROW
+        for rank in params.all_ranks(reading.full_rank(COMBINATIONS[site]))
+    ]
     scores = {}
     for head in heads:
         confined = [
@@ -368,7 +375,7 @@ def _cases(
 ) -> Iterator[_Case]:
     for component, group in groups(heads).items():
         for site, sites in COMBINATIONS.items():
-            for rank in params.all_ranks(reading.shape.d_head):
+            for rank in params.all_ranks(reading.full_rank(sites)):
                 basis = reading.learnt(rank)
                 yield _Case(
                     (component, site, "", rank), reading.confined(group, sites, basis, path)
@@ -378,15 +385,15 @@ def _cases(
 def _placebos(
     reading: Reading, heads: tuple[Component, ...], params: SubspaceParams
 ) -> Iterator[_Case]:
-    d_head = reading.shape.d_head
     draws = {
-        head: subspaces.random_bases(d_head, params.placebos, (head.layer, head.index))
+        (head, d): subspaces.random_bases(d, params.placebos, (head.layer, head.index))
         for head in heads
+        for d in {reading.width(site) for site in COMBINATIONS["qkv"]}
     }
     for component, group in groups(heads).items():
         for site, sites in COMBINATIONS.items():
             for rank in params.placebo_ranks:
-                if rank >= d_head:
+                if rank >= reading.full_rank(sites):
                     continue
                 other = reading.confined(group, sites, reading.of_other_tokens(rank))
                 yield _Case((component, site, OTHER, rank), other)

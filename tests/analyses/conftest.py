@@ -31,9 +31,34 @@ GQA = {"num_key_value_heads": 2}
 GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 FAMILIES: dict[str, dict[str, Any]] = {
     "cohere": GQA | {"logit_scale": 2.0},
+    "deepseek_v3": {
+        "num_key_value_heads": 4,
+        "q_lora_rank": None,
+        "kv_lora_rank": 16,
+        "qk_nope_head_dim": 12,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 16,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_group": 1,
+        "topk_group": 1,
+        "moe_intermediate_size": 24,
+        "first_k_dense_replace": 1,
+    },
     "gemma": GQA | {"head_dim": 16},
     "gemma2": GQA | {"head_dim": 16, "sliding_window": 4},
     "gemma3_text": GQA | {"head_dim": 16, "sliding_window": 4},
+    "gemma4_text": GQA
+    | {
+        "num_hidden_layers": 3,
+        "num_kv_shared_layers": 1,  # the last reads keys and values of the first
+        "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        "head_dim": 16,
+        "global_head_dim": 12,
+        "sliding_window": 4,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": D_VOCAB,
+    },
     "gpt2": GPT,
     "gpt_neox": {},
     "gpt_oss": GQA | {"num_local_experts": 4, "head_dim": 16, "sliding_window": 4},

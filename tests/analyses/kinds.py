@@ -37,10 +37,19 @@ def layers(lm: LanguageModel) -> range:
     return range(lm.shape.n_layers)
 
 
+def width(lm: LanguageModel, site: Site, layer: int = 0) -> int:
+    return lm.shape.layers[layer].width(site)
+
+
 def confined(d: int, rank: int = 3) -> Apply:
     random = torch.Generator().manual_seed(2)
     basis, _ = torch.linalg.qr(torch.randn(d, rank, generator=random))
     return Apply(Subspace(0.1 * torch.randn(d, generator=random), basis))
+
+
+def low_of(lm: LanguageModel, site: Site, layer: int = 0) -> Apply:
+    """What is left of one head's vectors in a few dimensions."""
+    return confined(width(lm, site, layer))
 
 
 def heads(lm: LanguageModel) -> list[Intervention]:
@@ -62,16 +71,16 @@ def ablations(lm: LanguageModel) -> list[Intervention]:
 
 
 def reads(lm: LanguageModel) -> list[Intervention]:
-    low = confined(lm.shape.d_head)
     return alone(
         *(
             Patch(site=site, layer=layer, head=HEAD, **choice)
             for layer in layers(lm)
             for site in (Site.Q, Site.K, Site.V)
-            for choice in ({}, {"value": low}, {"value": Constant(torch.ones(lm.shape.d_head))})
+            for d in [width(lm, site, layer)]
+            for choice in ({}, {"value": confined(d)}, {"value": Constant(torch.ones(d))})
         ),
         *(
-            Patch(site=site, layer=layer, head=HEAD, value=low, at=SOME)
+            Patch(site=site, layer=layer, head=HEAD, value=low_of(lm, site, layer), at=SOME)
             for layer in layers(lm)
             for site in (Site.K, Site.V)
         ),
@@ -80,9 +89,7 @@ def reads(lm: LanguageModel) -> list[Intervention]:
 
 def reread(lm: LanguageModel) -> list[Intervention]:
     """One head that reads keys or values otherwise at one place, and otherwise again at another."""
-    d_head = lm.shape.d_head
-    ones, low = Constant(torch.ones(d_head)), confined(d_head)
-    places = ((2, ones), (3, low))  # from the end, where windows reach
+    places = (2, 3)  # from the end, where windows reach
     return [
         Intervention(
             tuple(
@@ -93,42 +100,48 @@ def reread(lm: LanguageModel) -> list[Intervention]:
                     value=value,
                     at=tuple((length - back,) for length in LENGTHS),
                 )
-                for back, value in places
+                for back, value in zip(places, values, strict=True)
             ),
             path,
         )
         for site in (Site.K, Site.V)
+        for values in [(Constant(torch.ones(width(lm, site))), low_of(lm, site))]
         for path in Path
     ]
 
 
 def before_rotary(lm: LanguageModel) -> list[Intervention]:
-    low = confined(lm.shape.d_head)
     return alone(
         *(
             Patch(site=site, layer=layer, head=head, before_rotary=True, **choice)
             for layer, head in places(lm)
             for site in (Site.Q, Site.K, Site.V)
-            for choice in ({}, {"value": low})
+            for choice in ({}, {"value": low_of(lm, site, layer)})
         ),
         *(
-            Patch(site=Site.K, layer=layer, head=HEAD, value=low, at=SOME, before_rotary=True)
+            Patch(
+                site=Site.K,
+                layer=layer,
+                head=HEAD,
+                value=low_of(lm, Site.K, layer),
+                at=SOME,
+                before_rotary=True,
+            )
             for layer in layers(lm)
         ),
     )
 
 
 def several(lm: LanguageModel) -> list[Intervention]:
-    low = confined(lm.shape.d_head)
     patches = (
         Patch(site=Site.Q, layer=0, head=0),
-        Patch(site=Site.K, layer=0, head=0, value=low),
-        Patch(site=Site.V, layer=0, head=0, value=low),
+        Patch(site=Site.K, layer=0, head=0, value=low_of(lm, Site.K, 0)),
+        Patch(site=Site.V, layer=0, head=0, value=low_of(lm, Site.V, 0)),
         Patch(site=Site.Z, layer=0, head=1),
-        Patch(site=Site.Z, layer=0, head=2, value=low),
+        Patch(site=Site.Z, layer=0, head=2, value=low_of(lm, Site.Z)),
         Patch(site=Site.MLP_OUT, layer=0, value=Apply(torch.sin)),
         Patch(site=Site.Z, layer=1, head=3, value=ZERO),
-        Patch(site=Site.Q, layer=1, head=1, value=low),
+        Patch(site=Site.Q, layer=1, head=1, value=low_of(lm, Site.Q, 1)),
         Patch(site=Site.ATTN_OUT, layer=1, value=Apply(torch.sin)),
         Patch(site=Site.MLP_OUT, layer=1),
     )
@@ -154,9 +167,7 @@ def elsewhere(lm: LanguageModel, at: tuple[tuple[int, ...], ...] = SOME) -> list
             for site in Site
             if site not in READS
         ),
-        Patch(
-            site=Site.Z, layer=0, head=HEAD, value=confined(lm.shape.d_head), at=((), (5,), (1,))
-        ),
+        Patch(site=Site.Z, layer=0, head=HEAD, value=low_of(lm, Site.Z), at=((), (5,), (1,))),
     )
 
 

@@ -4,6 +4,7 @@ Prompts run alone, without padding; attention is written out head by head. Nothi
 replay is used: only which module is which.
 """
 
+import inspect
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -124,7 +125,7 @@ class Pass:
             return args, kwargs | {"hidden_states": changed}
 
         def gives_z(_module: Any, args: Any) -> Any:
-            heads = self.lm.anatomy.n_heads
+            heads = layer.shape.n_heads
             z = args[0].reshape(self.length, heads, -1)
             return (self._patched(Site.Z, number, z).reshape(args[0].shape), *args[1:])
 
@@ -146,8 +147,18 @@ class Pass:
         yield layer.out_proj.register_forward_pre_hook(gives_z)
         writer = layer.out_proj if layer.post_norm is None else layer.post_norm
         yield writer.register_forward_hook(writes(Site.ATTN_OUT, multiplier))
-        (mlp,) = layer.mlp
-        yield mlp.register_forward_hook(writes(Site.MLP_OUT, multiplier))
+        *before, mlp = layer.mlp
+        given: list[Tensor] = []
+        for module in before:
+            yield module.register_forward_hook(lambda _module, _args, output: given.append(output))
+        written = writes(Site.MLP_OUT, multiplier)
+
+        def last(module: Any, args: Any, output: Any) -> Any:
+            others = sum(given)
+            given.clear()
+            return written(module, args, output + others) - others
+
+        yield mlp.register_forward_hook(last if before else written)
         yield layer.layer.register_forward_hook(writes(Site.RESID_POST))
 
     def _peek(self, number: int, module: Any, args: Any, kwargs: Any) -> None:
@@ -170,7 +181,10 @@ class Pass:
         share = (self.lm.model.config.rope_parameters or {}).get("partial_rotary_factor", 1.0)
         dims = int(x.shape[-1] * share)
         rotated = x[None, None, :, :dims]
-        turned = own(rotated, rotated, *self.angles[number])[0][0, 0]
+        if "q" in inspect.signature(own).parameters:
+            turned = own(rotated, rotated, *self.angles[number])[0][0, 0]
+        else:  # of queries or keys alone
+            turned = own(rotated, *self.angles[number])[0, 0]
         return torch.cat([turned, x[:, dims:]], dim=-1)
 
     def _attention(self, module, query, key, value, attention_mask, scaling=None, **others):
@@ -179,6 +193,10 @@ class Pass:
             n for n, layer in enumerate(self.lm.anatomy.layers) if layer.attention is module
         )
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+        if self.peeking:  # keys of a layer below, which has rotated them already
+            for below in range(number):
+                if torch.equal(k, self.seen.get((Site.K, below), torch.empty(0))):
+                    k = self.before_rotary[Site.K, below]
         into = self.before_rotary if self.peeking else self.seen
         into[Site.Q, number], into[Site.K, number], into[Site.V, number] = q, k, v
         q = self._patched(Site.Q, number, q)
@@ -231,6 +249,9 @@ class Pass:
         self.seen[site, number] = x
         return x
 
+    def _kv_head(self, patch: Patch, vectors: Tensor) -> int:
+        return patch.head * vectors.shape[1] // self.lm.anatomy.layers[patch.layer].shape.n_heads
+
     def _in_source(self, patch: Patch, at: list[int]) -> list[int]:
         elsewhere = isinstance(patch.value, FromSource) and patch.value.at
         return list(elsewhere[self.row]) if elsewhere else at
@@ -246,13 +267,13 @@ class Pass:
             found = self.source.before_rotary if turns else self.source.seen
             values = found[patch.site, patch.layer]
             if patch.head is not None:
-                values = values[:, patch.head * values.shape[1] // self.lm.anatomy.n_heads]
+                values = values[:, self._kv_head(patch, values)]
             new = values[of_source]
         elif isinstance(patch.value, Apply):
             here = x
             if turns:
                 before = self.before_rotary[patch.site, patch.layer]
-                here = before[:, patch.head * before.shape[1] // self.lm.anatomy.n_heads]
+                here = before[:, self._kv_head(patch, before)]
             new = patch.value.function(here[at][None].float())[0]
         else:
             value = patch.value.value

@@ -13,7 +13,7 @@ from analyses.pretrained import IncompleteWeights, UnknownDtype
 
 def test_a_model_is_loaded_when_every_layer_closes(load, family: str) -> None:
     lm = load(family)
-    assert len(lm.anatomy.layers) == lm.shape.n_layers == 2
+    assert len(lm.anatomy.layers) == lm.shape.n_layers == lm.model.config.num_hidden_layers
     assert not lm.model.training
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
 

@@ -100,7 +100,7 @@ def test_prompts_are_recorded_together_as_far_as_the_budget_allows(prompts) -> N
 def test_more_memory_never_records_less_and_a_prompt_is_never_cut(load, prompts, keep) -> None:
     lm = load("llama")
     tokens = [
-        memory.recordable(lm.anatomy, keep, n_kv_heads=2, longest=64, budget=budget)
+        memory.recordable(lm.anatomy, keep, longest=64, budget=budget)
         for budget in (0, 10**5, 10**6, 10**9)
     ]
     assert tokens == sorted(tokens)

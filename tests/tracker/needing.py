@@ -33,8 +33,9 @@ class SizesParams(Params):
     rank: int = Field(1, ge=1, le=99)
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
-        if self.rank > model.d_head:
-            raise TooHigh(self.rank, model.d_head)
+        d_head = model.layers[0].d_qk
+        if self.rank > d_head:
+            raise TooHigh(self.rank, d_head)
 
 
 class SharesParams(SizesParams):

@@ -1,14 +1,16 @@
 """`headbook models`: the language models that runs may name."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from analyses.checkpoints import refs
-from analyses.checkpoints.shapes import shape_of
+from analyses.checkpoints.folders import family_of
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.db import transaction
+from tracker.domain import Model
 from tracker.home import Home
 from tracker.settings import Settings
 from tracker.store import models as store
@@ -53,7 +55,7 @@ def add(
         print_json(model)
         return
     typer.echo(
-        f"{model.name}: {model.family}, {model.n_layers} layers of {model.n_heads} heads, "
+        f"{model.name}: {model.family}, {model.n_layers} layers of {_heads(model)} heads, "
         f"fingerprint {model.fingerprint[:12]}. Every layer closes."
     )
 
@@ -86,7 +88,7 @@ def check(
             )
         except DoesNotClose as error:
             found = checkup.Checkup(
-                family=shape_of(files.config).family,
+                family=family_of(files.config),
                 closes=False,
                 largest_gap=error.gap,
                 behaviour={},
@@ -126,6 +128,20 @@ def _print_checkup(ref: str, found: "Checkup") -> None:
         typer.echo(f"\nNot to be trusted: {sentence}")
 
 
+def _heads(model: Model) -> str:
+    return _span([layer.n_heads for layer in model.layers])
+
+
+def _kv_heads(model: Model) -> str:
+    return _span([layer.n_kv_heads for layer in model.layers])
+
+
+def _span(of_layers: Sequence[int]) -> str:
+    """One number where all layers have as many."""
+    least, most = min(of_layers), max(of_layers)
+    return str(most) if least == most else f"{least} to {most}"
+
+
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """Show every model that was added, the newest first."""
@@ -141,8 +157,8 @@ def list_models(as_json: AsJson = False) -> None:
                 m.name,
                 m.family,
                 m.n_layers,
-                m.n_heads,
-                m.n_kv_heads,
+                _heads(m),
+                _kv_heads(m),
                 m.d_model,
                 m.dtype,
                 m.revision[:12],

@@ -1,16 +1,21 @@
 """Language models and the ids of their components."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from analyses.checkpoints.shapes import LayerShape, ModelShape
 from analyses.errors import did_you_mean
 from analyses.results import Component, Kind
 from tracker.domain import Model
 from tracker.errors import TrackerError
 from tracker.tables import ComponentRow, ModelRow
+
+_OF_SHAPE = ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_vocab", "shapes")
 
 
 class UnknownModel(TrackerError):
@@ -23,19 +28,38 @@ class UnknownModel(TrackerError):
 
 
 def to_model(row: ModelRow) -> Model:
-    return Model(**{name: getattr(row, name) for name in Model.__dataclass_fields__})
+    facts = {name: getattr(row, name) for name in Model.__dataclass_fields__}
+    if row.shapes is not None:
+        facts["shapes"] = tuple(LayerShape(**layer) for layer in row.shapes)
+    return Model(**facts)
+
+
+def shape_facts(shape: ModelShape) -> dict[str, Any]:
+    """What is recorded of how a model ran."""
+    facts = {name: getattr(shape, name) for name in _OF_SHAPE if name != "shapes"}
+    return facts | {"shapes": [asdict(layer) for layer in shape.layers]}
 
 
 def add_model(session: Session, **facts: object) -> Model:
-    """Record a model; the same ref, revision and dtype again only renames it."""
+    """Record a model; the same ref, revision and dtype again renames it and tells its shape."""
     statement = insert(ModelRow).values(**facts)
+    again = ["name", *(_OF_SHAPE if facts.get("shapes") else ())]
     row = session.scalars(
         statement.on_conflict_do_update(
             index_elements=[ModelRow.ref, ModelRow.revision, ModelRow.dtype],
-            set_={"name": statement.excluded.name},
+            set_={name: statement.excluded[name] for name in again},
         ).returning(ModelRow)
     ).one()
     return to_model(row)
+
+
+def record_shape(session: Session, model_id: int, shape: ModelShape) -> None:
+    """How a model ran that was added before shapes were kept."""
+    session.execute(
+        update(ModelRow)
+        .where(ModelRow.id == model_id, ModelRow.shapes.is_(None))
+        .values(**shape_facts(shape))
+    )
 
 
 def all_models(session: Session) -> list[Model]:

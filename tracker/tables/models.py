@@ -1,6 +1,7 @@
 """Language models and their components."""
 
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from analyses.results import Kind
@@ -31,11 +32,15 @@ class ModelRow(Row):
     )
     family: Mapped[str] = mapped_column(comment="Architecture, e.g. llama.")
     n_layers: Mapped[int] = mapped_column(comment="Transformer layers.")
-    n_heads: Mapped[int] = mapped_column(comment="Attention heads per layer.")
-    n_kv_heads: Mapped[int] = mapped_column(comment="Key-value heads per layer.")
+    n_heads: Mapped[int] = mapped_column(comment="Attention heads of the layer with most.")
+    n_kv_heads: Mapped[int] = mapped_column(comment="Key-value heads of the layer with most.")
     d_model: Mapped[int] = mapped_column(comment="Width of the residual stream.")
-    d_head: Mapped[int] = mapped_column(comment="Width of a head.")
+    d_head: Mapped[int] = mapped_column(comment="Width of the widest head's queries and keys.")
     d_vocab: Mapped[int] = mapped_column(comment="Size of the vocabulary.")
+    shapes: Mapped[list[dict[str, int]] | None] = mapped_column(
+        JSONB(none_as_null=True),
+        comment="Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v; null until proved.",
+    )
     created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When it was added.")
 
 
