@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from analyses.engine import passes
 from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.shared_keys import SharedKeys
 from analyses.engine.suffixes import MASK
@@ -94,7 +95,7 @@ def layer_calls(
         for layer in layers:
             hooks.callback(layer.register_forward_pre_hook(begins, with_kwargs=True).remove)
             hooks.callback(layer.register_forward_hook(ended).remove)
-        model(input_ids=pair, attention_mask=attends, use_cache=False)
+        passes.plain(model, pair, attends)
     return calls
 
 

@@ -41,14 +41,17 @@ def through(
 
 @torch.no_grad()
 def plain(
-    model: PreTrainedModel, input_ids: Int[Tensor, "1 pos"]
-) -> Float[Tensor, "1 pos d_vocab"]:
-    """The logits of a row alone, with the mask and the positions that the model makes itself.
+    model: PreTrainedModel,
+    input_ids: Int[Tensor, "row pos"],
+    attention_mask: Int[Tensor, "row pos"] | None = None,
+) -> Float[Tensor, "row pos d_vocab"]:
+    """The logits of rows that are equally long, at the positions that the model makes itself.
 
-    This is what a model is proved against.
+    This is what a model is proved against. A mask is given only to see what the model makes of it.
     """
     Lengths.of(model).check([input_ids.shape[1]])
-    logits: Tensor = model(input_ids=input_ids, use_cache=False).logits
+    mask = {} if attention_mask is None else {"attention_mask": attention_mask}
+    logits: Tensor = model(input_ids=input_ids, use_cache=False, **mask).logits
     return logits
 
 

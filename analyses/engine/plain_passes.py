@@ -14,8 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from analyses.engine import passes
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
-from analyses.engine.tracing import first_tensor, own_attention
+from analyses.engine.outputs import first_tensor
+from analyses.engine.tracing import own_attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def plain_logits(
             for change in changes:
                 for module in change.writers(anatomy.layers[change.layer]):
                     hooks.enter_context(_noted(module, written, rows))
-            total = model(input_ids=rows, use_cache=False).logits[:, -1]
+            total = passes.plain(model, rows)[:, -1]
         moved = torch.zeros(len(rows), len(anatomy.layers[0].W_O.T), device=ids.device)
         for row, change in enumerate(changes):
             for module in change.writers(anatomy.layers[change.layer]):
@@ -60,7 +62,7 @@ def plain_logits(
                     written[module][row] - written[module][-1]
                 )
         with _added(anatomy.layers[-1].layer, moved, rows):
-            direct = model(input_ids=rows, use_cache=False).logits[:, -1]
+            direct = passes.plain(model, rows)[:, -1]
     return PlainLogits(
         total=total.to(ids.device, torch.float32), direct=direct.to(ids.device, torch.float32)
     )
