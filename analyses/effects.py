@@ -64,9 +64,23 @@ class Grounds:
             self.asked.label_ids,
             source=self.source,
             whole_vocabulary=True,
+            as_changes=True,
         )
         assert found.logsumexp is not None
         return of_labels(found.labels, self.asked.correct, found.logsumexp), found
+
+    def noop_effect(self, lm: "LanguageModel", at: "At | None" = None) -> NDArray[np.float32]:
+        """How far a replay that changes nothing, from positions on, moves the logit difference."""
+        from analyses.engine.interventions import SAME, Intervention, Patch, Site
+
+        nothing = Patch(site=Site.RESID_PRE, layer=0, value=SAME, at=at)
+        found = lm.replay(
+            self.base, [Intervention((nothing,))], self.asked.label_ids, whole_vocabulary=True
+        )
+        assert found.logsumexp is not None
+        (after,) = of_labels(found.labels, self.asked.correct, found.logsumexp)["logit_diff"]
+        moved: NDArray[np.float32] = after - self.of_base()["logit_diff"]
+        return moved
 
 
 def grounds(
@@ -129,6 +143,10 @@ def patch(
 def positions(prompts: "Sequence[Example]", site: KeySite) -> At:
     """Where each prompt's options have their token of that kind."""
     return tuple(key_sites.positions(each.places, site) for each in prompts)
+
+
+def noop_key(condition: str = "logit_diff") -> ScoreKey:
+    return ScoreKey(component=MODEL, metric="noop_effect", condition=condition)
 
 
 def of_model(before: Metrics, of_source: Metrics) -> dict[ScoreKey, NDArray[np.float32]]:

@@ -156,6 +156,7 @@ class LanguageModel:
         *,
         source: Recorded | None = None,
         whole_vocabulary: bool = False,
+        as_changes: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Replayed:
         """What the model says under each intervention; see `engine.replay`."""
@@ -166,6 +167,7 @@ class LanguageModel:
             label_ids,
             source=source,
             whole_vocabulary=whole_vocabulary,
+            as_changes=as_changes,
             budget=self.memory_budget,
             progress=progress,
         )

@@ -99,6 +99,16 @@ LABEL_METRICS = (
     ),
 )
 
+NOOP_EFFECT = Stored(
+    metric="noop_effect",
+    meaning="how far the logit difference moves when the final position is computed by itself and "
+    "nothing is changed: by rounding, and where experts are chosen anew. Effects are measured "
+    "against a run of that kind, so it is in none of them; where it is large, they are those of a "
+    "slightly different run",
+    unit="logits",
+    conditions=("logit_diff",),
+)
+
 
 def at(metrics: Sequence[Stored], *where: Place, x: str = "") -> tuple[Stored, ...]:
     """The same metrics of other components, at these sites, by this coordinate."""

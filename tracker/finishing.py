@@ -30,6 +30,7 @@ Vectors = Mapping[ScoreKey, NDArray[np.float32]]
 Scores = dict[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]]
 
 LEAST_LABEL_MASS = 0.5
+LARGEST_NOOP_EFFECT = 0.05  # logits
 
 
 class NotHere(TrackerError):
@@ -163,7 +164,7 @@ def notes(analysis: Analysis, params: Params, found: Scores) -> dict[str, object
         )
     return {
         "conventions": {**analysis.conventions, **bootstrap.CONVENTIONS},
-        "warnings": warnings + _undefined(found),
+        "warnings": warnings + _moving_by_themselves(found) + _undefined(found),
         "headline": analysis.headline,
     }
 
@@ -182,6 +183,24 @@ def _without_labels(params: Params, found: Scores) -> list[str]:
                 f"The labels together have a probability of {stats.mean:.2f} on average{said}, "
                 f"under {LEAST_LABEL_MASS}: the model often answers with something that is no "
                 "label."
+            )
+    return warnings
+
+
+def _moving_by_themselves(found: Scores) -> list[str]:
+    """Where a replay that changes nothing is not the recorded run."""
+    warnings = []
+    for key, (_, values) in found.items():
+        if key.metric != "noop_effect" or values is None or np.isnan(values).all():
+            continue
+        size = float(np.nanmean(np.abs(values)))
+        if size > LARGEST_NOOP_EFFECT:
+            said = f" ({key.condition})" if key.condition.startswith("mutation=") else ""
+            warnings.append(
+                f"Computed by itself with nothing changed, the final position's logit difference "
+                f"is off by {size:.2f} on average{said}: by rounding, or because experts are "
+                "chosen otherwise. Effects do not have it in them, but they are those of a "
+                "slightly different run. Add the model in float32 to compare."
             )
     return warnings
 

@@ -75,6 +75,7 @@ def constant(values: NDArray[np.floating[Any]]) -> Constant:
 
 Value = FromSource | Constant | Apply
 SOURCE = FromSource()
+SAME = Apply(lambda x: x)  # a patch that changes nothing
 ZERO = Constant(torch.zeros(()))
 
 
@@ -156,6 +157,13 @@ class Intervention:
                     "only the final position has a direct path to the logits",
                     "Drop `at`, or take the total path",
                 )
+
+    @property
+    def joins(self) -> int | None:
+        """The layer from which on everything has to be computed anew; None where nothing has."""
+        if self.path is Path.DIRECT or not self.patches:
+            return None
+        return min(patch.layer for patch in self.patches)
 
     @property
     def components(self) -> tuple[Component, ...]:

@@ -43,11 +43,14 @@ def replay(
     *,
     source: Recorded | None = None,
     whole_vocabulary: bool = False,
+    as_changes: bool = False,
     budget: int,
     progress: Callable[[int], None] | None = None,
 ) -> Replayed:
     """Equal to a full forward pass for every intervention, at the price of decoding.
 
+    With `as_changes`, what each one changes is added to the recorded run: the same but for
+    rounding, of which an intervention that changes nothing then has none.
     `budget` bounds the memory in bytes, the recordings included. After every chunk `progress` is
     told how many interventions are done; what it raises ends the replay.
     """
@@ -56,10 +59,12 @@ def replay(
         check(patch, anatomy, recorded, source)
     ground = Ground.of(anatomy, recorded, source, patches)
     left = budget - memory.held(recorded, source)
+    ride = rides.changed_resid if as_changes else rides.final_resid
     order, labels, sums = [], [], []
-    for chunk in _chunks(anatomy, recorded, interventions, left):
+    beside = len(anatomy.layers) if as_changes else 0
+    for chunk in _chunks(anatomy, recorded, interventions, left, beside):
         memory.give_back(recorded.final.device)
-        resid = rides.final_resid(ground, [interventions[number] for number in chunk])
+        resid = ride(ground, [interventions[number] for number in chunk])
         labels.append(unembedding.label_logits(anatomy, resid, label_ids))
         if whole_vocabulary:
             sums.append(unembedding.logsumexp(anatomy, resid, left))
@@ -68,21 +73,37 @@ def replay(
             progress(len(order))
     back = torch.tensor(order, dtype=torch.long).argsort()
     nothing = recorded.logits.new_empty(0, *label_ids.shape)
-    dtype = anatomy.unembedding.weight.dtype
-    for each in (*(each.sum(-1) for each in labels), *sums):
-        finite.check(each, recorded.numbers, "under a patch", dtype)
-    return Replayed(
+    replayed = Replayed(
         interventions=tuple(interventions),
         numbers=recorded.numbers,
         labels=torch.cat([nothing, *labels])[back],
         logsumexp=torch.cat([nothing[..., 0], *sums])[back] if whole_vocabulary else None,
     )
+    _check_finite(replayed, anatomy.unembedding.weight.dtype)
+    return replayed
+
+
+def _check_finite(replayed: Replayed, dtype: torch.dtype) -> None:
+    """Raises `NotFinite` with the first intervention that leads to a logit that is none."""
+    said = replayed.labels.sum(-1)
+    if replayed.logsumexp is not None:
+        said = said + replayed.logsumexp
+    for intervention, row in zip(replayed.interventions, said.cpu(), strict=True):
+        names = ", ".join(patch.name for patch in intervention.patches[:1])
+        finite.check(row, replayed.numbers, f"under the patch of {names}", dtype)
 
 
 def _chunks(
-    anatomy: Anatomy, recorded: Recorded, interventions: Sequence[Intervention], left: int
+    anatomy: Anatomy,
+    recorded: Recorded,
+    interventions: Sequence[Intervention],
+    left: int,
+    beside: int,
 ) -> Iterator[list[int]]:
-    """Numbers of interventions that ride together: those that begin at the same positions."""
+    """Numbers of interventions that ride together: those that begin at the same positions.
+
+    Up to `beside` others ride with them, and never more than they are.
+    """
 
     def begins(number: int) -> tuple[int, ...]:
         moving = [patch for patch in interventions[number].patches if patch.moves]
@@ -99,6 +120,7 @@ def _chunks(
         patches = [patch for number in together for patch in interventions[number].patches]
         suffix = Suffix.of(patches, recorded.final).width
         size = memory.riders(anatomy, recorded, suffix=suffix, left=left)
+        size = max(1, size - min(beside, size // 2))
         for first in range(0, len(together), size):
             yield together[first : first + size]
 

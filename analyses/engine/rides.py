@@ -18,11 +18,20 @@ from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import Asked
 from analyses.engine.edits import LayerEdits, Placed
 from analyses.engine.ground import Ground, Tokens
-from analyses.engine.interventions import IN_ATTENTION, Intervention, Patch, Path, Site
+from analyses.engine.interventions import (
+    IN_ATTENTION,
+    SAME,
+    Intervention,
+    Patch,
+    Path,
+    Site,
+)
 from analyses.engine.outputs import first_tensor
 from analyses.engine.prefix_attention import attend_to_prefix
 from analyses.engine.shared_keys import Own
 from analyses.engine.suffixes import MASK, Suffix, Visible
+
+UNCHANGED = -1  # the number of a rider without patches
 
 
 @torch.no_grad()
@@ -34,6 +43,25 @@ def final_resid(
     for layer in range(len(ground.anatomy.layers)):
         ride.through(layer)
     return ride.arrived()
+
+
+@torch.no_grad()
+def changed_resid(
+    ground: Ground, interventions: Sequence[Intervention]
+) -> Float[Tensor, "intervention batch d_model"]:
+    """The recorded residual and what each intervention changes, measured on the way it goes.
+
+    A few tokens by themselves are rounded otherwise than whole prompts are. So next to those who
+    ride from a layer on rides one who changes nothing, and what that one has become is taken off.
+    """
+    joins = [each.joins for each in interventions]
+    layers = sorted({layer for layer in joins if layer is not None})
+    unchanged = [Intervention((Patch(site=Site.RESID_PRE, layer=n, value=SAME),)) for n in layers]
+    resid = final_resid(ground, [*interventions, *unchanged])
+    base = ground.recorded.layers[-1].resid_post
+    of_layer = dict(zip(layers, resid[len(interventions) :], strict=True))
+    drifts = [base if layer is None else of_layer[layer] for layer in joins]
+    return resid[: len(interventions)] - torch.stack(drifts) + base
 
 
 class _Ride:
@@ -62,6 +90,7 @@ class _Ride:
         rows = [*self.aboard, *joining, *through]
         if rows:
             riding = len(self.aboard) + len(joining)
+            rows += [UNCHANGED] if through else []
             tokens, attn_out = self._replayed(layer, rows, riding)
             self.aboard, self.tokens = rows[:riding], tokens[:, :riding]
             self._add_attention_writes(layer, through, attn_out[:, riding:])
@@ -93,6 +122,7 @@ class _Ride:
             Placed(row, patch)
             for row, number in enumerate(rows)
             for patch in self._patches(number, layer, everything if row < riding else IN_ATTENTION)
+            if number != UNCHANGED
         ]
         edits = self.ground.edits(layer, placed, self.suffix)
         base = self._base(layer)[:, None].to(reads.key)
@@ -123,12 +153,15 @@ class _Ride:
         return self.seen[mask]
 
     def _add_attention_writes(self, layer: int, numbers: Sequence[int], attn_out: Tokens) -> None:
-        """By the direct path, attention's changed write goes to the final residual."""
+        """By the direct path, the change of attention's write goes to the final residual.
+
+        The last row is what it writes unchanged, computed in the same way.
+        """
         if numbers:
-            base = self.ground.recorded.layers[layer].attn_out
             multiplier = self.ground.anatomy.residual_multiplier
             last = self.suffix.at_final(attn_out.transpose(1, 2)).transpose(0, 1)
-            self.resid[list(numbers)] += multiplier * last.to(self.resid) - base
+            writes = multiplier * last.to(self.resid)
+            self.resid[list(numbers)] += writes[:-1] - writes[-1]
 
     def _add_other_writes(self, layer: int, number: int) -> None:
         recorded = self.ground.recorded

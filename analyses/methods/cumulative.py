@@ -14,7 +14,7 @@ from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need, Params, analysis
 from analyses.results import Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, Stored, differences, under
+from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, differences, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention
@@ -78,6 +78,7 @@ STORES = (
     ),
     *under(LABEL_METRICS, "base", "source"),
     *differences(LABEL_METRICS, GAP),
+    NOOP_EFFECT,
 )
 
 
@@ -221,6 +222,7 @@ def _measure(
     before, source = ground.of_base(), ground.of_source()
     after, _ = ground.under(lm, _sets(order, ground))
     scores: dict[ScoreKey, NDArray[np.float32]] = effects.of_model(before, source)
+    scores[effects.noop_key()] = ground.noop_effect(lm)
     for metric, values in after.items():
         for m, row in enumerate(values - before[metric]):
             key = ScoreKey(component=SET, metric="total_effect", condition=metric, x=m)

@@ -25,7 +25,7 @@ from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import ModelFacts, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, Stored, at, under
+from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, at, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention
@@ -62,7 +62,7 @@ _ANSWERS = (
     *((kind, site) for kind in (Kind.HEAD, Kind.SET) for site in EXCHANGED),
 )
 STORES = (
-    *under(LABEL_METRICS, "mutation={name}"),
+    *under((*LABEL_METRICS, NOOP_EFFECT), "mutation={name}"),
     *under(at(LABEL_METRICS, *_SETS), "mutation={name}"),
     *(
         Stored(
@@ -188,7 +188,7 @@ def _confined(
     sites, basis = COMBINATIONS[params.confine], reading.learnt(params.rank)
     after, _ = ground.under(lm, [reading.confined(group, sites, basis) for group in sets.values()])
     condition = f"mutation={name}"
-    scores: Scores = {}
+    scores: Scores = {effects.noop_key(condition): ground.noop_effect(lm)}
     for metric, whole in ground.of_base().items():
         scores[ScoreKey(component=MODEL, metric=metric, condition=condition)] = whole
         for component, values in zip(sets, after[metric], strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from analyses import effects, streaming
-from analyses.effects import Grounds, Place
+from analyses.effects import At, Grounds, Place
 from analyses.errors import Refused
 from analyses.heads import NothingLearnt
 from analyses.prompts import key_sites
@@ -17,7 +17,7 @@ from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import Need, Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, Stored, StoredArray, differences, under
+from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, StoredArray, differences, under
 
 if TYPE_CHECKING:
     from analyses.checkpoints.shapes import LayerShape
@@ -91,6 +91,7 @@ STORES = (
     ),
     *under(LABEL_METRICS, "base", "source"),
     *differences(LABEL_METRICS, "source - base"),
+    NOOP_EFFECT,
 )
 ARRAYS = (
     StoredArray(
@@ -276,6 +277,7 @@ def _measure(
     before = ground.of_base()
     after, found = ground.under(lm, every)
     scores = effects.of_model(before, ground.of_source())
+    scores[effects.noop_key()] = ground.noop_effect(lm, _changed(params, ground))
     for metric, values in after.items():
         total, *direct = np.split(values - before[metric], len(every) // len(places))
         each = (total, direct[0], total - direct[0]) if direct else (total,)
@@ -287,6 +289,13 @@ def _measure(
     names = tuple(f"{component.label} {site}" for component, site in places)
     tensor = NamedTensor(labels, ("prompt", "component", "label"), {"component": names})
     return Measured(scores=scores, tensors={"patched_logits": tensor})
+
+
+def _changed(params: PatchingParams, ground: Grounds) -> At | None:
+    """The positions that are patched, where it is not the final one."""
+    if params.positions == "final":
+        return None
+    return effects.positions(ground.base_prompts, KeySite(params.positions))
 
 
 def _interventions(

@@ -24,7 +24,7 @@ from analyses.effects import Grounds
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import ModelFacts, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, Stored, at, under
+from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, at, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention, Path
@@ -61,6 +61,7 @@ _CONFINED = tuple((kind, site) for kind in (Kind.HEAD, Kind.SET) for site in COM
 STORES = (
     *under(at(LABEL_METRICS, *_CONFINED, x="the rank"), "", RANDOM, OTHER),
     *LABEL_METRICS,
+    NOOP_EFFECT,
     Stored(
         metric="direct_effect",
         meaning="logit_diff along the heads' own direct path above that with z at its mean; of z: "
@@ -317,6 +318,7 @@ def _measure(
         component, site, _, rank = case.key
         key = ScoreKey(component=component, metric="direct_effect", site=site, x=rank)
         scores[key] = values - without[component]
+    scores[effects.noop_key()] = ground.noop_effect(lm)
     scores |= _divergences(lm, ground, reading, heads, params)
     scores |= reading.data_ranks(heads, len(prompts))
     for head in heads:
