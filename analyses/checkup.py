@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analyses import bootstrap
 from analyses.errors import Refused
+from analyses.foreign import in_words
 from analyses.methods.behaviour import BehaviourParams, behaviour
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
@@ -61,7 +62,8 @@ def check(lm: "LanguageModel", *, prompts: int, progress: Callable[[str], None])
     for name in STANDARD:
         progress(name)
         try:
-            answers[name] = ask(lm, DistributionSpec.parse(name, size=prompts, split="test"))
+            with in_words(f"Asking a {lm.shape.family!r} model"):
+                answers[name] = ask(lm, DistributionSpec.parse(name, size=prompts, split="test"))
         except Refused as error:
             refused.append(f"{name} cannot be asked. {error}")
     return Checkup(

@@ -36,6 +36,7 @@ from analyses.engine.replay import Replayed
 from analyses.engine.tracing import find_anatomy, own_attention
 from analyses.engine.vectors import At, Vectors
 from analyses.errors import Refused
+from analyses.foreign import in_words
 from analyses.pretrained import embedding, pretrained
 from analyses.prompts.tokenization import TokenizedPrompt
 
@@ -84,18 +85,21 @@ class LanguageModel:
             found = fingerprints.fingerprint(files, remembered=remembered)
             if found != expect:
                 raise Changed(files.folder, expect, found)
-        model = pretrained(files, dtype=dtype, device=device)
-        ids = _proof_ids(model)
-        anatomy = find_anatomy(model, ids)
-        lm = cls(
-            model=model,
-            shape=_shape(model, anatomy),
-            anatomy=anatomy,
-            folder=files.folder,
-            memory_budget=memory_budget or memory.free_share(embedding(model).device),
-            largest_gap=float("nan"),  # known after the proof
-        )
-        return replace(lm, largest_gap=lm.prove(ids[0].tolist()))
+        family = files.config.get("model_type")
+        with in_words(f"Loading {files.folder}, a {family!r} model,"):
+            model = pretrained(files, dtype=dtype, device=device)
+        with in_words(f"The proof of {files.folder}, a {family!r} model,"):
+            ids = _proof_ids(model)
+            anatomy = find_anatomy(model, ids)
+            lm = cls(
+                model=model,
+                shape=_shape(model, anatomy),
+                anatomy=anatomy,
+                folder=files.folder,
+                memory_budget=memory_budget or memory.free_share(embedding(model).device),
+                largest_gap=float("nan"),  # known after the proof
+            )
+            return replace(lm, largest_gap=lm.prove(ids[0].tolist()))
 
     @property
     def device(self) -> torch.device:

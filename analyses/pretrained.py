@@ -14,6 +14,7 @@ from analyses.checkpoints.quiet import quiet
 from analyses.engine.attention import NAME
 from analyses.engine.tracing import NoAttentionInterface
 from analyses.errors import Refused
+from analyses.foreign import is_out_of_memory, said_by
 from analyses.stored_weights import check_all_used
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -25,10 +26,10 @@ class UnknownDtype(Refused):
 
 
 class NotALanguageModel(Refused):
-    def __init__(self, folder: Path, error: Exception) -> None:
+    def __init__(self, folder: Path, family: str, error: Exception) -> None:
         super().__init__(
-            f"{folder} cannot be loaded as a causal language model: {error} "
-            f"Use a model that AutoModelForCausalLM knows."
+            f"{folder}, a {family!r} model, cannot be loaded as a causal language model: "
+            f"{said_by(error)}. Use a model that AutoModelForCausalLM knows."
         )
 
 
@@ -74,12 +75,12 @@ def pretrained(files: ModelFiles, *, dtype: str, device: str) -> PreTrainedModel
                 ignore_mismatched_sizes=True,  # they are in the report, and refused below
                 **placed,
             )
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
         except Exception as error:  # a config can be wrong in every way
+            if is_out_of_memory(error):
+                raise
             if error.args == (NAME,):  # a family with a table of its own for attention
                 raise NoAttentionInterface(family) from None
-            raise NotALanguageModel(files.folder, error) from error
+            raise NotALanguageModel(files.folder, family, error) from error
     missing = [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
     if missing:
         raise IncompleteWeights(files.folder, sorted(missing))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analyses.checkpoints import fingerprints, refs
+from analyses.foreign import in_words
 from analyses.hub import HubRevision
 from analyses.language_model import LanguageModel
 from tracker.db import Sessions, transaction
@@ -43,8 +44,9 @@ def add_model(
     named = name or (_file_name(source) if isinstance(source, Path) else source.name)
     if name is None:
         _check_free(named, str(source), sessions)
-    files = refs.fetched(ref, cache=home.models, roots=roots)
-    fingerprint = fingerprints.fingerprint(files, remembered=refs.hashes(home.models))
+    with in_words(f"Reading {ref}"):
+        files = refs.fetched(ref, cache=home.models, roots=roots)
+        fingerprint = fingerprints.fingerprint(files, remembered=refs.hashes(home.models))
     shape = LanguageModel.load(files.folder, dtype=dtype, device="cpu").shape
     with transaction(sessions) as session:
         return store.add_model(

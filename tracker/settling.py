@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from sqlalchemy.orm import Session
 from structlog import get_logger
 
 from analyses.errors import Refused
+from analyses.foreign import is_out_of_memory, said_by
 from tracker.db import TroubledDatabase, passes, patiently
 from tracker.domain import PartClaim
 from tracker.errors import CannotKeep, TrackerError
@@ -15,9 +16,9 @@ from tracker.finishing import NotHere
 from tracker.heartbeat import OutOfTime, Released
 from tracker.mlflow_errors import MlflowUnavailable
 from tracker.schema import NotMigrated
-from tracker.store import endings
+from tracker.store import endings, models, runs
 from tracker.store.parts import CancelSeen, LeaseLost
-from tracker.urls import first_line
+from tracker.urls import first_line, without_credentials
 from tracker.workbench import Workbench
 
 log = get_logger(__name__)
@@ -71,11 +72,19 @@ def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
         end(endings.retry, reason=f"oom: {first_line(error)}")
     else:
         logger.error("the analysis raised", exc_info=error)
-        end(endings.fail, reason=f"error: {type(error).__name__}: {first_line(error)}")
+        end(endings.fail, reason=_in_words(bench, claim, error))
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """On a GPU torch has a class for it, on the CPU only a sentence."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+def _in_words(bench: Workbench, claim: PartClaim, error: Exception) -> str:
+    """An exception that nobody foresaw, with what it was that ended so."""
+
+    def subject(session: Session) -> tuple[str, str]:
+        run = runs.run(session, claim.run_id)
+        return run.analysis, models.model(session, run.model_id).family
+
+    analysis, family = patiently(bench.sessions, subject)
+    return (
+        f"error: {analysis!r} of a {family!r} model ended with "
+        f"{without_credentials(said_by(error))}. The run's log has the traceback: "
+        f"headbook runs logs {claim.run_id}"
+    )

@@ -77,9 +77,11 @@ def check(
     cache = Home(settings.home).models
     from analyses import checkup  # loads torch with the model
     from analyses.engine.closure import DoesNotClose
+    from analyses.foreign import in_words
     from analyses.language_model import LanguageModel
 
-    files = refs.fetched(ref, cache=cache, roots=settings.model_roots)
+    with in_words(f"Reading {ref}"):
+        files = refs.fetched(ref, cache=cache, roots=settings.model_roots)
     with console.status("loading and proving …") as status:
         try:
             lm = LanguageModel.load(files.folder, dtype=dtype)
