@@ -31,6 +31,7 @@ from analyses.engine.continuations import Continuation
 from analyses.engine.decomposition import Decomposition
 from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
 from analyses.engine.lengths import Lengths
+from analyses.engine.reach import limits_of
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
 from analyses.engine.tracing import find_anatomy, own_attention
@@ -38,6 +39,7 @@ from analyses.engine.vectors import At, Vectors
 from analyses.errors import Refused
 from analyses.foreign import in_words
 from analyses.pretrained import embedding, pretrained
+from analyses.prompts.limits import Limits
 from analyses.prompts.tokenization import TokenizedPrompt
 
 PROOF_LENGTHS = (7, 4)  # a full row and a padded one
@@ -59,6 +61,7 @@ class LanguageModel:
     folder: Path
     memory_budget: int  # bytes that recordings and replays may take
     largest_gap: float  # relative, of all that was compared in the proof at loading
+    limits: Limits
 
     @classmethod
     def load(
@@ -98,6 +101,7 @@ class LanguageModel:
                 folder=files.folder,
                 memory_budget=memory_budget or memory.free_share(embedding(model).device),
                 largest_gap=float("nan"),  # known after the proof
+                limits=limits_of(model),
             )
             return replace(lm, largest_gap=lm.prove(ids[0].tolist()))
 
@@ -145,6 +149,7 @@ class LanguageModel:
             yield from batches.pieces(together, recordable, lengths=lengths)
 
     def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
+        self.limits.check(prompts)
         self.lengths.check([len(prompt.input_ids) for prompt in prompts])
         return batches.padded(prompts, device=self.device)
 

@@ -178,7 +178,10 @@ CREATE TABLE headbook.model (
     d_model integer NOT NULL,
     d_head integer NOT NULL,
     d_vocab integer NOT NULL,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    n_embeddings integer,
+    max_positions integer,
+    trained_positions integer
 );
 
 COMMENT ON TABLE headbook.model IS 'A language model at a revision, in the dtype it is run with.';
@@ -210,6 +213,12 @@ COMMENT ON COLUMN headbook.model.d_head IS 'Width of a head.';
 COMMENT ON COLUMN headbook.model.d_vocab IS 'Size of the vocabulary.';
 
 COMMENT ON COLUMN headbook.model.created_at IS 'When it was added.';
+
+COMMENT ON COLUMN headbook.model.n_embeddings IS 'Rows of the token embedding; NULL: added before this was asked.';
+
+COMMENT ON COLUMN headbook.model.max_positions IS 'Tokens that its table of positions has places for; NULL: no table, or not asked.';
+
+COMMENT ON COLUMN headbook.model.trained_positions IS 'Tokens it was trained on, where longer prompts can be read; NULL: not known.';
 
 ALTER TABLE headbook.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME headbook.model_id_seq

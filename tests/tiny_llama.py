@@ -9,8 +9,19 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from analyses.checkpoints.quiet import quiet
 
 
-def save_tiny_llama(folder: Path, *, seed: int, unknown: str = "", layers: int = 2) -> None:
-    """Layers of four heads, two key-value heads; one token a byte, none for those `unknown`."""
+def save_tiny_llama(
+    folder: Path,
+    *,
+    seed: int,
+    unknown: str = "",
+    layers: int = 2,
+    positions: int = 1024,
+    fewer_rows: int = 0,
+) -> None:
+    """Layers of four heads, two key-value heads; one token a byte, none for those `unknown`.
+
+    Its embedding may have fewer rows than there are tokens.
+    """
     alphabet = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(unknown))
     vocabulary = {"<s>": 0} | {symbol: number for number, symbol in enumerate(alphabet, start=1)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -18,13 +29,13 @@ def save_tiny_llama(folder: Path, *, seed: int, unknown: str = "", layers: int =
     tokenizer.decoder = decoders.ByteLevel()
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=len(vocabulary) - fewer_rows,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=1024,
+        max_position_embeddings=positions,
         bos_token_id=0,
         eos_token_id=0,
     )

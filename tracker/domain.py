@@ -110,6 +110,9 @@ class Model:
     d_head: int
     d_vocab: int
     shapes: tuple[LayerShape, ...] | None  # None: added before they were kept
+    n_embeddings: int | None = None
+    max_positions: int | None = None
+    trained_positions: int | None = None
 
     @property
     def layers(self) -> tuple[LayerShape, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import null
 from sqlalchemy.orm import Session
 
 from analyses import registry
@@ -54,6 +55,7 @@ class Ledger:
             distribution_id=self._distribution(planned),
             seed=planned.seed,
             n_prompts=size,
+            notes={"warnings": list(planned.warnings)} if planned.warnings else null(),
             created_by=terms.created_by,
         )
         assert run is not None  # in this transaction nobody else can have entered it

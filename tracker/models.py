@@ -1,6 +1,7 @@
 """Adding language models: checked, hashed and proved before anything is recorded. Loads torch."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from analyses.checkpoints import fingerprints, refs
@@ -47,7 +48,7 @@ def add_model(
     with in_words(f"Reading {ref}"):
         files = refs.fetched(ref, cache=home.models, roots=roots)
         fingerprint = fingerprints.fingerprint(files, remembered=refs.hashes(home.models))
-    shape = LanguageModel.load(files.folder, dtype=dtype, device="cpu").shape
+    lm = LanguageModel.load(files.folder, dtype=dtype, device="cpu")
     with transaction(sessions) as session:
         return store.add_model(
             session,
@@ -56,8 +57,9 @@ def add_model(
             revision=source.revision if isinstance(source, HubRevision) else fingerprint[:40],
             dtype=dtype,
             fingerprint=fingerprint,
-            family=shape.family,
-            **store.shape_facts(shape),
+            family=lm.shape.family,
+            **store.shape_facts(lm.shape),
+            **asdict(lm.limits),
         )
 
 

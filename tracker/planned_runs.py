@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from analyses.checkpoints import refs
 from analyses.errors import Refused
 from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
+from analyses.prompts.examples import content
+from analyses.prompts.limits import Limits
 from analyses.prompts.places import Places, places
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion, Pair, pairs
@@ -53,6 +56,7 @@ class PlannedRun:
     seed: int
     inputs: Mapping[str, "PlannedRun"]
     fingerprint: str
+    warnings: tuple[str, ...]  # about what the model is to read
 
     @property
     def with_inputs(self) -> Iterator["PlannedRun"]:
@@ -113,6 +117,7 @@ class Planner:
                 seed=seed,
                 needs=[each.fingerprint for each in inputs.values()],
             ),
+            warnings=read.warnings,
         )
 
     def _needed(self, need: Need, *, model: Model, seed: int, depth: int) -> PlannedRun:
@@ -150,9 +155,31 @@ class Planner:
                 pair for kind in companions for pair in pairs(distribution, kind, seed=seed)
             )
             prompts = [*distribution.prompts, *(pair.source for pair in made)]
-            found = read_prompts(model, prompts, home=self.home, roots=self.roots)
-            self._read[shared] = _Prompts(pairs=made, places=found)
+            self._read[shared] = self._reading(made, prompts, model=model)
         return self._read[shared]
+
+    def _reading(
+        self, made: tuple[Pair, ...], prompts: Sequence[Prompt], *, model: Model
+    ) -> "_Prompts":
+        """Refuses what this model cannot read, and labels that are not one token for it."""
+        path = refs.tokenizer(model.ref, cache=self.home.models, roots=self.roots)
+        tokenizer = load_tokenizer(path)
+        read = tokenize_all(tokenizer, prompts)
+        limits = Limits(
+            n_embeddings=model.n_embeddings,
+            max_positions=model.max_positions,
+            trained_positions=model.trained_positions,
+        )
+        limits.check(read)
+        if model.n_embeddings is not None and tokenizer.get_vocab_size() > model.n_embeddings:
+            for prompt in prompts:  # options are read after the question alone as well
+                found = content(tokenizer, prompt)
+                limits.check_tokens(prompt.number, [*found.context, *chain(*found.options)])
+        return _Prompts(
+            pairs=made,
+            places=tuple(places(tokenizer, prompt) for prompt in prompts),
+            warnings=limits.warnings(read),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,12 +188,4 @@ class _Prompts:
 
     pairs: tuple[Pair, ...]
     places: tuple[Places, ...]
-
-
-def read_prompts(
-    model: Model, prompts: Sequence[Prompt], *, home: Home, roots: Sequence[Path]
-) -> tuple[Places, ...]:
-    """Where all is; refuses labels that are not one token, asked or offered, for this model."""
-    tokenizer = load_tokenizer(refs.tokenizer(model.ref, cache=home.models, roots=roots))
-    tokenize_all(tokenizer, prompts)
-    return tuple(places(tokenizer, prompt) for prompt in prompts)
+    warnings: tuple[str, ...]

@@ -145,4 +145,4 @@ def _check_all_used(path: Path, model: Any) -> None:
 
 def _scales(config: Any) -> bool:
     rotary = getattr(config, "rope_parameters", None) or {}
-    return rotary.get("rope_type", "default") != "default"
+    return bool(rotary.get("rope_type", "default") != "default")

@@ -48,10 +48,9 @@ class Lengths:
     @classmethod
     def of(cls, model: PreTrainedModel) -> "Lengths":
         config = model.config.get_text_config()
-        kinds = [each["rope_type"] for each in _parameters(config)]
         return cls(
             limit=limit_of(config),
-            remembers=DYNAMIC in kinds,
+            remembers=remembers(config),
             positions=min(_tables(model, config), default=None),
         )
 
@@ -80,6 +79,11 @@ def limit_of(config: PretrainedConfig) -> int | None:
         if each["rope_type"] in (LONG, DYNAMIC)
     ]
     return min(found, default=None)
+
+
+def remembers(config: PretrainedConfig) -> bool:
+    """Whether angles depend on earlier prompts, once one was longer than the limit."""
+    return any(each["rope_type"] == DYNAMIC for each in _parameters(config))
 
 
 def _parameters(config: PretrainedConfig) -> list[Mapping[str, Any]]:

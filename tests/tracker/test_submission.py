@@ -1,20 +1,28 @@
 """What cannot work is refused at the door with the way out, and nothing is half-written."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 from tiny_llama import save_tiny_llama
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from analyses.checkpoints.quiet import quiet
 from analyses.prompts.distributions import DistributionSpec
-from tracker import models
+from analyses.prompts.examples import Content
+from tracker import models, planned_runs, reports
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, RunState
+from tracker.execution import work
 from tracker.home import Home
 from tracker.ledger import part_bounds
 from tracker.store.models import UnknownModel
 from tracker.submission import InvalidRequest
 from tracker.tables import DistributionRow, ModelRow, PartRow, RunRow, StudyRow
+from tracker.workbench import Workbench
 
 from .conftest import Submit
 
@@ -76,6 +84,98 @@ def test_a_label_of_two_tokens_is_refused_at_the_door(
     with pytest.raises(InvalidRequest, match=r"label 'D' is not one token .* Choose other labels"):
         submit(model="no-d")
     assert rows(sessions) == 0
+
+
+@pytest.fixture
+def add(sessions: Sessions, home: Home, tmp_path: Path) -> Callable[..., None]:
+    """Adds a small llama under a name of its own."""
+
+    def add_it(name: str, **choices: Any) -> None:
+        folder = tmp_path / name
+        save_tiny_llama(folder, seed=0, **choices)
+        models.add_model(
+            str(folder), name=name, dtype="float32", home=home, roots=(), sessions=sessions
+        )
+
+    return add_it
+
+
+def test_a_token_that_the_embedding_lacks_is_refused_at_the_door(
+    submit: Submit, sessions: Sessions, add: Callable[..., None]
+) -> None:
+    add("fewer", fewer_rows=200)  # letters stand first in the alphabet
+    with pytest.raises(InvalidRequest, match=r"Prompt \d+ needs the token \d+, .* has 57 rows"):
+        submit(model="fewer")
+    assert rows(sessions) == 0
+
+
+def test_a_token_that_only_an_option_in_words_needs_is_refused_at_the_door(
+    submit: Submit, sessions: Sessions, add: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("whole")
+    with transaction(sessions) as session:
+        model = session.query(ModelRow).filter_by(name="whole").one()
+        model.n_embeddings = 256
+    spec = DistributionSpec(size=8)
+    monkeypatch.setattr(
+        planned_runs, "content", lambda *_: Content(context=(1,), options=((2,), (256,)))
+    )
+    with pytest.raises(InvalidRequest, match=r"Prompt 0 needs the token 256, .* has 256 rows"):
+        submit(model="whole", distribution=spec)
+
+
+def test_a_prompt_beyond_the_table_of_positions_is_refused_at_the_door(
+    submit: Submit, sessions: Sessions, home: Home, tmp_path: Path, model_folder: Path
+) -> None:
+    folder = tmp_path / "opt"
+    config = AutoConfig.for_model(
+        "opt",
+        vocab_size=257,
+        hidden_size=32,
+        word_embed_proj_dim=32,
+        ffn_dim=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=100,
+    )
+    with quiet():
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    shutil.copy(model_folder / "tokenizer.json", folder)
+    added = models.add_model(
+        str(folder), name="opt", dtype="float32", home=home, roots=(), sessions=sessions
+    )
+    assert (added.n_embeddings, added.max_positions, added.trained_positions) == (257, 100, None)
+    with pytest.raises(InvalidRequest, match=r"8 of the 8 prompts are too long .* for 100 tokens"):
+        submit(model="opt")
+    assert rows(sessions) == 0
+
+
+def test_prompts_beyond_the_trained_length_are_queued_with_a_warning_that_the_result_keeps(
+    submit: Submit, sessions: Sessions, add: Callable[..., None], bench: Workbench
+) -> None:
+    add("short", positions=100)
+    run = submit(model="short").run
+
+    def warnings() -> list[str]:
+        with transaction(sessions) as session:
+            return reports.run_detail(session, run.id).notes["warnings"]
+
+    (queued,) = warnings()
+    assert queued.startswith("8 of the 8 prompts have more tokens than the 100 that")
+    work(bench, hint=None)
+    first, *_ = warnings()
+    assert first == queued
+
+
+def test_a_model_added_again_is_asked_what_older_versions_did_not_ask(
+    sessions: Sessions, add: Callable[..., None]
+) -> None:
+    add("old")
+    with transaction(sessions) as session:
+        session.query(ModelRow).filter_by(name="old").one().n_embeddings = None
+    add("old")
+    with transaction(sessions) as session:
+        assert session.query(ModelRow).filter_by(name="old").one().n_embeddings == 257
 
 
 def test_a_model_folder_that_is_gone_is_named(

@@ -44,6 +44,7 @@ def queue(requests: Sequence[Request], *, wait: bool, quiet: bool = False) -> li
     """Queue runs, all or none, say so unless `quiet`, and wait for their ends if asked."""
     with open_sessions(Settings()) as sessions:
         checked = _checked(requests, sessions)
+        _print_warnings(checked)
         if len(checked) > 1 and not quiet:
             _print_ahead(checked, submission.outlook(checked, sessions=sessions))
         found = while_busy(lambda: submission.record(checked, sessions=sessions))
@@ -67,6 +68,7 @@ def foresee(requests: Sequence[Request], *, quiet: bool = False) -> list[Foresee
     with open_sessions(Settings()) as sessions:
         checked = _checked(requests, sessions)
         ahead = submission.outlook(checked, sessions=sessions)
+    _print_warnings(checked)
     if not quiet:
         _print_ahead(checked, ahead)
     return [_foreseen(each, of) for each, of in zip(checked, ahead, strict=True)]
@@ -77,6 +79,13 @@ def _checked(requests: Sequence[Request], sessions: Sessions) -> list[Checked]:
     return submission.check(
         requests, sessions=sessions, home=Home(settings.home), roots=settings.model_roots
     )
+
+
+def _print_warnings(checked: Sequence[Checked]) -> None:
+    """On stderr, each once, however many cells of a grid it is about."""
+    runs = (run for each in checked for run in each.planned.with_inputs)
+    for warning in dict.fromkeys(warning for run in runs for warning in run.warnings):
+        typer.echo(f"Warning: {warning}", err=True)
 
 
 def _foreseen(checked: Checked, ahead: Outlook) -> Foreseen:

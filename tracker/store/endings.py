@@ -51,17 +51,20 @@ def finish_part(session: Session, claim: PartClaim, *, provenance: Mapping[str, 
 def finish_run(session: Session, claim: PartClaim, *, notes: Mapping[str, Any]) -> None:
     """End a fenced finishing part and its run; what the parts had measured is in `score` by now.
 
-    Runs that waited only for this one are due from this commit on.
+    What the run was warned of when it was queued stays, before the warnings in `notes`. Runs that
+    waited only for this one are due from this commit on.
     """
     for table in (PartScoreRow, PartTensorRow):
         session.query(table).filter(table.run_id == claim.run_id).delete(synchronize_session=False)
     session.execute(update(PartRow).where(held(claim)).values(_ended(PartState.SUCCEEDED)))
+    queued = session.scalar(select(RunRow.notes).where(RunRow.id == claim.run_id)) or {}
+    warnings = [*queued.get("warnings", ()), *notes.get("warnings", ())]
     _move_run(
         session,
         claim.run_id,
         state=RunState.SUCCEEDED,
         finished_at=NOW,
-        notes=dict(notes),
+        notes={**notes, "warnings": warnings},
         reason=null(),
     )
 

@@ -16,6 +16,8 @@ from tracker.errors import TrackerError
 from tracker.tables import ComponentRow, ModelRow
 
 _OF_SHAPE = ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_vocab", "shapes")
+# What a model that is there already is told anew: older versions did not ask for all of it.
+RENEWED = ("name", "n_embeddings", "max_positions", "trained_positions")
 
 
 class UnknownModel(TrackerError):
@@ -41,9 +43,9 @@ def shape_facts(shape: ModelShape) -> dict[str, Any]:
 
 
 def add_model(session: Session, **facts: object) -> Model:
-    """Record a model; the same ref, revision and dtype again renames it and tells its shape."""
+    """Record a model; the same ref, revision and dtype again tells it anew."""
     statement = insert(ModelRow).values(**facts)
-    again = ["name", *(_OF_SHAPE if facts.get("shapes") else ())]
+    again = [*RENEWED, *(_OF_SHAPE if facts.get("shapes") else ())]
     row = session.scalars(
         statement.on_conflict_do_update(
             index_elements=[ModelRow.ref, ModelRow.revision, ModelRow.dtype],

@@ -42,6 +42,15 @@ class ModelRow(Row):
         comment="Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v; null until proved.",
     )
     created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When it was added.")
+    n_embeddings: Mapped[int | None] = mapped_column(
+        comment="Rows of the token embedding; NULL: added before this was asked."
+    )
+    max_positions: Mapped[int | None] = mapped_column(
+        comment="Tokens that its table of positions has places for; NULL: no table, or not asked."
+    )
+    trained_positions: Mapped[int | None] = mapped_column(
+        comment="Tokens it was trained on, where longer prompts can be read; NULL: not known."
+    )
 
 
 class ComponentRow(Row):
