@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyses.prompts import data_names, rows
+from analyses.prompts.answers import Reading
 from analyses.prompts.items import Item, digest, load_items
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.tables import Columns, items_of
@@ -18,6 +19,7 @@ class Data:
     digest: str
     own: bool = False  # a person's, so the options of each item are what its row holds
     repeated: int = 0  # rows that were left out, since they only repeat another
+    remarks: tuple[str, ...] = ()  # how a person's rows were read
 
 
 def load(spec: DistributionSpec, *, roots: Sequence[Path] = ()) -> Data:
@@ -38,5 +40,12 @@ def load(spec: DistributionSpec, *, roots: Sequence[Path] = ()) -> Data:
         answer=spec.answer_column,
         subject=spec.subject_column,
     )
-    items, repeated = items_of(spec.data, found, columns)
-    return Data(items=tuple(items), digest=digest(items), own=True, repeated=repeated)
+    reading = None if spec.answer_reading == "auto" else Reading(spec.answer_reading)
+    table = items_of(spec.data, found, columns, reading)
+    return Data(
+        items=table.items,
+        digest=digest(table.items),
+        own=True,
+        repeated=table.repeated,
+        remarks=table.remarks,
+    )

@@ -1,16 +1,16 @@
 """Prompt distributions: which questions, in which words, with the answer at which label."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from analyses.prompts import data_names, labels, own_templates, templates
-from analyses.prompts.data import load
+from analyses.prompts.data import Data, load
 from analyses.prompts.items import Item, load_items
 from analyses.prompts.own_templates import OwnWording
-from analyses.prompts.planning import SizeOutOfRange, plan
+from analyses.prompts.planning import Planned, SizeOutOfRange, plan
 from analyses.prompts.plans import Plan
 from analyses.prompts.prompt import Prompt, prompt_of
 from analyses.prompts.spec import DistributionSpec
@@ -33,9 +33,11 @@ _NAMES = {
     "template",
     "separators",
     "prelude",
+    "option_references",
     "question_column",
     "choices_columns",
     "answer_column",
+    "answer_reading",
     "subject_column",
 }
 
@@ -44,7 +46,8 @@ _NAMES = {
 class Distribution:
     """The prompts of a spec, and beside each the plan it words; `hash` covers all they came from.
 
-    `left_out` items have no set of options in the split; `repeated` rows only repeat another.
+    `left_out` items have no set of options in the split; `repeated` rows only repeat another;
+    of `skipped` items an option names others. `remarks` tell a person what was made of the data.
     """
 
     spec: DistributionSpec
@@ -54,6 +57,8 @@ class Distribution:
     hash: str
     left_out: int
     repeated: int
+    skipped: int
+    remarks: tuple[str, ...]
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -68,6 +73,8 @@ class Distribution:
             "hash": self.hash,
             "left_out": self.left_out,
             "repeated": self.repeated,
+            "skipped": self.skipped,
+            "remarks": self.remarks,
             "prompts": [
                 {**asdict(prompt), "topic": item.topic}
                 for item, prompt in zip(self.items, self.prompts, strict=True)
@@ -117,7 +124,22 @@ def build(spec: DistributionSpec, *, roots: Sequence[Path] = ()) -> Distribution
         ),
         left_out=planned.left_out,
         repeated=data.repeated,
+        skipped=planned.skipped,
+        remarks=tuple(_remarks(data, planned)),
     )
+
+
+def _remarks(data: Data, planned: Planned) -> Iterator[str]:
+    yield from data.remarks
+    if data.repeated:
+        yield f"Rows left out, since they only repeat another: {data.repeated}."
+    if planned.skipped:
+        yield f"Questions skipped, since one of their options names others: {planned.skipped}."
+    if planned.in_order:
+        yield (
+            "Questions whose options stay in their order, since one of them names others: "
+            f"{planned.in_order}."
+        )
 
 
 def _wording(spec: DistributionSpec, roots: Sequence[Path]) -> Wording | OwnWording:

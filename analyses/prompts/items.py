@@ -3,13 +3,14 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from io import StringIO
 from unicodedata import normalize
 
 from analyses.prompts.data_names import SHIPPED, UnknownData
+from analyses.prompts.references import Order
 from analyses.prompts.streams import Stream, content_hash
 
 
@@ -17,7 +18,8 @@ from analyses.prompts.streams import Stream, content_hash
 class Item:
     """A question, its answer and every candidate that is false; `id` is `relation/subject`.
 
-    Of a file, the relation is the subject of the question and the subject its number.
+    Of a file, the relation is the subject of the question and the subject its number; `where` is
+    the row it was read from. Options that name others have an `order` to stay in.
     """
 
     id: str
@@ -25,6 +27,8 @@ class Item:
     question: str
     answer: str
     distractors: tuple[str, ...]
+    where: str = field(default="", compare=False)
+    order: Order | None = None
 
     @property
     def relation(self) -> str:
@@ -136,6 +140,9 @@ def asked(question: str, answer: str) -> str:
 
 def digest(items: Sequence[Item]) -> str:
     """What the items are, as one hash."""
-    return content_hash(
-        [[each.id, each.topic, each.question, each.answer, each.distractors] for each in items]
-    )
+    return content_hash([_content(each) for each in items])
+
+
+def _content(item: Item) -> list[object]:
+    order = [] if item.order is None else [item.order.place, item.order.letters]
+    return [item.id, item.topic, item.question, item.answer, item.distractors, *order]

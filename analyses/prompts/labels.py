@@ -100,6 +100,12 @@ def draw(name: str, k: int, stream: Stream) -> tuple[str, ...]:
     return _listed(name, k) if name.startswith(LIST) else SCHEMES[name].draw(k, stream)
 
 
+def are_first_letters(name: str, k: int) -> bool:
+    """Whether the options of every prompt are called A, B, C … in this order."""
+    first = tuple(ascii_uppercase[:k])
+    return name == "ABCD" or (name.startswith(LIST) and _listed(name, k) == first)
+
+
 def other_letters(labels: Sequence[str], stream: Stream) -> tuple[str, ...]:
     """As many letters as there are labels, none of them among the labels."""
     left = [letter for letter in ascii_uppercase if letter not in labels]

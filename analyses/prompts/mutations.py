@@ -70,3 +70,4 @@ _DRAWS: dict[Mutation, Callable[[Plan, Stream], tuple[str, ...]]] = {
     Mutation.NUMBERS: _scheme("numbers"),
     Mutation.SYMBOLS: _scheme("symbols"),
 }
+RELABELLED = frozenset(_DRAWS)

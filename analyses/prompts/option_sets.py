@@ -40,6 +40,10 @@ def _sets(item: Item, k: int, split: Split, stream: Stream) -> Iterator[OptionSe
     distractors = item.distractors
     if len(distractors) < k:
         return
+    if item.order is not None:
+        if split in ("all", half([item.answer, *distractors])):
+            yield distractors
+        return
     for number in _permutation(comb(len(distractors), k), stream):
         chosen = [distractors[index] for index in _combination(len(distractors), k, number)]
         if split == "all" or half([item.answer, *chosen]) == split:

@@ -18,11 +18,12 @@ SETS_OF_SHOTS = 3  # sets of an item that its solved questions choose from
 
 
 class SizeOutOfRange(Refused):
-    def __init__(self, spec: DistributionSpec, available: int, items: int) -> None:
+    def __init__(self, spec: DistributionSpec, available: int, items: int, skipped: int) -> None:
         where = "" if spec.split == "all" else f" in {spec.split}"
         super().__init__(
             f"A size of {spec.size} is not possible: {spec.data!r} has {items} items{where}, and "
             f"with {spec.options} options {available} prompts that differ. "
+            + (f"{skipped} more are skipped: an option of them names others. " if skipped else "")
             + (f"Choose a size from 1 to {available}." if available else "Choose another split.")
         )
 
@@ -46,10 +47,16 @@ class TooManyShots(Refused):
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """The plans of a spec. `left_out` items have no set of so many options in the split."""
+    """The plans of a spec.
+
+    `left_out` items have no set of so many options in the split. Of `skipped` ones an option names
+    others and cannot, or is not to, stay where it is; that of `in_order` ones does.
+    """
 
     plans: tuple[Plan, ...]
     left_out: int
+    skipped: int
+    in_order: int
 
 
 @dataclass(frozen=True)
@@ -63,22 +70,36 @@ class _Drawn:
 
 def plan(spec: DistributionSpec, data: Data) -> Planned:
     """The plans of a spec, in their order. Raises a `Refused` that counts what there is."""
-    few = [item for item in data.items if len(item.distractors) < spec.options - 1]
+    asked = [item for item in data.items if _may_be_asked(item, spec)]
+    few = [item for item in asked if len(item.distractors) < spec.options - 1]
     if data.own and few:
         raise TooManyOptions(spec, few, len(data.items))
     sets = {
         item.id: OptionSets(item, options=spec.options, split=spec.split, seed=spec.seed)
-        for item in data.items
+        for item in asked
     }
-    items = [item for item in _in_rounds(data.items, spec.seed) if sets[item.id].get(0)]
-    drawn = _draw(items, sets, spec)
+    items = [item for item in _in_rounds(asked, spec.seed) if sets[item.id].get(0)]
+    drawn = _draw(items, sets, spec, skipped=len(data.items) - len(asked))
     positions = _positions(drawn, spec)
     shots = _Shots(items, sets, spec)
     order = sorted(drawn, key=lambda each: rank(spec.seed, "order", each.item.id, each.lap))
     return Planned(
-        plans=tuple(_plan(each, positions[each.item.id, each.lap], shots, spec) for each in order),
-        left_out=len(data.items) - len(items),
+        plans=tuple(
+            _plan(each, positions.get((each.item.id, each.lap), 0), shots, spec) for each in order
+        ),
+        left_out=len(asked) - len(items),
+        skipped=len(data.items) - len(asked),
+        in_order=len({each.item.id for each in drawn if each.item.order}),
     )
+
+
+def _may_be_asked(item: Item, spec: DistributionSpec) -> bool:
+    """Whether what its options say of others, if they do, is true of the prompt."""
+    if item.order is None:
+        return True
+    whole = len(item.distractors) == spec.options - 1
+    named = labels.are_first_letters(spec.labels, spec.options) or not item.order.letters
+    return spec.option_references == "keep" and whole and named
 
 
 def _in_rounds(items: Sequence[Item], seed: int) -> list[Item]:
@@ -96,7 +117,7 @@ def _in_rounds(items: Sequence[Item], seed: int) -> list[Item]:
 
 
 def _draw(
-    items: Sequence[Item], sets: Mapping[str, OptionSets], spec: DistributionSpec
+    items: Sequence[Item], sets: Mapping[str, OptionSets], spec: DistributionSpec, *, skipped: int
 ) -> list[_Drawn]:
     """Every item once, then every item again beside other options, until there are enough."""
     drawn: list[_Drawn] = []
@@ -104,7 +125,7 @@ def _draw(
         drawn.append(each)
         if len(drawn) == spec.size:
             return drawn
-    raise SizeOutOfRange(spec, len(drawn), len(items))
+    raise SizeOutOfRange(spec, len(drawn), len(items), skipped)
 
 
 def _laps(items: Sequence[Item], sets: Mapping[str, OptionSets]) -> Iterator[_Drawn]:
@@ -128,8 +149,11 @@ def _laps(items: Sequence[Item], sets: Mapping[str, OptionSets]) -> Iterator[_Dr
 
 
 def _positions(drawn: Sequence[_Drawn], spec: DistributionSpec) -> dict[tuple[str, int], int]:
-    """Where each answer stands: every position equally often, as far as the size allows."""
-    order = sorted(drawn, key=lambda each: rank(spec.seed, "position", each.item.id, each.lap))
+    """Where each answer stands that may stand anywhere: every position equally often, as far as
+    the size allows.
+    """
+    free = [each for each in drawn if each.item.order is None]
+    order = sorted(free, key=lambda each: rank(spec.seed, "position", each.item.id, each.lap))
     # Without the offset, the first labels would get the surplus under every seed.
     offset = Stream(spec.seed, "first position").below(spec.options)
     return {
@@ -148,6 +172,8 @@ def _plan(drawn: _Drawn, correct: int, shots: "_Shots", spec: DistributionSpec) 
 
 
 def _question(item: Item, distractors: OptionSet, correct: int) -> Question:
+    if item.order is not None:
+        correct = item.order.place
     options = (*distractors[:correct], item.answer, *distractors[correct:])
     return Question(item=item, options=options, correct=correct)
 

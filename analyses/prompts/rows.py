@@ -132,14 +132,30 @@ def _jsonl(path: Path, name: str) -> Iterator[RawRow]:
             values: Any = {}
             problem = None
             try:
-                values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                values = json.loads(text, object_pairs_hook=_object)
             except UnicodeDecodeError:
                 problem = "it is not UTF-8"
+            except _KeyTwice as twice:
+                problem = str(twice)
             except (ValueError, RecursionError) as error:
                 problem = f"it is not JSON: {error}"
             if not isinstance(values, dict):
                 values, problem = {}, "it is not a JSON object"
             yield RawRow(where=where, values=values, problem=problem)
+
+
+class _KeyTwice(Exception):
+    """A JSON object has two values under one key, of which either may be meant."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _KeyTwice(f"it holds {twice!r} twice")
+    return values
 
 
 def _csv(path: Path, name: str) -> Iterator[RawRow]:
@@ -176,6 +192,9 @@ def _parquet(path: Path, name: str) -> Iterator[RawRow]:
     number = 0
     try:
         with pq.ParquetFile(path) as table:
+            names = table.schema_arrow.names
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise BrokenTable(path, ValueError(f"two columns are called {twice[0]!r}"))
             batches: Iterable[pa.RecordBatch] = table.iter_batches(batch_size=1000)
             for batch in batches:
                 for values in batch.to_pylist():

@@ -42,6 +42,15 @@ class NoSource(Refused):
         )
 
 
+class OptionsKeepTheirOrder(Refused):
+    def __init__(self, kind: Companion, prompts: Sequence[Prompt], size: int) -> None:
+        super().__init__(
+            f"{len(prompts)} of {size} prompts, such as prompt {prompts[0].number}, have options "
+            f"that name others, so {kind.value!r} would make them false. Skip such questions: "
+            f"option_references=skip (--option-references skip)."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pair:
     """A base prompt, its companion, and all in which they differ."""
@@ -76,10 +85,26 @@ Make = Callable[[Distribution, int, Stream], tuple[int, Plan]]  # the source's n
 
 
 def pairs(distribution: Distribution, kind: Companion, *, seed: int = 0) -> tuple[Pair, ...]:
-    """A companion for every prompt: the same for the same distribution, kind and seed."""
+    """A companion for every prompt: the same for the same distribution, kind and seed.
+
+    Raises a `Refused` where a prompt cannot have one.
+    """
+    _check_order(distribution, kind)
     return tuple(
         _pair(distribution, number, kind, seed) for number in range(len(distribution.prompts))
     )
+
+
+def _check_order(distribution: Distribution, kind: Companion) -> None:
+    """Raises `OptionsKeepTheirOrder`."""
+    broken = [
+        prompt
+        for prompt, plan in zip(distribution.prompts, distribution.plans, strict=True)
+        if (order := plan.asked.item.order) is not None
+        and (kind in _REORDERS or (order.letters and kind in _RELABELS))
+    ]
+    if broken:
+        raise OptionsKeepTheirOrder(kind, broken, len(distribution.prompts))
 
 
 def _pair(distribution: Distribution, number: int, kind: Companion, seed: int) -> Pair:
@@ -148,6 +173,8 @@ def _position_symbol(distribution: Distribution, number: int, stream: Stream) ->
     return number, replace(_reordered(plan, position, stream), labels=changed)
 
 
+_REORDERS = {SourceKind.PERMUTE_OPTIONS, SourceKind.POSITION_SYMBOL}
+_RELABELS = {SourceKind.RANDOMISE_LABELS, *mutations.RELABELLED}
 _MAKE: dict[SourceKind, Make] = {
     SourceKind.RESAMPLE: _resample,
     SourceKind.PERMUTE_OPTIONS: _permute_options,

@@ -103,6 +103,13 @@ class DistributionSpec(BaseModel):
         description="Another seed draws other questions and orders.",
     )
     size: int = Field(64, ge=1, le=MOST_PROMPTS, title="Size", description="How many prompts.")
+    option_references: Literal["skip", "keep"] = Field(
+        "skip",
+        title="Options that name others",
+        description="Questions of which an option is 'All of the above', 'Both A and B' or alike: "
+        "skipped and counted, or kept with all their options in the order of the file, where they "
+        "are as many as are asked for and called as the option calls them.",
+    )
     question_column: str = Field(
         "question", min_length=1, title="Question column", description="Of a file of questions."
     )
@@ -117,8 +124,14 @@ class DistributionSpec(BaseModel):
         "answer",
         min_length=1,
         title="Answer column",
-        description="Of a file of questions: the index of the right choice from 0, its letter, or "
-        "its text.",
+        description="Of a file of questions: the index of the right choice, its letter, or its "
+        "text.",
+    )
+    answer_reading: Literal["auto", "from_0", "from_1", "letter", "text"] = Field(
+        "auto",
+        title="Reading of answers",
+        description="Of a file of questions: what answers are; an index from 0 or from 1, a letter "
+        "or a text. Auto finds the one reading that fits all rows, and says it.",
     )
     subject_column: str = Field(
         "subject",

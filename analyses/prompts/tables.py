@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
-from string import ascii_uppercase
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from analyses.errors import Refused
+from analyses.prompts.answers import Answer, Reading, judge
 from analyses.prompts.files import unix
 from analyses.prompts.items import Item
+from analyses.prompts.references import order_of
 from analyses.prompts.rows import RawRow
 
 NO_SUBJECT = "general knowledge"
@@ -54,46 +56,83 @@ class _Bad(Exception):
     """Why a row is no question."""
 
 
-def items_of(data: str, rows: Iterable[RawRow], columns: Columns) -> tuple[list[Item], int]:
-    """The items of the rows, and how many rows only repeated one; raises `BadRows`."""
-    items: list[Item] = []
-    bad: list[BadRow] = []
-    seen: dict[tuple[str, frozenset[str]], tuple[str, str]] = {}
-    repeated = 0
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The items of all rows; `remarks` say how the rows were read."""
+
+    items: tuple[Item, ...]
+    repeated: int  # rows that were left out, since they only repeat another
+    remarks: tuple[str, ...]
+
+
+class _Row(NamedTuple):
+    """A row whose question and choices are good; what its answer means is yet to be judged."""
+
+    number: int
+    question: str
+    subject: str
+    answer: Answer
+
+
+def items_of(
+    data: str, rows: Iterable[RawRow], columns: Columns, reading: Reading | None = None
+) -> Table:
+    """The items of the rows; raises `BadRows`, `AmbiguousAnswers`."""
+    read: list[_Row] = []
+    bad: dict[int, BadRow] = {}
     for number, row in enumerate(rows, start=1):
         try:
-            item = _item(number, row, columns)
-            key = item.question, frozenset([item.answer, *item.distractors])
-            where, answer = seen.setdefault(key, (row.where, item.answer))
-            if answer != item.answer:
-                raise _Bad(f"it asks the same as {where}, with another answer: {item.answer!r}")
+            read.append(_read(number, row, columns))
         except _Bad as reason:
-            bad.append(BadRow(row.where, str(reason)))
-            continue
-        if where == row.where:
-            items.append(item)
-        else:
-            repeated += 1
+            bad[number] = BadRow(row.where, str(reason))
+    judged = judge(data, columns.answer, [each.answer for each in read], reading)
+    items: list[Item] = []
+    seen: dict[tuple[str, frozenset[str]], Item] = {}
+    for good, right in zip(read, judged.right, strict=True):
+        try:
+            item = _item(good, right)
+            if _first(item, seen) is item:
+                items.append(item)
+        except _Bad as reason:
+            bad[good.number] = BadRow(good.answer.where, str(reason))
     if bad:
-        raise BadRows(data, bad, good=len(items) + repeated)
+        usable = sum(each.number not in bad for each in read)
+        raise BadRows(data, [bad[number] for number in sorted(bad)], good=usable)
     if not items:
         raise NoRows(data)
-    return items, repeated
+    return Table(items=tuple(items), repeated=len(read) - len(items), remarks=judged.remarks)
 
 
-def _item(number: int, row: RawRow, columns: Columns) -> Item:
+def _first(item: Item, seen: dict[tuple[str, frozenset[str]], Item]) -> Item:
+    """The first item that asks the same of the same choices: itself, where it is the first."""
+    first = seen.setdefault((item.question, frozenset([item.answer, *item.distractors])), item)
+    if first.answer != item.answer:
+        raise _Bad(f"it asks the same as {first.where}, with another answer: {item.answer!r}")
+    return first
+
+
+def _read(number: int, row: RawRow, columns: Columns) -> _Row:
     if row.problem:
         raise _Bad(row.problem)
     question = _text(_cell(row, columns.question), columns.question)
     choices = _choices(row, columns)
-    right = _right(_cell(row, columns.answer), choices, columns.answer)
-    subject = _subject(row, columns)
+    value = _answer(_cell(row, columns.answer), columns.answer)
+    answer = Answer(where=row.where, value=value, choices=choices)
+    return _Row(number, question, _subject(row, columns), answer)
+
+
+def _item(row: _Row, right: int | str) -> Item:
+    if isinstance(right, str):
+        raise _Bad(right)
+    choices = row.answer.choices
     return Item(
-        id=f"{subject}/{number}",
-        topic=subject,
-        question=question,
+        id=f"{row.subject}/{row.number}",
+        topic=row.subject,
+        question=row.question,
         answer=choices[right],
         distractors=tuple(each for each in choices if each != choices[right]),
+        where=row.answer.where,
+        order=order_of(choices, right),
     )
 
 
@@ -141,26 +180,10 @@ def _choices(row: RawRow, columns: Columns) -> list[str]:
     return texts
 
 
-def _right(value: Any, choices: Sequence[str], column: str) -> int:
-    """Which choice is the answer: a number is an index from 0; text may be three things."""
+def _answer(value: Any, column: str) -> int | str:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise _Bad(f"{column!r} is neither an index, nor a letter, nor a text: {value!r}")
-    if isinstance(value, int):
-        if not 0 <= value < len(choices):
-            raise _Bad(f"{column!r} is {value}, and the choices are 0 to {len(choices) - 1}")
-        return value
-    text = unix(value).strip()
-    letters = ascii_uppercase[: len(choices)]
-    readings = {choices.index(text)} if text in choices else set()
-    if len(text) == 1 and text.upper() in letters:
-        readings.add(letters.index(text.upper()))
-    if text.isascii() and text.isdecimal() and len(text) < 4 and int(text) < len(choices):
-        readings.add(int(text))
-    if not readings:
-        raise _Bad(f"{column!r} is {text[:100]!r}: no choice, no index and no letter of one")
-    if len(readings) > 1:
-        raise _Bad(f"{column!r} is {text!r}, which could be a choice's text or its index or letter")
-    return readings.pop()
+    return value if isinstance(value, int) else unix(value).strip()
 
 
 def _subject(row: RawRow, columns: Columns) -> str:

@@ -1,6 +1,6 @@
 """Prompts as tokens, with the one token of each label; only tokenizer.json is read, never torch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import Encoding, Tokenizer
 
 from analyses.errors import Refused
+from analyses.prompts.collisions import Collisions, SameTokens
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.written import Span
 
@@ -58,14 +59,6 @@ class OptionIsUnknown(Refused):
         super().__init__(
             f"The tokenizer does not know all of the option {option!r} of prompt {prompt.number}: "
             f"it reads {list(tokens)}. Choose other data, or another model."
-        )
-
-
-class LabelsCollide(Refused):
-    def __init__(self, labels: Sequence[str], tokens: Sequence[str]) -> None:
-        super().__init__(
-            f"Some of the labels {list(labels)} are the same token: {list(tokens)}. "
-            f"Choose other labels."
         )
 
 
@@ -127,17 +120,29 @@ def tokenize(tokenizer: Tokenizer, prompt: Prompt) -> TokenizedPrompt:
     return tokenize_all(tokenizer, [prompt])[0]
 
 
-def tokenize_all(tokenizer: Tokenizer, prompts: Iterable[Prompt]) -> list[TokenizedPrompt]:
-    """Every prompt's tokens and, for each of its labels, the one token that continues them."""
-    labels = _Labels(tokenizer)
-    return [_tokenized(tokenizer, prompt, labels) for prompt in prompts]
+def tokenize_all(
+    tokenizer: Tokenizer,
+    prompts: Iterable[Prompt],
+    where: Callable[[Prompt], str] = lambda prompt: f"prompt {prompt.number}",
+) -> list[TokenizedPrompt]:
+    """Every prompt's tokens and, for each of its labels, the one token that continues them.
+
+    Raises `SameTokens` for all prompts at once, which `where` names.
+    """
+    labels, collisions = _Labels(tokenizer), Collisions(tokenizer)
+    found, same = [], []
+    for prompt in prompts:
+        each = _tokenized(tokenizer, prompt, labels)
+        found.append(each)
+        same += [(where(prompt), said) for said in collisions.of(prompt, each.label_ids)]
+    if same:
+        raise SameTokens(same)
+    return found
 
 
 def _tokenized(tokenizer: Tokenizer, prompt: Prompt, labels: "_Labels") -> TokenizedPrompt:
     reading = read(tokenizer, prompt)
     ids = tuple(labels.id(prompt, label, reading.tokens) for label in prompt.labels)
-    if len(set(ids)) < len(ids):
-        raise LabelsCollide(prompt.labels, [token_name(tokenizer, id) for id in ids])
     return TokenizedPrompt(
         number=prompt.number,
         item=prompt.item,

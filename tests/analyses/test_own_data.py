@@ -101,7 +101,6 @@ def test_columns_may_have_other_names_and_choices_a_column_each(tmp_path):
         (["x", "y"], "B", "y"),
         (["x", "y"], "b", "y"),
         (["x", "y"], "y", "y"),
-        (["1", "0"], 1, "0"),  # a number is an index
         ([3, 2.5], 1, "2.5"),
         (["A", "B"], "B", "B"),  # text and letter are the same choice
     ],

@@ -1,20 +1,22 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
+from analyses.prompts.collisions import SameTokens
 from analyses.prompts.distributions import DistributionSpec, Prompt, build
 from analyses.prompts.tokenization import (
     EmptyPrompt,
     LabelIsNotOneToken,
     LabelIsUnknown,
-    LabelsCollide,
     UnreadableTokenizer,
     load_tokenizer,
     tokenize,
+    tokenize_all,
 )
 from analyses.prompts.written import Span
 
@@ -124,8 +126,37 @@ def test_an_unknown_label_is_refused(llama_tokenizer: Tokenizer, prompt) -> None
 
 
 def test_labels_that_are_the_same_token_are_refused(tokenizer: Tokenizer, prompt) -> None:
-    with pytest.raises(LabelsCollide):
+    with pytest.raises(SameTokens, match=r"prompt 7: the labels 'A' and 'A' are both \['A'\]"):
         tokenize(tokenizer, prompt(labels=("A", "A")))
+
+
+@pytest.fixture
+def uncased_tokenizer() -> Tokenizer:
+    """One that knows no letter case, and no compatible or composed characters."""
+    words = ["red", "blue", "1", "é", "a", "b", "("]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="red"))
+    made.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return made
+
+
+@pytest.mark.parametrize("options", [("red", "Red"), ("①", "1"), ("é", "e\u0301")])
+def test_options_that_are_the_same_tokens_are_refused_all_together(
+    uncased_tokenizer: Tokenizer, prompt, options: tuple[str, str]
+) -> None:
+    def asked(number: int, *options: str):
+        return replace(prompt("( (", labels=("a", "b")), number=number, options=options)
+
+    told_apart = [asked(2, "red", "blue"), asked(3, "1", "é")]
+    assert len(tokenize_all(uncased_tokenizer, told_apart)) == 2
+    prompts = [*told_apart, asked(4, *options), asked(5, *reversed(options))]
+    with pytest.raises(SameTokens, match=r"as the same tokens \(2 found\)") as refused:
+        tokenize_all(uncased_tokenizer, prompts, where=lambda each: f"x.csv line {each.number}")
+    one, other = options
+    said = str(refused.value).splitlines()[1:]
+    assert said[0].startswith(f"  x.csv line 4: the options {one!r} and {other!r} are both [")
+    assert said[1].startswith(f"  x.csv line 5: the options {other!r} and {one!r} are both [")
 
 
 def test_a_prompt_without_tokens_is_refused(tokenizer: Tokenizer, prompt) -> None:
