@@ -113,6 +113,8 @@ def test_the_data_is_there_after_a_kill_and_stale_files_do_no_harm(home, postgre
     postgres._process.kill()
     psutil.wait_procs(tree, timeout=10)
     name_in_pid_file(postgres._place.data, stranger.pid)
+    lock = Path(f"{postgres.address}.lock")
+    lock.write_text(lock.read_text().replace(str(server.pid), str(stranger.pid), 1))
     again = EmbeddedPostgres(home, settings=FAST)
     again.start()
     try:
@@ -120,6 +122,16 @@ def test_the_data_is_there_after_a_kill_and_stale_files_do_no_harm(home, postgre
     finally:
         again.stop()
     assert stranger.poll() is None
+
+
+def test_a_damaged_pid_file_does_no_harm(postgres):
+    for damaged in (b"", b"nobody\n", b"\xff\xfe\0"):
+        postgres.stop()
+        (postgres._place.data / "postmaster.pid").write_bytes(damaged)
+        for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+            (Path(postgres.address).parent / name).write_bytes(damaged)
+        postgres.start()
+    assert query(postgres.url(), "SELECT 1") == [(1,)]
 
 
 def test_a_cluster_half_made_is_made_anew(home):

@@ -2,8 +2,6 @@
 
 import socket
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,21 +9,13 @@ from plain_connection import plain
 from waits import when
 
 from tracker.home import Home
-from tracker.supervisor import background, control, postgres_place, reachability
+from tracker.supervisor import background, control, ports, postgres_place, reachability
 from tracker.supervisor.errors import HomeNotWritable, PortInUse, Unreachable
 from tracker.supervisor.options import NotAPort, StackOptions
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.valkey import EmbeddedValkey
 
 from .light_stack import component, end, family_of, still_there, wait_ready
-
-
-def test_a_service_that_cannot_live_ends_the_start_and_names_its_log(home, start):
-    _, said = start("raise SystemExit('no such module')").communicate(timeout=60)
-    assert "extra did not start" in said
-    assert str(home.log("extra")) in said
-    assert "no such module" in said
-    assert control.status(home).state == "stopped"
 
 
 def test_a_stop_while_starting_stops_what_has_started(home, start):
@@ -41,6 +31,33 @@ def test_ports_stay_the_same_from_one_time_to_the_next(home, start, stack):
     end(stack)
     wait_ready(start())
     assert home.running().app_url == url
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["", "[1]", '{"app": "x", "mlflow": 1}', '{"app": 70000, "mlflow": -1}', '{"app": null}', "\0"],
+)
+def test_ports_that_were_kept_badly_are_chosen_anew(home, damaged):
+    home.root.mkdir()
+    (home.root / "ports.json").write_text(damaged)
+    chosen = ports.choose(home, StackOptions())
+    assert 0 < chosen.app < 65536
+    assert ports.choose(home, StackOptions()) == chosen
+
+
+def test_what_only_informs_may_be_damaged(home, start):
+    home.root.mkdir(mode=0o711)
+    home.logs.mkdir(mode=0o700)
+    for log in ("web", "supervisor", "postgres"):
+        home.log(log).mkdir()
+    for file in (home.processes_file, home.state_file, home.lock_file):
+        file.write_text('{"state": 1}')
+    assert control.status(home).state == "stopped"
+    wait_ready(start())
+    assert home.log("supervisor").is_file()
+    assert (home.logs / "web.log.unwritable").is_dir()
+    home.processes_file.write_text("[]")
+    assert control.status(home).state == "starting"
 
 
 def test_a_port_in_use_is_refused_and_a_free_one_is_taken(home, start):
@@ -88,26 +105,6 @@ def test_given_servers_are_used_and_not_started(home, start, tmp_path, mlflow):
         valkey.stop()
         postgres.stop()
         postgres_place.remove(other)
-
-
-@pytest.fixture
-def mlflow():
-    """An address where something says that it is well."""
-
-    class Health(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Health) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(
