@@ -1,10 +1,8 @@
 """A stack that is up: found, stopped, killed, and whole the next time."""
 
-import http.client
 import json
 import os
 import signal
-import subprocess
 import sys
 
 import psutil
@@ -13,14 +11,13 @@ import pytest
 from plain_connection import plain
 from waits import when
 
-from tracker.home import Home, StackState
-from tracker.supervisor import background, control, folders, postgres_place, services
+from tracker.home import StackState
+from tracker.supervisor import background, control, services
 from tracker.supervisor.errors import AlreadyRunning
 
 from .kept_data import check_kept, keep_something
 from .light_stack import (
     SUPERVISOR,
-    clean_environment,
     command_lines,
     component,
     end,
@@ -157,50 +154,3 @@ def test_devices_are_those_that_the_person_left_visible(monkeypatch):
     assert services.cuda_devices() == ["2", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert services.cuda_devices() == []
-
-
-def test_the_whole_stack_comes_up_by_the_command_line_and_ends_with_its_supervisor(tmp_path):
-    home = Home(tmp_path / "a home")
-    command = (sys.executable, "-m", "tracker.cli")
-    environment = clean_environment() | {"HEADBOOK_HOME": str(home.root)}
-
-    def run(*arguments):
-        return subprocess.run(
-            (*command, *arguments), env=environment, capture_output=True, text=True, timeout=200
-        )
-
-    try:
-        up = run("up", "--detach")
-        assert up.returncode == 0, up.stderr
-        state = home.running()
-        assert state.app_url in up.stdout
-        assert "worker" in run("status").stdout
-        assert services.answers(f"{state.app_url}/_stcore/health")()
-        assert answer(state.mlflow_tracking_uri, "localhost") == 200
-        assert answer(state.mlflow_tracking_uri, "evil.example") == 403
-        when(lambda: " ready." in home.log("worker").read_text(), seconds=60)
-        children = family_of(state)
-        assert len(children) > 12
-        psutil.Process(state.pid).kill()
-        when(lambda: not still_there(children))
-        assert "No stack runs here" in run("down").stdout
-    finally:
-        control.down(home)
-        postgres_place.remove(home)
-        for server in ("valkey", "postgres"):  # a killed stack leaves its short socket folders
-            folders.tidy(folders.for_socket(home.root / server / "run", "socket"))
-
-
-def answer(url, host):
-    """The status of a request that names this host."""
-    place, port = url.removeprefix("http://").split(":")
-    connection = http.client.HTTPConnection(place, int(port), timeout=30)
-    try:
-        connection.request(
-            "GET",
-            "/api/2.0/mlflow/experiments/get?experiment_id=0",
-            headers={"Host": f"{host}:{port}"},
-        )
-        return connection.getresponse().status
-    finally:
-        connection.close()
