@@ -1,12 +1,16 @@
-"""What can happen to a run's files in MLflow."""
+"""What can happen to runs and their files in MLflow."""
 
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from tracker.home import Home
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
 
@@ -28,6 +32,18 @@ def flip_a_bit(mlflow: MlflowClient, ids: MlflowIds, stored: StoredTensor, folde
 def delete(mlflow: MlflowClient, ids: MlflowIds, stored: StoredTensor, _folder: Path) -> None:
     uri = mlflow.get_run(ids.run_id).info.artifact_uri
     get_artifact_repository(uri, mlflow.tracking_uri).delete_artifacts(stored.mlflow_path)
+
+
+_OF_RUNS = ("tags", "params", "metrics", "latest_metrics", "runs")
+
+
+def collect(mlflow: MlflowClient, ids: MlflowIds, home: Home) -> None:
+    """Delete a run for good, as a person does who deletes it and then says `mlflow gc`."""
+    mlflow.delete_run(ids.run_id)
+    with closing(sqlite3.connect(home.root / "mlflow.db")) as database, database:
+        for table in _OF_RUNS:
+            database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", [ids.run_id])
+    shutil.rmtree(home.artifacts / ids.experiment_id / ids.run_id)
 
 
 Harm = Callable[[MlflowClient, MlflowIds, StoredTensor, Path], None]

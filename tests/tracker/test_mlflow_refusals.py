@@ -1,0 +1,241 @@
+"""What MLflow has lost or refuses is mended, told or given up: nothing is tried for ever."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+import requests
+from mlflow.exceptions import MlflowException
+from mlflow.protos import databricks_pb2 as codes
+from sqlalchemy import update
+from stored_runs import detail, mlflow_ids, reopen, stored_tensors, whole
+
+from tracker import mirror, mlflow_errors, mlflow_names, publication, reports, sweeping
+from tracker.db import Sessions, transaction
+from tracker.domain import RunState
+from tracker.execution import publish_if_ended, work
+from tracker.home import Home
+from tracker.mirror import TensorsLost
+from tracker.mlflow_errors import (
+    GoneFromMlflow,
+    MlflowLoginRefused,
+    MlflowUnavailable,
+    RefusedByMlflow,
+)
+from tracker.store import publications
+from tracker.tables import PublicationRow
+from tracker.tensor_files import Condition
+from tracker.workbench import Workbench
+
+from . import needing
+from .conftest import Submit
+from .harm import collect, delete
+
+DAY = 24 * 3600.0
+
+
+def answered(status: int) -> requests.HTTPError:
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError("nein", response=response)
+
+
+@pytest.mark.parametrize(
+    ("error", "means"),
+    [
+        (MlflowException("nein", codes.INVALID_PARAMETER_VALUE), RefusedByMlflow),
+        (MlflowException("nein", codes.BAD_REQUEST), RefusedByMlflow),
+        (MlflowException("nein", codes.RESOURCE_DOES_NOT_EXIST), GoneFromMlflow),
+        (MlflowException("nein", codes.ENDPOINT_NOT_FOUND), MlflowUnavailable),
+        (MlflowException("nein", codes.PERMISSION_DENIED), MlflowLoginRefused),
+        (MlflowException("nein", codes.UNAUTHENTICATED), MlflowLoginRefused),
+        (MlflowException("nein", codes.REQUEST_LIMIT_EXCEEDED), MlflowUnavailable),
+        (MlflowException("INVALID_PARAMETER_VALUE: nein"), MlflowUnavailable),  # no code
+        (MlflowException("nein", codes.TEMPORARILY_UNAVAILABLE), MlflowUnavailable),
+        (answered(413), RefusedByMlflow),
+        (answered(401), MlflowLoginRefused),
+        (answered(404), MlflowUnavailable),
+        (answered(408), MlflowUnavailable),
+        (answered(425), MlflowUnavailable),
+        (answered(429), MlflowUnavailable),
+        (answered(502), MlflowUnavailable),
+        (requests.ConnectionError("nein"), MlflowUnavailable),
+    ],
+)
+def test_the_code_says_whether_another_try_may_help(
+    error: Exception, means: type[Exception]
+) -> None:
+    with pytest.raises((MlflowUnavailable, RefusedByMlflow)) as raised, mlflow_errors.translated():
+        raise error
+    assert type(raised.value) is means
+
+
+def checked(bench: Workbench, run_id: UUID) -> list[Condition]:
+    found = mirror.check(bench.sessions, bench.mlflow, bench.spool, run_id, app_url=None)
+    return [condition for _, condition in found]
+
+
+def test_what_was_collected_in_mlflow_is_put_there_again_from_the_spool(
+    submit: Submit, bench: Workbench, sessions: Sessions, mlflow_home: Home
+) -> None:
+    run = submit().run
+    work(bench, hint=None)
+    ids = mlflow_ids(sessions, run.id)
+    before = bench.mlflow.get_run(ids.run_id).data
+    collect(bench.mlflow, ids, mlflow_home)
+    assert checked(bench, run.id) == [Condition.REPAIRED]
+    again = mlflow_ids(sessions, run.id)
+    assert again.run_id != ids.run_id
+    after = bench.mlflow.get_run(again.run_id).data
+    assert (after.params, after.metrics) == (before.params, before.metrics)
+    assert detail(sessions, run.id).line.published
+    assert whole(bench, sessions, run.id)
+    assert checked(bench, run.id) == [Condition.INTACT]
+
+
+def test_what_was_collected_before_it_was_published_is_made_again(
+    submit: Submit, bench: Workbench, sessions: Sessions, mlflow_home: Home
+) -> None:
+    run = submit().run
+    work(bench, hint=None)
+    ids = mlflow_ids(sessions, run.id)
+    reopen(sessions, run.id)
+    collect(bench.mlflow, ids, mlflow_home)
+    publish_if_ended(bench, run.id)
+    assert detail(sessions, run.id).line.published
+    assert mlflow_ids(sessions, run.id) != ids
+    assert whole(bench, sessions, run.id)
+
+
+def test_a_copy_elsewhere_stays_when_mlflow_is_found_without_it(
+    submit: Submit, bench: Workbench, other: Workbench, sessions: Sessions, mlflow_home: Home
+) -> None:
+    run = submit().run
+    work(bench, hint=None)
+    (stored,) = stored_tensors(sessions, run.id)
+    collect(bench.mlflow, mlflow_ids(sessions, run.id), mlflow_home)
+    with pytest.raises(TensorsLost, match=r"is missing\. The worker w1 may have a copy"):
+        checked(other, run.id)
+    then = time.time() - 2 * DAY
+    os.utime(bench.spool.folder / stored.sha256, (then, then))
+    assert sweeping.sweep(sessions, bench.spool) == 0
+    with transaction(sessions) as session:
+        assert publications.due(session) == [run.id]
+    publish_if_ended(bench, run.id)
+    assert detail(sessions, run.id).line.published
+    assert whole(bench, sessions, run.id)
+
+
+def a_run(bench: Workbench, run_id: str) -> None:
+    bench.mlflow.delete_run(run_id)
+
+
+def its_experiment(bench: Workbench, run_id: str) -> None:
+    bench.mlflow.delete_experiment(bench.mlflow.get_run(run_id).info.experiment_id)
+
+
+@pytest.mark.parametrize("deletes", [a_run, its_experiment])
+def test_what_a_person_deleted_and_mlflow_still_has_is_restored(
+    submit: Submit,
+    bench: Workbench,
+    sessions: Sessions,
+    deletes: Callable[[Workbench, str], None],
+) -> None:
+    run = submit().run
+    work(bench, hint=None)
+    ids = mlflow_ids(sessions, run.id)
+    reopen(sessions, run.id)
+    deletes(bench, ids.run_id)
+    publish_if_ended(bench, run.id)
+    line = detail(sessions, run.id).line
+    assert (line.published, mlflow_ids(sessions, run.id)) == (True, ids)
+    assert bench.mlflow.get_run(ids.run_id).info.lifecycle_stage == "active"
+
+
+@pytest.mark.parametrize("gone", ["run", "artifact"])
+def test_a_run_that_reads_what_is_gone_takes_the_copy_or_fails_with_the_reason(
+    submit: Submit,
+    bench: Workbench,
+    other: Workbench,
+    sessions: Sessions,
+    mlflow_home: Home,
+    gone: str,
+) -> None:
+    with needing.registered():
+        needed = submit(analysis="sizes").run
+        work(bench, hint=None)
+        ids = mlflow_ids(sessions, needed.id)
+        if gone == "run":
+            collect(bench.mlflow, ids, mlflow_home)
+        else:
+            for stored in stored_tensors(sessions, needed.id):
+                delete(bench.mlflow, ids, stored, bench.spool.folder)
+        made = submit(analysis="shares").run
+        for _ in range(made.max_attempts + 1):
+            other.avoid.clear()
+            work(other, hint=None)
+        line = detail(sessions, made.id).line
+        assert line.state is RunState.FAILED
+        assert f"of run {needed.id}, which is gone from MLflow" in (line.reason or "")
+        made = submit(analysis="shares").run
+        work(bench, hint=None)
+        assert detail(sessions, made.id).line.state is RunState.SUCCEEDED
+        publish_if_ended(bench, needed.id)
+        assert whole(bench, sessions, needed.id)
+
+
+def test_a_publication_that_is_refused_is_told_and_not_tried_for_ever(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit(analysis="behaviour").run
+    ids = publication.ensure_run(bench.mlflow, detail(sessions, run.id))
+    bench.mlflow.log_param(ids.run_id, "seed", "another")  # and params never change
+    work(bench, hint=None)
+    said = detail(sessions, run.id)
+    assert said.line.state is RunState.SUCCEEDED
+    assert (said.not_published or "").startswith("MLflow refuses it: INVALID_PARAMETER_VALUE")
+    with transaction(sessions) as session:
+        session.execute(update(PublicationRow).values(attempts=0))
+        assert publications.due(session) == []
+        assert run.id in publications.pending(session)
+        assert reports.queue_state(session).unpublished == 1
+    with pytest.raises(RefusedByMlflow):
+        mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=None)
+
+
+def test_names_longer_than_columns_are_shortened_and_stay_apart(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit(analysis="behaviour").run
+    work(bench, hint=None)
+    known = detail(sessions, run.id)
+    shown = []
+    for path in ("a" * 700 + "X" + "a" * 700, "a" * 700 + "Y" + "a" * 700):
+        line = replace(
+            known.line,
+            distribution=f"file:/{path}.jsonl",
+            created_by="b" * 900,
+            mlflow_run_id=None,
+            id=UUID(int=len(shown)),
+        )
+        told = replace(known, line=line, studies={"s": "c" * 9000})
+        ids = publication.ensure_run(bench.mlflow, told)
+        publication.publish(bench.mlflow, ids, told, [], pictures={}, app_url=None)
+        assert publication.ensure_run(bench.mlflow, told) == ids
+        shown.append(bench.mlflow.get_run(ids.run_id))
+    for key, most in (("mlflow.runName", 250), ("mlflow.user", 256), ("headbook.study", 5000)):
+        assert len(shown[0].data.tags[key]) == most
+    names = {each.data.tags["mlflow.runName"] for each in shown}
+    datasets = {each.inputs.dataset_inputs[0].dataset.name for each in shown}
+    assert len(names) == len(datasets) == 2
+
+
+def test_a_shortened_name_is_the_same_each_time_and_as_long_as_may_be() -> None:
+    assert mlflow_names.shortened("abc", 3) == "abc"
+    long = "x" * 999
+    assert mlflow_names.shortened(long, 250) == mlflow_names.shortened(long, 250)
+    assert len(mlflow_names.shortened(long, 250)) == 250
+    assert mlflow_names.shortened(long, 250) != mlflow_names.shortened(long + "x", 250)
