@@ -1,18 +1,16 @@
 """The door to Postgres: an engine, sessions, one transaction at a time."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
-from sqlalchemy import URL, event, text
-from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy import URL, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from tenacity import RetryCallState, Retrying, stop_after_delay, wait_exponential
 
-from tracker import postgres_session
+from tracker import postgres_session, standbys
 from tracker.errors import TrackerError
 from tracker.schema import NotMigrated, UnreachableDatabase, not_connected
 from tracker.sqlstates import Meaning, meaning
@@ -33,7 +31,6 @@ LIMITS = {
 }
 PATIENCE = 45.0  # seconds a worker tries one transaction; its lease is longer
 _TRIES = 3  # of a transaction that failed for a reason that nobody knows
-_SETTLED = 5.0  # seconds after which a session is given up whose server may only be read
 
 Notice = Callable[[TrackerError], None]
 
@@ -81,31 +78,8 @@ def connect(database_url: str | URL, *, pool_size: int = 3) -> Sessions:
         pool_recycle=1800,
         connect_args={"connect_timeout": 3, "tcp_user_timeout": 15_000, **network},
     )
-    event.listen(engine, "connect", _note_its_age)
-    event.listen(engine, "checkout", _leave_a_standby)
-    event.listen(engine, "handle_error", _throw_away)
+    standbys.leave(engine)
     return sessionmaker(engine, expire_on_commit=False)
-
-
-def _note_its_age(_connection: object, record: Any) -> None:
-    record.info["since"] = time.monotonic()
-
-
-def _leave_a_standby(connection: Any, record: Any, _proxy: object) -> None:
-    """Connect again where a failover has left the session behind: it sees nothing new for ever.
-
-    The server reports what these are with any answer. A young connection may read all the same.
-    """
-    reported = ("default_transaction_read_only", "in_hot_standby")
-    behind = any(connection.info.parameter_status(name) == "on" for name in reported)
-    if behind and time.monotonic() - record.info["since"] > _SETTLED:
-        raise DisconnectionError("this server may only be read")
-
-
-def _throw_away(context: ExceptionContext) -> None:
-    """Give up all connections that are open where one leads to a server that may only be read."""
-    if _meaning(context.original_exception) is Meaning.READ_ONLY:
-        context.is_disconnect = True
 
 
 def check(sessions: Sessions) -> None:
@@ -148,7 +122,7 @@ def transaction(sessions: Sessions) -> Iterator[Session]:
 def _translated(error: DBAPIError | psycopg.Error, sessions: Sessions) -> TrackerError | None:
     """What the code means; None for what only a change of the program would mend."""
     original = error.orig or error if isinstance(error, DBAPIError) else error
-    state = _sqlstate(original)
+    state = str(getattr(original, "sqlstate", None) or "")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if not state and lost:
         return UnreachableDatabase(original)
@@ -170,14 +144,6 @@ def _translated(error: DBAPIError | psycopg.Error, sessions: Sessions) -> Tracke
         case Meaning.UNKNOWN if state:
             return TroubledDatabase(original, state)
     return None
-
-
-def _sqlstate(error: BaseException | None) -> str:
-    return str(getattr(error, "sqlstate", None) or "")
-
-
-def _meaning(error: BaseException | None) -> Meaning:
-    return meaning(_sqlstate(error))
 
 
 def _conninfo(sessions: Sessions) -> str:

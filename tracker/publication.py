@@ -17,12 +17,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from tracker import mlflow_errors, mlflow_names
+from tracker import logins, mlflow_errors, mlflow_names
 from tracker.domain import RunState
 from tracker.reports import RunDetail, ScoreLine, as_row
 from tracker.store.publications import MlflowIds
 from tracker.summary import summary
-from tracker.urls import apart_from_login
 
 _STATUS = {
     RunState.SUCCEEDED: "FINISHED",
@@ -49,7 +48,7 @@ def mlflow_client(tracking_uri: str) -> MlflowClient:
     """
     for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
-    uri, login = apart_from_login(tracking_uri)
+    uri, login = logins.apart(tracking_uri)
     if login is not None:
         os.environ["MLFLOW_TRACKING_USERNAME"] = login.user
         os.environ["MLFLOW_TRACKING_PASSWORD"] = login.password

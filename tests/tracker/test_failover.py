@@ -16,7 +16,7 @@ from waits import when
 from analyses import registry
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
-from tracker import broker, db, dispatcher, reports
+from tracker import broker, db, dispatcher, reports, standbys
 from tracker.cli import app, run_logs, waiting
 from tracker.db import BusyDatabase, ReadOnlyDatabase, Sessions, TroubledDatabase, transaction
 from tracker.domain import RunState
@@ -84,7 +84,7 @@ def test_a_session_that_only_reads_is_given_up_after_a_while(
     failover.begin(database_url)
     left = backend(sessions)
     assert backend(sessions) == left  # it is young
-    monkeypatch.setattr(db, "_SETTLED", 0.5)
+    monkeypatch.setattr(standbys, "_SETTLED", 0.5)
     when(lambda: backend(sessions) != left)
     failover.end(database_url)
     backend(sessions)

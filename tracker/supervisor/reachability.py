@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 
+from tracker import logins
 from tracker.redaction import learn
 from tracker.supervisor.errors import Unreachable
 from tracker.supervisor.options import StackOptions
@@ -50,8 +51,12 @@ def check_tracking(uri: str) -> None:
     """Only servers are asked: other addresses (databricks …) are MLflow's own affair."""
     if not uri.startswith(("http://", "https://")):
         return
+    address, login = logins.apart(uri)
+    asked = urllib.request.Request(
+        f"{address.rstrip('/')}/health", headers=login.header if login else {}
+    )
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=SECONDS).close()
+        urllib.request.urlopen(asked, timeout=SECONDS).close()
     except urllib.error.HTTPError as error:
         error.close()
         if error.code >= 500:
