@@ -50,6 +50,11 @@ def _sessions() -> Sessions:
     return _connected(Settings().database())
 
 
+def passes(error: Exception) -> bool:
+    """Whether the database may do a little later what it refused."""
+    return db.passes(error)
+
+
 def analyses() -> list[Analysis]:
     """Every registered analysis, by name."""
     return registry.all_analyses()

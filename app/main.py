@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app import again
 from app.refusals import said
 
 # An emoji is drawn in place; a material icon would be fetched from outside.
@@ -16,5 +17,5 @@ page = st.navigation(
     ],
     position="top",
 )
-with said():
+with said(again=again.when_the_database_answers):
     page.run()

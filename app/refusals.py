@@ -1,6 +1,6 @@
 """How a page says what a person can put right."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import streamlit as st
@@ -10,9 +10,11 @@ from tracker.errors import TrackerError
 
 
 @contextmanager
-def said() -> Iterator[None]:
-    """Show a refusal inside the block as its sentence, in place of a traceback."""
+def said(*, again: Callable[[Exception], None] | None = None) -> Iterator[None]:
+    """Show a refusal inside the block as its sentence, in place of a traceback; then `again`."""
     try:
         yield
     except (TrackerError, Refused) as error:
         st.error(str(error))
+        if again is not None:
+            again(error)

@@ -10,7 +10,7 @@ from analyses.hub import HubRevision
 from analyses.language_model import LanguageModel
 from tracker.db import Sessions, transaction
 from tracker.domain import Model
-from tracker.errors import TrackerError
+from tracker.errors import TrackerError, check_length
 from tracker.home import Home
 from tracker.store import models as store
 
@@ -43,6 +43,7 @@ def add_model(
     """Record a model after it was loaded and proved: every layer closes, or it is refused."""
     source = refs.parse(ref, roots=roots)
     named = name or (_file_name(source) if isinstance(source, Path) else source.name)
+    check_length("model", named)
     if name is None:
         _check_free(named, str(source), sessions)
     with in_words(f"Reading {ref}"):

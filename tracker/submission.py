@@ -16,7 +16,7 @@ from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec
 from tracker.db import Sessions, transaction
 from tracker.domain import Priority, Run
-from tracker.errors import TrackerError
+from tracker.errors import TrackerError, check_length
 from tracker.home import Home
 from tracker.ledger import Ledger, Terms
 from tracker.planned_runs import PlannedRun, Planner
@@ -99,6 +99,8 @@ def check(
     requests: Sequence[Request], *, sessions: Sessions, home: Home, roots: Sequence[Path] = ()
 ) -> list[Checked]:
     """Find all requests possible; raises `InvalidRequest` and other `TrackerError`s."""
+    for request in requests:
+        check_length("study", request.study)
     with transaction(sessions) as session:
         names = dict.fromkeys(request.model for request in requests)
         models = {name: model_store.model_named(session, name) for name in names}

@@ -85,8 +85,11 @@ def test_an_unreachable_database_is_one_sentence(visit, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nothing")
     at = visit()
     assert "The database cannot be reached" in words(at.error)
+    assert "as soon as the database answers" in words(at.caption)
 
 
 def test_no_database_at_all_is_one_sentence(visit, monkeypatch):
     monkeypatch.delenv("DATABASE_URL")
-    assert "headbook up" in words(visit().error)
+    at = visit()
+    assert "headbook up" in words(at.error)
+    assert "as soon as" not in words(at.caption)

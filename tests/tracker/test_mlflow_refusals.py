@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -13,9 +14,10 @@ from mlflow.protos import databricks_pb2 as codes
 from sqlalchemy import update
 from stored_runs import detail, mlflow_ids, reopen, stored_tensors, whole
 
-from tracker import mirror, mlflow_errors, mlflow_names, publication, reports, sweeping
+from tracker import mirror, mlflow_errors, mlflow_names, models, publication, reports, sweeping
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
+from tracker.errors import LongName
 from tracker.execution import publish_if_ended, work
 from tracker.home import Home
 from tracker.mirror import TensorsLost
@@ -239,3 +241,16 @@ def test_a_shortened_name_is_the_same_each_time_and_as_long_as_may_be() -> None:
     assert mlflow_names.shortened(long, 250) == mlflow_names.shortened(long, 250)
     assert len(mlflow_names.shortened(long, 250)) == 250
     assert mlflow_names.shortened(long, 250) != mlflow_names.shortened(long + "x", 250)
+
+
+def test_names_that_people_choose_are_refused_where_they_are_too_long(
+    submit: Submit, sessions: Sessions, home: Home, tmp_path: Path
+) -> None:
+    long = "".join(map(str, range(2000)))
+    with pytest.raises(LongName, match="The name of the study has 6890 characters"):
+        submit(study=long)
+    with pytest.raises(LongName, match="The name of the model"):
+        models.add_model(
+            str(tmp_path), name=long, dtype="float32", home=home, roots=(), sessions=sessions
+        )
+    assert submit(study=long[:200]).study is not None

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from uuid import UUID, uuid4
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -26,7 +26,8 @@ def add_to_study(session: Session, *, name: str, created_by: str, runs: Collecti
 
 
 def _show_anew(session: Session, runs: Collection[UUID]) -> None:
-    """Publish the runs again: MLflow shows the studies of a run."""
+    """Publish the runs again that were: MLflow shows the studies of a run."""
+    tried = or_(PublicationRow.due_at.is_not(None), PublicationRow.error.is_not(None))
     theirs = PublicationRow.run_id.in_(list(runs))
     ordered = select(PublicationRow.run_id).where(theirs).order_by(PublicationRow.run_id)
     session.execute(ordered.with_for_update())  # in one order, so that none waits for another
@@ -35,6 +36,6 @@ def _show_anew(session: Session, runs: Collection[UUID]) -> None:
         .where(theirs)
         .values(
             state=PublicationState.PENDING,
-            due_at=case((PublicationRow.due_at.is_not(None), func.clock_timestamp())),
+            due_at=case((tried, func.clock_timestamp())),
         )
     )
