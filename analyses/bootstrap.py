@@ -1,6 +1,6 @@
 """Means of per-prompt scores with standard errors and intervals, resampling items; plain numpy."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -37,6 +37,10 @@ class Statistics:
     sem: float | None
     ci_low: float | None
     ci_high: float | None
+
+    @property
+    def without_interval(self) -> "Statistics":
+        return replace(self, sem=None, ci_low=None, ci_high=None)
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,24 @@ def summary_statistics(
     return {
         key: _of_summary(value, [each[key] for each in again if key in each], counted, draws)
         for key, value in point.items()
+    }
+
+
+def number_statistics(
+    numbers: Mapping[Key, float],
+    resampled: Iterable[tuple[Key, NDArray[np.float64]]],
+    counted: NDArray[np.bool_],
+    draws: Draws,
+) -> dict[Key, Statistics]:
+    """Numbers about the prompts that are `counted`, with intervals where resamples have them."""
+    known = {
+        key: _of_summary(numbers[key], values.tolist(), counted, draws)
+        for key, values in resampled
+        if key in numbers
+    }
+    return {
+        key: known[key] if key in known else _of_summary(value, (), counted, draws)
+        for key, value in numbers.items()
     }
 
 

@@ -1,14 +1,17 @@
 """What an analysis hands back: scores of components and named tensors, without torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analyses.errors import Refused
+
+if TYPE_CHECKING:
+    from analyses.bootstrap import Draws
 
 OUTPUT = "z"  # the site of what a head gives, which is shown before what it reads
 NONE = -1  # the layer or index of a component that has none; keys are never NULL
@@ -210,11 +213,28 @@ class Measured:
                 raise NotANumber(what, float(vector[bad[0]]), prompts[bad[0]])
 
 
+class Resampled(NamedTuple):
+    """A number about a run, and what it is in every resample of the run's items."""
+
+    key: ScoreKey
+    values: NDArray[np.float64]
+
+
+def no_resamples(draws: "Draws") -> "Iterator[Resampled]":
+    """Where no number can be found again in resamples."""
+    return iter(())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Derived:
-    """What can only be said of all prompts of a run together."""
+    """What can only be said of all prompts of a run together.
+
+    `resampled` gives the numbers of every resample, one key after the other; a number that it does
+    not give has no interval, and what the analysis stores says why.
+    """
 
     numbers: Mapping[ScoreKey, float] = field(default_factory=dict)
+    resampled: "Callable[[Draws], Iterable[Resampled]]" = no_resamples
     tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
     used_up: frozenset[str] = frozenset()  # tensors of the parts that are not kept
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,22 @@ from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.prompts.spec import DistributionSpec
 from analyses.registry import ModelFacts, Params, analysis
-from analyses.results import MODEL, Component, Derived, Kind, Measured, NamedTensor, ScoreKey
+from analyses.results import (
+    MODEL,
+    Component,
+    Derived,
+    Kind,
+    Measured,
+    NamedTensor,
+    Resampled,
+    ScoreKey,
+)
 from analyses.stored import LABEL_METRICS, Stored, StoredArray
 from analyses.subspaces import Bases, Floats
+from analyses.variance_shares import ResampledVectors, about, share
 
 if TYPE_CHECKING:
+    from analyses.bootstrap import Draws
     from analyses.language_model import LanguageModel
     from analyses.prompts.examples import Example
 
@@ -35,6 +46,8 @@ CONVENTIONS = {
     "is said of them",
     "explained": "the share of a coordinate's variance that lies between groups: options by their "
     "index or symbol; queries by the right one's",
+    "interval": "every resample of items is seen along the same directions; its shares are moved "
+    "so that their mean is the share itself, since items that are drawn twice raise them",
     "means": "z, attn_out and mlp_out at the final position",
 }
 
@@ -177,16 +190,22 @@ def derive(measured: Measured, params: BasesParams) -> Derived:
         )
         for site in ("z", "attn_out", "mlp_out")
     }
+    sites = [_of_site(site, here, params) for site in ("q", "k", "v")]
     numbers: dict[ScoreKey, float] = {}
-    for site in ("q", "k", "v"):
-        of_site = _of_site(site, here, params)
-        tensors |= of_site.basis_tensors() | {f"{site}_projection": of_site.projection(there)}
-        numbers |= of_site.numbers(here)
+    for of_site in sites:
+        name = f"{of_site.site}_projection"
+        tensors |= of_site.basis_tensors() | {name: of_site.projection(there)}
+        numbers |= of_site.numbers()
     tensors["k_index_mean"] = NamedTensor(
         here["k"].mean(0, dtype=np.float64).astype(np.float32),
         ("layer", "option", "kv_head", "d_head"),
     )
-    return Derived(numbers=numbers, tensors=tensors, used_up=used_up)
+
+    def resampled(draws: "Draws") -> Iterator[Resampled]:
+        for of_site in sites:
+            yield from of_site.resampled(numbers, there, draws)
+
+    return Derived(numbers=numbers, resampled=resampled, tensors=tensors, used_up=used_up)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,8 +215,11 @@ class _OfSite:
     site: str
     bases: Bases
     others: Bases  # of vectors at other tokens
-    coordinates: Floats  # [n, layer, head, dim]; n runs over prompts, and over options of each
+    vectors: Floats  # [n, layer, head, d]; n runs over prompts, and over options of each
+    coordinates: Floats  # [n, layer, head, dim], along the leading directions
     options: int  # vectors of a prompt
+    groups: Mapping[str, NDArray[np.integer]]  # what options are grouped by, [n]
+    centred: NDArray[np.integer]  # vectors with the same number have one mean, [n]
 
     @property
     def kind(self) -> Kind:
@@ -225,18 +247,11 @@ class _OfSite:
             return NamedTensor(whole[:, 0], (axes[0], *axes[2:]), missing=skipped[:, 0])
         return NamedTensor(whole, axes, missing=skipped)
 
-    def numbers(self, here: Mapping[str, Floats]) -> dict[ScoreKey, float]:
+    def numbers(self) -> dict[ScoreKey, float]:
         """What tells along the leading directions, and how much of all variance they hold."""
-        prompts, options = here["symbols"].shape
-        if self.site == "q":
-            rows = np.arange(prompts)
-            groups = {"index": here["correct"], "symbol": here["symbols"][rows, here["correct"]]}
-        else:
-            index = np.tile(np.arange(options), prompts)
-            groups = {"index": index, "symbol": here["symbols"].ravel()}
         found = {
-            ("explained", f"by={name}"): subspaces.explained(self.coordinates, of_each)
-            for name, of_each in groups.items()
+            ("explained", f"by={name}"): subspaces.explained(self.coordinates, of_each.tolist())
+            for name, of_each in self.groups.items()
         }
         spread = self.bases.singular.astype(np.float64) ** 2
         whole = spread.sum(-1, keepdims=True)
@@ -262,28 +277,72 @@ class _OfSite:
             component=component, metric=metric, site=self.site, condition=condition, x=x
         )
 
+    def resampled(
+        self, numbers: Mapping[ScoreKey, float], there: NDArray[np.bool_], draws: "Draws"
+    ) -> Iterator[Resampled]:
+        """The same along the same directions, in every resample of the prompts' items."""
+        items = np.repeat(draws.item_of_prompt[there], self.options)
+        again = ResampledVectors(items, draws)
+        d = self.bases.basis.shape[-1]
+        for layer in range(self.coordinates.shape[1]):
+            x = self.coordinates[:, layer]
+            whole = again.within(x, np.zeros_like(items))
+            shares = {
+                ("explained", f"by={name}"): 1 - share(again.within(x, of_each), whole)
+                for name, of_each in self.groups.items()
+            }
+            every = again.within(self._along(layer, d), self.centred)
+            along = every[..., : x.shape[-1]]
+            shares["variance_share", ""] = share(along, every.sum(-1, keepdims=True) + 0 * along)
+            for (metric, condition), values in shares.items():
+                for index, dim in np.ndindex(values.shape[1:]):
+                    key = self._key(metric, layer, index, condition=condition, x=dim + 1)
+                    if key in numbers:
+                        yield Resampled(key, about(numbers[key], values[:, index, dim]))
+
+    def _along(self, layer: int, dims: int) -> Floats:
+        """The coordinates of a layer's vectors along so many directions, [n, head, dim]."""
+        away = self.vectors[:, layer] - self.bases.mean[layer]
+        found: Floats = np.einsum("nhd,hdr->nhr", away, self.bases.basis[layer, ..., :dims])
+        return found
+
 
 def _of_site(site: str, here: Mapping[str, Floats], params: BasesParams) -> _OfSite:
     found, options = here[site], 1
     centres = None
+    groups = _groups(site, here)
+    centred = np.zeros_like(groups["index"])
     if site != "q":
         options = found.shape[2]
         if site == "k" and params.centring == "per_index":
             centres = _flat(np.broadcast_to(found.mean(0), found.shape))
+            centred = groups["index"]
         found = _flat(found)
     bases = subspaces.principal(found, centres)
     return _OfSite(
         site=site,
         bases=bases,
         others=subspaces.principal(here[f"{site}_other"]),
+        vectors=found,
         coordinates=subspaces.projected(found, bases, DIMS),
         options=options,
+        groups=groups,
+        centred=centred,
     )
 
 
 def warned(means: Mapping[ScoreKey, float], params: BasesParams) -> list[str]:
     """Where there are fewer directions than those of which coordinates are kept."""
     return subspaces.too_few(means, DIMS)
+
+
+def _groups(site: str, here: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.integer]]:
+    """What the vectors are grouped by: options by index and symbol, queries by the right one's."""
+    symbols, correct = here["symbols"], here["correct"]
+    if site == "q":
+        return {"index": correct, "symbol": symbols[np.arange(len(symbols)), correct]}
+    prompts, options = symbols.shape
+    return {"index": np.tile(np.arange(options), prompts), "symbol": symbols.ravel()}
 
 
 def _flat(values: Floats) -> Floats:
