@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from analyses.results import Component, Kind
 from tracker.reports import ScoreLine
 
 WIDEST, TALLEST = 620, 640  # pixels of the map, unless its cells become too small
 SMALLEST, LARGEST = 9, 40  # pixels of a cell
+MISSING = "#9a9a9a"  # unlike the white of 0, on a light page and on a dark one
 
 
 def head_frame(heads: Sequence[ScoreLine]) -> pd.DataFrame:
@@ -26,19 +28,63 @@ def head_frame(heads: Sequence[ScoreLine]) -> pd.DataFrame:
     )
 
 
-def head_map(heads: Sequence[ScoreLine], *, title: str) -> alt.Chart:
-    """Layer by head, layer 0 at the bottom; white is 0, both colours end equally far from it."""
-    frame = head_frame(heads)
-    strongest = float(frame["mean"].abs().max() or 0.0)
+def missing_frame(heads: Sequence[ScoreLine], n_layers: int, n_heads: int) -> pd.DataFrame:
+    """One row per head of the model that has no value here, and why."""
+    known = {(line.component.layer, line.component.index): line.mean for line in heads}
+    missing = [
+        (Component(kind=Kind.HEAD, layer=layer, index=index), (layer, index) in known)
+        for layer in range(n_layers)
+        for index in range(n_heads)
+        if known.get((layer, index)) is None
+    ]
+    return pd.DataFrame(
+        {
+            "head": [head.label for head, _ in missing],
+            "layer": [head.layer for head, _ in missing],
+            "index": [head.index for head, _ in missing],
+            "why": ["it has no value" if measured else "not measured" for _, measured in missing],
+        }
+    )
+
+
+def head_map(
+    heads: Sequence[ScoreLine], n_layers: int, n_heads: int, *, title: str
+) -> alt.LayerChart:
+    """Layer by head, layer 0 at the bottom; white is 0, both colours end equally far from it.
+
+    The grid is the model's; grey cells are heads without a value.
+    """
+    wide = _cell(WIDEST, n_heads)
+    tall = min(wide, _cell(TALLEST, n_layers))
+    x = alt.X(
+        "index:O",
+        title="head",
+        scale=alt.Scale(domain=list(range(n_heads))),
+        axis=alt.Axis(labelAngle=0, labelOverlap=True),
+    )
+    y = alt.Y(
+        "layer:O",
+        title="layer",
+        scale=alt.Scale(domain=list(reversed(range(n_layers)))),
+        axis=alt.Axis(labelOverlap=True),
+    )
+    missing = (
+        alt.Chart(missing_frame(heads, n_layers, n_heads))
+        .mark_rect(fill=MISSING, stroke="#8883", strokeWidth=0.5)
+        .encode(x=x, y=y, tooltip=[alt.Tooltip("head:N"), alt.Tooltip("why:N", title="here")])
+    )
+    measured = _measured(head_frame(heads).dropna(subset=["mean"]), title=title)
+    layers = [missing, measured.encode(x=x, y=y)]
+    return alt.LayerChart(layer=layers, width=alt.Step(wide), height=alt.Step(tall))
+
+
+def _measured(frame: pd.DataFrame, *, title: str) -> alt.Chart:
+    strongest = float(frame["mean"].abs().max()) if len(frame) else 0.0
     limit = strongest if strongest > 0 else 1.0
-    wide = _cell(WIDEST, int(frame["index"].max()) + 1)
-    tall = min(wide, _cell(TALLEST, int(frame["layer"].max()) + 1))
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_rect(stroke="#8883", strokeWidth=0.5)
         .encode(
-            x=alt.X("index:O", title="head", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
-            y=alt.Y("layer:O", title="layer", sort="descending", axis=alt.Axis(labelOverlap=True)),
             color=alt.Color(
                 "mean:Q",
                 scale=alt.Scale(scheme="redblue", reverse=True, domain=[-limit, limit]),
@@ -52,7 +98,6 @@ def head_map(heads: Sequence[ScoreLine], *, title: str) -> alt.Chart:
                 alt.Tooltip("n:Q", title="prompts"),
             ],
         )
-        .properties(width=alt.Step(wide), height=alt.Step(tall))
     )
     return chart
 

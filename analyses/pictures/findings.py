@@ -1,6 +1,7 @@
 """What a picture is drawn from: the scores of a run, and its tensors when they are asked for."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from analyses.errors import Refused
@@ -42,16 +43,28 @@ def no_tensors(name: str) -> NamedTensor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Grid:
+    """How many layers the model has, and how many heads there are in each."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Findings:
     """What a finished run has found, for pictures.
 
     `scores` are those with a value; `tensor` fetches one by its name, or raises `NoSuchTensor`;
-    `units` are those of metrics, as their analysis tells them.
+    `units` are those of metrics, as their analysis tells them; `varied` are the scores whose x is a
+    coordinate, 0 as well; `grid` is the model's, whatever was measured of it.
     """
 
     scores: Mapping[ScoreKey, Estimate]
     headline: tuple[str, str] = ("", "")  # metric and condition to show first
     units: Mapping[str, str] = field(default_factory=dict)
+    varied: AbstractSet[ScoreKey] = frozenset()
+    grid: Grid | None = None
     tensor: Callable[[str], NamedTensor] = no_tensors
 
     def where(

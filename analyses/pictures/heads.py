@@ -1,7 +1,7 @@
 """One number of every head, as a map of layer by head."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from analyses.pictures.drawing import panels, said_n
-from analyses.pictures.findings import Estimate, Findings
+from analyses.pictures.findings import Estimate, Findings, Grid
 from analyses.results import OUTPUT, Component, Kind, ScoreKey
 
 Heads = Mapping[Component, Estimate]
@@ -20,7 +20,7 @@ CELL = 0.24  # inches, where the page is large enough
 WIDEST, TALLEST = 6.5, 6.5
 BESIDE, ABOVE = 1.8, 1.1  # inches that are not map: the colour bar's, the title's and the axis's
 LETTERS = 11  # of the colour bar's label in an inch
-NO_VALUE = "#DDDDDD"
+NO_VALUE, HATCH = "#DDDDDD", "#999999"
 
 
 def headline_map(findings: Findings) -> Figure | None:
@@ -36,48 +36,55 @@ def headline_map(findings: Findings) -> Figure | None:
     return head_map(
         {key.component: found for key, found in heads.items() if _what(key) == _what(first)},
         label=_label(findings, first),
-        shape=_shape([key.component for key in heads]),
+        grid=findings.grid,
     )
 
 
-def head_map(heads: Heads, *, label: str, shape: Shape | None = None) -> Figure:
-    """Layer by head, layer 0 at the bottom; grey is a head without a value.
+def head_map(heads: Heads, *, label: str, grid: Grid | None = None) -> Figure:
+    """Layer by head, layer 0 at the bottom; hatched is a head that has no value.
 
     Where values have both signs, white is 0, both colours end equally far from it, and a dot says
-    that the head's interval leaves 0 out. `shape` is the number of layers and of heads in each.
+    that the head's interval leaves 0 out. `grid` is the model's; without one the map ends with the
+    heads that are given.
     """
-    return head_maps({"": heads}, label=label, shape=shape)
+    return head_maps({"": heads}, label=label, grid=grid)
 
 
-def head_maps(maps: Mapping[str, Heads], *, label: str, shape: Shape | None = None) -> Figure:
+def head_maps(maps: Mapping[str, Heads], *, label: str, grid: Grid | None = None) -> Figure:
     """Several maps by name, side by side, in the same colours."""
-    shapes = [shape or _shape(list(heads)) for heads in maps.values()]
+    shapes = [_shape(heads, grid) for heads in maps.values()]
     n_layers, n_heads = max(n for n, _ in shapes), sum(n for _, n in shapes)
     width = min(WIDEST, max(3.6, BESIDE + CELL * n_heads))
     height = min(TALLEST, max(2.6, ABOVE + CELL * n_layers))
-    figure, grid = panels(1, len(maps), same_x=False, width=width, height=height)
+    figure, panes = panels(1, len(maps), same_x=False, width=width, height=height)
     every = {name: list(heads.values()) for name, heads in maps.items()}
     means = [each.mean for found in every.values() for each in found]
     furthest = max(map(abs, means), default=0.0) or 1.0
     signed = any(mean < 0 for mean in means)
-    for axes, (name, heads), size in zip(grid, maps.items(), shapes, strict=True):
+    for axes, (name, heads), size in zip(panes, maps.items(), shapes, strict=True):
         image = _draw(axes, heads, size, signed=signed, furthest=furthest)
         axes.set_title(name)
         if signed:
             cell = 72 * min((width - BESIDE) / n_heads, (height - ABOVE) / n_layers)
             _mark(axes, heads, furthest=furthest, points=cell)
-    grid[0].set_ylabel("layer")
-    for axes in grid[1:]:
+    panes[0].set_ylabel("layer")
+    for axes in panes[1:]:
         axes.tick_params(axis="y", left=False)
-    bar = figure.colorbar(image, ax=grid)
+    bar = figure.colorbar(image, ax=panes)
     said = f"mean {label}, {said_n(each for found in every.values() for each in found)}"
     bar.set_label(textwrap.fill(said, int(LETTERS * height)))
     bar.outline.set_visible(False)
-    if signed:
-        sure = any(each.apart_from_zero for found in every.values() for each in found)
-        said = "dot: the head's own" if sure else "no head's own"
-        figure.supxlabel(f"{said} 95 % interval leaves 0 out", fontsize=8)
+    if legend := "; ".join(_legend(maps, shapes, signed=signed)):
+        figure.supxlabel(legend, fontsize=8)
     return figure
+
+
+def _legend(maps: Mapping[str, Heads], shapes: Sequence[Shape], *, signed: bool) -> Iterator[str]:
+    if signed:
+        sure = any(each.apart_from_zero for heads in maps.values() for each in heads.values())
+        yield f"{'dot: the' if sure else 'no'} head's own 95 % interval leaves 0 out"
+    if sum(map(len, maps.values())) < sum(n_layers * n_heads for n_layers, n_heads in shapes):
+        yield "hatched: no value"
 
 
 def _what(key: ScoreKey) -> tuple[str, str, str, float]:
@@ -86,24 +93,30 @@ def _what(key: ScoreKey) -> tuple[str, str, str, float]:
 
 def _label(findings: Findings, key: ScoreKey) -> str:
     place = f"at {key.site}" if key.site else ""
-    x = f"x = {key.x:g}" if key.x else ""
+    x = f"x = {key.x:g}" if key.x or key in findings.varied else ""
     return ", ".join(filter(None, (findings.said(key.metric, key.condition), place, x)))
 
 
-def _shape(heads: list[Component]) -> Shape:
-    return max(each.layer for each in heads) + 1, max(each.index for each in heads) + 1
+def _shape(heads: Heads, grid: Grid | None) -> Shape:
+    """The layers and the heads in each: the model's, or as far as those that are given reach."""
+    if grid is None:
+        return max(each.layer for each in heads) + 1, max(each.index for each in heads) + 1
+    return grid.layers, grid.kv_heads if _groups(heads) else grid.heads
+
+
+def _groups(heads: Heads) -> bool:
+    return any(each.kind is Kind.KV_HEAD for each in heads)
 
 
 def _draw(axes: Axes, heads: Heads, shape: Shape, *, signed: bool, furthest: float) -> AxesImage:
     values = np.full(shape, np.nan)
     for component, estimate in heads.items():
         values[component.layer, component.index] = estimate.mean
-    axes.set_facecolor(NO_VALUE)
+    axes.patch.set(facecolor=NO_VALUE, edgecolor=HATCH, hatch="xxxx")
     axes.spines[:].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    groups = any(each.kind is Kind.KV_HEAD for each in heads)
-    axes.set_xlabel("key-value head" if groups else "head")
+    axes.set_xlabel("key-value head" if _groups(heads) else "head")
     return axes.imshow(
         values,
         cmap="RdBu_r" if signed else "cividis",

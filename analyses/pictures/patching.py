@@ -40,7 +40,8 @@ def reads(findings: Findings) -> Figure | None:
         for name, (kind, site) in READS.items()
     }
     maps = {name: heads for name, heads in maps.items() if heads}
-    return head_maps(maps, label=findings.said("total_effect", METRIC)) if maps else None
+    label = findings.said("total_effect", METRIC)
+    return head_maps(maps, label=label, grid=findings.grid) if maps else None
 
 
 def _points(findings: Findings, kind: Kind, site: str) -> list[Point]:

@@ -7,7 +7,7 @@ import streamlit as st
 from analyses.results import Kind
 from app import charts, score_rows
 from tracker.domain import RunState
-from tracker.reports import RunLine, ScoreLine, as_csv, strongest
+from tracker.reports import RunDetail, RunLine, ScoreLine, as_csv, strongest, without_interval
 
 STRONGEST = 20
 COLUMNS = {
@@ -30,8 +30,9 @@ KINDS = {
 }
 
 
-def heads(line: RunLine, scores: Sequence[ScoreLine]) -> None:
-    """The map of one metric, and the heads that are furthest from 0."""
+def heads(detail: RunDetail, scores: Sequence[ScoreLine]) -> None:
+    """The map of one metric, and the heads of which it is best, or furthest from 0."""
+    line = detail.line
     metrics = score_rows.by_metric(score_rows.of_kind(scores, Kind.HEAD))
     if not metrics:
         _none(line, "heads")
@@ -40,11 +41,12 @@ def heads(line: RunLine, scores: Sequence[ScoreLine]) -> None:
     metric = st.selectbox("Metric", names, width=320) if len(names) > 1 else names[0]
     found = metrics[metric or names[0]]
     with st.container(horizontal=True, gap="large"):
-        st.altair_chart(charts.head_map(found, title=str(metric)), width="content")
+        chart = charts.head_map(found, detail.n_layers, detail.n_heads, title=str(metric))
+        st.altair_chart(chart, width="content")
         with st.container(width=500):
             _table(
                 strongest(found, STRONGEST),
-                title=f"The strongest of {len(found)} heads",
+                title=score_rows.ranking(found),
                 without=["metric"],
             )
     _download(line, scores)
@@ -73,6 +75,8 @@ def _table(scores: Sequence[ScoreLine], *, title: str, without: Sequence[str] = 
         height="content" if len(scores) <= STRONGEST else 36 * STRONGEST,
         placeholder="",
     )
+    for sentence in without_interval(scores):
+        st.caption(sentence)
 
 
 def _download(line: RunLine, scores: Sequence[ScoreLine]) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -21,7 +22,7 @@ from analyses.pictures import (
     heads,
     mutations,
 )
-from analyses.pictures.findings import Estimate, Findings, NoSuchTensor
+from analyses.pictures.findings import Estimate, Findings, Grid, NoSuchTensor
 from analyses.results import MODEL, Component, Kind, NamedTensor, ScoreKey
 
 
@@ -109,11 +110,71 @@ def test_weights_have_one_colour_from_zero_on() -> None:
     assert not figure.axes[0].collections
 
 
-def test_the_map_keeps_its_size_where_the_last_heads_have_no_value() -> None:
-    found = attributed({head(0, 0): 1.0})
-    scores = {**found.scores, key(head(3, 5), "other"): about(0.0)}
-    image = heads.headline_map(Findings(scores=scores, headline=found.headline)).axes[0].images[0]
+def test_the_map_is_the_models_whatever_was_measured_and_says_what_was_not() -> None:
+    subset = replace(
+        attributed({head(0, 0): 0.0, head(2, 3): 1.0}), grid=Grid(layers=4, heads=6, kv_heads=2)
+    )
+    figure = heads.headline_map(subset)
+    (image,) = figure.axes[0].images
     assert image.get_array().shape == (4, 6)
+    assert np.isfinite(image.get_array().filled(np.nan)).sum() == 2
+    assert figure.axes[0].patch.get_hatch()
+    assert "hatched: no value" in figure.get_supxlabel()
+    whole = attributed({head(0, 0): 1.0, head(0, 1): 2.0})
+    assert (
+        "hatched"
+        not in heads.headline_map(
+            replace(whole, grid=Grid(layers=1, heads=2, kv_heads=1))
+        ).get_supxlabel()
+    )
+
+
+def test_a_map_of_key_value_heads_has_as_many_as_the_model() -> None:
+    keys = {Component(kind=Kind.KV_HEAD, layer=1, index=0): about(-1.0)}
+    figure = heads.head_maps(
+        {"q": {head(0, 0): about(4.0)}, "k": keys},
+        label="",
+        grid=Grid(layers=3, heads=4, kv_heads=2),
+    )
+    shapes = [axes.images[0].get_array().shape for axes in figure.axes[:2]]
+    assert shapes == [(3, 4), (3, 2)]
+
+
+def test_a_cell_without_a_value_is_unlike_one_of_zero() -> None:
+    """Compared as they are on the page, the cell of 0 beside the one that is missing."""
+    for least in (0.0, -1.0):  # colours from 0 on, and of both signs
+        found = attributed({head(0, 0): 0.0, head(1, 0): 1.0, head(1, 1): least})
+        picture = drawn(
+            heads.headline_map(replace(found, grid=Grid(layers=2, heads=2, kv_heads=1)))
+        ).convert("RGB")
+        figure = heads.headline_map(replace(found, grid=Grid(layers=2, heads=2, kv_heads=1)))
+        drawing.png(figure, title="a title\nand what was asked")
+        place = figure.axes[0].transData.transform([(0, 0), (1, 0)])
+        scale = picture.width / figure.bbox.width
+        zero, missing = (
+            np.asarray(
+                picture.crop(
+                    (
+                        int(x - 20),
+                        int(picture.height - y - 20),
+                        int(x + 20),
+                        int(picture.height - y + 20),
+                    )
+                ),
+                dtype=float,
+            ).reshape(-1, 3)
+            for x, y in place * scale
+        )
+        assert np.ptp(zero, axis=0).max() < 5  # one colour
+        assert np.ptp(missing, axis=0).min() > 20  # hatched
+
+
+def test_a_coordinate_of_zero_is_named_where_it_is_one() -> None:
+    at_rank_0 = key(head(0, 0), "gained", x=0.0)
+    for varied, named in ((frozenset({at_rank_0}), True), (frozenset(), False)):
+        found = Findings(scores={at_rank_0: about(1.0)}, varied=varied)
+        bar = heads.headline_map(found).axes[1].get_ylabel()
+        assert ("x = 0" in bar) == named
 
 
 def test_an_analysis_without_a_headline_gets_the_map_of_its_first_score() -> None:
