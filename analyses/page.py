@@ -16,12 +16,12 @@ HEAD = """\
 Made by `headbook analyses docs > docs/analyses.md`, from what the analyses say of themselves.
 
 A score is named by its component, metric, site, condition and coordinate `x`; below, `{…}` stands
-for any text. It is a mean over prompts with standard error, 95 % interval over items, the numbers
-of prompts that count and that were skipped, and one value for every prompt. Ratios and numbers
-about a whole run have no values for single prompts, and a ratio whose denominator may be zero has
-no mean. With `prompts=known` every analysis stores `known` too, a score of the model: the share of
-prompts whose answer it knows. Words are explained in the [glossary](glossary.md).
-
+for any text. It is a mean over prompts with standard error, 95 % interval over items, the
+numbers of prompts that count and that were skipped, and one value for every prompt. Ratios and
+numbers about a whole run have no values for single prompts, and a ratio whose denominator may be
+zero has no mean. What has a mean has an interval where two items count, unless its meaning says why
+it has none. With `prompts=known` every analysis stores `known` too, a score of the model: the
+share of prompts whose answer it knows. Words are explained in the [glossary](glossary.md).
 """
 INTERVALS = "\n".join(f"- **{of}**: {said}." for of, said in bootstrap.CONVENTIONS.items()) + "\n"
 SCORES = ("metric", "component, site", "condition", "x", "unit", "better", "meaning")
@@ -112,8 +112,12 @@ def _score(stored: Stored) -> Row:
         stored.x,
         stored.unit,
         stored.better or "",
-        stored.meaning,
+        _meaning(stored),
     )
+
+
+def _meaning(stored: Stored) -> str:
+    return "; no interval: ".join(filter(None, (stored.meaning, stored.no_interval)))
 
 
 def _place(place: Place) -> str:

@@ -1,15 +1,16 @@
 """What the scores and tensors mean that an analysis stores, as its page tells them."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from analyses.results import Kind, ScoreKey
 
 Place = tuple[Kind, str]  # of which components, at which site
 
 OF_MODEL: Place = (Kind.MODEL, "")
+Better = Literal["high", "low"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +21,20 @@ class Stored:
     nothing is said. `better` is None where neither more nor less of it is a better answer. What is
     not `sure` is there only where the numbers allow it, as the meaning tells. The prompts of a
     `proportion` are 1 or 0, or a share where several options tie: its interval says so.
+    `no_interval` says why a score has none, however many items it is of; else it has one from two
+    items on.
     """
 
     metric: str
     meaning: str
     unit: str = ""
-    better: Literal["high", "low"] | None = None
+    better: Better | None = None
     where: tuple[Place, ...] = (OF_MODEL,)
     conditions: tuple[str, ...] = ("",)
     x: str = ""
     sure: bool = True
     proportion: bool = False
+    no_interval: str = ""
 
     def __contains__(self, key: ScoreKey) -> bool:
         return any(self.names(key, place, condition) for place, condition in self.variants())
@@ -47,6 +51,46 @@ class Stored:
             and bool(_pattern(condition).fullmatch(key.condition))
             and (key.x == 0 or bool(self.x))
         )
+
+
+class Meanings:
+    """What is said of scores, found once for all that differ in index, layer and coordinate."""
+
+    def __init__(self, stores: Sequence[Stored]) -> None:
+        self._stores = tuple(stores)
+        self._known: dict[tuple[object, ...], Stored | None] = {}
+
+    def of(self, key: ScoreKey) -> Stored | None:
+        """None where nothing is said."""
+        what = key.component.kind, key.metric, key.site, key.condition, key.x == 0
+        if what not in self._known:
+            self._known[what] = next((said for said in self._stores if key in said), None)
+        return self._known[what]
+
+
+# What a run keeps of it, so that its scores are read as they were meant, by whatever is installed.
+_KEPT = ("metric", "where", "conditions", "x", "better", "no_interval")
+
+
+def as_json(stores: Sequence[Stored]) -> list[dict[str, Any]]:
+    """What is kept with a run: all but what only a page tells."""
+    return [{name: asdict(said)[name] for name in _KEPT} for said in stores]
+
+
+def from_json(kept: Sequence[Mapping[str, Any]]) -> tuple[Stored, ...]:
+    """What was kept with a run; meanings are empty."""
+    return tuple(
+        Stored(
+            metric=said["metric"],
+            meaning="",
+            where=tuple((Kind(kind), site) for kind, site in said["where"]),
+            conditions=tuple(said["conditions"]),
+            x=said["x"],
+            better=said["better"],
+            no_interval=said["no_interval"],
+        )
+        for said in kept
+    )
 
 
 def _pattern(condition: str) -> re.Pattern[str]:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from analyses.plurals import counted
 from analyses.results import Kind
 from tracker.reports import ScoreLine
 
 
 def metric_name(line: ScoreLine) -> str:
     """Everything that tells scores of one component apart, in words."""
-    x = f"x={line.x:g}" if line.x else ""
+    x = f"x={line.coordinate}" if line.coordinate else ""
     return " ".join(filter(None, (line.metric, line.site, line.condition, x)))
 
 
@@ -19,6 +20,12 @@ def by_metric(lines: Sequence[ScoreLine]) -> dict[str, list[ScoreLine]]:
     for line in lines:
         found.setdefault(metric_name(line), []).append(line)
     return found
+
+
+def ranking(heads: Sequence[ScoreLine]) -> str:
+    """What a list of the first of these heads is called: which end of the metric comes first."""
+    first = {"high": "highest", "low": "lowest"}.get(heads[0].better or "", "strongest")
+    return f"The {first} of {counted(len(heads), 'head')}"
 
 
 def of_kind(lines: Sequence[ScoreLine], *kinds: Kind) -> list[ScoreLine]:

@@ -51,17 +51,20 @@ def _curves(lines: Iterable[ScoreLine]) -> Iterable[list[ScoreLine]]:
 
 
 def _points(curve: Sequence[ScoreLine]) -> list[Point]:
-    """One key with a step for each x; where steps would coincide, as for shares, a key for each."""
+    """One key with a step for each x; where steps would coincide, as for shares, a key for each.
+
+    A score that has an x names it, 0 as well.
+    """
     steps = [round(s.x) for s in curve]
     if len(curve) > 1 and len(set(steps)) == len(curve):
         return [Point(_key(s), step, s.mean or 0.0) for s, step in zip(curve, steps, strict=True)]
-    return [Point(_key(s, x=s.x), 0, s.mean or 0.0) for s in curve]
+    return [Point(_key(s, x=s.coordinate), 0, s.mean or 0.0) for s in curve]
 
 
-def _key(score: ScoreLine, x: float = 0.0) -> str:
+def _key(score: ScoreLine, x: str = "") -> str:
     """The component unless it is the model, the metric, and whatever else tells scores apart."""
     component = "" if score.component.kind is Kind.MODEL else score.component.label
-    words = (component, score.metric, score.site, score.condition, f"{x:g}" if x else "")
+    words = (component, score.metric, score.site, score.condition, x)
     return re.sub(r"[^\w\-. :/]", _spelled, "/".join(filter(None, words)).replace("=", ":"))
 
 

@@ -32,6 +32,7 @@ CONVENTIONS = {
     "components": "z of heads and mlp_out at the final position",
     "moved": "mean total_effect over the mean of source minus base",
     "area": "the mean of moved over m from 0 to the last; logit difference",
+    "added": "total_effect of the first m components minus that of the first m - 1, for the m-th",
     "smallest_set": "the fewest components from which moved has reached the share, for the logit "
     "difference; not there if it never does",
     "condition": "the metric that was changed",
@@ -40,6 +41,7 @@ CONVENTIONS = {
 
 OF_METRICS = tuple(each.metric for each in LABEL_METRICS)
 OF_SET = ((Kind.SET, ""),)
+OF_EACH = ((Kind.HEAD, "z"), (Kind.MLP, "mlp_out"))
 STORES = (
     Stored(
         metric="total_effect",
@@ -72,9 +74,18 @@ STORES = (
         sure=False,
     ),
     Stored(
+        metric="added",
+        meaning="what the component adds to the total effect of those before it in the order",
+        unit="logits",
+        where=OF_EACH,
+        conditions=("logit_diff",),
+    ),
+    Stored(
         metric="order",
         meaning="the component's place among all, the strongest first, from 1",
-        where=((Kind.HEAD, "z"), (Kind.MLP, "mlp_out")),
+        better="low",
+        where=OF_EACH,
+        no_interval="the order comes from the patching run, it is not measured on these prompts",
     ),
     *under(LABEL_METRICS, "base", "source"),
     *differences(LABEL_METRICS, GAP),
@@ -155,13 +166,13 @@ def area_and_sets(
 
 @analysis(
     "cumulative",
-    version=1,
+    version=2,
     params=CumulativeParams,
     conventions=CONVENTIONS,
     summarise=area_and_sets,
     summarised=read_by_summary,
     ratios=moved,
-    headline=("order", ""),
+    headline=("added", "logit_diff"),
     stores=STORES,
     plots={"curve": "analyses.pictures.cumulative:moved_by_count"},
     reference="Lieberum et al. 2023, arXiv 2307.09458: "
@@ -227,9 +238,12 @@ def _measure(
         for m, row in enumerate(values - before[metric]):
             key = ScoreKey(component=SET, metric="total_effect", condition=metric, x=m)
             scores[key] = row
+    added = np.diff(after["logit_diff"], axis=0)
     for place, (component, site) in enumerate(order):
         key = ScoreKey(component=component, metric="order", site=site)
         scores[key] = np.full(len(prompts), place + 1, dtype=np.float32)
+        key = ScoreKey(component=component, metric="added", site=site, condition="logit_diff")
+        scores[key] = added[place]
     return Measured(scores=scores)
 
 

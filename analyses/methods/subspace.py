@@ -116,7 +116,12 @@ STORES = (
         sure=False,
     ),
     RANK_STORED,
-    Stored(metric="in_set", meaning="1 for every head of the set", where=((Kind.HEAD, ""),)),
+    Stored(
+        metric="in_set",
+        meaning="1 for every head of the set",
+        where=((Kind.HEAD, ""),),
+        no_interval="the set is chosen before anything is measured",
+    ),
 )
 
 

@@ -66,6 +66,24 @@ def test_the_first_is_the_strongest_by_itself(ordered) -> None:
     np.testing.assert_allclose(one, inputs["effects"].scores[largest], atol=1e-5)
 
 
+def test_what_each_adds_adds_up_to_what_they_do_together(ordered) -> None:
+    lm, prompts, params, inputs = ordered("llama", most=4)
+    found = run(cumulative, lm, prompts, params, inputs=inputs)
+    places = {
+        key.component: vector[0] for key, vector in found.scores.items() if key.metric == "order"
+    }
+    added = {
+        places[key.component]: vector
+        for key, vector in found.scores.items()
+        if key.metric == "added"
+    }
+    assert sorted(added) == [1, 2, 3, 4]
+    effect = {"component": SET, "metric": "total_effect", "condition": "logit_diff"}
+    for m in range(1, 5):
+        together = sum(added[place] for place in range(1, m + 1))
+        np.testing.assert_allclose(together, of(found, **effect, x=m), atol=1e-5)
+
+
 def test_area_and_smallest_sets_on_paper() -> None:
     def key(metric: str, condition: str, x: float = 0.0, component=SET) -> ScoreKey:
         return ScoreKey(component=component, metric=metric, condition=condition, x=x)

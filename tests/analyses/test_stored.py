@@ -1,7 +1,10 @@
 """What is said of stored scores names those scores and no others."""
 
+import json
+from dataclasses import replace
+
 from analyses.results import MODEL, Component, Kind, ScoreKey
-from analyses.stored import Stored
+from analyses.stored import Meanings, Stored, as_json, from_json
 
 HEAD = Component(kind=Kind.HEAD, layer=0, index=0)
 SAID = Stored(
@@ -41,3 +44,17 @@ def test_a_coordinate_must_be_told() -> None:
 
 def test_each_place_under_each_condition_is_one_variant() -> None:
     assert len(SAID.variants()) == 6
+
+
+def test_what_a_run_keeps_of_it_comes_back_from_json() -> None:
+    said = (SAID, Stored(metric="order", meaning="a place", better="low", no_interval="why"))
+    kept = from_json(json.loads(json.dumps(as_json(said))))
+    assert kept == tuple(replace(each, meaning="") for each in said)
+
+
+def test_what_is_said_of_a_score_is_found_by_kind_site_condition_and_coordinate() -> None:
+    ranks = Stored(metric="weight", meaning="by rank", x="rank")
+    meanings = Meanings([SAID, ranks])
+    assert meanings.of(key(condition="keys=label")) is SAID
+    assert meanings.of(ScoreKey(component=MODEL, metric="weight", x=2.0)) is ranks
+    assert meanings.of(key(site="z")) is None

@@ -1,7 +1,7 @@
 """Scores and tensors of parts come together in the order of the prompts, bit by bit."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from sqlalchemy import func, select, text
 
 from analyses.bootstrap import Statistics
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, NotANumber, ScoreKey
+from analyses.stored import Stored, as_json
 from tracker import reports
 from tracker.db import BusyDatabase, Sessions, passes, transaction
 from tracker.domain import Model
@@ -206,7 +207,6 @@ def test_scores_replace_what_parts_had_measured_when_the_run_succeeds(
         (HEAD, 3.5, 2.0),
         (MODEL, 4.0, None),
     ]
-    assert [line.component for line in reports.strongest(lines, 1)] == [MODEL]
 
 
 def test_the_headline_comes_first_and_of_its_sites_what_heads_give(
@@ -247,3 +247,97 @@ def test_components_are_recorded_once(sessions: Sessions, make_run: MakeRun, mod
             scores.insert_part_scores(session, claimed, model.id, measured)
     with transaction(sessions) as session:
         assert session.scalar(select(func.count()).select_from(ComponentRow)) == 2
+
+
+def of_head(index: int, metric: str, condition: str = "", x: float = 0.0) -> ScoreKey:
+    component = Component(kind=Kind.HEAD, layer=0, index=index)
+    return ScoreKey(component=component, metric=metric, condition=condition, x=x)
+
+
+@pytest.fixture
+def stored(
+    sessions: Sessions, make_run: MakeRun, model: Model
+) -> Callable[..., list[reports.ScoreLine]]:
+    """The lines of a run that has succeeded with these means; keywords are what it notes."""
+
+    def store(means: Mapping[ScoreKey, float], **notes: object) -> list[reports.ScoreLine]:
+        run = make_run(bounds=[(0, 8)])
+        first = claim(sessions, run.id)
+        with transaction(sessions) as session:
+            endings.finish_part(session, first, provenance={})
+        last = claim(sessions, run.id)
+        found = {
+            key: (Statistics(n=8, skipped=0, mean=mean, sem=0, ci_low=mean, ci_high=mean), None)
+            for key, mean in means.items()
+        }
+        with transaction(sessions) as session:
+            scores.insert_scores(session, run.id, model.id, found)
+            endings.finish_run(session, last, notes=notes)
+        with transaction(sessions) as session:
+            return reports.scores(session, run.id)
+
+    return store
+
+
+SAID = (
+    Stored(metric="order", meaning="", better="low", where=((Kind.HEAD, ""),), no_interval="why"),
+    Stored(metric="known", meaning="", better="high", where=((Kind.HEAD, ""),)),
+    Stored(metric="effect", meaning="", where=((Kind.HEAD, ""),)),
+    Stored(metric="gained", meaning="", where=((Kind.HEAD, ""),), x="the rank"),
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "means", "first"),
+    [
+        ("order", (3.0, 1.0, 2.0), [1, 2, 0]),  # the first is the strongest
+        ("known", (0.5, -1.0, 0.9), [2, 0, 1]),
+        ("effect", (0.5, -1.0, 0.9), [1, 2, 0]),  # of either sign
+        ("unsaid", (0.5, -1.0, 0.9), [1, 2, 0]),
+    ],
+)
+def test_the_strongest_are_those_of_which_it_is_better(
+    stored, metric: str, means: tuple[float, ...], first: list[int]
+) -> None:
+    lines = stored(
+        {of_head(index, metric): mean for index, mean in enumerate(means)}, scores=as_json(SAID)
+    )
+    assert [line.component.index for line in reports.strongest(lines, 3)] == first
+
+
+def test_the_strongest_are_of_the_headline_and_of_no_other_metric_beside_it(stored) -> None:
+    means = {
+        **{of_head(index, "order"): 100.0 - index for index in range(3)},
+        **{of_head(index, "effect", "accuracy"): 50.0 for index in range(3)},
+        **{of_head(index, "effect", "logit_diff"): float(index) for index in range(3)},
+    }
+    lines = stored(means, headline=["effect", "logit_diff"], scores=as_json(SAID))
+    best = reports.strongest(lines, 9)
+    assert [(line.condition, line.mean) for line in best] == [
+        ("logit_diff", 2.0),
+        ("logit_diff", 1.0),
+        ("logit_diff", 0.0),
+    ]
+    assert reports.without_interval(lines) == ["order has no interval: why."]
+    assert reports.as_row(lines[-1])["no_interval"] == "why"
+
+
+def test_a_coordinate_of_zero_is_one_where_the_analysis_says_so(stored) -> None:
+    """Of what nothing is said, as of runs of long ago, the other scores of the kind tell."""
+    means = {
+        of_head(0, "gained"): 0.0,
+        of_head(0, "effect"): 1.0,
+        **{of_head(0, "by_rank", x=rank): 1.0 for rank in (0.0, 1.0)},
+        of_head(1, "by_rank"): 1.0,
+        of_head(0, "plain"): 1.0,
+    }
+    lines = stored(means, scores=as_json(SAID))
+    shown = {(line.metric, line.component.index, line.coordinate) for line in lines}
+    assert shown == {
+        ("gained", 0, "0"),
+        ("effect", 0, ""),
+        ("by_rank", 0, "0"),
+        ("by_rank", 0, "1"),
+        ("by_rank", 1, "0"),
+        ("plain", 0, ""),
+    }

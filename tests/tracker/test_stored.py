@@ -26,6 +26,12 @@ OWN = [each.name for each in registry.all_analyses() if each.function.startswith
 ELSEWHERE = {"attn_bias", "unembed"}
 
 
+def _bare(line: reports.ScoreLine) -> bool:
+    """Whether a number of eight items has neither an interval nor a reason for having none."""
+    interval = line.ci_low is not None and line.ci_high is not None
+    return line.mean is not None and interval == bool(line.no_interval)
+
+
 def choices(name: str) -> list[dict[str, object]]:
     """Parameters of runs that together store all there is."""
     if name == "label_randomisation":
@@ -50,6 +56,8 @@ def test_an_analysis_stores_what_it_says(
     ]
     unsaid = [key for key in keys if not any(key in said for said in analysis.stores)]
     assert unsaid == []
+    bare = {(line.metric, line.condition) for line in lines if _bare(line)}
+    assert bare == set()
     unseen = [
         (said.metric, place, condition)
         for said in analysis.stores

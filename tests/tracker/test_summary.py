@@ -1,5 +1,7 @@
 """Of a run's scores, MLflow gets a few numbers and curves; the real server takes them."""
 
+from typing import Any
+
 import pytest
 
 from analyses.bootstrap import Statistics
@@ -24,6 +26,7 @@ def line(
     condition: str = "",
     x: float = 0.0,
     mean: float | None = 1.0,
+    **said: Any,
 ) -> ScoreLine:
     return ScoreLine(
         component=component,
@@ -37,6 +40,7 @@ def line(
         sem=None,
         ci_low=None,
         ci_high=None,
+        **said,
     )
 
 
@@ -92,6 +96,19 @@ def test_the_strongest_ten_heads_come_by_name() -> None:
     found = summary([head(index, (-1) ** index * index / 10) for index in range(12)])
     assert [point.key for point in found] == [f"L00.H{n:02d}/write" for n in range(11, 1, -1)]
     assert found[0].value == pytest.approx(-1.1)
+
+
+def test_the_best_heads_of_an_order_are_its_first() -> None:
+    order = [
+        line(Component(kind=Kind.HEAD, layer=0, index=index), "order", mean=place, better="low")
+        for index, place in enumerate((3.0, 1.0, 12.0, 2.0))
+    ]
+    assert [point.value for point in summary(order)] == [1.0, 2.0, 3.0, 12.0]
+
+
+def test_a_rank_of_zero_is_in_the_name_and_no_rank_is_not() -> None:
+    lines = [line(metric="kept", varied=True), line(metric="loss")]
+    assert [key for key, _, _ in summary(lines)] == ["kept/0", "loss"]
 
 
 def test_a_label_that_mlflow_does_not_take_is_spelled_out() -> None:

@@ -18,8 +18,16 @@ def scores(
     run: RunId,
     kind: Annotated[Kind | None, typer.Option(help="Only components of this kind.")] = None,
     metric: Annotated[str | None, typer.Option(help="Only this metric.")] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="Only under this condition; '' for none.")
+    ] = None,
     top: Annotated[
-        int | None, typer.Option(min=1, help="Only the strongest, by absolute mean.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Only the strongest, of the score that the analysis shows first, or of the first "
+            "of those that are asked for.",
+        ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV in place of a table.")] = False,
     as_json: AsJson = False,
@@ -27,7 +35,7 @@ def scores(
     """Show the scores of a run, with 95 % intervals."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         found = store.find_run(session, run)
-        lines = reports.scores(session, found.id, kind=kind, metric=metric)
+        lines = reports.scores(session, found.id, kind=kind, metric=metric, condition=condition)
     if top is not None:
         lines = reports.strongest(lines, top)
     if as_json:
@@ -39,14 +47,14 @@ def scores(
 
 
 def print_scores(lines: list[reports.ScoreLine], *, empty: str) -> None:
-    """A table of scores with their intervals."""
+    """A table of scores with their intervals, and why some have none."""
     print_table(
         ["component", "metric", "x", "mean", "ci low", "ci high", "sem", "n"],
         [
             (
                 line.component.label,
                 " ".join(filter(None, (line.metric, line.site, line.condition))),
-                f"{line.x:g}" if line.x else "",
+                line.coordinate,
                 _short(line.mean),
                 _short(line.ci_low),
                 _short(line.ci_high),
@@ -57,6 +65,8 @@ def print_scores(lines: list[reports.ScoreLine], *, empty: str) -> None:
         ],
         empty=empty,
     )
+    for sentence in reports.without_interval(lines):
+        typer.echo(sentence)
 
 
 def _short(value: float | None) -> str:

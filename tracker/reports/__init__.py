@@ -5,7 +5,14 @@ from tracker.reports.log_lines import BEGINNING, EVENT, LogLine, RunLog, as_text
 from tracker.reports.queue_state import QueueState, queue_state
 from tracker.reports.run_details import LinkedRun, RunDetail, RunEvent, run_detail
 from tracker.reports.run_lines import RunLine, counts_by_state, runs
-from tracker.reports.score_lines import ScoreLine, as_csv, as_row, scores, strongest
+from tracker.reports.score_lines import (
+    ScoreLine,
+    as_csv,
+    as_row,
+    scores,
+    strongest,
+    without_interval,
+)
 from tracker.reports.worker_lines import WorkerLine, workers
 
 __all__ = [
@@ -32,5 +39,6 @@ __all__ = [
     "runs",
     "scores",
     "strongest",
+    "without_interval",
     "workers",
 ]
