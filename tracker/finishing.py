@@ -1,6 +1,5 @@
 """The end of a run: its parts' vectors put together, its tensors stored."""
 
-from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,11 +12,13 @@ from analyses.bootstrap import Statistics
 from analyses.knowledge import KNOWN
 from analyses.registry import Analysis, Params
 from analyses.results import MODEL, Derived, Measured, NamedTensor, ScoreKey
+from analyses.stored import Meanings, as_json
 from tracker import publication, reports, sweeping, tensor_files
 from tracker.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
 from tracker.errors import CannotKeep, TrackerError
 from tracker.heartbeat import Beat
+from tracker.missing_ratios import missing_ratios
 from tracker.mlflow_errors import MlflowUnavailable
 from tracker.mlflow_pause import MlflowPause, MlflowPaused
 from tracker.spool import Spool
@@ -80,7 +81,8 @@ def finish(
     derived.check()
     beat(0)
     found = with_statistics(vectors, items, analysis, params, seed=run.seed)
-    found |= {key: (_of_whole(value, vectors), None) for key, value in derived.numbers.items()}
+    found |= with_numbers(derived, vectors, items, seed=run.seed)
+    found = without_declared(found, analysis)
     beat(0)
 
     def commit(session: Session, ids: MlflowIds | None, stored: list[StoredTensor]) -> None:
@@ -112,12 +114,25 @@ def _kept(joined: Mapping[str, NamedTensor], derived: Derived) -> dict[str, Name
     return {**left, **derived.tensors}
 
 
-def _of_whole(value: float, vectors: Vectors) -> Statistics:
-    """A number that was derived from all prompts at once; it has no interval."""
+def with_numbers(derived: Derived, vectors: Vectors, items: list[str], *, seed: int) -> Scores:
+    """What was derived from all prompts at once, of those that any score counts."""
+    if not derived.numbers:
+        return {}
+    draws = bootstrap.draw(items, seed=seed)
     measured = [~np.isnan(each) for key, each in vectors.items() if key != KNOWN]
-    counted = np.any(measured, axis=0)
-    n, skipped = int(np.sum(counted)), int(np.sum(~counted))
-    return Statistics(n=n, skipped=skipped, mean=value, sem=None, ci_low=None, ci_high=None)
+    counted: NDArray[np.bool_] = np.any(measured, axis=0)
+    found = bootstrap.number_statistics(derived.numbers, derived.resampled(draws), counted, draws)
+    return {key: (stats, None) for key, stats in found.items()}
+
+
+def without_declared(found: Scores, analysis: Analysis) -> Scores:
+    """The same without the intervals of what the analysis says has none."""
+    meanings = Meanings(analysis.stores)
+    declared = {key for key in found if (said := meanings.of(key)) and said.no_interval}
+    return {
+        key: (stats.without_interval if key in declared else stats, values)
+        for key, (stats, values) in found.items()
+    }
 
 
 def with_statistics(
@@ -156,6 +171,8 @@ def notes(analysis: Analysis, params: Params, found: Scores) -> dict[str, object
     """The conventions behind the numbers, and what a reader should be warned of."""
     means = {key: stats.mean for key, (stats, _) in found.items() if stats.mean is not None}
     warnings = [*_without_labels(params, found), *analysis.warns(means, params)]
+    statistics = {key: stats for key, (stats, _) in found.items()}
+    measured = [key for key, (_, values) in found.items() if values is not None]
     known = found.get(KNOWN)
     if known is not None and known[0].mean is not None:
         warnings.append(
@@ -164,8 +181,11 @@ def notes(analysis: Analysis, params: Params, found: Scores) -> dict[str, object
         )
     return {
         "conventions": {**analysis.conventions, **bootstrap.CONVENTIONS},
-        "warnings": warnings + _moving_by_themselves(found) + _undefined(found),
+        "warnings": warnings
+        + _moving_by_themselves(found)
+        + missing_ratios(statistics, analysis.ratios(measured)),
         "headline": analysis.headline,
+        "scores": as_json(analysis.stores),
     }
 
 
@@ -203,20 +223,6 @@ def _moving_by_themselves(found: Scores) -> list[str]:
                 "slightly different run. Add the model in float32 to compare."
             )
     return warnings
-
-
-def _undefined(found: Scores) -> list[str]:
-    """Ratios that are not there, by what was divided."""
-    without = Counter(
-        (key.metric, key.condition)
-        for key, (stats, values) in found.items()
-        if values is None and stats.mean is None
-    )
-    return [
-        f"{metric} of {condition} has no value for {count} components: the 95 % interval of what "
-        "it is divided by includes zero."
-        for (metric, condition), count in sorted(without.items())
-    ]
 
 
 def _store_tensors(

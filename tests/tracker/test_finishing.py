@@ -1,13 +1,26 @@
 """What is made of the vectors of a whole run: statistics, summaries, warnings."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from analyses import knowledge, registry
+from analyses import bootstrap, knowledge, registry
+from analyses.bootstrap import Statistics
 from analyses.knowledge import KNOWN
-from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
+from analyses.results import (
+    MODEL,
+    Component,
+    Derived,
+    Kind,
+    Measured,
+    NamedTensor,
+    Resampled,
+    ScoreKey,
+)
 from tracker import finishing
+from tracker.missing_ratios import missing_ratios
 
 SET = Component(kind=Kind.SET)
 ITEMS = [f"item {number}" for number in range(40)]
@@ -104,3 +117,96 @@ def test_what_is_not_known_is_skipped_whatever_the_part() -> None:
     spread = knowledge._spread(whole, np.array([False, True, False]))
     assert spread.tensors["ids"].values.tolist() == [[0, 0], [7, 8], [0, 0]]
     assert spread.left_out(KNOWN).tolist() == [True, False, True]
+
+
+def ratios_without(means: dict[str, tuple[float, float, int]]) -> list[str]:
+    """The warnings of a run of subspace: gains by site, each with its spread and its prompts."""
+    scores: dict[ScoreKey, np.ndarray] = {}
+    for head in range(2):
+        component = Component(kind=Kind.HEAD, layer=0, index=head)
+        for site, (mean, spread, n) in means.items():
+            values = mean + spread * NOISE
+            values[n:] = np.nan
+            place = {"component": component, "site": site}
+            scores[ScoreKey(metric="gain", **place)] = values  # type: ignore[arg-type]
+            for rank in range(3):
+                key = ScoreKey(metric="gained", x=rank, **place)  # type: ignore[arg-type]
+                scores[key] = values * rank / 2
+    asked = registry.find("subspace")
+    found = statistics("subspace", scores)
+    warnings = finishing.notes(asked, asked.checked({}), found)["warnings"]
+    assert isinstance(warnings, list)
+    return warnings
+
+
+def test_a_warning_counts_what_it_names() -> None:
+    assert ratios_without({"q": (0.0, 1.0, 40), "k": (5.0, 1.0, 40)}) == [
+        "kept has no value in 6 of 12 scores, for 2 heads: the 95 % interval of what is divided by "
+        "includes zero."
+    ]
+    assert ratios_without({"q": (5.0, 1.0, 40)}) == []
+
+
+def test_a_warning_says_why_there_is_no_value() -> None:
+    assert ratios_without({"q": (5.0, 1.0, 0)}) == [
+        "kept has no value in 6 of 6 scores, for 2 heads: no prompt counts."
+    ]
+    (of_one_item,) = ratios_without({"q": (5.0, 1.0, 1)})
+    assert of_one_item.endswith("as all prompts that count are of one item.")
+
+
+def test_components_of_several_kinds_are_counted_apart() -> None:
+    nothing = Statistics(n=8, skipped=0, mean=None, sem=None, ci_low=None, ci_high=None)
+    divisor = of_model("logit_diff", "source - base")
+    kinds = (*3 * (Kind.HEAD,), Kind.ATTN_BIAS, Kind.ATTN_BIAS, Kind.SET)
+    ratios = {
+        ScoreKey(component=Component(kind=kind, layer=0, index=index), metric="moved"): (
+            effect(0),
+            divisor,
+        )
+        for index, kind in enumerate(kinds)
+    }
+    found = dict.fromkeys(ratios, nothing) | {
+        divisor: Statistics(n=8, skipped=0, mean=0.0, sem=1.0, ci_low=-1.0, ci_high=1.0)
+    }
+    (said,) = missing_ratios(found, ratios)
+    assert said.startswith(
+        "moved has no value in 6 of 6 scores, for 2 attention biases, 3 heads and 1 set of "
+        "components: "
+    )
+
+
+def test_a_number_about_a_run_has_an_interval_where_resamples_are_known() -> None:
+    """The mean of eight prompts of four items; its resamples are those of the mean itself."""
+    values = np.arange(8, dtype=np.float32)
+    items = [f"item {n // 2}" for n in range(8)]
+    key, bare = of_model("mean", ""), of_model("bare", "")
+    vectors = {of_model("loss", ""): values}
+
+    def resampled(draws: bootstrap.Draws) -> Iterator[Resampled]:
+        yield Resampled(key, bootstrap.resampled_means(values[None], draws)[0])
+
+    derived = Derived(numbers={key: 3.5, bare: 1.0}, resampled=resampled)
+    found = finishing.with_numbers(derived, vectors, items, seed=0)
+    (plain,) = bootstrap.statistics(values[None], bootstrap.draw(items, seed=0))
+    about = found[key][0]
+    assert (about.mean, about.ci_low, about.ci_high) == (3.5, plain.ci_low, plain.ci_high)
+    assert found[bare][0].ci_low is None
+
+
+def test_what_is_said_to_have_no_interval_gets_none() -> None:
+    order = ScoreKey(
+        component=Component(kind=Kind.HEAD, layer=0, index=0), metric="order", site="z"
+    )
+    added = ScoreKey(
+        component=Component(kind=Kind.HEAD, layer=0, index=0),
+        metric="added",
+        site="z",
+        condition="logit_diff",
+    )
+    vectors = {order: 0 * NOISE + 3, added: NOISE}
+    found = finishing.without_declared(
+        statistics("cumulative", vectors), registry.find("cumulative")
+    )
+    assert (found[order][0].mean, found[order][0].ci_low) == (3, None)
+    assert found[added][0].ci_low is not None

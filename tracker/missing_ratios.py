@@ -1,0 +1,59 @@
+"""Ratios of a run that have no value, as warnings: how many, whose they are, and why."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from analyses.bootstrap import Statistics
+from analyses.plurals import counted
+from analyses.results import Kind, ScoreKey
+
+Found = Mapping[ScoreKey, Statistics]
+NAMES = {  # one of them, and several
+    Kind.MODEL: ("model", "models"),
+    Kind.HEAD: ("head", "heads"),
+    Kind.KV_HEAD: ("key-value head", "key-value heads"),
+    Kind.MLP: ("MLP", "MLPs"),
+    Kind.ATTN: ("attention layer", "attention layers"),
+    Kind.EMBED: ("embedding", "embeddings"),
+    Kind.ATTN_BIAS: ("attention bias", "attention biases"),
+    Kind.UNEMBED: ("unembedding", "unembeddings"),
+    Kind.SET: ("set of components", "sets of components"),
+}
+
+
+def missing_ratios(found: Found, ratios: Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]) -> list[str]:
+    """A sentence for each metric and condition of which ratios have no value, and each reason."""
+    without: dict[tuple[str, str, str], list[ScoreKey]] = {}
+    for key, (_, divisor) in ratios.items():
+        if key in found and found[key].mean is None:
+            why = _why(found[divisor])
+            without.setdefault((key.metric, key.condition, why), []).append(key)
+    return [
+        _sentence(metric, condition, why, keys, of=_of(ratios, metric, condition))
+        for (metric, condition, why), keys in sorted(without.items())
+    ]
+
+
+def _of(ratios: Iterable[ScoreKey], metric: str, condition: str) -> int:
+    return sum((key.metric, key.condition) == (metric, condition) for key in ratios)
+
+
+def _why(divisor: Statistics) -> str:
+    if divisor.n == 0:
+        return "no prompt counts"
+    if divisor.ci_low is None:
+        return "what is divided by has no interval, as all prompts that count are of one item"
+    return "the 95 % interval of what is divided by includes zero"
+
+
+def _sentence(metric: str, condition: str, why: str, keys: Sequence[ScoreKey], *, of: int) -> str:
+    under = f" under {condition}" if condition else ""
+    said = f"{metric}{under} has no value in {len(keys)} of {counted(of, 'score')}"
+    return f"{said}, for {_components(keys)}: {why}."
+
+
+def _components(keys: Sequence[ScoreKey]) -> str:
+    """Whose they are: `8 heads and 1 set of components`."""
+    kinds = Counter(component.kind for component in {key.component for key in keys})
+    *most, last = [counted(count, *NAMES[kind]) for kind, count in sorted(kinds.items())]
+    return " and ".join(filter(None, (", ".join(most), last)))
