@@ -157,6 +157,13 @@ class Analysis:
             raise InvalidParams(self, error) from None
 
     @property
+    def defaults(self) -> dict[str, Any]:
+        """The parameters that need not be chosen, as a run stores them."""
+        fields = self.params.model_fields
+        optional = {name for name, field in fields.items() if not field.is_required()}
+        return self.params.model_construct().model_dump(mode="json", include=optional)
+
+    @property
     def units(self) -> dict[str, str]:
         """Of metrics that have one."""
         return {each.metric: each.unit for each in self.stores if each.unit}

@@ -24,6 +24,7 @@ from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, RunState
 from tracker.errors import NoTrackingServer
 from tracker.home import Home
+from tracker.run_names import RunName, name_of
 from tracker.settings import Settings, user
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
@@ -105,6 +106,11 @@ def run(run_id: str) -> reports.RunDetail:
         raise run_store.UnknownRun(run_id) from None
     with transaction(_sessions()) as session:
         return reports.run_detail(session, known)
+
+
+def name(line: reports.RunLine) -> RunName:
+    """What a run is called."""
+    return name_of(line)
 
 
 def log_tail(run_id: UUID) -> reports.RunLog:

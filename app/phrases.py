@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from analyses.plurals import counted
 from tracker.reports import RunLine, WorkerLine
 
 NO_WORKER = "No worker is up: queued runs wait. Start one with `headbook worker`."
@@ -32,7 +33,7 @@ def standing(line: RunLine) -> str:
     attempt = f"attempt {line.attempt} of {line.max_attempts}" if line.attempt > 1 else ""
     stopping = "asked to stop" if line.stopping else ""
     said = filter(None, (stopping, line.reason, attempt, duration(line.seconds)))
-    return " · ".join((f"{line.done} of {line.n_prompts} prompts measured", *said))
+    return " · ".join((f"{line.done} of {counted(line.n_prompts, 'prompt')} measured", *said))
 
 
 def worker(line: WorkerLine) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from structlog import get_logger
 
 from analyses.pictures import drawing
-from analyses.pictures.findings import Estimate, Findings, NoSuchTensor
+from analyses.pictures.findings import Estimate, Findings, Grid, NoSuchTensor
 from analyses.pictures.plots import HEADS, Plot, loaded
-from analyses.results import NamedTensor, ScoreKey
+from analyses.results import NamedTensor
 from tracker.mlflow_errors import MlflowUnavailable
 from tracker.reports import RunDetail, ScoreLine
+from tracker.run_names import name_of
 from tracker.store.tensors import StoredTensor
 from tracker.urls import first_line
 
@@ -61,7 +62,8 @@ def title(run: RunDetail) -> str:
     """What was measured, on what, and how."""
     line = run.line
     params = ", ".join(f"{key}={value}" for key, value in line.params.items() if key not in SILENT)
-    subject = f"{line.analysis} · {line.model} · {line.distribution}"
+    name = name_of(line)
+    subject = f"{name.analysis} · {name.model} · {name.prompts}"
     return f"{subject}\n{textwrap.shorten(params, _LETTERS, placeholder=' …')}"
 
 
@@ -83,20 +85,12 @@ def findings(
 
     metric, condition = run.notes.get("headline") or ("", "")
     return Findings(
-        scores={_key(line): each for line in scores if (each := _estimate(line)) is not None},
+        scores={line.key: each for line in scores if (each := _estimate(line)) is not None},
+        varied=frozenset(line.key for line in scores if line.varied),
+        grid=Grid(layers=run.n_layers, heads=run.n_heads, kv_heads=run.n_kv_heads),
         headline=(metric, condition),
         units=units,
         tensor=tensor,
-    )
-
-
-def _key(line: ScoreLine) -> ScoreKey:
-    return ScoreKey(
-        component=line.component,
-        metric=line.metric,
-        site=line.site,
-        condition=line.condition,
-        x=line.x,
     )
 
 

@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from tracker import logins, mlflow_errors, mlflow_names
 from tracker.domain import RunState
 from tracker.reports import RunDetail, ScoreLine, as_row
+from tracker.run_names import name_of
 from tracker.store.publications import MlflowIds
 from tracker.summary import summary
 
@@ -170,15 +171,17 @@ def _params(run: RunDetail) -> dict[str, str]:
     line = run.line
     facts = {
         "model": line.model,
-        "model_revision": run.model_revision,
-        "dtype": run.dtype,
+        "model_revision": line.model_revision,
+        "dtype": line.dtype,
         "distribution": line.distribution,
         "prompts": line.n_prompts,
         "seed": line.seed,
         "analysis_version": line.analysis_version,
     }
     own = {f"params.{key}" if key in facts else key: each for key, each in line.params.items()}
-    return mlflow_names.params({key: str(each) for key, each in {**facts, **own}.items()})
+    recipe = {f"prompts.{field}": each for field, each in line.recipe.items() if field != "size"}
+    every = {**facts, **recipe, **own}
+    return mlflow_names.params({key: str(each) for key, each in every.items()})
 
 
 def _tags(run: RunDetail) -> dict[str, str]:
@@ -190,7 +193,7 @@ def _tags(run: RunDetail) -> dict[str, str]:
         "headbook.distribution": line.distribution_hash,
         "headbook.state": line.state.value,
         "headbook.reason": (line.reason or "") if line.ended else "",
-        mlflow_names.RUN_NAME: f"{line.model} · {line.n_prompts} prompts of {line.distribution}",
+        mlflow_names.RUN_NAME: str(name_of(line)),
         mlflow_names.USER: line.created_by,
     }
     if commit := run.provenance.get("commit"):

@@ -184,6 +184,24 @@ def unusual(stored: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def in_short(stored: Mapping[str, Any], digest: str) -> str:
+    """A stored spec in a line: its name, and whatever else of it is not as by default.
+
+    Of files, folders and addresses, which may hold other prompts another day, it has the beginning
+    of their hash.
+    """
+    name = f"{stored['data']}/{stored['template']}/{stored['labels']}"
+    if _LONG.fullmatch(name) or _OWN.fullmatch(name):
+        name += f"@{digest[:7]}"
+    seed = {"seed": stored["seed"]} if stored["seed"] else {}
+    fields = {**unusual(stored), **seed}
+    return ", ".join([name, *(f"{field}={_said(value)}" for field, value in fields.items())])
+
+
+def _said(value: Any) -> str:
+    return "+".join(value) if isinstance(value, (list, tuple)) else str(value)
+
+
 # Files and addresses hold slashes, so such a name is read from its end, where template and labels
 # stand both or not at all: a folder may well be called mmlu.
 _LABELS = rf"(?P<labels>{'|'.join(labels.SCHEMES)}|{labels.LIST}[^/]*)"

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import streamlit as st
 
+from analyses.plurals import counted
 from analyses.prompts.spec import MOST_PROMPTS
 from app import commands, data, phrases
 from app.form_fields import fields_of
@@ -41,7 +42,8 @@ with right:
         help="Questions / words around them / names of the options.",
     )
     st.caption(
-        f"{items[distribution]} questions; more prompts ask them again beside other options."
+        f"{counted(items[distribution], 'question')}; more prompts ask them again beside other "
+        "options."
     )
 
 asked: dict[str, Any] = {"analysis": name, "distribution": distribution}

@@ -13,8 +13,9 @@ if not run_id:
 
 detail = data.run(run_id)
 line = detail.line
-st.title(f"{line.analysis} · {line.model}")
-st.caption(f"{line.n_prompts} prompts of {line.distribution} · run `{line.id}`")
+name = data.name(line)
+st.title(f"{name.analysis} · {name.model}")
+st.caption(" · ".join(filter(None, (name.prompts, name.params, f"run `{line.id}`"))))
 st.fragment(run_header.header, run_every=None if line.ended else 2)(run_id, line.state)
 run_links.draw(detail)
 
@@ -44,7 +45,7 @@ heads, others, events, logs, repro = st.tabs(
 )
 with heads:
     if heads.open:
-        run_scores.heads(line, data.scores(line.id))
+        run_scores.heads(detail, data.scores(line.id))
 with others:
     if others.open:
         run_scores.others(line, data.scores(line.id))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from analyses.plurals import counted
 from analyses.prompts.spec import unusual
 from app import commands, phrases
 from tracker.reports import RunDetail
@@ -37,10 +38,10 @@ def repro(detail: RunDetail) -> None:
             "What was asked",
             {
                 "analysis": f"{line.analysis} version {line.analysis_version}",
-                "model": f"{line.model}, {detail.dtype}",
-                "distribution": f"{line.distribution}, {line.n_prompts} prompts",
-                "prompt seed": detail.recipe["seed"],
-                **unusual(detail.recipe),
+                "model": f"{line.model}, {line.dtype}",
+                "distribution": f"{line.distribution}, {counted(line.n_prompts, 'prompt')}",
+                "prompt seed": line.recipe["seed"],
+                **unusual(line.recipe),
                 "bootstrap seed": line.seed,
                 **line.params,
                 "studies": ", ".join(detail.studies.values()),
@@ -53,7 +54,7 @@ def repro(detail: RunDetail) -> None:
             {
                 "run": detail.fingerprint,
                 "model": detail.model_fingerprint,
-                "model revision": detail.model_revision,
+                "model revision": line.model_revision,
                 "distribution": line.distribution_hash,
             },
         )

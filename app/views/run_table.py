@@ -6,7 +6,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from app import links, phrases
+from app import data, links, phrases
 from tracker.reports import RunLine
 
 WITHOUT_SCROLLING = 16  # rows
@@ -15,7 +15,8 @@ COLUMNS = {
     "state": st.column_config.TextColumn("State", width=90),
     "analysis": st.column_config.TextColumn("Analysis"),
     "model": st.column_config.TextColumn("Model"),
-    "distribution": st.column_config.TextColumn("Prompts from"),
+    "prompts": st.column_config.TextColumn("Prompts"),
+    "params": st.column_config.TextColumn("Parameters"),
     "progress": st.column_config.ProgressColumn(
         "Measured", format="percent", min_value=0, max_value=1, color="blue", width=120
     ),
@@ -58,12 +59,14 @@ def about_choice(chosen: Sequence[RunLine], there: Sequence[RunLine], mlflow: st
 
 
 def _row(line: RunLine, mlflow: str | None) -> dict[str, object]:
+    name = data.name(line)
     return {
         "run": links.run_page(line.id),
         "state": line.state.value,
-        "analysis": line.analysis,
-        "model": line.model,
-        "distribution": line.distribution,
+        "analysis": name.analysis,
+        "model": name.model,
+        "prompts": name.prompts,
+        "params": name.params,
         "progress": round(line.done / line.n_prompts, 2),
         "seconds": line.seconds,
         "reason": line.reason,

@@ -71,7 +71,7 @@ def test_the_form_asks_how_prompts_are_made(visit, real_model, sessions):
     assert "The run is queued" in words(at.success)
     assert "--no-prelude --options 3 --shots 1 --split test" in words(at.code)
     (run,) = all_runs(sessions)
-    recipe = detail(sessions, run.id).recipe
+    recipe = detail(sessions, run.id).line.recipe
     spec = DistributionSpec(options=3, shots=1, split="test", prelude=False)
     assert recipe == spec.model_dump(mode="json")
     at = visit("run", id=run.id, tab="Repro")

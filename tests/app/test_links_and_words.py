@@ -24,9 +24,13 @@ def line(mlflow_run_id="abc", experiment="1", **facts):
         "id": UUID(int=7),
         "analysis": "attribution",
         "analysis_version": 1,
+        "engine_version": 1,
         "model": "tiny",
+        "model_revision": "0" * 40,
+        "dtype": "float32",
         "distribution": "facts/chinchilla/ABCD",
         "distribution_hash": "0" * 64,
+        "recipe": DistributionSpec(size=8).model_dump(mode="json"),
         "params": {"batch_size": 8},
         "seed": 0,
         "state": RunState.RUNNING,
@@ -137,6 +141,7 @@ def test_a_duration_is_told_in_words(seconds, words):
 
 def test_a_run_says_how_far_it_is_and_why():
     assert phrases.standing(line()) == "3 of 8 prompts measured · 2.0 s"
+    assert phrases.standing(line(done=0, n_prompts=1)).startswith("0 of 1 prompt measured")
     lost = line(reason="lost: worker here:1 let its lease run out", attempt=2)
     assert "lost: worker here:1" in phrases.standing(lost)
     assert "attempt 2 of 3" in phrases.standing(lost)

@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
+from analyses.prompts.spec import in_short
 from tracker import reports
 from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.db import Sessions, transaction
 from tracker.domain import Run, RunState
+from tracker.reports import RunLine
+from tracker.run_names import name_of
 from tracker.settings import Settings
 from tracker.store import runs as store
 
@@ -37,21 +40,24 @@ def list_runs(
         print_json(found)
         return
     print_table(
-        ["run", "analysis", "model", "distribution", "state", "prompts", "seconds", "why"],
-        [
-            (
-                str(r.id)[:8],
-                r.analysis,
-                r.model,
-                r.distribution,
-                r.state,
-                f"{r.done}/{r.n_prompts}",
-                "" if r.seconds is None else f"{r.seconds:.1f}",
-                r.reason,
-            )
-            for r in found
-        ],
+        ["run", "analysis", "model", "prompts", "params", "state", "measured", "seconds", "why"],
+        [_row(line) for line in found],
         empty="No run. Queue one: headbook submit attribution --model MODEL --distribution facts",
+    )
+
+
+def _row(line: RunLine) -> tuple[object, ...]:
+    name = name_of(line)
+    return (
+        str(line.id)[:8],
+        name.analysis,
+        name.model,
+        name.prompts,
+        name.params,
+        line.state,
+        f"{line.done}/{line.n_prompts}",
+        "" if line.seconds is None else f"{line.seconds:.1f}",
+        line.reason,
     )
 
 
@@ -66,11 +72,13 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     line = detail.line
     facts = {
         "run": line.id,
+        "name": name_of(line),
         "state": line.state + (f": {line.reason}" if line.reason else ""),
         "analysis": f"{line.analysis} version {line.analysis_version}",
         "params": ", ".join(f"{key}={value}" for key, value in line.params.items()),
-        "model": f"{line.model} at {detail.model_revision[:12]}, {detail.dtype}",
-        "distribution": f"{line.distribution} {line.distribution_hash[:12]}",
+        "model": f"{line.model} at {line.model_revision[:12]}, {line.dtype}",
+        "distribution": f"{in_short(line.recipe, line.distribution_hash)}, "
+        f"hash {line.distribution_hash[:12]}",
         "prompts": f"{line.done} of {line.n_prompts} measured, attempt {line.attempt}",
         "seed": line.seed,
         "fingerprint": detail.fingerprint,
@@ -80,7 +88,7 @@ def show(run: RunId, as_json: AsJson = False) -> None:
         "mlflow": line.mlflow_run_id,
         **({"not in mlflow": detail.not_published} if detail.not_published else {}),
         **{f"measured with {key}": value for key, value in detail.provenance.items()},
-        **{f"note: {key}": value for key, value in detail.notes.items()},
+        **{f"note: {key}": each for key, each in detail.notes.items() if key != "scores"},
     }
     print_table(["", ""], facts.items(), empty="")
     console.print()

@@ -46,9 +46,9 @@ class RunDetail:
     line: RunLine
     fingerprint: str
     model_fingerprint: str
-    model_revision: str
-    dtype: str
-    recipe: Mapping[str, Any]  # every field of the prompt distribution
+    n_layers: int
+    n_heads: int  # of each layer
+    n_kv_heads: int
     provenance: Mapping[str, Any]
     notes: Mapping[str, Any]
     not_published: str | None  # why MLflow does not show it yet, where a try has failed
@@ -63,7 +63,7 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
     row = session.execute(run_lines().where(RunRow.id == run_id)).one_or_none()
     if row is None:
         raise UnknownRun(run_id)
-    run, model, distribution, publication = row[:4]
+    run, model, _, publication = row[:4]
     studies = session.execute(
         select(StudyRow.id, StudyRow.name)
         .join(StudyRunRow, StudyRunRow.study_id == StudyRow.id)
@@ -74,9 +74,9 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
         line=line_of(row),
         fingerprint=run.fingerprint,
         model_fingerprint=model.fingerprint,
-        model_revision=model.revision,
-        dtype=model.dtype,
-        recipe=distribution.spec,
+        n_layers=model.n_layers,
+        n_heads=model.n_heads,
+        n_kv_heads=model.n_kv_heads,
         provenance=run.provenance or {},
         notes=run.notes or {},
         not_published=publication.error,

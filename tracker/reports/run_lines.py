@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, defer
 
 from tracker.domain import RunState
 from tracker.tables import (
@@ -29,9 +29,13 @@ class RunLine:
     id: UUID
     analysis: str
     analysis_version: int
+    engine_version: int
     model: str
+    model_revision: str
+    dtype: str
     distribution: str
     distribution_hash: str
+    recipe: Mapping[str, Any]  # every field of the prompt distribution
     params: Mapping[str, Any]
     seed: int
     state: RunState
@@ -106,9 +110,13 @@ def line_of(row: Any) -> RunLine:
         id=run.id,
         analysis=run.analysis,
         analysis_version=run.analysis_version,
+        engine_version=run.engine_version,
         model=model.name,
+        model_revision=model.revision,
+        dtype=model.dtype,
         distribution=distribution.name,
         distribution_hash=distribution.hash,
+        recipe=distribution.spec,
         params=run.params,
         seed=run.seed,
         state=RunState(run.state),
@@ -152,4 +160,5 @@ def runs(
         chosen = chosen.join(StudyRunRow, StudyRunRow.run_id == RunRow.id)
         chosen = chosen.where(StudyRunRow.study_id == study)
     query = run_lines().where(RunRow.id.in_(chosen)).order_by(*newest_first)
+    query = query.options(defer(RunRow.notes), defer(RunRow.provenance))
     return [line_of(row) for row in session.execute(query)]

@@ -1,0 +1,67 @@
+"""What a run is called: by all that makes it another run than others, in words."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analyses import registry
+from analyses.errors import Refused
+from analyses.plurals import counted
+from analyses.prompts.spec import in_short
+from analyses.registry import Analysis
+from tracker.reports import RunLine
+
+REVISION = 7  # digits of a model's revision
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunName:
+    """The parts of a name; what is as it usually is stays unsaid."""
+
+    analysis: str
+    model: str
+    prompts: str
+    params: str
+
+    def __str__(self) -> str:
+        return " · ".join(filter(None, (self.analysis, self.model, self.prompts, self.params)))
+
+
+def name_of(line: RunLine) -> RunName:
+    """The name of a run; of an analysis that is not installed here it holds every parameter."""
+    try:
+        analysis = registry.find(line.analysis)
+    except Refused:
+        analysis = None
+    return RunName(
+        analysis=line.analysis + _version(line, analysis),
+        model=f"{line.model}@{line.model_revision[:REVISION]}, {line.dtype}",
+        prompts=f"{counted(line.n_prompts, 'prompt')} of "
+        f"{in_short(line.recipe, line.distribution_hash)}",
+        params=_params(line, analysis.defaults if analysis else {}),
+    )
+
+
+def _version(line: RunLine, analysis: Analysis | None) -> str:
+    installed = (analysis.version, registry.ENGINE_VERSION) if analysis else None
+    own = line.analysis_version, line.engine_version
+    return "" if own == installed else f" version {own[0]} on engine {own[1]}"
+
+
+def _params(line: RunLine, usual: Mapping[str, Any]) -> str:
+    chosen = {
+        name: value
+        for name, value in line.params.items()
+        if name not in usual or usual[name] != value
+    }
+    said = [f"{name}={_said(value)}" for name, value in chosen.items()]
+    return ", ".join([*said, *([f"bootstrap seed {line.seed}"] if line.seed else [])])
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return " ".join(map(_said, value)) or "none"
+    return json.dumps(value)
