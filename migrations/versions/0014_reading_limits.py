@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0012"
 
 COLUMNS = {
     "n_embeddings": "Rows of the token embedding; NULL: added before this was asked.",
