@@ -179,6 +179,7 @@ CREATE TABLE headbook.model (
     d_head integer NOT NULL,
     d_vocab integer NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    shapes jsonb,
     n_embeddings integer,
     max_positions integer,
     trained_positions integer
@@ -202,17 +203,19 @@ COMMENT ON COLUMN headbook.model.family IS 'Architecture, e.g. llama.';
 
 COMMENT ON COLUMN headbook.model.n_layers IS 'Transformer layers.';
 
-COMMENT ON COLUMN headbook.model.n_heads IS 'Attention heads per layer.';
+COMMENT ON COLUMN headbook.model.n_heads IS 'Attention heads of the layer with most.';
 
-COMMENT ON COLUMN headbook.model.n_kv_heads IS 'Key-value heads per layer.';
+COMMENT ON COLUMN headbook.model.n_kv_heads IS 'Key-value heads of the layer with most.';
 
 COMMENT ON COLUMN headbook.model.d_model IS 'Width of the residual stream.';
 
-COMMENT ON COLUMN headbook.model.d_head IS 'Width of a head.';
+COMMENT ON COLUMN headbook.model.d_head IS 'Width of the widest head''s queries and keys.';
 
 COMMENT ON COLUMN headbook.model.d_vocab IS 'Size of the vocabulary.';
 
 COMMENT ON COLUMN headbook.model.created_at IS 'When it was added.';
+
+COMMENT ON COLUMN headbook.model.shapes IS 'Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v; null until proved.';
 
 COMMENT ON COLUMN headbook.model.n_embeddings IS 'Rows of the token embedding; NULL: added before this was asked.';
 

@@ -107,6 +107,15 @@ def test_layers_may_differ(unequal: LanguageModel) -> None:
         assert layer.self_attn.k_proj.out_features == shape.n_kv_heads * shape.d_qk
 
 
+def test_key_value_heads_are_patched_layer_by_layer(unequal: LanguageModel) -> None:
+    places = patching._places(unequal, ("v", "attn_out"))
+    assert [(each.component.layer, each.component.index) for each in places] == [
+        *((0, 0), (0, -1)),
+        *((1, 0), (1, 1), (1, -1)),
+        *((2, 0), (2, -1)),
+    ]
+
+
 @pytest.fixture
 def fewer_heads(load) -> LanguageModel:
     """A llama of which the second layer has half of its heads, each with keys of its own."""

@@ -70,6 +70,26 @@ def test_full_rank_is_the_identity(swept, family: str) -> None:
             )
 
 
+def test_full_rank_is_the_width_of_each_site(swept) -> None:
+    """Queries and keys of 20 dimensions, of which 8 are rotated, and values of 16."""
+    lm, prompts, params, inputs = swept("deepseek_v3", ranks=(8, 18), rotary="after")
+    found = run(subspace, lm, prompts, params, inputs=inputs)
+    base = of(found, component=MODEL, metric="logit_diff")
+    for site, full in (("q", 20), ("k", 20), ("v", 16), ("qk", 20), ("qkv", 20)):
+        ranks = {
+            key.x
+            for key in found.scores
+            if (key.component, key.metric, key.site, key.condition) == (SET, "logit_diff", site, "")
+        }
+        assert ranks == {0, 8, full} | ({18} if full == 20 else set())
+        curve = {
+            rank: of(found, component=SET, metric="logit_diff", site=site, x=rank) - base
+            for rank in (8, full)
+        }
+        np.testing.assert_allclose(curve[full], 0, atol=1e-4)
+        assert np.abs(curve[8]).max() > 10 * np.abs(curve[full]).max()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rank_zero_is_mean_ablation(swept, family: str) -> None:
     lm, prompts, params, inputs = swept(family, ranks=(1,))

@@ -2,19 +2,25 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy import update
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from analyses.checkpoints.quiet import quiet
+from analyses.checkpoints.shapes import LayerShape
 from analyses.errors import Refused
 from tracker import models
 from tracker.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.home import Home
+from tracker.publication import mlflow_client
 from tracker.store import models as store
+from tracker.tables import ModelRow
+from tracker.workbench import Workbench
 
 
 def add(folder: Path, sessions: Sessions, home: Home, *, roots: tuple[Path, ...] = ()) -> Model:
@@ -42,6 +48,82 @@ def test_a_model_is_known_by_its_bytes_not_by_its_name(
     assert (changed.n_layers, changed.n_heads, changed.n_kv_heads, changed.d_head) == (2, 4, 2, 8)
     with transaction(sessions) as session:
         assert store.model_named(session, "copy").id == changed.id  # the newest of a name
+
+
+LLAMA = LayerShape(n_heads=4, n_kv_heads=2, d_qk=8, d_v=8)
+
+
+def test_a_model_is_stored_with_the_shape_that_ran(
+    model_folder: Path, sessions: Sessions, home: Home, tmp_path: Path
+) -> None:
+    """Queries of 20 dimensions and values of 16, where `head_dim` says 8."""
+    folder = tmp_path / "latent"
+    save_latent(folder)
+    shutil.copy(model_folder / "tokenizer.json", folder)
+    added = add(folder, sessions, home)
+    assert (added.n_heads, added.n_kv_heads, added.d_head) == (4, 4, 20)
+    assert added.layers == (LayerShape(n_heads=4, n_kv_heads=4, d_qk=20, d_v=16),) * 2
+    with transaction(sessions) as session:
+        assert store.model(session, added.id) == added
+
+
+def test_a_model_without_shapes_is_taken_as_its_numbers_say_until_it_is_added_again(
+    model_folder: Path, sessions: Sessions, home: Home
+) -> None:
+    first = add(model_folder, sessions, home)
+    assert first.shapes == (LLAMA, LLAMA)
+    forget_shapes(first, sessions, n_kv_heads=4)
+    with transaction(sessions) as session:
+        before = store.model(session, first.id)
+    assert before.shapes is None
+    assert before.layers == (replace(LLAMA, n_kv_heads=4),) * 2
+    assert add(model_folder, sessions, home) == first
+
+
+def test_a_worker_that_proves_a_model_without_shapes_stores_them(
+    tiny: Model, sessions: Sessions, home: Home
+) -> None:
+    bench = Workbench(
+        name="w1",
+        sessions=sessions,
+        aside=sessions,
+        mlflow=mlflow_client("http://127.0.0.1:9"),  # nothing is asked of it
+        home=home,
+        roots=(),
+        device="cpu",
+    )
+    forget_shapes(tiny, sessions, n_kv_heads=4)
+    with transaction(sessions) as session:
+        before = store.model(session, tiny.id)
+    bench.language_model(before)
+    with transaction(sessions) as session:
+        assert store.model(session, tiny.id) == tiny
+
+
+def forget_shapes(model: Model, sessions: Sessions, **wrong: int) -> None:
+    """As a model stands that was added before they were kept."""
+    with transaction(sessions) as session:
+        session.execute(
+            update(ModelRow).where(ModelRow.id == model.id).values(shapes=None, **wrong)
+        )
+
+
+def save_latent(folder: Path) -> None:
+    """A small model with multi-head latent attention."""
+    sizes = {"q_lora_rank": None, "kv_lora_rank": 16, "qk_nope_head_dim": 12, "v_head_dim": 16}
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+    config = AutoConfig.for_model(
+        "deepseek_v3",
+        **{"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 300, "intermediate_size": 48},
+        **{"num_attention_heads": 4, "num_key_value_heads": 4, "qk_rope_head_dim": 8},
+        **{"first_k_dense_replace": 1, "n_group": 1, "topk_group": 1},
+        **{"bos_token_id": 1, "eos_token_id": 2},
+        **sizes,
+        **experts,
+    )
+    torch.manual_seed(0)
+    with quiet():
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
 
 
 def without_safetensors(folder: Path) -> str:
