@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from analyses import bootstrap
 from analyses.errors import Refused
@@ -40,6 +41,7 @@ class Answers:
     label_mass: float
     n: int
     chance: float
+    warnings: tuple[str, ...]  # about what it was given to read
 
     @property
     def at_chance(self) -> bool:
@@ -71,14 +73,28 @@ def check(lm: "LanguageModel", *, prompts: int, progress: Callable[[str], None])
         closes=True,
         largest_gap=lm.largest_gap,
         behaviour=answers,
-        distrust=(*refused, *_distrust(str(lm.model.dtype), answers)),
+        distrust=(*refused, *_distrust(str(lm.model.dtype), answers), *unread(lm)),
     )
+
+
+def unread(lm: "LanguageModel") -> Iterator[str]:
+    """What of its files the model does not have, and what of its tokenizer."""
+    if lm.left_out:
+        yield (
+            f"Its family leaves out weights of these files, which text does not need: "
+            f"{', '.join(lm.left_out[:3])} ({len(lm.left_out)} in all)."
+        )
+    tokens, rows = _tokenizer(lm).get_vocab_size(), lm.limits.n_embeddings
+    if rows is not None and tokens > rows:
+        yield (
+            f"The tokenizer knows {tokens} tokens, the embedding has {rows} rows: prompts that "
+            f"need the others are refused."
+        )
 
 
 def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
     """What the model answers on a distribution."""
-    tokenizer = load_tokenizer(lm.folder / "tokenizer.json")
-    made = examples(tokenizer, distributions.build(spec).prompts)
+    made = examples(_tokenizer(lm), distributions.build(spec).prompts)
     found = behaviour(lm, made, BehaviourParams(), lambda _done: None).scores
     accuracy = found[ScoreKey(component=MODEL, metric="accuracy")]
 
@@ -92,7 +108,12 @@ def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
         label_mass=mean("label_mass"),
         n=len(made),
         chance=1 / spec.options,
+        warnings=lm.limits.warnings(made),
     )
+
+
+def _tokenizer(lm: "LanguageModel") -> Tokenizer:
+    return load_tokenizer(lm.folder / "tokenizer.json")
 
 
 def _lower_end(accuracy: NDArray[np.float32], items: Sequence[str]) -> float:
@@ -118,3 +139,5 @@ def _distrust(dtype: str, answers: Mapping[str, Answers]) -> Iterator[str]:
                 f"On {name} the labels together have a probability of {each.label_mass:.2f}: the "
                 f"model mostly answers with something that is no label."
             )
+        for warning in each.warnings:
+            yield f"On {name}, {warning}"

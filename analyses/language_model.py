@@ -62,6 +62,7 @@ class LanguageModel:
     memory_budget: int  # bytes that recordings and replays may take
     largest_gap: float  # relative, of all that was compared in the proof at loading
     limits: Limits
+    left_out: tuple[str, ...]  # tensors of its files that its family never uses for text
 
     @classmethod
     def load(
@@ -90,7 +91,8 @@ class LanguageModel:
                 raise Changed(files.folder, expect, found)
         family = files.config.get("model_type")
         with in_words(f"Loading {files.folder}, a {family!r} model,"):
-            model = pretrained(files, dtype=dtype, device=device)
+            loaded = pretrained(files, dtype=dtype, device=device)
+            model = loaded.model
         with in_words(f"The proof of {files.folder}, a {family!r} model,"):
             ids = _proof_ids(model)
             anatomy = find_anatomy(model, ids)
@@ -102,6 +104,7 @@ class LanguageModel:
                 memory_budget=memory_budget or memory.free_share(embedding(model).device),
                 largest_gap=float("nan"),  # known after the proof
                 limits=limits_of(model),
+                left_out=loaded.left_out,
             )
             return replace(lm, largest_gap=lm.prove(ids[0].tolist()))
 

@@ -1,6 +1,7 @@
 """A checkpoint's weights as a model of transformers, or a sentence that says why not."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,7 +50,13 @@ class IncompleteWeights(Refused):
         )
 
 
-def pretrained(files: ModelFiles, *, dtype: str, device: str) -> PreTrainedModel:
+@dataclass(frozen=True)
+class Pretrained:
+    model: PreTrainedModel
+    left_out: tuple[str, ...]  # tensors of the files that the family never uses for text
+
+
+def pretrained(files: ModelFiles, *, dtype: str, device: str) -> Pretrained:
     """The model of a checkpoint, in evaluation mode, with attention that the engine can see.
 
     `device` may be "auto", which spreads it over all GPUs. Raises `UnknownDtype`,
@@ -84,7 +91,7 @@ def pretrained(files: ModelFiles, *, dtype: str, device: str) -> PreTrainedModel
     missing = [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
     if missing:
         raise IncompleteWeights(files.folder, sorted(missing))
-    check_all_used(model, files, stored)
+    left_out = check_all_used(model, files, stored)
     if not model._can_set_attn_implementation():
         raise NoAttentionInterface(family)
     _check_placed(model, files.folder)
@@ -92,7 +99,7 @@ def pretrained(files: ModelFiles, *, dtype: str, device: str) -> PreTrainedModel
     model.train(False)
     if not placed:
         cast(Any, model).to(device)
-    return model
+    return Pretrained(model, left_out)
 
 
 def _check_placed(model: PreTrainedModel, folder: Path) -> None:

@@ -60,3 +60,17 @@ def test_a_distribution_that_a_model_cannot_be_asked_is_said(load, monkeypatch) 
     assert "colours/mmlu/numbers cannot be asked. The label '1' is not one token" in "".join(
         found.distrust
     )
+
+
+def test_a_tokenizer_with_more_tokens_than_the_embedding_is_said(load) -> None:
+    lm = load("gpt2", vocab_size=200)
+    (said,) = checkup.unread(lm)
+    assert said.startswith("The tokenizer knows 2")
+    assert "the embedding has 200 rows" in said
+
+
+def test_prompts_beyond_the_trained_length_are_said(load) -> None:
+    lm = load("llama", vocab_size=300, max_position_embeddings=64)
+    found = checkup.check(lm, prompts=2, progress=asked)
+    said, *_ = [each for each in found.distrust if "trained on" in each]
+    assert said.startswith("On colours/chinchilla/ABCD, 2 of the 2 prompts have more tokens")

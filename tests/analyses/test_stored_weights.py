@@ -10,12 +10,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from analyses import checkup
 from analyses.checkpoints import folders
 from analyses.checkpoints.folders import QuantisedWeights
-from analyses.checkpoints.headers import BrokenWeights, StoredTwice, stored_tensors
+from analyses.checkpoints.headers import BrokenWeights, StoredTwice
 from analyses.language_model import LanguageModel
 from analyses.pretrained import IncompleteWeights, pretrained
-from analyses.stored_weights import StoredUnderTwoNames, UnusedWeights, check_all_used
+from analyses.stored_weights import StoredUnderTwoNames, UnusedWeights
 
 Weights = dict[str, Tensor]
 FIRST = "model.layers.0.mlp.up_proj.weight"
@@ -211,5 +212,22 @@ def test_a_further_layer_is_left_out_only_if_it_predicts_more_tokens(
         with pytest.raises(UnusedWeights, match=r"layers\.61\.up\.weight \(1 in all\)"):
             pretrained(files, dtype="float32", device="cpu")
     else:
-        model = pretrained(files, dtype="float32", device="cpu")
-        assert check_all_used(model, files, stored_tensors(files)) == (name,)
+        assert pretrained(files, dtype="float32", device="cpu").left_out == (name,)
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_a_tower_is_left_out_where_the_config_describes_it(saved, loaded, described: bool) -> None:
+    """Llama 4's text model is made of a config that has a part for pictures as well."""
+    folder = saved("llama")
+    tower = {"model.vision_tower.encoder.layers.30.mlp.fc1.weight": torch.zeros(3)}
+    change_weights(folder, lambda weights: weights | tower)
+    if not described:
+        with pytest.raises(UnusedWeights, match="vision_tower"):
+            LanguageModel.load(folder)
+        return
+    change_config(folder, vision_config={"hidden_size": 8})
+    lm = LanguageModel.load(folder)
+    loaded.append(lm)
+    assert lm.left_out == tuple(tower)
+    said, *_ = checkup.unread(lm)
+    assert "which text does not need: model.vision_tower" in said
