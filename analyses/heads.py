@@ -1,12 +1,12 @@
 """Which heads an analysis looks at: those a person names, or the strongest of a patching run."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
 from analyses.errors import Refused
-from analyses.prompts.spec import DistributionSpec
+from analyses.prompts.spec import DistributionSpec, Split
 from analyses.registry import ModelFacts, Need, Params
 from analyses.results import Component, Kind, Result
 
@@ -51,6 +51,8 @@ class NothingLearnt(Refused):
 
 class HeadParams(Params):
     """The parameters of analyses of some heads, on prompts held out from what they learn from."""
+
+    usual_split: ClassVar[Split] = "test"
 
     heads: tuple[HeadName, ...] = Field(
         (),

@@ -49,7 +49,7 @@ def section(analysis: Analysis) -> str:
         f"## {analysis.name}",
         analysis.summary,
         analysis.description,
-        f"Version {analysis.version}.{after}",
+        f"Version {analysis.version}.{_split(analysis)}{after}",
         *_table("Parameters", ("name", "type", "default", "meaning"), _parameters(analysis)),
         *_table("Scores", SCORES, map(_score, analysis.stores)),
         *_table("Tensors", ("name", "axes", "meaning"), arrays),
@@ -57,6 +57,12 @@ def section(analysis: Analysis) -> str:
         f"Pictures: {', '.join(_pictures(analysis))}." if _pictures(analysis) else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _split(analysis: Analysis) -> str:
+    """Which prompts it is measured on, where that is not as of most analyses."""
+    usual = analysis.params.usual_split
+    return f" Prompts are of split {usual!r} where none is asked for." if usual != "all" else ""
 
 
 def _table(title: str, columns: Row, rows: Iterable[Row]) -> list[str]:

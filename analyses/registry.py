@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import cleandoc
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,7 +15,7 @@ from analyses.errors import Refused, did_you_mean
 from analyses.pictures.plots import Plot, check_names
 from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion
-from analyses.prompts.spec import DistributionSpec
+from analyses.prompts.spec import DistributionSpec, Split
 from analyses.results import Derived, Measured, ScoreKey
 from analyses.stored import Stored, StoredArray
 
@@ -63,6 +63,9 @@ class Params(BaseModel):
         description="All, or only those whose answer the model knows: the correct option's text is "
         "the likeliest after the question alone. The others are skipped and counted.",
     )
+
+    # The split of prompts where none is asked for: 'test' for an analysis that learns from 'train'.
+    usual_split: ClassVar[Split] = "all"
 
     @property
     def companions(self) -> tuple[Companion, ...]:

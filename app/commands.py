@@ -54,9 +54,13 @@ def repeat(detail: RunDetail) -> str:
 
 
 def _recipe(fields: Mapping[str, Any]) -> list[str]:
-    """The options of a recipe that are not as they are by default, apart from name, size, seed."""
+    """The options of a recipe that are not as they are by default, apart from name, size, seed.
+
+    The split is always there: what it is by default depends on the analysis.
+    """
     words: list[str] = []
-    for name, value in unusual(fields).items():
+    split = {"split": fields["split"]} if "split" in fields else {}
+    for name, value in (unusual(fields) | split).items():
         option = "--" + name.replace("_", "-").replace("columns", "column")
         if isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-"))

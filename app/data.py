@@ -7,6 +7,7 @@ Everything here returns values. What a person can put right is raised as a `Trac
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
@@ -68,9 +69,15 @@ def recipes() -> list[Recipe]:
 
 
 def recipe_fields() -> list[FormField]:
-    """What a form asks of a shipped distribution, apart from its name, size and seed."""
-    asked = ("options", "shots", "separators", "prelude", "split")
+    """What a form asks of a shipped distribution, apart from its name, size, seed and split."""
+    asked = ("options", "shots", "separators", "prelude")
     return [field for field in fields_of(DistributionSpec) if field.name in asked]
+
+
+def split_field(analysis: Analysis) -> FormField:
+    """The split, which is by default the one that the analysis needs."""
+    (split,) = [field for field in fields_of(DistributionSpec) if field.name == "split"]
+    return replace(split, default=analysis.params.usual_split)
 
 
 def models() -> list[Model]:

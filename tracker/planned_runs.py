@@ -16,6 +16,7 @@ from analyses.prompts.limits import Limits
 from analyses.prompts.places import Places, places
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion, Pair, pairs
+from analyses.prompts.spec import Split
 from analyses.prompts.tokenization import load_tokenizer, tokenize_all
 from analyses.registry import Analysis, Need, Params
 from tracker.domain import Model
@@ -42,6 +43,11 @@ class TooDeep(Refused):
             f"More than {DEEPEST} runs in a row need each other, the last one of {analysis!r}. "
             "Do the needs of its parameters come back to themselves?"
         )
+
+
+def usual_split(analysis: str) -> Split:
+    """The split of an analysis's prompts where none is asked for; raises `UnknownAnalysis`."""
+    return registry.find(analysis).params.usual_split
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,8 +65,12 @@ with st.form(f"queue.{name}"):
             st.text_input("Study", help="Name of a group to put the run in; may be empty.").strip()
             or None
         )
+    if (usual := analyses[name].params.usual_split) != "all":
+        st.caption(f"The prompts are of split {usual!r}, as {name} needs them.")
     with st.expander("How the prompts are made"):
-        asked["recipe"] = ask(data.recipe_fields(), key="recipe")
+        # Of its own for each analysis: what was chosen for one may be refused by another.
+        split = ask([data.split_field(analyses[name])], key=f"recipe.{name}")
+        asked["recipe"] = ask(data.recipe_fields(), key="recipe") | split
     sent = st.form_submit_button("Queue", type="primary", icon=":material/send:")
 
 if sent:

@@ -69,9 +69,9 @@ def model(sessions):
 def queued(sessions, model):
     """A run that waits."""
 
-    def make(of=None, size=8, **asked):
+    def make(of=None, size=8, recipe=None, **asked):
         of = of or model()
-        built = distributions.build(DistributionSpec(size=size))
+        built = distributions.build(DistributionSpec(size=size, **recipe or {}))
         with transaction(sessions) as session:
             return runs.insert_run(
                 session,
@@ -81,7 +81,7 @@ def queued(sessions, model):
                 analysis="attribution",
                 analysis_version=1,
                 engine_version=1,
-                params={"batch_size": 8},
+                params={"batch_size": 8, "prompts": "all"},
                 model_id=of.id,
                 distribution_id=distribution_store.add_distribution(session, built),
                 seed=0,

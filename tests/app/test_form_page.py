@@ -65,7 +65,7 @@ def test_the_form_asks_how_prompts_are_made(visit, real_model, sessions):
     at = visit("queue_form")
     at.number_input(key="recipe.options").set_value(3)
     at.number_input(key="recipe.shots").set_value(1)
-    at.selectbox(key="recipe.split").select("test")
+    at.selectbox(key="recipe.attention.split").select("test")
     at.checkbox(key="recipe.prelude").uncheck()
     press(at, "Queue")
     assert "The run is queued" in words(at.success)
@@ -76,6 +76,19 @@ def test_the_form_asks_how_prompts_are_made(visit, real_model, sessions):
     assert recipe == spec.model_dump(mode="json")
     at = visit("run", id=run.id, tab="Repro")
     assert "--no-prelude --options 3 --shots 1 --split test" in words(at.code)
+
+
+@pytest.mark.parametrize("name", ["subspace", "label_randomisation", "attribution"])
+def test_the_form_queues_every_analysis_as_it_stands(visit, real_model, sessions, name):
+    at = visit("queue_form", analysis=name, distribution="colours/chinchilla/ABCD")
+    press(at, "Queue")
+    assert not at.error
+    assert "The run is queued" in words(at.success)
+    (run,) = [each for each in all_runs(sessions) if each.analysis == name]
+    usual = "all" if name == "attribution" else "test"
+    assert run.recipe["split"] == usual
+    assert f"--split {usual}" in words(at.code)
+    assert ("of split 'test'" in words(at.caption)) == (usual == "test")
 
 
 def test_the_same_request_leads_to_the_run_there_is_and_may_run_again(visit, real_model, sessions):

@@ -97,15 +97,21 @@ def test_the_command_says_what_the_form_says():
 @pytest.mark.parametrize(
     ("fields", "options"),
     [
-        ({}, []),
-        ({"options": 7, "prelude": False}, ["--no-prelude", "--options", "7"]),
+        ({}, ["--split", "all"]),
+        (
+            {"options": 7, "prelude": False},
+            ["--no-prelude", "--options", "7", "--split", "all"],
+        ),
         (
             {"separators": "A)", "split": "test", "shots": 2},
             ["--separators", "A)", "--shots", "2", "--split", "test"],
         ),
         (
             {"choices_columns": ("a", "b"), "question_column": "q"},
-            ["--question-column", "q", "--choices-column", "a", "--choices-column", "b"],
+            [
+                *("--question-column", "q", "--choices-column", "a", "--choices-column", "b"),
+                *("--split", "all"),
+            ],
         ),
     ],
 )

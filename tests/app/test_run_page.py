@@ -1,10 +1,15 @@
 """The page of one run, on a real database."""
 
+import json
 import time
 
 import pytest
 import streamlit as st
+from stored_runs import add_distribution, add_model, finished_run
 
+from analyses.bootstrap import Statistics
+from analyses.results import Component, Kind, ScoreKey
+from analyses.stored import Stored, as_json
 from app import data
 from tracker import reports
 from tracker.db import transaction
@@ -119,3 +124,49 @@ def test_a_password_in_mlflows_address_is_not_shown(visit, succeeded, monkeypatc
     (link,) = [each for each in at.get("link_button") if each.proto.label == "Open in MLflow"]
     assert link.proto.url == "http://127.0.0.1:9/#/experiments/1/runs/a"
     assert "secret" not in words(at.caption)
+
+
+def heads_with(means, metric, **key):
+    heads = (Component(kind=Kind.HEAD, layer=0, index=index) for index in range(len(means)))
+    return {
+        ScoreKey(component=head, metric=metric, **key): (
+            Statistics(n=8, skipped=0, mean=mean, sem=None, ci_low=None, ci_high=None),
+            None,
+        )
+        for head, mean in zip(heads, means, strict=True)
+    }
+
+
+def test_the_strongest_of_an_order_are_its_first_and_a_rank_of_zero_is_named(visit, sessions):
+    said = [
+        Stored(
+            metric="order",
+            meaning="",
+            better="low",
+            where=((Kind.HEAD, ""),),
+            no_interval="nobody measured it",
+        ),
+        Stored(metric="kept", meaning="", where=((Kind.HEAD, "q"),), x="the rank"),
+    ]
+    with transaction(sessions) as session:
+        run = finished_run(
+            session,
+            add_model(session),
+            add_distribution(session),
+            scores=heads_with((3.0, 1.0, 2.0), "order") | heads_with((0.5,), "kept", site="q"),
+            notes={"headline": ["order", ""], "scores": as_json(said)},
+        )
+    at = visit("run", id=run.id)
+    assert "The lowest of 3 heads" in words(at.markdown)
+    assert at.dataframe[0].value["mean"].tolist() == [1.0, 2.0, 3.0]
+    assert "order has no interval: nobody measured it." in words(at.caption)
+    (metrics,) = [each for each in at.selectbox if each.label == "Metric"]
+    assert metrics.options == ["order", "kept q x=0"]
+    metrics.select("kept q x=0").run()
+    assert "The strongest of 1 head**" in words(at.markdown)
+    (chart,) = at.get("vega_lite_chart")
+    domains = [
+        json.loads(chart.proto.spec)["layer"][0]["encoding"][axis]["scale"]["domain"]
+        for axis in ("x", "y")
+    ]
+    assert domains == [[0, 1, 2, 3], [2, 1, 0]]  # the model has three layers of four heads

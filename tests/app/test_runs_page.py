@@ -39,6 +39,18 @@ def test_a_run_that_waits_for_another_says_for_which_and_leads_there(visit, queu
     assert str(waiting.id) in link.proto.query_string
 
 
+def test_runs_on_other_prompts_are_told_apart(visit, queued, model):
+    of = model()
+    recipes = ({}, {"split": "test"}, {"seed": 1}, {"shots": 2}, {"options": 3})
+    runs = [queued(of=of, recipe=recipe) for recipe in recipes]
+    table = visit().dataframe[0].value
+    assert len(set(table["prompts"])) == len(recipes)
+    captions = {words(visit("run", id=run.id).caption).split(" · run ")[0] for run in runs}
+    assert "8 prompts of facts/chinchilla/ABCD" in captions
+    assert "8 prompts of facts/chinchilla/ABCD, shots=2" in captions
+    assert len(captions) == len(recipes)
+
+
 def test_runs_are_filtered_by_state_in_the_address(visit, succeeded, queued):
     done = succeeded()
     queued()

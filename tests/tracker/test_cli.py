@@ -13,12 +13,16 @@ from uuid import uuid4
 import pytest
 import torch
 from stack import Stack
+from stored_runs import add_distribution, add_model, finished_run
 from typer.testing import CliRunner
 
+from analyses.bootstrap import Statistics
 from analyses.engine import closure
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind, pairs
+from analyses.results import Component, Kind, ScoreKey
+from analyses.stored import Stored, as_json
 from tracker.cli import app
 from tracker.db import Sessions, transaction
 from tracker.execution import Workbench, work
@@ -236,6 +240,83 @@ def test_scores_are_the_same_in_a_table_in_csv_and_in_json(
     assert f"L{strongest[0]['layer']:02d}.H{strongest[0]['index']:02d}" in cli.headbook(
         "scores", str(run.id), "--kind", "head", "--top", "1"
     )
+
+
+LEARNT = ("subspace", "label_randomisation")
+
+
+@pytest.fixture
+def shipped(cli: Stack) -> tuple[str, ...]:
+    """The options that name the shipped model and prompts that it answers."""
+    cli.headbook("models", "add", "mcq-small")
+    return ("--model", "mcq-small", "--distribution", "colours")
+
+
+def test_every_analysis_may_be_asked_for_without_more_options(
+    cli: Stack, shipped: tuple[str, ...]
+) -> None:
+    for name in (each["name"] for each in cli.json("analyses", "list")):
+        said = cli.headbook("submit", name, *shipped, "--dry-run")
+        assert "1 to be queued" in said
+        assert (f"of split 'test', as {name} needs them" in said) == (name in LEARNT)
+    for name in LEARNT:
+        recipe = cli.json("submit", name, *shipped, "--prompts", "8")["run"]["recipe"]
+        assert recipe["split"] == "test"
+        assert "Take split 'test'" in cli.refusal("submit", name, *shipped, "--split", "all")
+
+
+def test_a_split_that_is_as_usual_makes_the_same_run_said_or_unsaid(
+    cli: Stack, submit: Submit
+) -> None:
+    first = submit(params={}).run  # of split all, as its recipe is by default
+    words = ("submit", "attribution", "--model", "tiny", "--distribution", "facts")
+    for more in ((), ("--split", "all")):
+        queued = cli.json(*words, "--prompts", "8", *more)
+        assert (queued["new"], queued["run"]["id"]) == (False, str(first.id))
+
+
+def test_the_strongest_of_an_order_are_its_first(
+    cli: Stack, sessions: Sessions, make_run: MakeRun
+) -> None:
+    heads = [Component(kind=Kind.HEAD, layer=0, index=index) for index in range(3)]
+    places = dict(zip(heads, (3.0, 1.0, 2.0), strict=True))
+    kept = dict(zip(heads, (0.5, -0.9, 0.1), strict=True))
+    means = {ScoreKey(component=head, metric="order", site="z"): places[head] for head in heads}
+    means |= {ScoreKey(component=head, metric="kept", site="q"): kept[head] for head in heads}
+    with transaction(sessions) as session:
+        run = finished_run(
+            session,
+            add_model(session),
+            add_distribution(session),
+            scores={
+                key: (Statistics(n=8, skipped=0, mean=mean, sem=0, ci_low=0, ci_high=1), None)
+                for key, mean in means.items()
+            },
+            notes={
+                "headline": ["order", ""],
+                "scores": as_json(
+                    [
+                        Stored(
+                            metric="order",
+                            meaning="",
+                            better="low",
+                            where=((Kind.HEAD, "z"),),
+                            no_interval="nobody measured it",
+                        ),
+                        Stored(metric="kept", meaning="", where=((Kind.HEAD, "q"),), x="the rank"),
+                    ]
+                ),
+            },
+        )
+    found = cli.json("scores", str(run.id), "--top", "2")
+    assert [(each["metric"], each["index"]) for each in found] == [("order", 1), ("order", 2)]
+    found = cli.json("scores", str(run.id), "--top", "2", "--metric", "kept")
+    assert [each["index"] for each in found] == [1, 0]
+    shown = cli.headbook("scores", str(run.id))
+    assert "order has no interval: nobody measured it." in shown
+    coordinates = {line.split()[1]: line.split()[3] for line in shown.splitlines() if "L00" in line}
+    assert coordinates["kept"] == "0"  # a rank
+    assert coordinates["order"] != "0"
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ AnswerColumn = Annotated[str, typer.Option("--answer-column", help=SAID["answer_
 SubjectColumn = Annotated[str, typer.Option("--subject-column", help=SAID["subject_column"])]
 
 
-def _again(option: str, field: str, kind: str) -> Any:
+def _again(option: str, field: str, kind: str, default: str = "") -> Any:
     """The option of a field that may be given again, for a grid; None leaves the default."""
-    default = str(getattr(DEFAULT, field))
+    default = default or str(getattr(DEFAULT, field))
     return typer.Option(option, help=SAID[field], metavar=f"<{kind}>", show_default=default)
 
 
@@ -36,7 +36,7 @@ Seeds = Annotated[list[int] | None, _again("--prompt-seed", "seed", "int")]
 OptionCounts = Annotated[list[int] | None, _again("--options", "options", "int")]
 ShotCounts = Annotated[list[int] | None, _again("--shots", "shots", "int")]
 SeveralSeparators = Annotated[list[str] | None, _again("--separators", "separators", "str")]
-Splits = Annotated[list[str] | None, _again("--split", "split", "str")]
+Splits = Annotated[list[str] | None, _again("--split", "split", "str", "as the analysis needs")]
 
 
 def spec(name: str, *, choices_columns: list[str] | None, **fields: Any) -> DistributionSpec:

@@ -16,6 +16,7 @@ from tracker.cli.terminal import AsJson, print_json
 from tracker.cli.waiting import exit_unless_succeeded
 from tracker.domain import Priority
 from tracker.errors import TrackerError
+from tracker.planned_runs import usual_split
 from tracker.settings import user
 from tracker.submission import InvalidRequest, Request
 
@@ -79,6 +80,9 @@ def submit(
     given again that says what is run: --model, --distribution, --prompts, --prompt-seed, --options,
     --shots, --separators, --split, --seed, and -p with the same name.
 
+    Prompts are of split 'test' for an analysis that learns from split 'train', and of both for
+    others, unless --split is given.
+
     The same run is never queued twice: its fingerprint finds the first one. Runs that a run needs
     are queued before it. With --wait the exit code is not 0 when a run did not succeed.
     """
@@ -90,7 +94,7 @@ def submit(
         "--options": options,
         "--shots": shots,
         "--separators": separators,
-        "--split": split,
+        "--split": split or [_usual_split(analysis, quiet=as_json)],
         "--seed": seed,
     }
     columns = {
@@ -122,6 +126,14 @@ def submit(
     _print_json(queued, as_json=as_json)
     if wait:
         exit_unless_succeeded([each.run for each in queued])
+
+
+def _usual_split(analysis: str, *, quiet: bool) -> str:
+    """What the analysis needs, said aloud where it is not what most need."""
+    usual = usual_split(analysis)
+    if usual != DEFAULT.split and not quiet:
+        typer.echo(f"The prompts are of split {usual!r}, as {analysis} needs them.")
+    return usual
 
 
 def _by_name(given: Sequence[str]) -> dict[str, list[str]]:
