@@ -84,9 +84,13 @@ def connect(database_url: str | URL, *, pool_size: int = 3) -> Sessions:
 
 def check(sessions: Sessions) -> None:
     """Raise what waiting would not change, such as a wrong password; an outage is passed over."""
-    try:
+
+    def look() -> None:
         with transaction(sessions) as session:
             session.execute(text("SELECT FROM headbook.run LIMIT 0"))
+
+    try:
+        repeated(look, again=lambda _error: False)
     except TrackerError as error:
         if not passes(error):
             raise
