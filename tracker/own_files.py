@@ -15,7 +15,7 @@ class NotReadable(TrackerError):
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"{path} may not be read by {name_of(os.geteuid())}: {whose(path)}. Run the command as "
-            "its owner, or name a folder of your own with HEADBOOK_HOME."
+            "its owner, or use a folder of your own: HEADBOOK_HOME names that of a stack."
         )
 
 
@@ -68,7 +68,7 @@ def check_owner(path: Path) -> None:
 def whose(path: Path) -> str:
     """Whose the path is, or the folder above it that keeps us from it, and with what mode."""
     seen = [each for each in (path, *path.parents) if _seen(each)]
-    shut = [each for each in seen if not os.access(each, os.R_OK | os.X_OK * each.is_dir())]
+    shut = [each for each in seen if not _open(each)]
     return described((shut or seen)[0])
 
 
@@ -85,6 +85,11 @@ def name_of(uid: int) -> str:
         return f"user {pwd.getpwuid(uid).pw_name}"
     except KeyError:
         return f"user {uid}"
+
+
+def _open(path: Path) -> bool:
+    wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    return os.access(path, wanted, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _seen(path: Path) -> bool:

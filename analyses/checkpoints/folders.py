@@ -1,12 +1,13 @@
 """A language model as a local folder of safetensors, read and checked without torch."""
 
 import json
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analyses.errors import Refused
+from analyses.errors import MayNotBeRead, Refused
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -98,7 +99,10 @@ def resolve(ref: str, *, roots: Sequence[Path] = ()) -> Path:
     """The folder or GGUF file that `ref` names, without links; below one of `roots` if any."""
     try:
         path = Path(ref).expanduser().resolve()
-        there = path.is_dir() or (path.is_file() and path.suffix.lower() == ".gguf")
+        mode = path.stat().st_mode
+        there = stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and path.suffix.lower() == ".gguf")
+    except PermissionError as error:
+        raise MayNotBeRead(error, ref) from None
     except (OSError, RuntimeError, ValueError):  # no such user, no such path
         there = False
     if not there:
@@ -110,6 +114,13 @@ def resolve(ref: str, *, roots: Sequence[Path] = ()) -> Path:
 
 def read(folder: Path) -> ModelFiles:
     """The model's files, all checked to be there and to hold no code."""
+    try:
+        return _read(folder)
+    except PermissionError as error:
+        raise MayNotBeRead(error, folder) from None
+
+
+def _read(folder: Path) -> ModelFiles:
     config = read_config(folder)
     if (folder / "adapter_config.json").exists():
         raise UnmergedAdapter(folder)

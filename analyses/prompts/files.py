@@ -1,9 +1,10 @@
 """The files that people name in a recipe: found, below the roots where there are some, and read."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from analyses.errors import Refused
+from analyses.errors import MayNotBeRead, Refused
 
 
 class NoSuchFile(Refused):
@@ -30,7 +31,10 @@ def existing(path: Path, *, roots: Sequence[Path] = (), folder: bool = False) ->
     what = "folder" if folder else "file"
     try:
         real = path.expanduser().resolve()
-        there = real.is_dir() if folder else real.is_file()
+        mode = real.stat().st_mode
+        there = stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)
+    except PermissionError as error:
+        raise MayNotBeRead(error, path) from None
     except (OSError, RuntimeError, ValueError):  # no such user, no such path
         raise NoSuchFile(path, what) from None
     if roots and not any(real.is_relative_to(root.resolve()) for root in roots):
@@ -46,6 +50,8 @@ def read_text(path: Path, *, roots: Sequence[Path] = ()) -> str:
         return unix(existing(path, roots=roots).read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise NotUtf8(path, error) from None
+    except PermissionError as error:
+        raise MayNotBeRead(error, path) from None
     except OSError:
         raise NoSuchFile(path, "readable file") from None
 

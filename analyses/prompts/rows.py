@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analyses import hub
-from analyses.errors import Refused
+from analyses.errors import MayNotBeRead, Refused
 from analyses.hub import HubRevision
 from analyses.prompts.data_names import ALL, FolderName, HubName
 from analyses.prompts.files import NotUtf8, existing
@@ -66,6 +67,8 @@ def of_file(path: Path, *, roots: Sequence[Path] = ()) -> Iterator[RawRow]:
         yield from reader(real, path.name)
     except UnicodeDecodeError as error:
         raise NotUtf8(path, error, line=_first_bad_line(real)) from None
+    except PermissionError as error:
+        raise MayNotBeRead(error, path) from None
     except OSError as error:
         raise BrokenTable(path, error) from None
 
@@ -88,7 +91,7 @@ def of_folder(folder: FolderName, *, roots: Sequence[Path] = ()) -> Iterator[Raw
     """
     path, config, split = folder
     real = existing(path, roots=roots, folder=True)
-    found = {each.relative_to(real).as_posix(): each for each in real.rglob("*") if each.is_file()}
+    found = {each.relative_to(real).as_posix(): each for each in _files_below(real)}
     names = sorted(name for name in found if name.lower().endswith(SUFFIXES))
     if config and split:
         names = [name for name in names if _is_part(name, config, split)]
@@ -98,6 +101,16 @@ def of_folder(folder: FolderName, *, roots: Sequence[Path] = ()) -> Iterator[Raw
         for row in of_file(found[name], roots=roots):
             where = name + row.where.removeprefix(found[name].name)
             yield RawRow(where=where, values=row.values, problem=row.problem)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Every file; a folder that may not be read is refused, as nobody would miss its rows."""
+
+    def refuse(error: OSError) -> None:
+        raise MayNotBeRead(error, folder) from None
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        yield from (path for name in names if (path := Path(parent, name)).is_file())
 
 
 def of_hub(name: HubName) -> Iterator[RawRow]:

@@ -84,8 +84,9 @@ def test_values_come_as_they_are_from_a_database_that_sends_them_otherwise(hosti
     with transaction(sessions) as session:
         row = session.execute(
             text(
-                "SELECT CAST(:moment AS timestamptz) AS moment, CAST(:length AS interval) AS length,"
-                " CAST(:number AS float8) AS number, CAST(:bytes AS bytea) AS bytes,"
+                "SELECT CAST(:moment AS timestamptz) AS moment,"
+                " CAST(:length AS interval) AS length, CAST(:number AS float8) AS number,"
+                " CAST(:bytes AS bytea) AS bytes,"
                 " CAST(:words AS text) AS words, CAST(:list AS text[]) AS list"
             ),
             sent,
