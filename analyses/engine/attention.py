@@ -14,6 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from analyses.errors import Refused
+
 NAME = "headbook"  # what a config's attention implementation is called
 
 
@@ -40,6 +42,18 @@ class Asked:
     scaling: float
     softcap: float | None
     sinks: Float[Tensor, " head"] | None
+
+
+# Tensors that change nothing here: masks and queries hold what they say.
+_TOLD_OTHERWISE = {"position_ids", "cache_position"}
+
+
+class UnknownAttention(Refused):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The model's attention depends on {name!r}, which is not known here, so what each "
+            f"head gives cannot be computed. Use another model."
+        )
 
 
 Listener = Callable[[AttentionCall], None]
@@ -82,8 +96,12 @@ def attend(
 ) -> tuple[Float[Tensor, "batch pos head d_value"], None]:
     """Attention as transformers' interface asks for it; z is softmax(cap(q·k scaling)) v.
 
-    `s_aux` are sinks: one more score per head that takes weight and gives nothing.
+    `s_aux` are sinks: one more score per head that takes weight and gives nothing. Raises
+    `UnknownAttention` where it is given what no other family gives.
     """
+    for name, other in others.items():
+        if isinstance(other, Tensor) and name not in _TOLD_OTHERWISE:
+            raise UnknownAttention(name)
     answer = _answer.get()
     if answer is not None:
         asked = Asked(

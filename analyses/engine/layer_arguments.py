@@ -34,6 +34,15 @@ class UnknownState(Refused):
         )
 
 
+class OwnMask(Refused):
+    def __init__(self, layer: int) -> None:
+        super().__init__(
+            f"Attention of layer {layer} sees other keys than the layer's {MASK} says: it chooses "
+            f"them by what it reads, so what it would see under a change is not known. Use another "
+            f"model."
+        )
+
+
 @dataclass
 class LayerCall:
     """One layer's turn: its arguments by their names, copied when it began, and what it gave."""
@@ -49,7 +58,7 @@ def find_shared(
 ) -> list[SharedKeys | None]:
     """Each layer's mapping of other layers' keys and values, where it is given one.
 
-    Raises `UnknownState` for anything else that one layer hands to another.
+    Raises `UnknownState` for anything else that one layer hands to another, and `OwnMask`.
     """
     calls = layer_calls(model, layers, input_ids)
     turned = layer_calls(model, layers, input_ids, turned=True)
@@ -63,7 +72,8 @@ def find_shared(
         for name, value in call.arguments.items():
             if name not in known:
                 _check_made_before(number, name, value, calls, turned[number])
-        _check_mask(number, call)
+        used = None if call.attention is None else call.attention.mask
+        check_mask(number, call.arguments.get(MASK), used)
         found.append(shared[0] if shared else None)
     return found
 
@@ -167,18 +177,18 @@ def _check_made_before(
             raise UnknownState(number, place, MADE)
 
 
-def _check_mask(number: int, call: LayerCall) -> None:
-    """Raises `UnknownState` where attention itself chooses which keys it sees."""
-    given = call.arguments.get(MASK)
-    used = None if call.attention is None else call.attention.mask
+def check_mask(number: int, given: Tensor | None, used: Tensor | None) -> None:
+    """Raises `OwnMask` where attention itself chose which keys it sees."""
     if isinstance(used, Tensor) and isinstance(given, Tensor):
+        if used.shape == given.shape and used.data_ptr() == given.data_ptr():
+            return
         agree = used.shape[-2:] == given.shape[-2:] and bool(
             (_lets_see(used) == _lets_see(given)).all()
         )
     else:
         agree = used is given
     if not agree:
-        raise UnknownState(number, MASK, "and its attention sees other keys than that says")
+        raise OwnMask(number)
 
 
 def _lets_see(mask: Tensor) -> Tensor:

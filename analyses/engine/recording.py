@@ -16,8 +16,9 @@ from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.batches import Batch
 from analyses.engine.interventions import Site
-from analyses.engine.layer_arguments import by_name
+from analyses.engine.layer_arguments import by_name, check_mask
 from analyses.engine.outputs import first_tensor
+from analyses.engine.suffixes import MASK
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,9 +78,12 @@ def record(
 ) -> Recorded:
     """Runs the model once on the batch. Nothing is left on it, whatever happens.
 
-    Raises `NotFinite`, and what a batch of such lengths is refused for.
+    Raises `NotFinite`, and what a batch of such lengths is refused for. What a replay could not
+    repeat is refused, too: see `layer_arguments.OwnMask`.
     """
-    notes = [_Notes(layer, keep, batch.final) for layer in anatomy.layers]
+    notes = [
+        _Notes(number, layer, keep, batch.final) for number, layer in enumerate(anatomy.layers)
+    ]
     by_attention = {
         id(layer.attention): note for layer, note in zip(anatomy.layers, notes, strict=True)
     }
@@ -115,7 +119,8 @@ def at_final(value: Tensor, batch: Batch) -> Tensor:
 class _Notes:
     """What the hooks of one layer have seen so far."""
 
-    def __init__(self, anatomy: LayerAnatomy, keep: Keep, final: Tensor) -> None:
+    def __init__(self, number: int, anatomy: LayerAnatomy, keep: Keep, final: Tensor) -> None:
+        self.number = number
         self.anatomy = anatomy
         self.keep = keep
         self.final = final
@@ -131,6 +136,7 @@ class _Notes:
         """Only what is asked for is held on to: all queries of all layers are many."""
         self.z = at_final(call.z, batch)
         if self.keep:
+            check_mask(self.number, self.arguments.get(MASK), call.mask)
             rows = torch.arange(len(call.query), device=call.query.device)
             self.q = call.query[rows, :, self.final.to(call.query.device)]
             self.key, self.value = call.key.contiguous(), call.value.contiguous()

@@ -80,11 +80,19 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "stablelm": GQA,
     "starcoder2": GQA,
 }
-OTHERS: dict[str, dict[str, Any]] = {  # their attention does not go through the interface
+OTHERS: dict[str, dict[str, Any]] = {  # their attention is another than the interface's
     "bloom": {"n_layer": 2, "n_head": 4},
     "falcon": {},
     "gpt_neo": {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]},
     "gptj": GPT | {"rotary_dim": 8},
+    "minimax_m3_vl_text": GQA
+    | {
+        "head_dim": 8,
+        "rotary_dim": 8,
+        "num_local_experts": 4,
+        "dense_intermediate_size": 48,
+        "shared_intermediate_size": 48,
+    },
 }
 
 torch.set_num_threads(1)

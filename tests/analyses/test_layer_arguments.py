@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analyses.engine.layer_arguments import UnknownState, find_shared
+from analyses.engine.attention import UnknownAttention
+from analyses.engine.layer_arguments import OwnMask, UnknownState, find_shared
+from analyses.engine.recording import Keep
 
 
 class Layer(nn.Module):
@@ -101,3 +103,34 @@ def test_what_no_layer_makes_is_no_state() -> None:
 
     model = Handing(give)
     assert find_shared(model, list(model.layers), torch.arange(7)[None]) == [None, None]
+
+
+def sees_the_last_eight(module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Attention with a window of its own, which prompts of up to eight tokens do not show."""
+    length = kwargs["hidden_states"].shape[1]
+    seen = torch.ones(length, length, dtype=torch.bool).tril()
+    return args, kwargs | {"attention_mask": (seen & ~seen.tril(-8))[None, None]}
+
+
+def test_attention_that_chooses_its_own_keys_is_refused_where_it_matters(load, prompts) -> None:
+    lm = load("llama")
+    attention = lm.model.model.layers[1].self_attn
+    handle = attention.register_forward_pre_hook(sees_the_last_eight, with_kwargs=True)
+    try:
+        short, long = (lm.batch(prompts([length, 5])) for length in (8, 9))
+        assert lm.record(short, keep=Keep.WRITES).layers
+        with pytest.raises(OwnMask, match="Attention of layer 1 sees other keys"):
+            lm.record(long, keep=Keep.PREFIX)
+    finally:
+        handle.remove()
+
+
+def test_attention_that_is_told_more_than_the_interface_says_is_refused(random_model, load) -> None:
+    """It chooses among blocks of keys, which it leaves to the attention function."""
+    model = random_model(
+        "minimax_m3_vl_text",
+        layer_types=["full_attention", "minimax_m3_sparse"],
+        **{"index_n_heads": 1, "index_head_dim": 8},
+    )
+    with pytest.raises(UnknownAttention, match="'block_indices'"):
+        load(model)
