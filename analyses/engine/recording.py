@@ -16,7 +16,8 @@ from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.batches import Batch
 from analyses.engine.interventions import Site
-from analyses.engine.layer_arguments import by_name, check_mask
+from analyses.engine.layer_calls import by_name
+from analyses.engine.layer_state import check_mask
 from analyses.engine.outputs import first_tensor
 from analyses.engine.suffixes import MASK
 
@@ -79,7 +80,7 @@ def record(
     """Runs the model once on the batch. Nothing is left on it, whatever happens.
 
     Raises `NotFinite`, and what a batch of such lengths is refused for. What a replay could not
-    repeat is refused, too: see `layer_arguments.OwnMask`.
+    repeat is refused, too: see `layer_state.OwnMask`.
     """
     notes = [
         _Notes(number, layer, keep, batch.final) for number, layer in enumerate(anatomy.layers)

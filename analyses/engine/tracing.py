@@ -17,7 +17,7 @@ from analyses.checkpoints.shapes import LayerShape
 from analyses.engine import passes
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.attention import AttentionCall, listening
-from analyses.engine.layer_arguments import find_shared
+from analyses.engine.layer_state import find_shared
 from analyses.engine.norms import Norm, probe
 from analyses.engine.outputs import first_tensor
 from analyses.engine.shared_keys import SharedKeys

@@ -41,7 +41,7 @@ CONVENTIONS = {
     "other position sees the change",
     "rank 0": "the mean of the vectors that the bases were learnt from, or each option's own mean "
     "of keys where centring is per_index",
-    "full rank": "the vectors themselves",
+    "full rank": "the vectors themselves: as many dimensions as the widest of what is confined has",
     "data_rank": subspaces.RANK_CONVENTION,
     "x beyond data_rank": BEYOND_THE_DATA,
     "key_value_heads": "bases of keys and values are those of a head's group; only this head's "
@@ -132,7 +132,8 @@ class SubspaceParams(ConfinedParams):
         (),
         max_length=512,
         title="Ranks",
-        description="None: all from 0 to the heads' dimension. 0 and full rank are always there.",
+        description="None: all from 0 to as many as what is confined has dimensions. 0 and full "
+        "rank are always there.",
     )
     placebos: int = Field(
         20,

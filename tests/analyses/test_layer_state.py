@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from analyses.engine.attention import UnknownAttention
-from analyses.engine.layer_arguments import OwnMask, UnknownState, find_shared
+from analyses.engine.layer_state import OwnMask, UnknownState, find_shared
 from analyses.engine.recording import Keep
 
 
