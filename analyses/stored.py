@@ -117,7 +117,8 @@ LABEL_METRICS = (
     ),
     Stored(
         metric="accuracy",
-        meaning="whether the correct label has the largest logit of all labels",
+        meaning="whether the correct label has the largest logit of all labels; largest ones that "
+        "tie share the answer",
         unit="share of prompts",
         better="high",
         proportion=True,

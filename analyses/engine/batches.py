@@ -75,13 +75,17 @@ def pieces(
 def rectangle(
     rows: Sequence[Sequence[int]], numbers: Sequence[int], *, device: torch.device
 ) -> Rectangle:
-    """Sequences of tokens side by side, those of the prompts with these numbers."""
+    """Sequences of tokens side by side, those of the prompts with these numbers.
+
+    Behind its end a row repeats its last token: one of others might overflow, and 0 · NaN is NaN.
+    """
     width = max(map(len, rows))
     positions = torch.arange(width, device=device).expand(len(rows), width)
     final = torch.tensor([len(row) for row in rows], device=device) - 1
+    filled = [[*row, *row[-1:] * (width - len(row))] for row in map(list, rows)]
     return Rectangle(
         numbers=tuple(numbers),
-        input_ids=torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device),
+        input_ids=torch.tensor(filled, device=device),
         attention_mask=(positions <= final[:, None]).long(),
         position_ids=positions,
         final=final,

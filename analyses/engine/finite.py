@@ -21,10 +21,14 @@ class NotFinite(Refused):
     def __init__(self, prompt: int, where: str, dtype: torch.dtype) -> None:
         what = "The proof at loading" if prompt == PROOF else f"Prompt {prompt}"
         name = str(dtype).removeprefix("torch.")
+        way_out = (
+            "Look for such numbers in its weights"
+            if dtype == torch.float32
+            else "Add the model in float32"
+        )
         super().__init__(
             f"{what} cannot be measured: {where}, the model computes numbers that are not finite "
-            f"in {name}. Add the model in another dtype (float32 holds the largest numbers exactly "
-            f"enough), or leave such prompts out."
+            f"in {name}. {way_out}, or leave such prompts out."
         )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CONVENTIONS = {
     "position": "the last token of the prompt",
+    "logits": "of the final residual; the final norm and the unembedding are computed in fp32",
     "logit_diff": "correct label minus the mean of the other labels",
     "label_loss": "-log softmax over the labels only; nats",
     "loss": "-log softmax over the whole vocabulary; nats",
@@ -35,7 +36,7 @@ STORES = under(
         Stored(
             metric="content_accuracy",
             meaning="whether the correct option's text is the likeliest of the options' texts "
-            "after the question alone: whether the model knows the answer",
+            "after the question alone: whether the model knows the answer; texts that tie share it",
             unit="share of prompts",
             better="high",
             proportion=True,

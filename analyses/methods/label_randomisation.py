@@ -49,7 +49,7 @@ CONVENTIONS = {
     "follows_position": "the answer is the option that stands where the source's right one stands",
     "follows_symbol": "the answer is the option with the label of the source's right one; among "
     "two options that is the prompt's own answer",
-    "stays": "the answer is the prompt's own right option",
+    "stays": "the answer is the prompt's own right option; largest labels that tie share it",
     "q": "the query, before rotary embedding unless it is taken after it",
     "k": "each option's key at `key_site` takes that of the source's option at the same place",
     "z": "the control: what the head gives carries the symbol by itself",

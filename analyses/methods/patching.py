@@ -41,6 +41,8 @@ CONVENTIONS = {
     "direct_effect": "the changed write is added to the final residual; its layer's post-norm and "
     "the final norm are computed anew, nothing else reacts",
     "indirect_effect": "total minus direct",
+    "base": "the recorded run; what a patch changes is measured against a replay that changes "
+    "nothing, so that the rounding of replays is in no effect",
     "moved": "mean total_effect over the mean of source minus base; under denoise it is the share "
     "that is recovered",
     "head": "z of the head, before its output matrix; the value bias is inside z",

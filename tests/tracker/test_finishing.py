@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from analyses import bootstrap, knowledge, registry
 from analyses.bootstrap import Statistics
+from analyses.effects import noop_key
 from analyses.knowledge import KNOWN
 from analyses.results import (
     MODEL,
@@ -107,6 +108,16 @@ def test_a_model_that_does_not_answer_with_labels_is_told(
     asked = registry.find(analysis)
     warnings = finishing.notes(asked, asked.checked(params), found)["warnings"]
     assert [("0.01" in each) for each in warnings] == [True] * warned
+
+
+@pytest.mark.parametrize(("size", "warned"), [(0.001, False), (0.2, True)])
+def test_a_replay_that_is_another_run_is_told(size: float, warned: bool) -> None:
+    """Its mean may be nothing while single prompts are far off."""
+    off = size * np.tile(np.array([1, -1], dtype=np.float32), 20)
+    found = statistics("patching", {noop_key(): off})
+    asked = registry.find("patching")
+    warnings = finishing.notes(asked, asked.checked({}), found)["warnings"]
+    assert [("is off by 0.20 on average" in each) for each in warnings] == [True] * warned
 
 
 def test_what_is_not_known_is_skipped_whatever_the_part() -> None:

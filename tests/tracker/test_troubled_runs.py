@@ -28,7 +28,7 @@ from .conftest import Submit
 
 Behave = Callable[[Callable[[int], None]], None]
 BEHAVIOUR: dict[str, Behave] = {}
-GIVES: dict[str, int] = {}
+GIVES: dict[str, float] = {}
 
 
 class OddParams(Params):
@@ -45,8 +45,8 @@ def odd() -> Iterator[dict[str, Behave]]:
         BEHAVIOUR["does"](progress)
         return Measured(
             scores={
-                ScoreKey(component=MODEL, metric="one"): np.ones(
-                    GIVES.get("prompts", len(prompts)), np.float32
+                ScoreKey(component=MODEL, metric="one"): np.full(
+                    int(GIVES.get("prompts", len(prompts))), GIVES.get("value", 1), np.float32
                 )
             }
         )
@@ -123,7 +123,19 @@ def test_an_analysis_that_gives_too_few_values_is_told_so(
     line = line_after_work(submit, bench, analysis="odd")
     assert line.state is RunState.FAILED
     assert line.reason is not None
-    assert "gave a score 'one' of shape (3,) for 4 prompts" in line.reason
+    assert "gave a score 'one' of MODEL of shape (3,) for 4 prompts" in line.reason
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_none_ends_the_run_and_is_no_skipped_prompt(
+    submit: Submit, bench: Workbench, odd: dict[str, Behave], value: float
+) -> None:
+    odd["does"] = lambda _: None
+    GIVES["value"] = value
+    line = line_after_work(submit, bench, analysis="odd")
+    assert line.state is RunState.FAILED
+    said = f"The analysis gave {value} as the score 'one' of MODEL of prompt 0"
+    assert (line.reason or "").startswith(said)
 
 
 def test_a_database_that_is_away_for_a_moment_costs_no_run(
