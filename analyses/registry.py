@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import cleandoc
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -78,6 +78,10 @@ class Params(BaseModel):
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises a `Refused` for what no run of that model on such prompts could do."""
+
+    def without(self, unreadable: Mapping[Companion, Refused]) -> Self:
+        """The same without companions that the model cannot read, or raises why it cannot."""
+        raise next(iter(unreadable.values()))
 
     def check_places(self, places: Places) -> None:
         """Raises a `Refused` where a prompt has no token that the analysis would read."""

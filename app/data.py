@@ -70,7 +70,7 @@ def recipes() -> list[Recipe]:
 
 def recipe_fields() -> list[FormField]:
     """What a form asks of a shipped distribution, apart from its name, size, seed and split."""
-    asked = ("options", "shots", "separators", "prelude")
+    asked = ("options", "shots", "separators", "prelude", "option_references")
     return [field for field in fields_of(DistributionSpec) if field.name in asked]
 
 

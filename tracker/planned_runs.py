@@ -1,10 +1,12 @@
 """Runs that were found possible, with all that they need, before anything is recorded."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from tokenizers import Tokenizer
 
 from analyses import registry
 from analyses.checkpoints import refs
@@ -17,7 +19,7 @@ from analyses.prompts.places import Places, places
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion, Pair, pairs
 from analyses.prompts.spec import Split
-from analyses.prompts.tokenization import load_tokenizer, tokenize_all
+from analyses.prompts.tokenization import TokenizedPrompt, load_tokenizer, tokenize_all
 from analyses.registry import Analysis, Need, Params
 from tracker.domain import Model
 from tracker.fingerprint import run_fingerprint
@@ -63,6 +65,7 @@ class PlannedRun:
     inputs: Mapping[str, "PlannedRun"]
     fingerprint: str
     warnings: tuple[str, ...]  # about what the model is to read
+    remarks: tuple[str, ...] = ()  # what was made of the data and the parameters, in sentences
 
     @property
     def with_inputs(self) -> Iterator["PlannedRun"]:
@@ -79,7 +82,7 @@ class Planner:
     home: Home
     roots: Sequence[Path]
     _built: dict[DistributionSpec, Distribution] = field(default_factory=dict)
-    _read: dict[object, "_Prompts"] = field(default_factory=dict)
+    _read: dict[object, "_Prompts | Refused"] = field(default_factory=dict)
 
     def plan(
         self,
@@ -100,8 +103,15 @@ class Planner:
         if depth > DEEPEST:
             raise TooDeep(analysis)
         built = self._distribution(distribution)
-        read = self._prompts(built, checked.companions, model=model, seed=seed)
-        for where in read.places:
+        prompts = [self._own(built, model=model)]
+        beside = {
+            kind: self._beside(built, kind, model=model, seed=seed) for kind in checked.companions
+        }
+        unreadable = {kind: each for kind, each in beside.items() if isinstance(each, Refused)}
+        if unreadable:
+            checked = checked.without(unreadable)
+        prompts += [each for each in beside.values() if not isinstance(each, Refused)]
+        for where in (place for each in prompts for place in each.places):
             checked.check_places(where)
         inputs = {
             need.name: self._needed(need, model=model, seed=seed, depth=depth + 1)
@@ -112,7 +122,7 @@ class Planner:
             params=checked,
             model=model,
             distribution=built,
-            pairs=read.pairs,
+            pairs=tuple(pair for each in prompts for pair in each.pairs),
             seed=seed,
             inputs=inputs,
             fingerprint=run_fingerprint(
@@ -123,7 +133,8 @@ class Planner:
                 seed=seed,
                 needs=[each.fingerprint for each in inputs.values()],
             ),
-            warnings=read.warnings,
+            warnings=_limits(model).warnings([each for some in prompts for each in some.tokens]),
+            remarks=(*built.remarks, *_left_out(unreadable)),
         )
 
     def _needed(self, need: Need, *, model: Model, seed: int, depth: int) -> PlannedRun:
@@ -146,52 +157,89 @@ class Planner:
             self._built[spec] = distributions.build(spec)
         return self._built[spec]
 
-    def _prompts(
-        self,
-        distribution: Distribution,
-        companions: Collection[Companion],
-        *,
-        model: Model,
-        seed: int,
-    ) -> "_Prompts":
-        """The prompts beside those of the distribution; all are read as the model reads them."""
-        shared = distribution.spec, tuple(companions), model.id, seed
-        if shared not in self._read:
-            made = tuple(
-                pair for kind in companions for pair in pairs(distribution, kind, seed=seed)
-            )
-            prompts = [*distribution.prompts, *(pair.source for pair in made)]
-            self._read[shared] = self._reading(made, prompts, model=model)
-        return self._read[shared]
+    def _own(self, distribution: Distribution, *, model: Model) -> "_Prompts":
+        """The prompts of the distribution, read as the model reads them; raises `Refused`."""
+        found = self._once(
+            (distribution.spec, model.id),
+            lambda: self._reading(distribution, (), distribution.prompts, model),
+        )
+        if isinstance(found, Refused):
+            raise found
+        return found
+
+    def _beside(
+        self, distribution: Distribution, kind: Companion, *, model: Model, seed: int
+    ) -> "_Prompts | Refused":
+        """The prompts beside those of the distribution, or why there are none for the model."""
+
+        def make() -> _Prompts:
+            made = pairs(distribution, kind, seed=seed)
+            return self._reading(distribution, made, [pair.source for pair in made], model)
+
+        return self._once((distribution.spec, kind, model.id, seed), make)
 
     def _reading(
-        self, made: tuple[Pair, ...], prompts: Sequence[Prompt], *, model: Model
+        self,
+        distribution: Distribution,
+        made: tuple[Pair, ...],
+        prompts: Sequence[Prompt],
+        model: Model,
     ) -> "_Prompts":
-        """Refuses what this model cannot read, and labels that are not one token for it."""
+        def where(prompt: Prompt) -> str:
+            item = distribution.plans[prompt.number].asked.item
+            return item.where or f"prompt {prompt.number} ({item.id})"
+
         path = refs.tokenizer(model.ref, cache=self.home.models, roots=self.roots)
         tokenizer = load_tokenizer(path)
-        read = tokenize_all(tokenizer, prompts)
-        limits = Limits(
-            n_embeddings=model.n_embeddings,
-            max_positions=model.max_positions,
-            trained_positions=model.trained_positions,
-        )
-        limits.check(read)
-        if model.n_embeddings is not None and tokenizer.get_vocab_size() > model.n_embeddings:
-            for prompt in prompts:  # options are read after the question alone as well
-                found = content(tokenizer, prompt)
-                limits.check_tokens(prompt.number, [*found.context, *chain(*found.options)])
+        tokens = tokenize_all(tokenizer, prompts, where)
+        _check_limits(model, tokenizer, prompts, tokens)
         return _Prompts(
             pairs=made,
+            tokens=tuple(tokens),
             places=tuple(places(tokenizer, prompt) for prompt in prompts),
-            warnings=limits.warnings(read),
         )
+
+    def _once(self, shared: object, make: "Callable[[], _Prompts]") -> "_Prompts | Refused":
+        if shared not in self._read:
+            try:
+                self._read[shared] = make()
+            except Refused as refused:
+                self._read[shared] = refused
+        return self._read[shared]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Prompts:
-    """Pairs of a distribution, and the places of tokens in all prompts of both."""
+    """Prompts as a model reads them: the pairs they are of, if any, and the places of tokens."""
 
     pairs: tuple[Pair, ...]
     places: tuple[Places, ...]
-    warnings: tuple[str, ...]
+    tokens: tuple[TokenizedPrompt, ...]
+
+
+def _limits(model: Model) -> Limits:
+    return Limits(
+        n_embeddings=model.n_embeddings,
+        max_positions=model.max_positions,
+        trained_positions=model.trained_positions,
+    )
+
+
+def _check_limits(
+    model: Model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    tokens: Sequence[TokenizedPrompt],
+) -> None:
+    """Raises `TokenBeyondEmbedding` and `PromptTooLong`."""
+    limits = _limits(model)
+    limits.check(tokens)
+    if model.n_embeddings is not None and tokenizer.get_vocab_size() > model.n_embeddings:
+        for prompt in prompts:  # options are read after the question alone as well
+            found = content(tokenizer, prompt)
+            limits.check_tokens(prompt.number, [*found.context, *chain(*found.options)])
+
+
+def _left_out(unreadable: Collection[Companion]) -> list[str]:
+    names = ", ".join(each.value for each in unreadable)
+    return [f"Left out, since this model cannot read them: {names}."] if names else []

@@ -75,6 +75,7 @@ class Submitted:
     new: bool
     inputs: Mapping[str, Run]
     study: UUID | None
+    remarks: tuple[str, ...] = ()  # what was made of the data and the parameters, in sentences
 
 
 def submit(
@@ -154,6 +155,7 @@ def record(checked: Sequence[Checked], *, sessions: Sessions) -> list[Submitted]
                 new=new,
                 inputs=run_store.inputs(session, run.id),
                 study=studies.get(each.request.study or ""),
+                remarks=each.planned.remarks,
             )
             for each, (run, new) in zip(checked, entered, strict=True)
         ]

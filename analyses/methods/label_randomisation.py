@@ -1,7 +1,8 @@
 """Whether what heads read of labels is more than the n-th item of a list."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from analyses.confined import (
     groups,
 )
 from analyses.effects import Grounds
+from analyses.errors import Refused
 from analyses.prompts.mutations import Mutation
 from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
@@ -89,6 +91,20 @@ STORES = (
 )
 
 
+class UnreadableMutations(Refused):
+    def __init__(self, unreadable: Mapping[Mutation, Refused], left: Sequence[Mutation]) -> None:
+        said = "\n".join(f"  {each.value}: {error}" for each, error in unreadable.items())
+        others = json.dumps([each.value for each in left])
+        way_out = (
+            f"Leave them out with mutations={others}, or by themselves with unreadable=leave_out"
+            if left
+            else "Choose other mutations, or another model"
+        )
+        super().__init__(
+            f"{len(unreadable)} of the mutations cannot be asked of this model. {way_out}:\n{said}"
+        )
+
+
 class LabelRandomisationParams(ConfinedParams):
     """Which heads, how few dimensions, which mutations."""
 
@@ -107,6 +123,13 @@ class LabelRandomisationParams(ConfinedParams):
         "no_prelude.",
     )
 
+    unreadable: Literal["refuse", "leave_out"] = Field(
+        "refuse",
+        title="Unreadable mutations",
+        description="What becomes of mutations whose labels the model's tokenizer does not have, "
+        "or that prompts of the recipe cannot have.",
+    )
+
     @property
     def companions(self) -> tuple[Companion, ...]:
         return (*dict.fromkeys(self.mutations), SourceKind.POSITION_SYMBOL)
@@ -118,6 +141,18 @@ class LabelRandomisationParams(ConfinedParams):
         full = full_rank(model.layers, sites)
         if self.rank > full:
             raise RankTooLarge(self.rank, sites, full)
+
+    def without(self, unreadable: Mapping[Companion, Refused]) -> Self:
+        """With the mutations that are left; raises `UnreadableMutations` unless that is asked."""
+        mutations = {kind: each for kind, each in unreadable.items() if isinstance(kind, Mutation)}
+        if len(mutations) < len(unreadable):
+            return super().without(
+                {kind: each for kind, each in unreadable.items() if kind not in mutations}
+            )
+        left = tuple(each for each in self.mutations if each not in mutations)
+        if self.unreadable == "refuse" or not left:
+            raise UnreadableMutations(mutations, left)
+        return self.model_copy(update={"mutations": left})
 
 
 def warned(means: Mapping[ScoreKey, float], params: LabelRandomisationParams) -> list[str]:

@@ -35,6 +35,8 @@ def draw() -> None:
                 for name, each in submitted.inputs.items()
             )
             st.caption(f"It needs: {needed}.")
+        for remark in submitted.remarks:
+            st.caption(remark)
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(
                 "views/run.py",

@@ -102,6 +102,7 @@ def test_the_future_is_told_in_json_too(sessions: Sessions) -> None:
         "run": None,
         "state": None,
         "needs": ["sizes", "sizes"],
+        "remarks": [],
     }
     submit("shares", *BASE, "--seed", "2")
     there = json.loads(submit("shares", *BASE, "--seed", "2", "--dry-run", "--json").stdout)

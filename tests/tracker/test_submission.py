@@ -1,5 +1,6 @@
 """What cannot work is refused at the door with the way out, and nothing is half-written."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 from tiny_llama import save_tiny_llama
+from tokenizers import Tokenizer, normalizers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from analyses.checkpoints.quiet import quiet
@@ -176,6 +178,83 @@ def test_a_model_added_again_is_asked_what_older_versions_did_not_ask(
     add("old")
     with transaction(sessions) as session:
         assert session.query(ModelRow).filter_by(name="old").one().n_embeddings == 257
+
+
+TOLD = {
+    "analysis": "label_randomisation",
+    "distribution": DistributionSpec(data="colours", split="test", size=4),
+}
+FEW = {"heads": ["0.1"], "train_prompts": 4}
+
+
+def test_mutations_that_a_model_cannot_read_are_named_with_those_that_it_can(
+    submit: Submit, sessions: Sessions
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        submit(**TOLD, params=FEW)
+    said = str(refused.value)
+    assert said.startswith("1 of the mutations cannot be asked of this model. Leave them out with ")
+    assert "\n  symbols: The label '£' is not one token" in said
+    assert rows(sessions) == 0
+    left = json.loads(said.partition("mutations=")[2].partition(", or by themselves")[0])
+    run = submit(**TOLD, params={**FEW, "mutations": left}).run
+    by_itself = submit(**TOLD, params={**FEW, "unreadable": "leave_out"})
+    assert by_itself.run.params["mutations"] == run.params["mutations"] == left
+    assert by_itself.remarks == ("Left out, since this model cannot read them: symbols.",)
+
+
+@pytest.mark.parametrize(
+    ("params", "spec", "says"),
+    [
+        (
+            {"mutations": ["symbols"], "unreadable": "leave_out"},
+            {},
+            "Choose other mutations, or another model:\n  symbols: ",
+        ),
+        (
+            {"mutations": ["no_prelude", "symbols", "shuffled"]},
+            {"prelude": False},
+            '2 of the mutations cannot be asked of this model. Leave them out with mutations=["shuf',
+        ),
+    ],
+)
+def test_what_is_left_must_be_something(
+    submit: Submit, params: dict[str, object], spec: dict[str, object], says: str
+) -> None:
+    asked = TOLD["distribution"].model_copy(update=spec)
+    with pytest.raises(InvalidRequest) as refused:
+        submit(**{**TOLD, "distribution": asked}, params={**FEW, **params})
+    assert says in str(refused.value)
+
+
+def test_options_that_a_model_reads_alike_are_named_by_their_rows_all_at_once(
+    submit: Submit, sessions: Sessions, home: Home, tiny: Model, tmp_path: Path
+) -> None:
+    folder = tmp_path / "uncased"
+    save_tiny_llama(folder, seed=0)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    models.add_model(
+        str(folder), name="nfkc", dtype="float32", home=home, roots=(), sessions=sessions
+    )
+    rows_of = [["x²", "x2", "y", "z"], ["a", "b", "c", "d"], ["½", "1", "①", "2"]]
+    path = tmp_path / "mine.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"question": f"{n}?", "choices": choices, "answer": "A"}) + "\n"
+            for n, choices in enumerate(rows_of)
+        )
+    )
+    asked = DistributionSpec(data=f"file:{path}", size=3)
+    assert submit(distribution=asked).remarks == (
+        "The answers in 'answer' that are words are read as letters of choices.",
+    )
+    with pytest.raises(InvalidRequest, match=r"as the same tokens \(2 found\)") as refused:
+        submit(model="nfkc", distribution=asked)
+    said = str(refused.value)
+    assert "  mine.jsonl line 1: the options 'x" in said
+    assert "  mine.jsonl line 3: the options '" in said
 
 
 def test_a_model_folder_that_is_gone_is_named(

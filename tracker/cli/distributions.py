@@ -64,7 +64,9 @@ def show(
     question_column: recipe.QuestionColumn = DEFAULT.question_column,
     choices_column: recipe.ChoicesColumns = None,
     answer_column: recipe.AnswerColumn = DEFAULT.answer_column,
+    answer_reading: recipe.AnswerReading = DEFAULT.answer_reading,
     subject_column: recipe.SubjectColumn = DEFAULT.subject_column,
+    option_references: recipe.OptionReferences = DEFAULT.option_references,
     sources: Annotated[
         SourceKind | None, typer.Option(help="Show beside each prompt its source of that kind.")
     ] = None,
@@ -85,7 +87,9 @@ def show(
             question_column=question_column,
             choices_columns=choices_column,
             answer_column=answer_column,
+            answer_reading=answer_reading,
             subject_column=subject_column,
+            option_references=option_references,
         )
     )
     paired = pairs(built, sources, seed=source_seed) if sources else ()
@@ -93,6 +97,8 @@ def show(
         print_json(built.to_json() | {"sources": [pair.to_json() for pair in paired]})
         return
     console.print(f"{built.spec.name}  {built.hash}", markup=False)
+    for remark in built.remarks:
+        console.print(remark, markup=False, highlight=False)
     for prompt in built.prompts:
         console.rule(f"prompt {prompt.number} · {prompt.item} · {prompt.labels[prompt.correct]}")
         if paired:

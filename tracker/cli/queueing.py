@@ -27,6 +27,7 @@ class Queued:
     new: bool
     run: RunLine
     inputs: Mapping[str, UUID]
+    remarks: tuple[str, ...]  # what was made of the data and the parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class Foreseen:
     run: UUID | None
     state: RunState | None
     needs: tuple[str, ...]  # the analyses of runs that are not there yet
+    remarks: tuple[str, ...]
 
 
 def queue(requests: Sequence[Request], *, wait: bool, quiet: bool = False) -> list[Queued]:
@@ -45,6 +47,8 @@ def queue(requests: Sequence[Request], *, wait: bool, quiet: bool = False) -> li
     with open_sessions(Settings()) as sessions:
         checked = _checked(requests, sessions)
         _print_warnings(checked)
+        if not quiet:
+            _print_remarks(checked)
         if len(checked) > 1 and not quiet:
             _print_ahead(checked, submission.outlook(checked, sessions=sessions))
         found = while_busy(lambda: submission.record(checked, sessions=sessions))
@@ -58,6 +62,7 @@ def queue(requests: Sequence[Request], *, wait: bool, quiet: bool = False) -> li
             new=each.new,
             run=line,
             inputs={name: run.id for name, run in each.inputs.items()},
+            remarks=each.remarks,
         )
         for request, each, line in zip(requests, found, seen, strict=True)
     ]
@@ -70,6 +75,7 @@ def foresee(requests: Sequence[Request], *, quiet: bool = False) -> list[Foresee
         ahead = submission.outlook(checked, sessions=sessions)
     _print_warnings(checked)
     if not quiet:
+        _print_remarks(checked)
         _print_ahead(checked, ahead)
     return [_foreseen(each, of) for each, of in zip(checked, ahead, strict=True)]
 
@@ -96,7 +102,14 @@ def _foreseen(checked: Checked, ahead: Outlook) -> Foreseen:
         run=there.id if there else None,
         state=there.state if there else None,
         needs=tuple(each.analysis.name for each in ahead.inputs),
+        remarks=checked.planned.remarks,
     )
+
+
+def _print_remarks(checked: Sequence[Checked]) -> None:
+    """How data and parameters were read, once where several requests share it."""
+    for remark in dict.fromkeys(said for each in checked for said in each.planned.remarks):
+        typer.echo(remark)
 
 
 def _print_ahead(checked: Sequence[Checked], ahead: Sequence[Outlook]) -> None:

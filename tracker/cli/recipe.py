@@ -22,6 +22,10 @@ ChoicesColumns = Annotated[
     list[str] | None, typer.Option("--choices-column", help=SAID["choices_columns"])
 ]
 AnswerColumn = Annotated[str, typer.Option("--answer-column", help=SAID["answer_column"])]
+AnswerReading = Annotated[str, typer.Option("--answer-reading", help=SAID["answer_reading"])]
+OptionReferences = Annotated[
+    str, typer.Option("--option-references", help=SAID["option_references"])
+]
 SubjectColumn = Annotated[str, typer.Option("--subject-column", help=SAID["subject_column"])]
 
 

@@ -54,7 +54,9 @@ def submit(
     question_column: recipe.QuestionColumn = DEFAULT.question_column,
     choices_column: recipe.ChoicesColumns = None,
     answer_column: recipe.AnswerColumn = DEFAULT.answer_column,
+    answer_reading: recipe.AnswerReading = DEFAULT.answer_reading,
     subject_column: recipe.SubjectColumn = DEFAULT.subject_column,
+    option_references: recipe.OptionReferences = DEFAULT.option_references,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the analysis."),
@@ -102,7 +104,9 @@ def submit(
         "question_column": question_column,
         "choices_columns": choices_column,
         "answer_column": answer_column,
+        "answer_reading": answer_reading,
         "subject_column": subject_column,
+        "option_references": option_references,
     }
     requests = [
         Request(
