@@ -193,14 +193,17 @@ def test_mutations_that_a_model_cannot_read_are_named_with_those_that_it_can(
     with pytest.raises(InvalidRequest) as refused:
         submit(**TOLD, params=FEW)
     said = str(refused.value)
-    assert said.startswith("1 of the mutations cannot be asked of this model. Leave them out with ")
+    assert said.startswith("2 of the mutations cannot be asked of this model. Leave them out with ")
     assert "\n  symbols: The label '£' is not one token" in said
+    assert "\n  other_separators: The label 'A' is not one token" in said
     assert rows(sessions) == 0
     left = json.loads(said.partition("mutations=")[2].partition(", or by themselves")[0])
     run = submit(**TOLD, params={**FEW, "mutations": left}).run
     by_itself = submit(**TOLD, params={**FEW, "unreadable": "leave_out"})
     assert by_itself.run.params["mutations"] == run.params["mutations"] == left
-    assert by_itself.remarks == ("Left out, since this model cannot read them: symbols.",)
+    assert by_itself.remarks == (
+        "Left out, since this model cannot read them: symbols, other_separators.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,7 @@ def test_mutations_that_a_model_cannot_read_are_named_with_those_that_it_can(
         (
             {"mutations": ["no_prelude", "symbols", "shuffled"]},
             {"prelude": False},
-            '2 of the mutations cannot be asked of this model. Leave them out with mutations=["shuf',
+            '2 of the mutations cannot be asked of this model. Leave them out with mutations=["shu',
         ),
     ],
 )
