@@ -19,7 +19,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import make_url
 
-from tracker import postgres_session, schema
+from tracker import environment, postgres_session, schema
 from tracker.home import Home
 from tracker.supervisor import binaries, postgres_place
 from tracker.supervisor.postgres import EmbeddedPostgres
@@ -65,7 +65,7 @@ def dump(url: str) -> str:
     query: dict[str, Any] = dict(where.query)
     result = subprocess.run(
         [binaries.postgres() / "pg_dump", "--schema-only", "--no-owner", "--restrict-key=drift"],
-        env=os.environ
+        env=environment.made(os.environ)
         | {
             "PGHOST": query["host"],
             "PGPORT": query["port"],

@@ -33,6 +33,7 @@ _SINGLE = frozenset(
         # An interpreter that stops, asks, warns or imports in another way.
         *("PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONVERBOSE", "PYTHONDEBUG"),
         *("PYTHONOPTIMIZE", "PYTHONCASEOK", "PYTHONIOENCODING"),
+        *("MATPLOTLIBRC", "MPLBACKEND"),
         # A hook of git sets them, and they name another repository than the one that is asked for.
         *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
     )
@@ -53,16 +54,16 @@ _OF_A_NAMED_SERVER = {
     ),
 }
 
+_PATHS = ("PYTHONPATH", "HEADBOOK_MODEL_ROOTS")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def made(given: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process of ours, from that of whoever starts it."""
     kept = {name: value for name, value in given.items() if _passes(name, given)}
-    path = _search_path(kept.pop("PYTHONPATH", ""))
     return (
         kept
-        | ({"PYTHONPATH": path} if path else {})
+        | {name: _absolute(kept[name]) for name in _PATHS if name in kept}
         | {name: _without_loopback(given, name) for name in ("no_proxy", "NO_PROXY")}
         # No Python that is started from here imports from the folder where one stands.
         | {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
@@ -87,8 +88,8 @@ def _passes(name: str, given: Mapping[str, str]) -> bool:
     return name not in _SINGLE and not name.startswith(_TOOLS)
 
 
-def _search_path(given: str) -> str:
-    """PYTHONPATH without its empty parts, which mean the folder where one stands."""
+def _absolute(given: str) -> str:
+    """Folders as they are found from anywhere, without empty parts: Python takes one for "here"."""
     return os.pathsep.join(str(Path(part).absolute()) for part in given.split(os.pathsep) if part)
 
 

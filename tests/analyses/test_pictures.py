@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from io import BytesIO
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -30,6 +31,17 @@ from analyses.results import MODEL, Component, Kind, NamedTensor, ScoreKey
 def _styled() -> Iterator[None]:
     with drawing.styled():
         yield
+
+
+def test_a_persons_own_settings_of_matplotlib_change_no_picture() -> None:
+    own = {"lines.linewidth": 20, "font.size": 30, "text.usetex": True}
+    with matplotlib.rc_context(own), drawing.styled():
+        found = {name: matplotlib.rcParams[name] for name in own}
+    assert found == {
+        "lines.linewidth": matplotlib.rcParamsDefault["lines.linewidth"],
+        "font.size": 9,
+        "text.usetex": False,
+    }
 
 
 def head(layer: int, index: int) -> Component:

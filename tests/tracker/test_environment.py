@@ -34,6 +34,7 @@ OTHER_WORK = {
     "PYTHONSTARTUP": "/nowhere.py",
     "PYTHONWARNINGS": "error",
     "GIT_DIR": "/nowhere/.git",
+    "MPLBACKEND": "TkAgg",
 }
 NEEDED = {
     "PATH": "/usr/bin",
@@ -118,6 +119,14 @@ def test_a_python_that_is_started_does_not_import_from_where_one_stands(
     assert python("-m", "tracker.supervisor.guard", env=made).stderr == ""
 
 
+def test_folders_are_found_from_wherever_a_process_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = environment.made({"HEADBOOK_MODEL_ROOTS": "models:/data"})
+    assert made["HEADBOOK_MODEL_ROOTS"] == f"{tmp_path}/models:/data"
+
+
 def test_celery_does_not_import_from_where_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,3 +151,13 @@ def test_a_command_reads_its_database_whatever_the_shell_says_to_postgres(
     make_run()
     (listed,) = Stack(tmp_path, DATABASE_URL=database_url, **OTHER_WORK).json("runs", "list")
     assert listed["created_at"].startswith("20")
+
+
+def test_the_demo_says_whose_database_it_uses_and_shows_no_password(tmp_path: Path) -> None:
+    given = "postgresql://ada:s3cret@127.0.0.1:1/none"
+    done = Stack(tmp_path / "home", DATABASE_URL=given).run("demo")
+    assert (
+        "Using the database of DATABASE_URL: postgresql://ada:***@127.0.0.1:1/none" in done.stdout
+    )
+    assert "s3cret" not in done.stdout + done.stderr
+    assert done.returncode == 1

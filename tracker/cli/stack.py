@@ -77,4 +77,6 @@ def app() -> None:
     settings, options = Settings(), StackOptions.from_environment()
     settings.database()  # an app without one does not start
     argv = services.app_argv(options.app_port or APP_PORT, app_url=settings.app_url)
+    os.environ["HEADBOOK_HOME"] = str(settings.home)
+    os.chdir(services.APP.parent)  # a .streamlit folder where one stands is for other apps
     os.execv(argv[0], argv)
