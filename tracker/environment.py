@@ -6,8 +6,12 @@ and settings of their own, so they are left out; all else is passed on.
 """
 
 import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+
+_ROOT = Path(__file__).parents[1]  # of the packages of this product
 
 # What belongs to the tools inside, by the beginning of its name.
 _TOOLS = (
@@ -71,11 +75,17 @@ def made(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def adopt() -> None:
-    """Make this process's own environment such a one, for its libraries and its children."""
+    """Make this process's own environment such a one, for its libraries and its children.
+
+    Nor does it import from the folder where one stands, as `python -m` would have it.
+    """
     own = made(os.environ)
     for name in os.environ.keys() - own.keys():
         del os.environ[name]  # libpq asks the C library, which hears of this
     os.environ.update(own)
+    with suppress(FileNotFoundError):  # a folder that was removed holds no modules
+        if not sys.flags.safe_path and sys.path[0] == os.getcwd() != str(_ROOT):
+            del sys.path[0]
 
 
 def _passes(name: str, given: Mapping[str, str]) -> bool:

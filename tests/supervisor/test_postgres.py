@@ -16,6 +16,7 @@ from tracker.home import Home
 from tracker.supervisor import binaries, folders, postgres_place
 from tracker.supervisor.errors import (
     BinaryMissing,
+    DamagedFile,
     NoOrdinaryUser,
     NotOurFolder,
     PasswordsLost,
@@ -149,6 +150,15 @@ def test_lost_passwords_are_told_from_a_server_that_is_not_ready(home, postgres)
     home.secrets_file.unlink()
     with pytest.raises(PasswordsLost, match=r"secrets\.json"):
         EmbeddedPostgres(home, settings=FAST).start()
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", '{"postgres": "x"}', "\0"])
+def test_files_that_cannot_be_made_again_are_named_where_they_are_damaged(home, damaged):
+    for file in ("secrets.json", *(["postgres.json"] if os.geteuid() == 0 else [])):
+        (home.root / file).write_text(damaged)
+        with pytest.raises(DamagedFile, match=file):
+            EmbeddedPostgres(home, settings=FAST).start()
+        (home.root / file).unlink()
 
 
 def test_a_server_that_cannot_start_names_its_log(home):

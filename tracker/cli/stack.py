@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.status import addresses
+from tracker.cli.status import addresses, restarted
 from tracker.cli.terminal import AsJson, print_json
 from tracker.home import Home, StackState
 from tracker.settings import Settings
@@ -35,9 +35,12 @@ def up(
         typer.echo(f"MLflow    {without_password(state.mlflow_tracking_uri)}")
         if state.reader_url:
             typer.echo(f"SQL       {without_psycopg(state.reader_url)}")
+        for note in restarted(control.status(home)) if detach else ():
+            typer.echo(note)
         typer.echo("Stop it with: headbook down" if detach else "Stop it with Ctrl-C.")
 
-    control.up(Home(Settings().home), detach=detach, on_ready=show)
+    home = Home(Settings().home)
+    control.up(home, detach=detach, on_ready=show)
 
 
 def down() -> None:

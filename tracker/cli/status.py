@@ -9,6 +9,7 @@ from tracker.errors import NoDatabase, TrackerError
 from tracker.home import Home, StackState
 from tracker.settings import Settings
 from tracker.supervisor import control
+from tracker.supervisor.control import StackStatus
 from tracker.urls import without_password, without_psycopg
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ def status(as_json: AsJson = False) -> None:
             [(c.name, c.state, c.pid, c.address, c.restarts or "") for c in found.components],
             empty="",
         )
-    for each in found.components:
-        if each.last_end:
-            typer.echo(f"{each.name} was started again: {each.last_end} (log: {each.log})")
+    for note in restarted(found):
+        typer.echo(note)
     if state and state.reader_url:
         typer.echo(f"SQL (read only): {without_psycopg(state.reader_url)}")
     if trouble:
@@ -76,6 +76,15 @@ def _show(queue: "QueueState") -> None:
         ],
         empty="No worker. Start one: headbook worker",
     )
+
+
+def restarted(found: StackStatus) -> list[str]:
+    """What had to be started again, and why."""
+    return [
+        f"{each.name} was started again: {each.last_end} (log: {each.log})"
+        for each in found.components
+        if each.last_end
+    ]
 
 
 def addresses(state: StackState) -> dict[str, str | None]:

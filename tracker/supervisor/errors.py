@@ -92,11 +92,11 @@ class PasswordsLost(TrackerError):
         )
 
 
-class SecretsDamaged(TrackerError):
-    def __init__(self, secrets: Path) -> None:
+class DamagedFile(TrackerError):
+    def __init__(self, file: Path) -> None:
         super().__init__(
-            f"{secrets} does not hold the passwords of this home. Restore it from a copy: the "
-            "database in this home opens to no others."
+            f"The file {file} is damaged, and what it said cannot be made again. Restore it, or "
+            "choose another home with HEADBOOK_HOME to begin anew."
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from tracker import own_files
 from tracker.home import Home
 from tracker.redaction import learn_secret
-from tracker.supervisor.errors import SecretsDamaged
+from tracker.supervisor.errors import DamagedFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ ROLES = ("postgres", "headbook_worker", "headbook_reader", "mlflow")
 def of_home(home: Home) -> Passwords:
     """Read the passwords; make them the first time. No log shows them.
 
-    Raises `NotReadable`, and `SecretsDamaged` for a file that does not hold them: new ones would
+    Raises `NotReadable`, and `DamagedFile` for a file that does not hold them: new ones would
     open nothing.
     """
     written = own_files.read_text(home.secrets_file)
@@ -46,7 +46,7 @@ def _parsed(home: Home, written: str) -> Passwords:
     try:
         return Passwords(**json.loads(written))
     except (ValueError, TypeError):
-        raise SecretsDamaged(home.secrets_file) from None
+        raise DamagedFile(home.secrets_file) from None
 
 
 def _write(home: Home, passwords: Passwords) -> None:

@@ -18,7 +18,7 @@ from uuid import uuid4
 from tracker import own_files
 from tracker.home import Home
 from tracker.supervisor import binaries, folders
-from tracker.supervisor.errors import FolderUnreachable, NoOrdinaryUser
+from tracker.supervisor.errors import DamagedFile, FolderUnreachable, NoOrdinaryUser
 from tracker.supervisor.process import Owner, as_user
 
 OUTSIDE = (Path("/var/lib"), Path("/var/tmp"))  # the second is swept of old files on some systems
@@ -116,7 +116,12 @@ def _copy_install(packages: Path, copy: Path) -> None:
 
 def _recorded(home: Home) -> Path | None:
     written = own_files.read_text(_record_file(home))
-    return None if written is None else Path(json.loads(written)["folder"])
+    if written is None:
+        return None
+    try:
+        return Path(json.loads(written)["folder"])
+    except (ValueError, TypeError, KeyError):
+        raise DamagedFile(_record_file(home)) from None
 
 
 def _record_file(home: Home) -> Path:
