@@ -18,7 +18,7 @@ from tracker.own_files import BelongsToAnother, NotReadable
 from tracker.settings import Settings
 from tracker.spool import Spool
 from tracker.supervisor import control, folders, lock, passwords, postgres_place, processes
-from tracker.supervisor.errors import NotOurFolder, SecretsDamaged
+from tracker.supervisor.errors import DamagedFile, NotOurFolder
 from tracker.supervisor.options import StackOptions
 
 pytestmark = only_root
@@ -163,7 +163,7 @@ def test_another_users_spool_is_not_a_full_disk(home: Home) -> None:
 
 def test_passwords_that_cannot_be_read_are_not_made_anew(home: Home) -> None:
     home.secrets_file.write_text('{"postgres": ')
-    with pytest.raises(SecretsDamaged, match="Restore it from a copy"):
+    with pytest.raises(DamagedFile, match="Restore it"):
         passwords.of_home(home)
     assert home.secrets_file.read_text() == '{"postgres": '
 
