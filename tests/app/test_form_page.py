@@ -66,16 +66,19 @@ def test_the_form_asks_how_prompts_are_made(visit, real_model, sessions):
     at.number_input(key="recipe.options").set_value(3)
     at.number_input(key="recipe.shots").set_value(1)
     at.selectbox(key="recipe.attention.split").select("test")
+    at.selectbox(key="recipe.option_references").select("keep")
     at.checkbox(key="recipe.prelude").uncheck()
     press(at, "Queue")
     assert "The run is queued" in words(at.success)
-    assert "--no-prelude --options 3 --shots 1 --split test" in words(at.code)
+    assert "--split test --option-references keep" in words(at.code)
     (run,) = all_runs(sessions)
     recipe = detail(sessions, run.id).line.recipe
-    spec = DistributionSpec(options=3, shots=1, split="test", prelude=False)
+    spec = DistributionSpec(
+        options=3, shots=1, split="test", prelude=False, option_references="keep"
+    )
     assert recipe == spec.model_dump(mode="json")
     at = visit("run", id=run.id, tab="Repro")
-    assert "--no-prelude --options 3 --shots 1 --split test" in words(at.code)
+    assert "--split test --option-references keep" in words(at.code)
 
 
 @pytest.mark.parametrize("name", ["subspace", "label_randomisation", "attribution"])

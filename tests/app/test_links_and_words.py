@@ -113,6 +113,10 @@ def test_the_command_says_what_the_form_says():
                 *("--split", "all"),
             ],
         ),
+        (
+            {"answer_reading": "from_1", "option_references": "keep"},
+            ["--option-references", "keep", "--answer-reading", "from_1"],
+        ),
     ],
 )
 def test_the_command_names_the_fields_of_a_recipe_that_are_not_as_usual(fields, options):

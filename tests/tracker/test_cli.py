@@ -180,6 +180,19 @@ def test_a_file_of_questions_is_shown_or_refused_row_by_row(cli: Stack, tmp_path
     shown = cli.json(*words, *columns, "--answer-column", "key")
     answers = {each["options"][each["correct"]] for each in shown["prompts"]}
     assert answers == {"yes", "that"}
+    assert shown["remarks"] == [
+        "The answers in 'key' are read as indices of choices, counted from 0.",
+        "The answers in 'key' that are words are read as letters of choices.",
+    ]
+    read_so = ("--answer-reading", "text", "--option-references", "keep")
+    assert "it is none of the texts of choices" in cli.refusal(
+        *words, *columns, "--answer-column", "key", *read_so
+    )
+    path.with_name("from_1.jsonl").write_text(
+        '{"question": "Which?", "choices": ["yes", "no"], "answer": 2}\n'
+    )
+    said = cli.headbook(*words[:2], f"file:{tmp_path}/from_1.jsonl", *words[3:5], "--prompts", "1")
+    assert "The answers in 'answer' are read as indices of choices, counted from 1." in said
     said = cli.refusal(*words)
     assert "2 of the 2 rows" in said
     assert "mine.csv line 2: it has no column 'question'" in said
