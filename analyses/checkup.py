@@ -29,23 +29,27 @@ STANDARD = tuple(
 )
 LEAST_LABEL_MASS = 0.5
 FULL = "torch.float32"
+TOLD = ("accuracy", "content_accuracy", "label_mass")
+PROPORTIONS = {"accuracy", "content_accuracy"}
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """Means over the prompts of a distribution."""
+    """Means over the prompts of a distribution, with 95 % intervals over items."""
 
     accuracy: float
-    accuracy_low: float  # the lower end of its 95 % interval
     content_accuracy: float
     label_mass: float
+    intervals: Mapping[str, Interval]  # of each of the three; of one item there is none
     n: int
     chance: float
     warnings: tuple[str, ...]  # about what it was given to read
 
     @property
     def at_chance(self) -> bool:
-        return self.accuracy_low <= self.chance
+        low, _ = self.intervals.get("accuracy", (self.accuracy, self.accuracy))
+        return low <= self.chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,16 +100,10 @@ def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
     """What the model answers on a distribution."""
     made = examples(_tokenizer(lm), distributions.build(spec).prompts)
     found = behaviour(lm, made, BehaviourParams(), lambda _done: None).scores
-    accuracy = found[ScoreKey(component=MODEL, metric="accuracy")]
-
-    def mean(metric: str) -> float:
-        return float(found[ScoreKey(component=MODEL, metric=metric)].mean())
-
+    values = {name: found[ScoreKey(component=MODEL, metric=name)] for name in TOLD}
     return Answers(
-        accuracy=float(accuracy.mean()),
-        accuracy_low=_lower_end(accuracy, [each.item for each in made]),
-        content_accuracy=mean("content_accuracy"),
-        label_mass=mean("label_mass"),
+        **{name: float(each.mean()) for name, each in values.items()},
+        intervals=_intervals(values, [each.item for each in made]),
         n=len(made),
         chance=1 / spec.options,
         warnings=lm.limits.warnings(made),
@@ -116,10 +114,19 @@ def _tokenizer(lm: "LanguageModel") -> Tokenizer:
     return load_tokenizer(lm.folder / "tokenizer.json")
 
 
-def _lower_end(accuracy: NDArray[np.float32], items: Sequence[str]) -> float:
-    draws = bootstrap.draw(items, seed=0)
-    (found,) = bootstrap.statistics(accuracy[None], draws, proportion=[True])
-    return float(accuracy.mean()) if found.ci_low is None else found.ci_low
+def _intervals(
+    values: Mapping[str, NDArray[np.float32]], items: Sequence[str]
+) -> dict[str, Interval]:
+    found = bootstrap.statistics(
+        np.stack(list(values.values())),
+        bootstrap.draw(items, seed=0),
+        proportion=[name in PROPORTIONS for name in values],
+    )
+    return {
+        name: (each.ci_low, each.ci_high)
+        for name, each in zip(values, found, strict=True)
+        if each.ci_low is not None and each.ci_high is not None
+    }
 
 
 def _distrust(dtype: str, answers: Mapping[str, Answers]) -> Iterator[str]:

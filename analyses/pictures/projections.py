@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from analyses.pictures import drawing
 from analyses.pictures.drawing import COLOURS, MARKERS
-from analyses.pictures.findings import Findings
+from analyses.pictures.findings import Estimate, Findings
+from analyses.plurals import counted
 from analyses.results import Component, Kind
 
 Numbers = NDArray[np.integer[Any]]
@@ -37,10 +38,11 @@ def nth_item(findings: Findings) -> Figure | None:
             points = keys[there][:, :, head.layer, head.index, :2].reshape(-1, 2)
             _points(axes, points, numbers.ravel())
             share = _of(findings, head, "variance_share", "")
-            axes.set_xlabel(f"first direction ({share:.0%} of variance)", fontsize=8)
+            axes.set_xlabel(f"first direction ({_said(share)} of variance)", fontsize=8)
             told = _of(findings, head, TOLD, f"by={name}")
-            axes.set_title(f"{head.label}: {name} explains {told:.0%}", fontsize=8)
-    figure.supylabel(f"second direction, n = {there.sum()} prompts", fontsize=9)
+            axes.set_title(f"{head.label}: {name} explains {_said(told)}", fontsize=8)
+    n = counted(int(there.sum()), "prompt")
+    figure.supylabel(f"second direction, n = {n}, 95 % intervals", fontsize=9)
     entries = grid[0].get_legend_handles_labels()
     if len(entries[1]) <= len(COLOURS):
         figure.legend(
@@ -67,10 +69,17 @@ def _heads(findings: Findings) -> list[Component]:
     ]
 
 
-def _of(findings: Findings, head: Component, metric: str, condition: str) -> float:
+def _of(findings: Findings, head: Component, metric: str, condition: str) -> Estimate:
     """A number about the first direction of a head's keys."""
     scores = findings.where(Kind.KV_HEAD, metric=metric, condition=condition, site="k")
-    return next(found.mean for key, found in scores.items() if (key.component, key.x) == (head, 1))
+    return next(found for key, found in scores.items() if (key.component, key.x) == (head, 1))
+
+
+def _said(share: Estimate) -> str:
+    """A share with its interval, where there is one: `25% [20, 31]`."""
+    if share.ci_low is None or share.ci_high is None:
+        return f"{share.mean:.0%}"
+    return f"{share.mean:.0%} [{100 * share.ci_low:.0f}, {100 * share.ci_high:.0f}]"
 
 
 def _points(axes: Axes, points: NDArray[np.generic], numbers: Numbers) -> None:

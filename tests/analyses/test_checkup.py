@@ -28,6 +28,10 @@ def test_answers_are_means_over_prompts_of_the_split(says_a) -> None:
     assert (found.n, found.accuracy, found.chance) == (40, 0.25, 0.25)
     assert found.label_mass == pytest.approx((2 * 299 + 3) / (3 * 299), rel=1e-4)
     assert found.at_chance
+    assert list(found.intervals) == list(checkup.TOLD)
+    low, high = found.intervals["accuracy"]
+    assert low < 0.25 < high
+    assert found.intervals["content_accuracy"][0] <= found.content_accuracy
 
 
 def test_what_may_not_be_trusted_is_said(says_a) -> None:

@@ -151,7 +151,7 @@ def told(layer: int, group: int, by_index: float) -> dict[ScoreKey, Estimate]:
     }
     return {
         ScoreKey(component=component, metric=metric, site="k", condition=condition, x=1): Estimate(
-            n=2, mean=mean
+            n=2, mean=mean, ci_low=mean - 0.1, ci_high=min(1.0, mean + 0.2)
         )
         for (metric, condition), mean in numbers.items()
     }
@@ -168,10 +168,10 @@ def test_keys_are_points_coloured_by_index_and_by_symbol() -> None:
     scores = told(0, 0, 1.0) | told(1, 0, 0.5) | told(1, 1, 0.75)
     figure = projections.nth_item(Findings(scores=scores, tensor=tensors.__getitem__))
     assert [axes.get_title() for axes in figure.axes] == [
-        "L00.KV00: index explains 100%",
-        "L01.KV01: index explains 75%",  # of each layer the head that tells places best
-        "L00.KV00: symbol explains 25%",
-        "L01.KV01: symbol explains 25%",
+        "L00.KV00: index explains 100% [90, 100]",
+        "L01.KV01: index explains 75% [65, 95]",  # of each layer the head that tells places best
+        "L00.KV00: symbol explains 25% [15, 45]",
+        "L01.KV01: symbol explains 25% [15, 45]",
     ]
     by_index, by_symbol = (
         [each.get_offsets().tolist() for each in figure.axes[place].collections] for place in (1, 3)

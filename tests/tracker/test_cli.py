@@ -258,24 +258,16 @@ def test_scores_are_the_same_in_a_table_in_csv_and_in_json(
 LEARNT = ("subspace", "label_randomisation")
 
 
-@pytest.fixture
-def shipped(cli: Stack) -> tuple[str, ...]:
-    """The options that name the shipped model and prompts that it answers."""
+def test_an_analysis_that_learns_may_be_asked_for_without_more_options(cli: Stack) -> None:
     cli.headbook("models", "add", "mcq-small")
-    return ("--model", "mcq-small", "--distribution", "colours")
-
-
-def test_every_analysis_may_be_asked_for_without_more_options(
-    cli: Stack, shipped: tuple[str, ...]
-) -> None:
-    for name in (each["name"] for each in cli.json("analyses", "list")):
-        said = cli.headbook("submit", name, *shipped, "--dry-run")
-        assert "1 to be queued" in said
-        assert (f"of split 'test', as {name} needs them" in said) == (name in LEARNT)
+    about = ("--model", "mcq-small", "--distribution", "colours")
     for name in LEARNT:
-        recipe = cli.json("submit", name, *shipped, "--prompts", "8")["run"]["recipe"]
-        assert recipe["split"] == "test"
-        assert "Take split 'test'" in cli.refusal("submit", name, *shipped, "--split", "all")
+        said = cli.headbook("submit", name, *about)
+        assert f"The prompts are of split 'test', as {name} needs them." in said
+        assert ": queued" in said
+    queued = {each["analysis"]: each["recipe"]["split"] for each in cli.json("runs", "list")}
+    assert queued == {**dict.fromkeys(LEARNT, "test"), "bases": "train", "patching": "train"}
+    assert "Take split 'test'" in cli.refusal("submit", LEARNT[0], *about, "--split", "all")
 
 
 def test_a_split_that_is_as_usual_makes_the_same_run_said_or_unsaid(

@@ -16,7 +16,7 @@ from tracker.settings import Settings
 from tracker.store import models as store
 
 if TYPE_CHECKING:
-    from analyses.checkup import Checkup
+    from analyses.checkup import Answers, Checkup
 
 app = typer.Typer(help="Language models.", no_args_is_help=True)
 
@@ -117,10 +117,10 @@ def _print_checkup(ref: str, found: "Checkup") -> None:
                 (
                     name,
                     each.n,
-                    f"{each.accuracy:.3f}",
+                    _with_interval(each, "accuracy"),
                     f"{each.chance:.2f}",
-                    f"{each.content_accuracy:.3f}",
-                    f"{each.label_mass:.3f}",
+                    _with_interval(each, "content_accuracy"),
+                    _with_interval(each, "label_mass"),
                 )
                 for name, each in found.behaviour.items()
             ],
@@ -142,6 +142,13 @@ def _span(of_layers: Sequence[int]) -> str:
     """One number where all layers have as many."""
     least, most = min(of_layers), max(of_layers)
     return str(most) if least == most else f"{least} to {most}"
+
+
+def _with_interval(answers: "Answers", name: str) -> str:
+    """A mean and its 95 % interval, where there is one: `0.812 (0.703 to 0.906)`."""
+    interval = answers.intervals.get(name)
+    reach = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    return f"{getattr(answers, name):.3f}{reach}"
 
 
 @app.command("list")
