@@ -792,7 +792,8 @@ CREATE VIEW results.head_scores WITH (security_barrier='true') AS
     score.ci_low,
     score.ci_high,
     run.created_by,
-    run.finished_at
+    run.finished_at,
+    distribution.spec AS recipe
    FROM ((((headbook.score
      JOIN headbook.component ON ((component.id = score.component_id)))
      JOIN headbook.run ON ((run.id = score.run_id)))
@@ -814,7 +815,7 @@ COMMENT ON COLUMN results.head_scores.model_revision IS 'Revision of the model.'
 
 COMMENT ON COLUMN results.head_scores.dtype IS 'Type of the weights in memory.';
 
-COMMENT ON COLUMN results.head_scores.distribution IS 'Name of the prompt distribution: data/template/labels.';
+COMMENT ON COLUMN results.head_scores.distribution IS 'Name of the prompt distribution: data/template/labels; recipe has the rest.';
 
 COMMENT ON COLUMN results.head_scores.distribution_hash IS 'Hash of the prompt distribution; equal hashes mean the same prompts.';
 
@@ -832,7 +833,7 @@ COMMENT ON COLUMN results.head_scores.site IS 'Named activation, or empty.';
 
 COMMENT ON COLUMN results.head_scores.condition IS 'What else was varied, or empty.';
 
-COMMENT ON COLUMN results.head_scores.x IS 'Coordinate, e.g. a rank; else 0.';
+COMMENT ON COLUMN results.head_scores.x IS 'Coordinate, e.g. a rank, which may be 0; also 0 for what has none.';
 
 COMMENT ON COLUMN results.head_scores.n IS 'Prompts that count.';
 
@@ -849,6 +850,8 @@ COMMENT ON COLUMN results.head_scores.ci_high IS 'Upper end of the 95 % interval
 COMMENT ON COLUMN results.head_scores.created_by IS 'Who queued the run.';
 
 COMMENT ON COLUMN results.head_scores.finished_at IS 'When the run ended.';
+
+COMMENT ON COLUMN results.head_scores.recipe IS 'All that decides the prompts: split, seed, shots, options, separators and so on.';
 
 CREATE VIEW results.run_inputs WITH (security_barrier='true') AS
  SELECT run.id AS run_id,
