@@ -1,6 +1,7 @@
 """A run's pictures reach MLflow under their names; one that cannot be drawn costs no other."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from stored_runs import mlflow_ids
 
 from analyses import registry
-from analyses.pictures.findings import Findings
+from analyses.pictures.findings import Findings, Grid
 from analyses.registry import Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import Stored
@@ -58,6 +59,7 @@ def pictured() -> Iterator[None]:
         params=PicturedParams,
         stores=[
             Stored(metric="size", meaning="of it", unit="metres", where=((Kind.HEAD, ""),)),
+            Stored(metric="by_rank", meaning="at 0", where=((Kind.HEAD, ""),), x="the rank"),
         ],
         plots={"row": of_tensor, "nothing": of_nothing, "broken": f"{__name__}:broken"},
     )
@@ -68,6 +70,7 @@ def pictured() -> Iterator[None]:
             ScoreKey(component=head, metric="size"): np.full(len(prompts), index, np.float32)
             for index, head in enumerate(heads)
         }
+        scores[ScoreKey(component=heads[1], metric="by_rank")] = np.ones(len(prompts), np.float32)
         row = NamedTensor(np.ones((len(prompts), 3), np.float32), ("prompt", "place"))
         return Measured(scores=scores, tensors={"row": row})
 
@@ -104,6 +107,8 @@ def test_a_picture_is_drawn_from_means_intervals_units_and_tensors(
     estimate = found.scores[head]
     assert (estimate.n, estimate.mean, estimate.ci_low, estimate.ci_high) == (8, 1.0, 1.0, 1.0)
     assert found.said("size") == "size (metres)"
+    assert found.grid == Grid(layers=2, heads=4, kv_heads=2)  # only two heads were measured
+    assert found.varied == {replace(head, metric="by_rank")}
     assert found.tensor("row").values.shape == (8, 3)
 
 
