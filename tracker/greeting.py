@@ -17,6 +17,7 @@ from psycopg.pq import ConnStatus, PGconn, PollingStatus, abc
 
 _SECONDS = 3.0  # in which the server answers, or does not
 _KEPT = 5.0  # seconds for which an answer is good
+_NOBODY = (ConnStatus.BAD, ConnStatus.STARTED)  # has taken the connection yet
 _ERROR = re.compile(rb'\tErrorResponse\t.*? C "([0-9A-Z]{5})"')
 _TLS = re.compile(rb"\tSSLResponse\t ?[NS]")
 _STARTUP = re.compile(rb"\tStartupMessage\t")
@@ -58,13 +59,13 @@ def _connect(connection: abc.PGconn, stream: int) -> None:
     end = time.monotonic() + _SECONDS
     traced = False
     try:
-        while (wanted := connection.connect_poll()) in (
-            PollingStatus.READING,
-            PollingStatus.WRITING,
-        ):
-            if connection.status == ConnStatus.MADE and not traced:  # somebody listens
+        while True:
+            if not traced and connection.status not in _NOBODY:
                 traced = True
                 connection.trace(stream)
+            wanted = connection.connect_poll()
+            if wanted not in (PollingStatus.READING, PollingStatus.WRITING):
+                return
             here = [connection.socket]
             reads, writes = (here, []) if wanted == PollingStatus.READING else ([], here)
             if not any(select.select(reads, writes, [], max(0.0, end - time.monotonic()))):

@@ -10,12 +10,12 @@ _HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>\d*))?")
 
 
 def with_psycopg(url: str) -> str:
-    """A plain `postgres://…` or `postgresql://…` URL, as SQLAlchemy wants it for psycopg 3.
+    """A `postgres://…` or `postgresql://…` URL, as SQLAlchemy wants it for psycopg 3.
 
     Several hosts become parameters, which libpq takes as well: `h1:5432,h2:5433` in the place of
     one is libpq's alone.
     """
-    for prefix in ("postgres://", "postgresql://"):
+    for prefix in ("postgres://", "postgresql://", "postgresql+psycopg://"):
         if url.startswith(prefix):
             return _one_place("postgresql+psycopg://", url.removeprefix(prefix))
     return url

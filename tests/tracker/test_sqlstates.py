@@ -3,6 +3,7 @@
 import pytest
 from postgres_speaker import refusing
 from psycopg import errors
+from sqlalchemy import make_url
 
 from tracker import db, roles, schema
 from tracker.db import BusyDatabase, Sessions, passes, transaction
@@ -97,6 +98,17 @@ def test_a_server_that_cannot_take_a_login_yet_is_waited_for(code: str, sentence
 def test_a_server_without_the_encryption_that_is_asked_for_refuses(tls: bytes) -> None:
     with refusing("28000", "unerreichbar", tls=tls) as port:
         sessions = german(port, "?sslmode=require")
+        with pytest.raises(RefusedByDatabase):
+            db.check(sessions)
+        db.close(sessions)
+
+
+def test_a_wrong_password_and_database_are_told_by_a_server_behind_a_socket(
+    database_url: str,
+) -> None:
+    right = make_url(database_url)
+    for wrong in (right.set(password="geheim"), right.set(database="keine")):
+        sessions = db.connect(wrong)
         with pytest.raises(RefusedByDatabase):
             db.check(sessions)
         db.close(sessions)
