@@ -18,6 +18,7 @@ from tracker.sqlstates import Meaning, meaning
 from tracker.urls import first_line, without_psycopg
 
 ROLES = tuple(role.value for role in Role)
+_LOCKED = ("40P01", "55P03")  # by a deadlock, by who holds a lock for too long
 Migrate = Callable[[Config, str], None]
 
 # Roles belong to the cluster: another database may be making them at this moment.
@@ -131,19 +132,13 @@ def _not_migrated(error: DBAPIError, database_url: str) -> TrackerError:
     if meaning(state) is Meaning.AWAY:
         return UnreachableDatabase(original)
     said = first_line(original)
-    if _in_use(error):
+    if state in _LOCKED:
         return NotMigratable(f"its tables are in use: {said}")
-    if meaning(state) is Meaning.READ_ONLY:
-        return NotMigratable(f"it may only be read at the moment: {said}")
-    return NotMigratable(said)
+    return NotMigratable(f"not at the moment: {said}" if _gives_way(error) else said)
 
 
 def _sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or "")
-
-
-def _in_use(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and meaning(_sqlstate(error)) is Meaning.BUSY
 
 
 def _gives_way(error: BaseException) -> bool:

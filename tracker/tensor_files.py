@@ -96,6 +96,9 @@ def fetch_tensor(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> 
 
     Raises `TensorMissing`, and `TensorChanged` if its bytes are not those that were written.
     """
+    # Of a file that is not there a download says no more than that it could not be had.
+    if not _is_there(client, ids, stored):
+        raise TensorMissing(stored.mlflow_path)
     content = _download(client, ids, stored)
     found = hashlib.sha256(content).hexdigest()
     if found != stored.sha256:
@@ -162,8 +165,8 @@ def _upload(client: MlflowClient, ids: MlflowIds, stored: StoredTensor, copy: Pa
         client.log_artifact(ids.run_id, str(named), str(path.parent))
     try:
         fetch_tensor(client, ids, stored)
-    except TensorChanged as changed:
-        raise MlflowUnavailable(changed) from changed
+    except (TensorChanged, TensorMissing) as error:
+        raise MlflowUnavailable(error) from error
 
 
 def _is_there(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> bool:
@@ -175,15 +178,9 @@ def _is_there(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> boo
 
 
 def _download(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> bytes:
-    try:
-        with mlflow_errors.translated(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
-            path = client.download_artifacts(ids.run_id, stored.mlflow_path, folder)
-            return Path(path).read_bytes()
-    except MlflowUnavailable:
-        # Of a file that is not there MLflow says no more than that it could not be had.
-        if _is_there(client, ids, stored):
-            raise
-        raise TensorMissing(stored.mlflow_path) from None
+    with mlflow_errors.translated(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
+        path = client.download_artifacts(ids.run_id, stored.mlflow_path, folder)
+        return Path(path).read_bytes()
 
 
 def _decoded(content: bytes, stored: StoredTensor) -> NamedTensor:

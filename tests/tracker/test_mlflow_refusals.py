@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import requests
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 from sqlalchemy import update
@@ -206,6 +207,26 @@ def test_a_publication_that_is_refused_is_told_and_not_tried_for_ever(
         assert reports.queue_state(session).unpublished == 1
     with pytest.raises(RefusedByMlflow):
         mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=None)
+
+
+class SmallStore(MlflowClient):
+    """The client of a server whose proxy takes no large files."""
+
+    def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
+        raise answered(413)
+
+
+def test_a_run_whose_tensors_are_refused_fails_with_the_reason_and_takes_others_along(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    with needing.registered():
+        made = submit(analysis="shares")
+        bench.mlflow = SmallStore(bench.mlflow.tracking_uri)
+        work(bench, hint=None)
+    needed = detail(sessions, made.inputs["same"].id).line
+    assert needed.state is RunState.FAILED
+    assert (needed.reason or "").startswith("MLflow refuses it")
+    assert detail(sessions, made.run.id).line.state is RunState.CANCELLED
 
 
 def test_names_longer_than_columns_are_shortened_and_stay_apart(
