@@ -6,6 +6,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from psycopg.errors import ConnectionTimeout
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
@@ -59,6 +60,8 @@ class RefusedByDatabase(TrackerError):
 
 def not_connected(error: BaseException, conninfo: str) -> RefusedByDatabase | UnreachableDatabase:
     """What it means that no connection came about, which the driver tells in a sentence only."""
+    if isinstance(error, ConnectionTimeout):  # who did not answer once is not asked again
+        return UnreachableDatabase(error)
     answer = greeting(conninfo)
     refused = meaning(answer.sqlstate) in (Meaning.REFUSED, Meaning.FORBIDDEN)
     return RefusedByDatabase(error) if refused or answer.without_tls else UnreachableDatabase(error)
