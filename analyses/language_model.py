@@ -272,21 +272,22 @@ class LanguageModel:
                 tolerance=self.tolerance,
             )
             gaps.append(gap)
+        return max(*gaps, self._prove_rides(together, recorded))
 
-        def first(interventions: Sequence[Intervention]) -> Tensor:
-            labels = together.label_ids
+    def _prove_rides(self, batch: Batch, recorded: Recorded) -> float:
+        def of_first(interventions: Sequence[Intervention]) -> Tensor:
+            labels = batch.label_ids
             return self.replay(recorded, interventions, labels, source=recorded).labels[:, 0]
 
-        rides = rides_proof.largest_gap(
+        return rides_proof.largest_gap(
             self.model,
             self.anatomy,
-            together,
+            batch,
             recorded,
-            first,
+            of_first,
             tolerance=self.tolerance,
             budget=self.memory_budget,
         )
-        return max(*gaps, rides)
 
     def _own_logits(self, ids: Sequence[int]) -> Float[Tensor, "1 pos d_vocab"]:
         """A plain forward pass, without anything of ours."""

@@ -171,14 +171,14 @@ def _check_component(patch: Patch, anatomy: Anatomy) -> None:
         raise ImpossiblePatch(
             patch.name,
             f"the model has {n_layers} layers, counted from 0",
-            "Choose one of them",
+            "Choose among them",
         )
     n_heads = anatomy.layers[patch.layer].shape.n_heads
     if not 0 <= (patch.head or 0) < n_heads:
         raise ImpossiblePatch(
             patch.name,
             f"layer {patch.layer} has {n_heads} heads, counted from 0",
-            "Choose one of them",
+            "Choose among them",
         )
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kinds import HEAD, LENGTHS, SOME, confined
+from kinds import HEAD, LENGTHS, SOME, low_of
 from reference import Pass
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
@@ -26,7 +26,7 @@ from analyses.engine.rotary import NoRotaryEmbedding
 from analyses.language_model import LanguageModel
 
 EXACT = {"atol": 1e-5, "rtol": 0}
-WITHOUT_ROTARY = {"gpt2", "opt"}
+WITHOUT_ROTARY = {"deepseek_v3", "gpt2", "opt"}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def own_rows(lm: LanguageModel, made) -> list[list[torch.Tensor]]:
 
 def reading(lm: LanguageModel, layer: int, **choices: object) -> list[Intervention]:
     """Queries and keys confined to a subspace: alone, at some keys only, both, and zeroed."""
-    low = confined(lm.shape.d_head)
+    low = low_of(lm, Site.Q, layer)
     q, k = (
         Patch(site=site, layer=layer, head=HEAD, value=low, **choices) for site in (Site.Q, Site.K)
     )

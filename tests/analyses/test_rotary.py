@@ -4,26 +4,30 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from analyses.engine.attention import listening
+from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.closure import DoesNotClose
 from analyses.engine.interventions import ImpossiblePatch, Patch, Site
 from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding, find_rotary
 
-WITHOUT = ("gpt2", "opt")
+WITHOUT = ("deepseek_v3", "gpt2", "opt")  # or not by one function
 
 
-def at_angle_zero(lm, recorded, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The layer called on its recorded input with (1, 0) for its angles: queries, keys."""
+def at_angle_zero(lm, recorded, number: int) -> AttentionCall:
+    """What attention sees when its layer is called on its recorded input with (1, 0) for angles."""
     reads = recorded.reads[number]
     cos, sin = reads.arguments["position_embeddings"]
     flat = {"position_embeddings": (torch.ones_like(cos), torch.zeros_like(sin))}
-    heard = []
+    shared = lm.anatomy.layers[number].shared
+    if shared is not None:  # keys of layers below, at angle zero as well
+        below = {name: at_angle_zero(lm, recorded, each) for name, each in shared.layers.items()}
+        flat[shared.argument] = {name: (call.key, call.value) for name, call in below.items()}
+    heard: list[AttentionCall] = []
     with torch.no_grad(), listening(heard.append):
         lm.anatomy.layers[number].layer(
             reads.everywhere[Site.RESID_PRE], **{**reads.arguments, **flat}
         )
-    return heard[0].query, heard[0].key
+    return heard[0]
 
 
 def test_vectors_before_rotary_turned_again_are_what_attention_saw_or_refused(
@@ -40,8 +44,9 @@ def test_vectors_before_rotary_turned_again_are_what_attention_saw_or_refused(
     for number, layer in enumerate(lm.anatomy.layers):
         reads = recorded.reads[number]
         rotary = find_rotary(layer, recorded, number)
-        q, k = at_angle_zero(lm, recorded, number)
-        for before, seen in ((q, reads.everywhere[Site.Q].transpose(1, 2)), (k, reads.key)):
+        flat = at_angle_zero(lm, recorded, number)
+        queries = reads.everywhere[Site.Q].transpose(1, 2)
+        for before, seen in ((flat.query, queries), (flat.key, reads.key)):
             for head in range(before.shape[1]):
                 assert_close(rotary.turn(before[:, head], places), seen[:, head])
                 assert_close(rotary.back(seen[:, head], places), before[:, head])
