@@ -1,6 +1,6 @@
 """Every causal-LM family of transformers, tiny: taken and right, or refused in words.
 
-    python tests/benchmarks/sweep_families.py [--only llama,gpt2] [--write docs/families.md]
+    python tests/benchmarks/sweep_families.py [--only 'llama;gpt2'] [--write docs/families.md]
 
 A family that is taken must give, under patches in low and upper layers, the logits of a forward
 pass with plain hooks. Exit code 1 where one does not, or where something else than a sentence ends
@@ -51,7 +51,7 @@ class Outcome:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help="Families, with commas between them.")
+    parser.add_argument("--only", help="Families, with semicolons between them.")
     parser.add_argument("--write", type=Path, help="A Markdown file for the table.")
     parser.add_argument("--json", type=Path, help="A file for the outcomes.")
     chosen = parser.parse_args()
@@ -59,9 +59,9 @@ def main() -> int:
     logging.disable_progress_bar()
     torch.set_num_threads(1)
     outcomes = []
-    for family in chosen.only.split(",") if chosen.only else families():
+    for family in chosen.only.split(";") if chosen.only else families():
         outcomes.append(_in_a_process(family))
-        print(f"{family:26} {outcomes[-1].status:10} {outcomes[-1].said}", flush=True)
+        print(f"{family:31} {outcomes[-1].status:10} {outcomes[-1].said}", flush=True)
     print(dict(Counter(each.status for each in outcomes)))
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(each) for each in outcomes], indent=1))
@@ -99,7 +99,7 @@ def _judge(family: str) -> tuple[str, str]:
         try:
             save(family, Path(folder))
             lm = LanguageModel.load(folder)
-            return _compared(lm, HookedModel(Path(folder), IDS))
+            return compared(lm, HookedModel(Path(folder), IDS))
         except NotBuilt as error:
             return NOT_BUILT, _one_line(error)
         except Refused as error:
@@ -136,7 +136,7 @@ def _zero(layer: int, head: int, position: int | None = None) -> Patch:
     return Patch(site=Site.Z, layer=layer, head=head, value=ZERO, at=at)
 
 
-def _compared(lm: LanguageModel, hooked: HookedModel) -> tuple[str, str]:
+def compared(lm: LanguageModel, hooked: HookedModel) -> tuple[str, str]:
     """The largest gap of all patches, made in one order and in the other, and of none."""
     cases = list(_cases(lm.shape.n_layers, hooked.n_heads))
     expected = torch.stack([hooked.logits(IDS, changes) for _, changes in cases])

@@ -64,6 +64,27 @@ _FIELDS: dict[str, Any] = {
     "sliding_window": 4,
     "is_decoder": True,
     "use_cache": False,
+    "num_kv_shared_layers": 0,
+    "mamba_n_heads": 8,
+}
+_OF_FAMILIES: dict[str, dict[str, Any]] = {
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
+    "mamba2": {"num_heads": 8},
+    "zaya": {"num_experts_per_tok": 1},
+}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # configs that make layers differ
+    "deepseek_v3, narrow values": ("deepseek_v3", {"v_head_dim": 12}),
+    "gemma4_text, shared keys": (
+        "gemma4_text",
+        {
+            "num_kv_shared_layers": 2,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+        },
+    ),
+    "gpt2, scaled by layer": ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
+    "llama, wide heads": ("llama", {"head_dim": 16}),
+    "qwen2, windows": ("qwen2", {"use_sliding_window": True, "max_window_layers": 2}),
+    "smollm3, layers without rotary": ("smollm3", {"no_rope_layers": [1, 0, 1, 0]}),
 }
 
 
@@ -72,13 +93,15 @@ class NotBuilt(Exception):
 
 
 def families() -> list[str]:
-    return sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    return sorted([*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *VARIANTS])
 
 
 def save(family: str, folder: Path) -> None:
     """A random model with a tokenizer; raises `NotBuilt`."""
+    name, choices = VARIANTS.get(family, (family, _OF_FAMILIES.get(family, {})))
     try:
-        model = _model(_config(CONFIG_MAPPING[family]))
+        kind = CONFIG_MAPPING[name]
+        model = _model(kind(**_small(kind()) | choices))
         model.save_pretrained(folder)
     except NotBuilt:
         raise
@@ -90,10 +113,6 @@ def save(family: str, folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _config(kind: type[PretrainedConfig]) -> PretrainedConfig:
-    return kind(**_small(kind()))
-
-
 def _small(default: PretrainedConfig) -> dict[str, Any]:
     """Fields by the usual names, those of nested configs too; lists by layer are cut."""
     depth = _depth(default)
@@ -101,7 +120,7 @@ def _small(default: PretrainedConfig) -> dict[str, Any]:
     for name, value in vars(default).items():
         if isinstance(value, PretrainedConfig):
             chosen[name] = type(value)(**_small(value))
-        elif name in _FIELDS and value is not None:
+        elif name in _FIELDS:
             chosen[name] = _FIELDS[name]
         elif isinstance(value, list | tuple) and len(value) == depth:
             chosen[name] = [*value[: N_LAYERS - 1], value[-1]]  # the last is often another kind

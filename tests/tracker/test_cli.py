@@ -23,7 +23,7 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind, pairs
 from analyses.results import Component, Kind, ScoreKey
 from analyses.stored import Stored, as_json
-from tracker.cli import app
+from tracker.cli import app, main
 from tracker.db import Sessions, transaction
 from tracker.execution import Workbench, work
 from tracker.store import studies
@@ -102,6 +102,32 @@ def test_a_model_is_checked_without_a_database(tmp_path: Path, model_folder: Pat
     said = cli.headbook("models", "check", str(model_folder), "--prompts", "4")
     assert "every layer closes" in said
     assert "Not to be trusted" in said
+
+
+@pytest.mark.parametrize("command", ["check", "add"])
+def test_what_a_familys_own_code_raises_is_one_sentence(
+    model_folder: Path,
+    database_url: str,
+    sessions: Sessions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    def raises(*_: object, **_choices: object) -> None:
+        raise IndexError("index 70 is out of bounds\nfor dimension 0 with size 64")
+
+    monkeypatch.setattr("transformers.models.llama.modeling_llama.LlamaMLP.forward", raises)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("HEADBOOK_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "argv", ["headbook", "models", command, str(model_folder)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "Error: The proof of" in said
+    assert "a 'llama' model, ended with IndexError: index 70 is out of bounds for" in said
+    assert "Traceback" not in said
 
 
 def test_a_model_that_does_not_close_is_told_so(
@@ -383,7 +409,7 @@ def test_quick_commands_never_load_torch(tmp_path: Path) -> None:
     for words in (["analyses", "list"], ["distributions", "show", "facts"], ["status"]):
         code = f"""
 import sys
-from tracker.cli import app
+from tracker.cli import app, main
 app({words}, standalone_mode=False)
 sys.exit('torch' in sys.modules or 'celery' in sys.modules)
 """
