@@ -91,7 +91,9 @@ def secrets_of(address: str) -> set[str]:
         elif well_formed["password"] and well_formed["password"] != well_formed["user"]:
             found.add(well_formed["password"])
             login = f"{well_formed['user']}:{unquote(well_formed['password'])}"
-            found.add(b64encode(login.encode()).decode())  # as HTTP sends it
+            found.add(
+                b64encode(login.encode(errors="surrogateescape")).decode()
+            )  # as HTTP sends it
     return found - {""}
 
 
@@ -106,7 +108,9 @@ def _pieces(address: str) -> set[str]:
     before, at, _ = address[scheme.end() if scheme else 0 :].rpartition("@")
     if at:
         user, colon, password = before.partition(":")
-        return {password, *_BREAKS.split(password)} - {user} if colon else set()
+        cuts = list(_BREAKS.finditer(password)) if colon else []
+        heads, tails = {password[: c.start()] for c in cuts}, {password[c.end() :] for c in cuts}
+        return {password, *heads, *tails, *_BREAKS.split(password)} - {user}
     if "//" not in address:
         return set()
     after = address.partition("//")[2].partition(":")[2]
@@ -116,8 +120,10 @@ def _pieces(address: str) -> set[str]:
 
 def _forms(secret: str) -> Iterator[str]:
     plain = {secret, unquote(secret), unquote_plus(secret)}
+    raw = "surrogateescape"  # a password in another encoding than the shell's
     for each in plain:
-        yield from (each, quote(each), quote(each, safe=""), quote_plus(each))
+        yield from (each, quote(each, errors=raw), quote(each, safe="", errors=raw))
+        yield quote_plus(each, errors=raw)
         yield from (repr(each)[1:-1], json.dumps(each)[1:-1])
 
 

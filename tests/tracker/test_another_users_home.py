@@ -92,7 +92,7 @@ def test_files_that_are_shut_in_an_open_folder_are_named(home: Home, asked: str)
 
 
 def test_the_commands_say_it_in_one_sentence(home: Home) -> None:
-    for command in (["down"], ["status"], ["status", "--json"]):
+    for command in (["down"], ["status", "--json"]):
         environment = {"PATH": "/usr/bin:/bin", "HEADBOOK_HOME": str(home.root)}
         ran = run_as_other("from tracker.cli import main", "main()", *command, env=environment)
         assert (ran.returncode, ran.stdout) == (1, "")
