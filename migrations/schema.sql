@@ -843,9 +843,9 @@ COMMENT ON COLUMN results.head_scores.mean IS 'Mean over prompts.';
 
 COMMENT ON COLUMN results.head_scores.sem IS 'Standard error of the mean.';
 
-COMMENT ON COLUMN results.head_scores.ci_low IS 'Lower end of the 95 % interval over items.';
+COMMENT ON COLUMN results.head_scores.ci_low IS 'Lower end of the 95 % interval over items; NULL where one item counts, or where the page of analyses says why there is none.';
 
-COMMENT ON COLUMN results.head_scores.ci_high IS 'Upper end of the 95 % interval over items.';
+COMMENT ON COLUMN results.head_scores.ci_high IS 'Upper end of the 95 % interval over items; NULL where one item counts, or where the page of analyses says why there is none.';
 
 COMMENT ON COLUMN results.head_scores.created_by IS 'Who queued the run.';
 

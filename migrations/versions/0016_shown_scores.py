@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0011"
+down_revision = "0015"
 
 HEAD_SCORES = """
 CREATE OR REPLACE VIEW results.head_scores WITH (security_barrier) AS
@@ -28,8 +28,8 @@ NONE = "NULL where one item counts, or where the page of analyses says why there
 BEFORE = {
     "distribution": "Name of the prompt distribution: data/template/labels.",
     "x": "Coordinate, e.g. a rank; else 0.",
-    "ci_low": "Lower end of the 95 % bootstrap interval over items.",
-    "ci_high": "Upper end of the 95 % bootstrap interval over items.",
+    "ci_low": "Lower end of the 95 % interval over items.",
+    "ci_high": "Upper end of the 95 % interval over items.",
 }
 AFTER = {
     "distribution": "Name of the prompt distribution: data/template/labels; recipe has the rest.",
@@ -55,7 +55,7 @@ def downgrade() -> None:
             f" WHERE attrelid = {view} AND attname <> 'recipe'"
         )
     )
-    comments: dict[str, str] = dict(of_columns.all())  # type: ignore[arg-type]
+    comments: dict[str, str] = dict(of_columns.all())
     op.execute("DROP VIEW results.head_scores")
     op.execute(HEAD_SCORES.format(more=""))
     op.execute(f"COMMENT ON VIEW results.head_scores IS '{of_view}'")

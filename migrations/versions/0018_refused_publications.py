@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0018"
-down_revision = "0015"
+down_revision = "0016"
 
 BEFORE = "When to try next; NULL while the run has not ended."
 AFTER = "When to try next; NULL while the run has not ended, or once MLflow has refused it."
