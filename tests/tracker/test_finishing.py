@@ -67,6 +67,17 @@ def test_a_share_of_prompts_is_never_sure_and_a_difference_is_resampled() -> Non
     assert (found[gap][0].ci_low, found[gap][0].ci_high) == (1, 1)
 
 
+@pytest.mark.parametrize(("rank", "warned"), [(1, True), (3, False)])
+def test_a_rank_that_the_data_does_not_have_is_told(rank: int, warned: bool) -> None:
+    head = Component(kind=Kind.HEAD, layer=3, index=7)
+    of_queries = ScoreKey(component=head, metric="data_rank", site="q")
+    found = statistics("label_randomisation", {of_queries: rank + 0 * NOISE})
+    asked = registry.find("label_randomisation")
+    warnings = finishing.notes(asked, asked.checked({"rank": 3}), found)["warnings"]
+    said = "queries that were learnt from span fewer than 3 dimensions in 1 head (the fewest: 1 in"
+    assert [said in each and "L03.H07" in each for each in warnings] == [True] * warned
+
+
 def test_every_run_says_how_its_intervals_are_made() -> None:
     asked = registry.find("behaviour")
     said = finishing.notes(asked, asked.checked({}), {})["conventions"]
