@@ -83,7 +83,7 @@ def test_patching_is_queued_with_its_sources_and_ends_with_effects_and_shares(
     else:
         assert len(shares) == 5 * 8
         said = " ".join(detail(sessions, run.id).notes["warnings"])
-        assert ("has no value for" in said) == bool(undefined)
+        assert ("has no value in" in said) == bool(undefined)
     mirrored = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
     assert any("total_effect/z/logit_diff" in key for key in mirrored.data.metrics)
 
