@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from analyses.errors import Refused
+from analyses.plurals import counted
 from analyses.prompts import labels, mutations
 from analyses.prompts.distributions import Distribution
 from analyses.prompts.mutations import Mutation
@@ -37,8 +38,8 @@ class Difference(StrEnum):
 class NoSource(Refused):
     def __init__(self, prompt: Prompt, size: int) -> None:
         super().__init__(
-            f"No source for prompt {prompt.number}: none of the {size} prompts has another correct "
-            f"label than {prompt.labels[prompt.correct]!r}. Ask for more prompts."
+            f"No source for prompt {prompt.number}: of {counted(size, 'prompt')} none has another "
+            f"correct label than {prompt.labels[prompt.correct]!r}. Ask for more prompts."
         )
 
 

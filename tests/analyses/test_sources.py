@@ -152,7 +152,7 @@ def test_other_labels_stand_in_the_solved_questions_too():
 
 
 def test_a_distribution_with_one_correct_label_has_nothing_to_resample():
-    with pytest.raises(Refused, match=r"none of the 1 prompts has another correct label than"):
+    with pytest.raises(Refused, match=r"of 1 prompt none has another correct label than"):
         pairs(build(DistributionSpec(size=1)), SourceKind.RESAMPLE)
 
 
