@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from plain_connection import connect, cut_all
-from sqlalchemy import update
+from sqlalchemy import text, update
 from stored_runs import detail, mlflow_ids, vectors
 
 from analyses import registry
@@ -216,6 +216,22 @@ def test_running_out_of_memory_is_tried_again_and_then_fails_as_oom(
     line = line_after_work(submit, bench, analysis="odd")
     assert (line.state, line.reason) == (RunState.FAILED, "oom: too big; attempt 3 of 3")
     assert len(tries) == 3
+
+
+def test_what_nobody_knows_of_the_database_is_an_attempt_and_not_the_end(
+    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave]
+) -> None:
+    codes = ["XX001", "58030"]
+
+    def asks(_: object) -> None:
+        while codes:
+            raised = f"RAISE EXCEPTION 'nein' USING ERRCODE = '{codes.pop()}'"
+            with transaction(sessions) as session:
+                session.execute(text(f"DO $$ BEGIN {raised}; END $$"))
+
+    odd["does"] = asks
+    line = line_after_work(submit, bench, analysis="odd")
+    assert (line.state, line.attempt) == (RunState.SUCCEEDED, 3)
 
 
 def test_a_run_that_is_cancelled_while_it_is_measured_stops_and_stores_nothing(
