@@ -51,7 +51,7 @@ class TroubledDatabase(TrackerError):
 
     def __init__(self, error: BaseException, sqlstate: str) -> None:
         super().__init__(
-            f"The database failed: {first_line(error)} (SQLSTATE {sqlstate or 'unknown'}). If it "
+            f"The database failed: {first_line(error)} (SQLSTATE {sqlstate}). If it "
             "does so again, the log of the server says more."
         )
 

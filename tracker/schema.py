@@ -146,8 +146,9 @@ def _sqlstate(error: DBAPIError) -> str:
 
 def _gives_way(error: BaseException) -> bool:
     """Whether another try may succeed: somebody held a lock, or a standby has yet to take over."""
-    of = isinstance(error, DBAPIError) and meaning(_sqlstate(error))
-    return of in (Meaning.BUSY, Meaning.READ_ONLY)
+    if not isinstance(error, DBAPIError):
+        return False
+    return meaning(_sqlstate(error)) in (Meaning.BUSY, Meaning.READ_ONLY)
 
 
 @retry(
