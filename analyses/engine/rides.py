@@ -121,8 +121,8 @@ class _Ride:
         placed = [
             Placed(row, patch)
             for row, number in enumerate(rows)
-            for patch in self._patches(number, layer, everything if row < riding else IN_ATTENTION)
             if number != UNCHANGED
+            for patch in self._patches(number, layer, everything if row < riding else IN_ATTENTION)
         ]
         edits = self.ground.edits(layer, placed, self.suffix)
         base = self._base(layer)[:, None].to(reads.key)
