@@ -247,9 +247,9 @@ def analysis(
     parameters, and `progress`, which it tells how many prompts are done and which may raise to
     stop it. Where the parameters name needs, it takes `inputs` by keyword too: each need's
     `Result` under its name. Every score and tensor has a finite number for every prompt, or says in
-    `skipped` (`missing`) that it has none: any other NaN ends the run. The
-    module must stay importable without torch: import it inside.
-    `headline` names the score to look at first, by metric and condition.
+    `skipped` (`missing`) that it has none: any other NaN ends the run. The module must stay
+    importable without torch: import it inside. `headline` names the score to look at first, by
+    metric and condition.
     `conventions` are the choices the numbers depend on; they are stored with every run.
     `stores` and `arrays` say what its scores and tensors mean, `reference` where the method is
     from. `plots` are functions of the run's `Findings` that give a matplotlib figure or None, or
