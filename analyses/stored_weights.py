@@ -28,8 +28,8 @@ from analyses.errors import Refused
 FLOATS = ("F64", "F32", "F16", "BF16")
 # Buffers that models calculate by themselves; older versions saved them.
 _CALCULATED = re.compile(
-    r"(^|\.)(rotary_emb\.inv_freq|position_ids|attn\.(masked_)?bias|attention\.(masked_)?bias"
-    r"|num_batches_tracked)$"
+    r"(^|\.)(rotary_emb\.((original_)?inv_freq|cos_cached|sin_cached)|position_ids"
+    r"|(attn|attention)\.(masked_)?bias|num_batches_tracked)$"
 )
 _SCALE = re.compile(
     r"((^|[._])scales?(_inv|_\d)?|[._]q?zeros|[._]zero_points?|\.g_idx|\.SCB|[._]absmax"
