@@ -152,8 +152,8 @@ class LanguageModel:
             yield from batches.pieces(together, recordable, lengths=lengths)
 
     def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
-        self.limits.check(prompts)
         self.lengths.check([len(prompt.input_ids) for prompt in prompts])
+        self.limits.check(prompts)
         return batches.padded(prompts, device=self.device)
 
     def record(self, batch: Batch, *, keep: Keep = Keep.WRITES) -> Recorded:

@@ -20,8 +20,8 @@ class PromptTooLong(Refused):
     def __init__(self, lengths: Sequence[int], numbers: Sequence[int], most: int) -> None:
         super().__init__(
             f"{len(numbers)} of the {len(lengths)} prompts are too long for this model, the first "
-            f"is prompt {numbers[0]}: it has positions for {most} tokens, the longest prompt has "
-            f"{max(lengths)}. Use shorter prompts (fewer shots or options), or another model."
+            f"is prompt {numbers[0]}: its positions end after {most} tokens, the longest prompt "
+            f"has {max(lengths)}. Use shorter prompts (fewer shots or options), or another model."
         )
 
 
@@ -30,7 +30,7 @@ class Limits:
     """None where nothing is known, or where there is no such limit."""
 
     n_embeddings: int | None = None  # rows of the token embedding
-    max_positions: int | None = None  # tokens that its table of positions has places for
+    max_positions: int | None = None  # tokens that it has positions for
     trained_positions: int | None = None  # tokens it was trained on; longer prompts can be read
 
     def check(self, prompts: Sequence[TokenizedPrompt]) -> None:

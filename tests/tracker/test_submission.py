@@ -147,7 +147,9 @@ def test_a_prompt_beyond_the_table_of_positions_is_refused_at_the_door(
         str(folder), name="opt", dtype="float32", home=home, roots=(), sessions=sessions
     )
     assert (added.n_embeddings, added.max_positions, added.trained_positions) == (257, 100, None)
-    with pytest.raises(InvalidRequest, match=r"8 of the 8 prompts are too long .* for 100 tokens"):
+    with pytest.raises(
+        InvalidRequest, match=r"8 of the 8 prompts are too long .* end after 100 tokens"
+    ):
         submit(model="opt")
     assert rows(sessions) == 0
 
