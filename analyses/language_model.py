@@ -152,7 +152,7 @@ class LanguageModel:
             yield from batches.pieces(together, recordable, lengths=lengths)
 
     def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
-        self.lengths.check([len(prompt.input_ids) for prompt in prompts])
+        self.lengths.check_angles([len(prompt.input_ids) for prompt in prompts])
         self.limits.check(prompts)
         return batches.padded(prompts, device=self.device)
 

@@ -59,6 +59,11 @@ class Lengths:
         longest = max(lengths)
         if self.positions is not None and longest > self.positions:
             raise BeyondPositions(longest, self.positions)
+        self.check_angles(lengths)
+
+    def check_angles(self, lengths: Sequence[int]) -> None:
+        """Raises `DependsOnEarlierPrompts` or `UnequalLengths`."""
+        longest = max(lengths)
         if self.limit is None:
             return
         if self.remembers and longest > self.limit:

@@ -13,9 +13,8 @@ from tokenizers import Tokenizer, normalizers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from analyses.checkpoints.quiet import quiet
-from analyses.prompts.distributions import DistributionSpec
-from analyses.prompts.examples import Content
-from tracker import models, planned_runs, reports
+from analyses.prompts.distributions import DistributionSpec, build
+from tracker import models, reports
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, RunState
 from tracker.execution import work
@@ -112,18 +111,18 @@ def test_a_token_that_the_embedding_lacks_is_refused_at_the_door(
 
 
 def test_a_token_that_only_an_option_in_words_needs_is_refused_at_the_door(
-    submit: Submit, sessions: Sessions, add: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    submit: Submit, sessions: Sessions, add: Callable[..., None], tmp_path: Path
 ) -> None:
-    add("whole")
-    with transaction(sessions) as session:
-        model = session.query(ModelRow).filter_by(name="whole").one()
-        model.n_embeddings = 256
+    """An option is read after the question alone as well, where no label stands before it."""
     spec = DistributionSpec(size=8)
-    monkeypatch.setattr(
-        planned_runs, "content", lambda *_: Content(context=(1,), options=((2,), (256,)))
-    )
-    with pytest.raises(InvalidRequest, match=r"Prompt 0 needs the token 256, .* has 256 rows"):
+    add("whole")
+    path = tmp_path / "whole" / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.add_tokens([f"Answer: {build(spec).prompts[3].options[0]}"])
+    tokenizer.save(str(path))
+    with pytest.raises(InvalidRequest, match=r"Prompt 3 needs the token 257, .* has 257 rows"):
         submit(model="whole", distribution=spec)
+    assert rows(sessions) == 0
 
 
 def test_a_prompt_beyond_the_table_of_positions_is_refused_at_the_door(
