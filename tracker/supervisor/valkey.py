@@ -106,9 +106,12 @@ class EmbeddedValkey:
         if not data:
             return None
         aside = folder / f"{UNREADABLE}{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-        aside.mkdir(mode=0o700)
-        for each in data:
-            each.rename(aside / each.name)
+        try:
+            aside.mkdir(mode=0o700)
+            for each in data:
+                each.rename(aside / each.name)
+        except OSError:  # the next start fails as this one did, and its log says why
+            return None
         for old in [*earlier, aside][:-SET_ASIDE]:
             shutil.rmtree(old, ignore_errors=True)
         return f"its data was set aside as {aside}, it begins empty, nothing is lost"
