@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import collate, select, tuple_
 from sqlalchemy.orm import Session
 
 from analyses import stored
 from analyses.results import OUTPUT, Component, Kind, ScoreKey
 from analyses.stored import Better, Meanings, Stored
-from tracker.tables import ComponentRow, RunRow, ScoreRow
+from tracker.tables import BY_CODE, ComponentRow, RunRow, ScoreRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +80,10 @@ def scores(
             ComponentRow.layer,
             ComponentRow.index,
             tuple_(ScoreRow.metric, ScoreRow.condition) != headline,
-            ScoreRow.metric,
+            collate(ScoreRow.metric, BY_CODE),
             ScoreRow.site != OUTPUT,
-            ScoreRow.site,
-            ScoreRow.condition,
+            collate(ScoreRow.site, BY_CODE),
+            collate(ScoreRow.condition, BY_CODE),
             ScoreRow.x,
         )
     )

@@ -4,14 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Text, cast, exists, func, select, update
+from sqlalchemy import ColumnElement, Text, cast, collate, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from tracker.domain import ACTIVE, PartKind, PartState, Priority, Run, RunState
 from tracker.errors import TrackerError
 from tracker.store import inputs as input_store
-from tracker.tables import PartRow, PublicationRow, RunInputRow, RunRow
+from tracker.tables import BY_CODE, PartRow, PublicationRow, RunInputRow, RunRow
 
 _LONGEST_WAIT = 15  # seconds between two rings for a run that does not move
 _SECOND = func.make_interval(0, 0, 0, 0, 0, 0, 1)
@@ -139,7 +139,7 @@ def inputs(session: Session, run_id: UUID) -> dict[str, Run]:
         select(RunInputRow.name, RunRow)
         .join(RunRow, RunRow.id == RunInputRow.needs_run_id)
         .where(RunInputRow.run_id == run_id)
-        .order_by(RunInputRow.name)
+        .order_by(collate(RunInputRow.name, BY_CODE))
         .execution_options(populate_existing=True)
     )
     return {name: to_run(row) for name, row in session.execute(query)}

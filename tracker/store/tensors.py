@@ -7,14 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import collate, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analyses.results import NamedTensor
 from tracker.domain import PartClaim, PublicationState, Run
 from tracker.errors import TrackerError
-from tracker.tables import PartRow, PartTensorRow, PublicationRow, TensorRow
+from tracker.tables import BY_CODE, PartRow, PartTensorRow, PublicationRow, TensorRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,11 @@ def insert_tensors(session: Session, run_id: UUID, stored: list[StoredTensor]) -
 
 def tensors(session: Session, run_id: UUID) -> list[StoredTensor]:
     """The tensors of a run, by name."""
-    query = select(TensorRow).where(TensorRow.run_id == run_id).order_by(TensorRow.name)
+    query = (
+        select(TensorRow)
+        .where(TensorRow.run_id == run_id)
+        .order_by(collate(TensorRow.name, BY_CODE))
+    )
     return [
         StoredTensor(
             name=row.name,

@@ -61,7 +61,8 @@ def mlflow_server(home: Home, addresses: Addresses) -> Service:
                 *("--host", "127.0.0.1", "--port", str(port)),
                 *("--allowed-hosts", ",".join(hosts)),
                 *("--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)),
-                *("--serve-artifacts", "--artifacts-destination", str(home.artifacts)),
+                # Relative to its folder: MLflow reads a path as an address, and %20 as a space.
+                *("--serve-artifacts", "--artifacts-destination", f"./{home.artifacts.name}"),
             ),
             env=environment.made(os.environ)
             | {

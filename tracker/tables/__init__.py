@@ -1,7 +1,7 @@
 """The tables of schema `headbook`, as migrations/ makes them."""
 
 from tracker.tables.inputs import RunInputRow
-from tracker.tables.metadata import Row
+from tracker.tables.metadata import BY_CODE, Row
 from tracker.tables.models import ComponentRow, ModelRow
 from tracker.tables.parts import PartRow, PartScoreRow, PartTensorRow
 from tracker.tables.prompts import DistributionRow, ItemRow, PromptPairRow, PromptRow
@@ -11,6 +11,7 @@ from tracker.tables.scores import ScoreRow, TensorRow
 from tracker.tables.workers import WorkerRow
 
 __all__ = [
+    "BY_CODE",
     "ComponentRow",
     "DistributionRow",
     "ItemRow",

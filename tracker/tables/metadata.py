@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, DateTime, Identity, MetaData, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
+BY_CODE = "C"  # the collation in which every database puts names into the same order
 NOW = text("clock_timestamp()")  # Postgres' clock is the only one that is compared
 
 Instant = Annotated[datetime, mapped_column(DateTime(timezone=True))]
