@@ -73,13 +73,13 @@ def docs(
     made = page.page(found or own)
     if check is None:
         typer.echo(made, nl=False)
-    elif check.read_text() != made:
+    elif check.read_text(encoding="utf-8") != made:
         _show_difference(check, made)
         raise PageDiffers(check)
 
 
 def _show_difference(file: Path, made: str) -> None:
-    old, new = (text.splitlines(keepends=True) for text in (file.read_text(), made))
+    old, new = (text.splitlines(keepends=True) for text in (file.read_text(encoding="utf-8"), made))
     sys.stderr.writelines(difflib.unified_diff(old, new, str(file), "what the analyses say"))
 
 

@@ -10,7 +10,7 @@ from tracker.home import Home, StackState
 from tracker.settings import Settings
 from tracker.supervisor import control
 from tracker.supervisor.control import StackStatus
-from tracker.urls import without_password, without_psycopg
+from tracker.urls import without_credentials, without_password, without_psycopg
 
 if TYPE_CHECKING:
     from tracker.reports import QueueState
@@ -55,7 +55,7 @@ def _queue(settings: Settings) -> tuple["QueueState | None", str | None]:
     except NoDatabase:
         return None, None
     except TrackerError as error:
-        return None, str(error)
+        return None, without_credentials(str(error))
 
 
 def _show(queue: "QueueState") -> None:
