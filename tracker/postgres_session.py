@@ -83,7 +83,10 @@ def check_fit(connection: Connection) -> None:
             "ENCODING 'UTF8' TEMPLATE template0, and name that in DATABASE_URL."
         )
     elif found.standby or found.read_only == "on":
-        reason = "it may only be read here. Let DATABASE_URL name the primary server."
+        reason = (
+            "it may only be read now. Let DATABASE_URL name the primary server, or its "
+            "administrator lift default_transaction_read_only."
+        )
     elif not found.may_create:
         reason = (
             f"user {found.user!r} may not make a schema there. Let its owner run: "

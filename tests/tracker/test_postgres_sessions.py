@@ -65,7 +65,6 @@ def hostile(cluster: Cluster) -> str:
         listed = value if setting == "search_path" else f"'{value}'"
         cluster.run(f"ALTER DATABASE {name} SET {setting} = {listed}")
     with plain(url) as connection:
-        connection.execute("SET default_transaction_read_only = off")
         connection.execute("CREATE SCHEMA evil; CREATE TABLE evil.run (x int)")
     return url
 
@@ -98,11 +97,10 @@ def test_values_come_as_they_are_from_a_database_that_sends_them_otherwise(hosti
     assert literal is None  # 'a\b' has three characters, and NULL in an array is NULL
 
 
-def test_statements_are_written_for_one_isolation_level_and_may_write(hostile: str) -> None:
+def test_statements_are_written_for_one_isolation_level(hostile: str) -> None:
     sessions = db.connect(hostile)
     with transaction(sessions) as session:
         assert session.scalar(text("SHOW transaction_isolation")) == "read committed"
-        assert session.scalar(text("SHOW transaction_read_only")) == "off"
         assert session.scalar(text("SELECT current_schemas(false)")) == ["public"]
     db.close(sessions)
 
@@ -145,6 +143,14 @@ def test_a_database_in_another_encoding_is_refused_before_anything_is_made(
         schema.upgrade(url)
     with plain(url) as connection:
         assert not connection.execute("SELECT to_regnamespace('headbook')").fetchone()[0]
+
+
+def test_a_database_that_is_closed_for_writing_is_left_closed(cluster: Cluster) -> None:
+    """As providers do it whose disk is nearly full, or who hand over to another server."""
+    url = cluster.database()
+    cluster.run(f"ALTER DATABASE {make_url(url).database} SET default_transaction_read_only = on")
+    with pytest.raises(UnfitDatabase, match="may only be read now"):
+        schema.upgrade(url)
 
 
 def test_a_user_who_may_make_no_schema_is_told_what_to_ask_for(cluster: Cluster) -> None:
