@@ -17,7 +17,12 @@ from analyses.prompts.tokenization import TokenizedPrompt
 TOLERANCE = 1e-4
 EFFECT = 100 * TOLERANCE  # that every single intervention has at least, so that none is idle
 LOUDNESS = {"cohere": 2.0, "granite": 2.0, "qwen2_moe": 2.0}  # theirs saturate before others'
-BF16 = {"gemma4_text": 0.03, "granite": 0.02, "olmo": 0.02}  # larger logits, or bare norms
+BF16 = {  # larger logits, or bare norms
+    "deepseek_v3": 0.02,
+    "gemma4_text": 0.025,
+    "granite": 0.02,
+    "olmo": 0.02,
+}
 ALL_EXPERTS = {"deepseek_v3", "mixtral"}  # which ones they choose can hang on the last bit
 WITHOUT_ROTARY = {"deepseek_v3", "gpt2", "opt"}  # or not by one function
 LoadLoud = Callable[..., LanguageModel]
@@ -32,6 +37,8 @@ def load_loud(saved, random_model, loaded) -> LoadLoud:
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1 and not any(end in name for end in ("embed", "wte", "lm_head")):
                 parameter.data *= LOUDNESS.get(family, 2.5)
+            elif family == "gemma4_text" and name.endswith("q_norm.weight"):
+                parameter.data *= 0.3  # its scores are not divided by the root of d_head
         lm = LanguageModel.load(saved(model), dtype=dtype)
         loaded.append(lm)
         return lm
