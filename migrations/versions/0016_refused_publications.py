@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018"
-down_revision = "0016"
+revision = "0016"
+down_revision = "0015"
 
 BEFORE = "When to try next; NULL while the run has not ended."
 AFTER = "When to try next; NULL while the run has not ended, or once MLflow has refused it."

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0015"
+down_revision = "0014"
 
 HEAD_SCORES = """
 CREATE OR REPLACE VIEW results.head_scores WITH (security_barrier) AS
