@@ -21,6 +21,7 @@ from analyses.engine import (
     patterns,
     recording,
     rides_proof,
+    rotary,
 )
 from analyses.engine import replay as replaying
 from analyses.engine import vectors as reading
@@ -98,7 +99,7 @@ class LanguageModel:
             anatomy = find_anatomy(model, ids)
             lm = cls(
                 model=model,
-                shape=_shape(model, anatomy),
+                shape=_shape(model, anatomy),  # what of it is known before the proof
                 anatomy=anatomy,
                 folder=files.folder,
                 memory_budget=memory_budget or memory.free_share(embedding(model).device),
@@ -106,7 +107,8 @@ class LanguageModel:
                 limits=limits_of(model),
                 left_out=loaded.left_out,
             )
-            return replace(lm, largest_gap=lm.prove(ids[0].tolist()))
+            gap = lm.prove(ids[0].tolist())
+            return replace(lm, largest_gap=gap, shape=lm._shape_with_rotary(ids[0].tolist()))
 
     @property
     def device(self) -> torch.device:
@@ -288,6 +290,14 @@ class LanguageModel:
             tolerance=self.tolerance,
             budget=self.memory_budget,
         )
+
+    def _shape_with_rotary(self, ids: Sequence[int]) -> ModelShape:
+        recorded = self.record(self.batch([_proof_prompt(ids, len(ids))]), keep=Keep.PREFIX)
+        layers = (
+            replace(layer.shape, before_rotary=rotary.is_known(layer, recorded, number))
+            for number, layer in enumerate(self.anatomy.layers)
+        )
+        return replace(self.shape, layers=tuple(layers))
 
     def _own_logits(self, ids: Sequence[int]) -> Float[Tensor, "1 pos d_vocab"]:
         """A plain forward pass, without anything of ours."""

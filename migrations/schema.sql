@@ -215,7 +215,7 @@ COMMENT ON COLUMN headbook.model.d_vocab IS 'Size of the vocabulary.';
 
 COMMENT ON COLUMN headbook.model.created_at IS 'When it was added.';
 
-COMMENT ON COLUMN headbook.model.shapes IS 'Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v; null until proved.';
+COMMENT ON COLUMN headbook.model.shapes IS 'Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v, before_rotary; null until proved.';
 
 COMMENT ON COLUMN headbook.model.n_embeddings IS 'Rows of the token embedding; NULL: added before this was asked.';
 

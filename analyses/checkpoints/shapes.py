@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class LayerShape:
-    """One layer's attention. Queries are as wide as keys, and z is as wide as values."""
+    """One layer's attention. Queries are as wide as keys, and z is as wide as values.
+
+    `before_rotary` says whether queries and keys can be had before rotary embedding.
+    """
 
     n_heads: int
     n_kv_heads: int
     d_qk: int
     d_v: int
+    before_rotary: bool = True
 
     def width(self, site: str) -> int:
         """Of one head's q, k, v or z."""
@@ -60,4 +64,5 @@ def most(layers: Sequence[LayerShape]) -> LayerShape:
         n_kv_heads=max(layer.n_kv_heads for layer in layers),
         d_qk=max(layer.d_qk for layer in layers),
         d_v=max(layer.d_v for layer in layers),
+        before_rotary=all(layer.before_rotary for layer in layers),
     )

@@ -119,6 +119,17 @@ def find_rotary(layer: LayerAnatomy, recorded: Recorded, number: int) -> Rotary:
     return rotary
 
 
+def is_known(layer: LayerAnatomy, recorded: Recorded, number: int) -> bool:
+    """Whether queries and keys of a layer can be had before rotary embedding."""
+    try:
+        find_rotary(layer, recorded, number)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception:  # functions of foreign modules may raise anything
+        return False
+    return True
+
+
 @torch.no_grad()
 def _queries(
     layer: LayerAnatomy, recorded: Recorded, number: int, angles: tuple[Tensor, Tensor]

@@ -130,6 +130,14 @@ _AXES = {
 }
 
 
+class NotBeforeRotary(Refused):
+    def __init__(self) -> None:
+        super().__init__(
+            "This model has no rotary embedding, or one whose queries and keys cannot be taken "
+            "before it. Choose rotary=after."
+        )
+
+
 class UnequalLayers(Refused):
     def __init__(self, layers: Sequence[LayerShape]) -> None:
         first = next(number for number, layer in enumerate(layers) if layer != layers[0])
@@ -167,9 +175,11 @@ class BasesParams(Params):
     )
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
-        """Raises `UnequalLayers`."""
+        """Raises `UnequalLayers` or `NotBeforeRotary`."""
         if len(set(model.layers)) > 1:
             raise UnequalLayers(model.layers)
+        if self.rotary == "before" and not model.layers[0].before_rotary:
+            raise NotBeforeRotary
 
     def check_places(self, places: Places) -> None:
         """Raises `NoKeySite`."""

@@ -20,7 +20,8 @@ def upgrade() -> None:
         sa.Column(
             "shapes",
             JSONB(),
-            comment="Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v; null until proved.",
+            comment="Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v, before_rotary; "
+            "null until proved.",
         ),
         schema="headbook",
     )

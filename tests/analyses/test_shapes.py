@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from analyses.engine.tracing import find_anatomy
 from analyses.heads import NoSuchHead
 from analyses.language_model import LanguageModel
 from analyses.methods import patching
-from analyses.methods.bases import BasesParams, UnequalLayers
+from analyses.methods.bases import BasesParams, NotBeforeRotary, UnequalLayers
 from analyses.methods.label_randomisation import LabelRandomisationParams
 from analyses.methods.subspace import SubspaceParams
 from analyses.prompts.spec import DistributionSpec
@@ -27,7 +28,7 @@ from analyses.results import Kind
 IDS = [3, 1, 4, 15, 9, 2, 6]
 
 
-def alike(n_layers: int, **shape: int) -> tuple[LayerShape, ...]:
+def alike(n_layers: int, **shape: Any) -> tuple[LayerShape, ...]:
     return (LayerShape(**shape),) * n_layers
 
 
@@ -45,15 +46,35 @@ def test_gpt2_calls_everything_differently(load) -> None:
         family="gpt2",
         d_model=32,
         d_vocab=60,
-        layers=alike(2, n_heads=4, n_kv_heads=4, d_qk=8, d_v=8),
+        layers=alike(2, n_heads=4, n_kv_heads=4, d_qk=8, d_v=8, before_rotary=False),
     )
+
+
+@pytest.mark.parametrize(
+    ("family", "known"),
+    [("llama", True), ("gpt2", False), ("opt", False), ("deepseek_v3", False)],
+)
+def test_what_is_not_there_before_rotary_embedding_is_refused_at_submission(
+    load, family: str, known: bool
+) -> None:
+    """Two have none, and one has two functions that rotate."""
+    shape, spec = load(family).shape, DistributionSpec()
+    assert {layer.before_rotary for layer in shape.layers} == {known}
+    BasesParams(rotary="after").check(shape, spec)
+    if known:
+        BasesParams(rotary="before").check(shape, spec)
+    else:
+        with pytest.raises(NotBeforeRotary, match="Choose rotary=after"):
+            BasesParams(rotary="before").check(shape, spec)
 
 
 def test_multi_head_latent_attention_has_values_narrower_than_queries(load) -> None:
     """`head_dim` of its config is 8, the part of queries and keys that is rotated."""
     lm = load("deepseek_v3")
     assert lm.model.config.head_dim == 8
-    assert lm.shape.layers == alike(2, n_heads=4, n_kv_heads=4, d_qk=12 + 8, d_v=16)
+    assert lm.shape.layers == alike(
+        2, n_heads=4, n_kv_heads=4, d_qk=12 + 8, d_v=16, before_rotary=False
+    )
     assert [lm.shape.layers[0].width(site) for site in "qkvz"] == [20, 20, 16, 16]
 
 

@@ -1,5 +1,7 @@
 """Language models and their components."""
 
+from typing import Any
+
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
@@ -37,9 +39,10 @@ class ModelRow(Row):
     d_model: Mapped[int] = mapped_column(comment="Width of the residual stream.")
     d_head: Mapped[int] = mapped_column(comment="Width of the widest head's queries and keys.")
     d_vocab: Mapped[int] = mapped_column(comment="Size of the vocabulary.")
-    shapes: Mapped[list[dict[str, int]] | None] = mapped_column(
+    shapes: Mapped[list[dict[str, Any]] | None] = mapped_column(
         JSONB(none_as_null=True),
-        comment="Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v; null until proved.",
+        comment="Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v, before_rotary; "
+        "null until proved.",
     )
     created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When it was added.")
     n_embeddings: Mapped[int | None] = mapped_column(
