@@ -62,7 +62,8 @@ def test_a_model_is_stored_with_the_shape_that_ran(
     shutil.copy(model_folder / "tokenizer.json", folder)
     added = add(folder, sessions, home)
     assert (added.n_heads, added.n_kv_heads, added.d_head) == (4, 4, 20)
-    assert added.layers == (LayerShape(n_heads=4, n_kv_heads=4, d_qk=20, d_v=16),) * 2
+    latent = LayerShape(n_heads=4, n_kv_heads=4, d_qk=20, d_v=16, before_rotary=False)
+    assert added.layers == (latent, latent)
     with transaction(sessions) as session:
         assert store.model(session, added.id) == added
 
