@@ -32,7 +32,6 @@ from analyses.engine.continuations import Continuation
 from analyses.engine.decomposition import Decomposition
 from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
 from analyses.engine.lengths import Lengths
-from analyses.engine.reach import limits_of
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
 from analyses.engine.tracing import find_anatomy, own_attention
@@ -62,7 +61,6 @@ class LanguageModel:
     folder: Path
     memory_budget: int  # bytes that recordings and replays may take
     largest_gap: float  # relative, of all that was compared in the proof at loading
-    limits: Limits
     left_out: tuple[str, ...]  # tensors of its files that its family never uses for text
 
     @classmethod
@@ -104,7 +102,6 @@ class LanguageModel:
                 folder=files.folder,
                 memory_budget=memory_budget or memory.free_share(embedding(model).device),
                 largest_gap=float("nan"),  # known after the proof
-                limits=limits_of(model),
                 left_out=loaded.left_out,
             )
             gap = lm.prove(ids[0].tolist())
@@ -125,8 +122,13 @@ class LanguageModel:
         return replace(self, memory_budget=memory.free_share(self.device))
 
     @property
+    def limits(self) -> Limits:
+        """Which tokens and how many it can read, and was trained to read."""
+        return self.anatomy.limits
+
+    @property
     def lengths(self) -> Lengths:
-        """How long prompts may be, and which may stand in one batch."""
+        """Which lengths its rotary angles allow, and which may stand in one batch."""
         return Lengths.of(self.model)
 
     @property
@@ -154,7 +156,7 @@ class LanguageModel:
             yield from batches.pieces(together, recordable, lengths=lengths)
 
     def batch(self, prompts: Sequence[TokenizedPrompt]) -> Batch:
-        self.lengths.check_angles([len(prompt.input_ids) for prompt in prompts])
+        self.lengths.check([len(prompt.input_ids) for prompt in prompts])
         self.limits.check(prompts)
         return batches.padded(prompts, device=self.device)
 

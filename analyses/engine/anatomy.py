@@ -11,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 from analyses.checkpoints.shapes import LayerShape
 from analyses.engine.norms import Norm
 from analyses.engine.shared_keys import SharedKeys
+from analyses.prompts.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ class Anatomy:
     """logits = cap(k · (norm(resid) W_U + b_U))"""
 
     layers: tuple[LayerAnatomy, ...]
+    limits: Limits
     residual_multiplier: float
     final_norm: Norm
     unembedding: nn.Linear

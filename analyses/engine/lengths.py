@@ -1,16 +1,14 @@
-"""How long prompts may be for a model, and which lengths may stand in one batch."""
+"""Which lengths of prompts a model's rotary angles allow, and which may stand in one batch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from analyses.errors import Refused
 
 LONG, DYNAMIC = "longrope", "dynamic"  # kinds whose angles depend on a batch's longest prompt
-MOST_OFFSET = 2  # rows that a table of positions has beyond them, in the family of OPT
 
 
 class UnequalLengths(Refused):
@@ -31,19 +29,10 @@ class DependsOnEarlierPrompts(Refused):
         )
 
 
-class BeyondPositions(Refused):
-    def __init__(self, length: int, positions: int) -> None:
-        super().__init__(
-            f"A prompt of {length} tokens cannot be recorded: the model has learnt {positions} "
-            f"positions. Use shorter prompts."
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Lengths:
     limit: int | None = None  # up to which rotary angles are those of short prompts; None: always
     remembers: bool = False  # beyond the limit, angles depend on the longest prompt so far
-    positions: int | None = None  # as many as the model has learnt; None where it learns none
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> "Lengths":
@@ -51,17 +40,9 @@ class Lengths:
         return cls(
             limit=limit_of(config),
             remembers=remembers(config),
-            positions=min(_tables(model, config), default=None),
         )
 
     def check(self, lengths: Sequence[int]) -> None:
-        """Raises `BeyondPositions`, `DependsOnEarlierPrompts` or `UnequalLengths`."""
-        longest = max(lengths)
-        if self.positions is not None and longest > self.positions:
-            raise BeyondPositions(longest, self.positions)
-        self.check_angles(lengths)
-
-    def check_angles(self, lengths: Sequence[int]) -> None:
         """Raises `DependsOnEarlierPrompts` or `UnequalLengths`."""
         longest = max(lengths)
         if self.limit is None:
@@ -96,15 +77,3 @@ def _parameters(config: PretrainedConfig) -> list[Mapping[str, Any]]:
     found = getattr(config, "rope_parameters", None) or {}
     every = [found] if "rope_type" in found else list(found.values())
     return [each for each in every if isinstance(each, Mapping) and "rope_type" in each]
-
-
-def _tables(model: PreTrainedModel, config: PretrainedConfig) -> Iterator[int]:
-    """How many positions each table of learnt ones has."""
-    most = getattr(config, "max_position_embeddings", None)
-    if most is None:
-        return
-    tables = (each for each in model.modules() if isinstance(each, nn.Embedding))
-    for table in tables:
-        beyond = table.num_embeddings - most
-        if table is not model.get_input_embeddings() and 0 <= beyond <= MOST_OFFSET:
-            yield int(most)

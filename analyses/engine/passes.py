@@ -17,6 +17,15 @@ from analyses.engine import finite
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.batches import Rectangle
 from analyses.engine.lengths import Lengths
+from analyses.errors import Refused
+
+
+class BeyondPositions(Refused):
+    def __init__(self, length: int, positions: int) -> None:
+        super().__init__(
+            f"{length} tokens cannot be read: the model has positions for {positions}. Use shorter "
+            f"prompts."
+        )
 
 
 @torch.no_grad()
@@ -25,9 +34,13 @@ def through(
 ) -> Float[Tensor, "batch d_vocab"]:
     """The model's own logits at the final positions, in fp32 on the tokens' device.
 
-    Raises what `Lengths.check` does, and `NotFinite`.
+    Raises what `Lengths.check` does, `BeyondPositions` and `NotFinite`.
     """
-    Lengths.of(model).check((tokens.final + 1).tolist())
+    lengths = (tokens.final + 1).tolist()
+    Lengths.of(model).check(lengths)
+    most = anatomy.limits.max_positions
+    if most is not None and max(lengths) > most:
+        raise BeyondPositions(max(lengths), most)
     with finite.watched(anatomy, tokens, model.dtype), _final_only(anatomy.unembedding, tokens):
         output = model(
             input_ids=tokens.input_ids,

@@ -20,6 +20,7 @@ from analyses.engine.attention import AttentionCall, listening
 from analyses.engine.layer_state import find_shared
 from analyses.engine.norms import Norm, probe
 from analyses.engine.outputs import first_tensor
+from analyses.engine.reach import limits_of
 from analyses.engine.shared_keys import SharedKeys
 from analyses.errors import Refused
 
@@ -95,6 +96,7 @@ def find_anatomy(model: PreTrainedModel, input_ids: Tensor) -> Anatomy:
     ]
     return Anatomy(
         layers=tuple(found),
+        limits=limits_of(model),
         residual_multiplier=_number(config, "residual_multiplier", 1.0),
         final_norm=_final_norm(layers, calls, config.hidden_size, input_ids.device),
         unembedding=_unembedding(model),

@@ -8,8 +8,10 @@ import torch
 from torch.testing import assert_close
 
 import analyses
-from analyses.engine.lengths import BeyondPositions, DependsOnEarlierPrompts
+from analyses.engine.lengths import DependsOnEarlierPrompts
+from analyses.engine.passes import BeyondPositions
 from analyses.language_model import LanguageModel
+from analyses.prompts.limits import PromptTooLong
 
 LONG = {
     "rope_type": "longrope",
@@ -59,14 +61,14 @@ def test_texts_beyond_angles_that_remember_are_refused_as_prompts_are(load) -> N
 def test_more_tokens_than_learnt_positions_are_refused(load, prompts, family: str) -> None:
     lm = load(family, **{"n_positions" if family == "gpt2" else "max_position_embeddings": 10})
     lm.record(lm.batch(prompts([10])))
-    with pytest.raises(BeyondPositions, match=r"A prompt of 11 tokens .* has learnt 10 positions"):
+    with pytest.raises(PromptTooLong, match=r"are too long .* after 10 tokens, .* has 11"):
         lm.batch(prompts([11]))
-    with pytest.raises(BeyondPositions, match="A prompt of 11 tokens"):
+    with pytest.raises(BeyondPositions, match=r"11 tokens cannot be read: .* positions for 10"):
         lm.mean_log_probs([SHORT, LONGER])
 
 
 def test_rotary_models_have_no_table_of_positions(load) -> None:
-    assert load("llama", max_position_embeddings=60).lengths.positions is None
+    assert load("llama", max_position_embeddings=60).limits.max_positions is None
 
 
 def test_models_are_called_at_the_door_only() -> None:
