@@ -1,5 +1,6 @@
 """Exceptions of libraries, as sentences: what was done, with which model, and what went wrong."""
 
+import errno
 import textwrap
 import traceback
 from collections.abc import Iterator
@@ -37,15 +38,22 @@ def _place(error: BaseException) -> str:
 
 @contextmanager
 def in_words(what: str) -> Iterator[None]:
-    """Inside the block, what is neither `Refused` nor a lack of memory becomes `EndedWith`."""
+    """Inside the block, what the model may be to blame for becomes `EndedWith`.
+
+    That is neither what was `Refused`, nor a lack of memory, of disk or of rights.
+    """
     try:
         yield
-    except Refused:
+    except (Refused, PermissionError):
         raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or _is_full(error):
             raise
         raise EndedWith(what, error) from error
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -28,12 +28,15 @@ def head_frame(heads: Sequence[ScoreLine]) -> pd.DataFrame:
     )
 
 
-def missing_frame(heads: Sequence[ScoreLine], n_layers: int, n_heads: int) -> pd.DataFrame:
-    """One row per head of the model that has no value here, and why."""
+def missing_frame(heads: Sequence[ScoreLine], heads_of: Sequence[int]) -> pd.DataFrame:
+    """One row per head of the model that has no value here, and why.
+
+    `heads_of` says how many heads each layer has.
+    """
     known = {(line.component.layer, line.component.index): line.mean for line in heads}
     missing = [
         (Component(kind=Kind.HEAD, layer=layer, index=index), (layer, index) in known)
-        for layer in range(n_layers)
+        for layer, n_heads in enumerate(heads_of)
         for index in range(n_heads)
         if known.get((layer, index)) is None
     ]
@@ -47,13 +50,12 @@ def missing_frame(heads: Sequence[ScoreLine], n_layers: int, n_heads: int) -> pd
     )
 
 
-def head_map(
-    heads: Sequence[ScoreLine], n_layers: int, n_heads: int, *, title: str
-) -> alt.LayerChart:
+def head_map(heads: Sequence[ScoreLine], heads_of: Sequence[int], *, title: str) -> alt.LayerChart:
     """Layer by head, layer 0 at the bottom; white is 0, both colours end equally far from it.
 
     The grid is the model's; grey cells are heads without a value.
     """
+    n_layers, n_heads = len(heads_of), max(heads_of)
     wide = _cell(WIDEST, n_heads)
     tall = min(wide, _cell(TALLEST, n_layers))
     x = alt.X(
@@ -69,7 +71,7 @@ def head_map(
         axis=alt.Axis(labelOverlap=True),
     )
     missing = (
-        alt.Chart(missing_frame(heads, n_layers, n_heads))
+        alt.Chart(missing_frame(heads, heads_of))
         .mark_rect(fill=MISSING, stroke="#8883", strokeWidth=0.5)
         .encode(x=x, y=y, tooltip=[alt.Tooltip("head:N"), alt.Tooltip("why:N", title="here")])
     )

@@ -72,9 +72,7 @@ def dispatch_forever(
     while True:
         try:
             ring_due(app, sessions)
-            if not announced:
-                readiness.announce()
-                announced = True
+            announced = announced or readiness.announce()
             if time.monotonic() >= next_reap:
                 next_reap = time.monotonic() + reap_every
                 reap(sessions)

@@ -49,7 +49,7 @@ _OURS = ("CELERY_BROKER_URL", "MLFLOW_TRACKING_URI", "MLFLOW_HTTP_", "MLFLOW_DIS
 _OF_A_NAMED_SERVER = {
     "DATABASE_URL": (
         *("PGPASSWORD", "PGPASSFILE", "PGSSL", "PGREQUIREAUTH", "PGREQUIREPEER"),
-        *("PGCHANNELBINDING", "PGGSS", "PGKRB"),
+        *("PGCHANNELBINDING", "PGGSS", "PGKRB", "PGSERVICEFILE", "PGSYSCONFDIR"),
     ),
     "MLFLOW_TRACKING_URI": (
         *("MLFLOW_TRACKING_", "MLFLOW_S3_", "MLFLOW_GCS_", "MLFLOW_BOTO_", "MLFLOW_KERBEROS_"),
@@ -58,7 +58,16 @@ _OF_A_NAMED_SERVER = {
     ),
 }
 
-_PATHS = ("PYTHONPATH", "HEADBOOK_MODEL_ROOTS")
+# Worker and dispatcher stand in another folder than the person who names these.
+_PATHS = (
+    *("PYTHONPATH", "HEADBOOK_MODEL_ROOTS", "TMPDIR"),
+    *("HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "XDG_CACHE_HOME"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR"),
+    *("PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL"),
+    *("MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+)
+_NO_PATHS = ("~", "system")  # of a home, and libpq's word for the certificates of the system
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -100,7 +109,11 @@ def _passes(name: str, given: Mapping[str, str]) -> bool:
 
 def _absolute(given: str) -> str:
     """Folders as they are found from anywhere, without empty parts: Python takes one for "here"."""
-    return os.pathsep.join(str(Path(part).absolute()) for part in given.split(os.pathsep) if part)
+    return os.pathsep.join(
+        part if part.startswith(_NO_PATHS) else str(Path(part).absolute())
+        for part in given.split(os.pathsep)
+        if part
+    )
 
 
 def _without_loopback(given: Mapping[str, str], name: str) -> str:

@@ -54,6 +54,14 @@ class CannotKeep(TrackerError):
         )
 
 
+class DiskFull(TrackerError):
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"Nothing more can be written to {error.filename or 'the disk'}: {error.strerror}. "
+            "Make room there, or let HEADBOOK_HOME and TMPDIR name other disks."
+        )
+
+
 def check_length(what: str, name: str | None) -> None:
     """Raises `LongName`."""
     if name is not None and len(name) > LONGEST_NAME:

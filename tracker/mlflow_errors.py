@@ -13,9 +13,7 @@ from tracker.urls import first_line
 
 _LOGIN = (401, 403)
 _LATER = (408, 425, 429)  # it took too long, came too early, too often
-_NOT_FOUND = (
-    404  # said of a run it has a code of MLflow's own; else no MLflow is behind the address
-)
+_NOT_FOUND = 404  # of a run it comes with a code of MLflow's own; else no MLflow answered
 
 
 class MlflowUnavailable(TrackerError):
@@ -23,7 +21,8 @@ class MlflowUnavailable(TrackerError):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(
-            f"MLflow could not do it: {first_line(error)}. Nothing is lost, it is tried again. "
+            f"MLflow could not do it: {first_line(error).rstrip('.')}. Nothing is lost, it is "
+            f"tried again. "
             f"{self.way_out}"
         )
 
@@ -50,9 +49,9 @@ class RefusedByMlflow(TrackerError):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(
-            f"MLflow refuses it: {first_line(error)}. Trying again changes nothing before that is "
-            "put right. `headbook publish RUN` shows a run there that has ended; one that failed "
-            "is queued again with --force."
+            f"MLflow refuses it: {first_line(error).rstrip('.')}. Trying again changes nothing "
+            "before that is put right. `headbook publish RUN` shows a run there that has ended; "
+            "one that failed is queued again with --force."
         )
 
 

@@ -14,7 +14,7 @@ from tracker.errors import TrackerError
 class NotReadable(TrackerError):
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} may not be read by {name_of(os.geteuid())}: {whose(path)}. Run the command as "
+            f"{path} may not be used by {name_of(os.geteuid())}: {whose(path)}. Run the command as "
             "its owner, or use a folder of your own: HEADBOOK_HOME names that of a stack."
         )
 

@@ -1,6 +1,6 @@
 """Runs that were found possible, with all that they need, before anything is recorded."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -240,6 +240,5 @@ def _check_limits(
             limits.check_tokens(prompt.number, [*found.context, *chain(*found.options)])
 
 
-def _left_out(unreadable: Collection[Companion]) -> list[str]:
-    names = ", ".join(each.value for each in unreadable)
-    return [f"Left out, since this model cannot read them: {names}."] if names else []
+def _left_out(unreadable: Mapping[Companion, Refused]) -> list[str]:
+    return [f"The mutation {kind.value} is left out: {why}" for kind, why in unreadable.items()]

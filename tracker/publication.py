@@ -24,6 +24,7 @@ from tracker.run_names import name_of
 from tracker.store.publications import MlflowIds
 from tracker.summary import summary
 
+NOTE = "mlflow.note.content"
 _STATUS = {
     RunState.SUCCEEDED: "FINISHED",
     RunState.FAILED: "FAILED",
@@ -145,10 +146,12 @@ def publish(
             Metric(mlflow_names.shortened(key, mlflow_names.KEY), value, at, step)
             for key, step, value in points
         ]
-        params = [Param(key, value) for key, value in _params(run).items()]
+        # MLflow lets no param be changed: of a model that was renamed the first name stays there.
+        known = client.get_run(ids.run_id).data.params
+        params = [Param(key, value) for key, value in _params(run).items() if key not in known]
         tags = [RunTag(key, value) for key, value in _tags(run).items()]
         note = "\n\n".join([_note(run, app_url), *remarks])
-        tags.append(RunTag("mlflow.note.content", note))
+        tags.append(RunTag(NOTE, mlflow_names.tags({NOTE: note})[NOTE]))
         client.log_batch(ids.run_id, metrics=metrics, params=params, tags=tags)
         client.log_inputs(ids.run_id, [_dataset(run)])
         if scores:

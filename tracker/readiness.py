@@ -11,12 +11,19 @@ import psutil
 VARIABLE = "HEADBOOK_READY_FILE"
 
 
-def announce() -> None:
-    """Write who this process is into the file that its parent has named, if one has."""
+def announce() -> bool:
+    """Write who this process is into the file that its parent has named, if one has.
+
+    False where it cannot be written: a full disk keeps nobody from working.
+    """
     if file := os.environ.get(VARIABLE):
         draft = Path(f"{file}.tmp")
-        draft.write_text(f"{os.getpid()} {psutil.Process().create_time()!r}")
-        draft.replace(file)
+        try:
+            draft.write_text(f"{os.getpid()} {psutil.Process().create_time()!r}")
+            draft.replace(file)
+        except OSError:
+            return False
+    return True
 
 
 def announced(file: Path) -> bool:

@@ -129,7 +129,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 def _compiled(secrets: set[str]) -> Iterator[re.Pattern[str]]:
     """A long one anywhere, a word or a short one only where it stands as a value."""
-    before, after = r"(?<=[:='\"/@(\[`,])", r"(?=[@'\"])"
+    before, after = r"(?<=[:='\"@(\[,])", r"(?=[@'\"])"
     places = {
         "anywhere": "{}",
         "value": rf"(?:{before}{{0}}(?!\w)|(?<!\w){{0}}{after})",

@@ -82,6 +82,14 @@ class NotMigratable(TrackerError):
         )
 
 
+class NotMigratableNow(TrackerError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The database cannot be brought to the schema of this version now: {reason}. What "
+            "this step had begun is undone. Run `headbook db upgrade` again in a moment."
+        )
+
+
 def ensure_roles(connection: Connection, roles: Sequence[str] = ROLES) -> None:
     """Make the cluster's roles where they are missing; raises `NoRoles` where that is forbidden."""
     have = set(connection.scalars(text("SELECT rolname FROM pg_roles")))
@@ -104,7 +112,8 @@ def migrate(database_url: str, revision: str) -> None:
     """Bring the schema to `revision`, up or down.
 
     A schema that is there already needs no right to change it. Raises `BadDatabaseUrl`,
-    `UnreachableDatabase`, `RefusedByDatabase`, `UnfitDatabase`, `NoRoles`, `NotMigratable`.
+    `UnreachableDatabase`, `RefusedByDatabase`, `UnfitDatabase`, `NoRoles`, `NotMigratable`,
+    `NotMigratableNow`.
     """
     config = Config()
     config.set_main_option("script_location", "migrations:")
@@ -136,8 +145,8 @@ def _not_migrated(error: DBAPIError, database_url: str) -> TrackerError:
         return UnreachableDatabase(original)
     said = first_line(original)
     if state in _LOCKED:
-        return NotMigratable(f"its tables are in use: {said}")
-    return NotMigratable(f"not at the moment: {said}" if _gives_way(error) else said)
+        return NotMigratableNow(f"its tables are in use: {said}")
+    return NotMigratableNow(said) if _gives_way(error) else NotMigratable(said)
 
 
 def _sqlstate(error: DBAPIError) -> str:

@@ -80,9 +80,9 @@ class Workbench:
             memory_budget=self.memory_budget,
         )
         self.loaded.add(model, loaded)
-        if model.shapes is None:  # it was added before they were kept
+        if model.shapes is None or model.n_embeddings is None:  # added before they were kept
             with transaction(self.sessions) as session:
-                model_store.record_shape(session, model.id, loaded.shape)
+                model_store.record_facts(session, model.id, loaded.shape, loaded.limits)
         return loaded
 
     def inputs_of(self, run_id: UUID, beat: Beat) -> Mapping[str, Result]:

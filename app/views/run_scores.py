@@ -41,7 +41,7 @@ def heads(detail: RunDetail, scores: Sequence[ScoreLine]) -> None:
     metric = st.selectbox("Metric", names, width=320) if len(names) > 1 else names[0]
     found = metrics[metric or names[0]]
     with st.container(horizontal=True, gap="large"):
-        chart = charts.head_map(found, detail.n_layers, detail.n_heads, title=str(metric))
+        chart = charts.head_map(found, detail.heads_of, title=str(metric))
         st.altair_chart(chart, width="content")
         with st.container(width=500):
             _table(

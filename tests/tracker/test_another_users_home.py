@@ -96,7 +96,7 @@ def test_the_commands_say_it_in_one_sentence(home: Home) -> None:
         environment = {"PATH": "/usr/bin:/bin", "HEADBOOK_HOME": str(home.root)}
         ran = run_as_other("from tracker.cli import main", "main()", *command, env=environment)
         assert (ran.returncode, ran.stdout) == (1, "")
-        assert ran.stderr.startswith(f"Error: {home.root}/lock.json may not be read by user nobody")
+        assert ran.stderr.startswith(f"Error: {home.root}/lock.json may not be used by user nobody")
         assert ran.stderr.count("\n") == 1
 
 

@@ -202,9 +202,9 @@ def test_mutations_that_a_model_cannot_read_are_named_with_those_that_it_can(
     run = submit(**TOLD, params={**FEW, "mutations": left}).run
     by_itself = submit(**TOLD, params={**FEW, "unreadable": "leave_out"})
     assert by_itself.run.params["mutations"] == run.params["mutations"] == left
-    assert by_itself.remarks == (
-        "Left out, since this model cannot read them: symbols, other_separators.",
-    )
+    symbols, separators = by_itself.remarks
+    assert symbols.startswith("The mutation symbols is left out: The label '£' is not one token")
+    assert separators.startswith("The mutation other_separators is left out: The label 'A' is not")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from tracker.cli import (
     submit,
 )
 from tracker.cli.streams import use_streams
-from tracker.errors import TrackerError
+from tracker.errors import DiskFull, TrackerError, is_full
 from tracker.own_files import NotReadable
 from tracker.urls import without_credentials
 
@@ -61,6 +61,8 @@ def main() -> None:
         said = f"Error: {error}"
     except PermissionError as error:
         said = f"Error: {NotReadable(Path(error.filename))}" if error.filename else format_exc()
+    except OSError as error:
+        said = f"Error: {DiskFull(error)}" if is_full(error) else format_exc()
     except Exception:
         said = format_exc()
     else:

@@ -47,7 +47,8 @@ class RunDetail:
     fingerprint: str
     model_fingerprint: str
     n_layers: int
-    n_heads: int  # of each layer
+    n_heads: int  # of the layer with most
+    heads_of: tuple[int, ...]  # of each layer
     n_kv_heads: int
     provenance: Mapping[str, Any]
     notes: Mapping[str, Any]
@@ -76,6 +77,8 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
         model_fingerprint=model.fingerprint,
         n_layers=model.n_layers,
         n_heads=model.n_heads,
+        heads_of=tuple(layer["n_heads"] for layer in model.shapes or ())
+        or (model.n_heads,) * model.n_layers,
         n_kv_heads=model.n_kv_heads,
         provenance=run.provenance or {},
         notes=run.notes or {},

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from analyses.checkpoints.shapes import LayerShape, ModelShape
 from analyses.errors import did_you_mean
+from analyses.prompts.limits import Limits
 from analyses.results import Component, Kind
 from tracker.domain import Model
 from tracker.errors import TrackerError
@@ -55,12 +56,12 @@ def add_model(session: Session, **facts: object) -> Model:
     return to_model(row)
 
 
-def record_shape(session: Session, model_id: int, shape: ModelShape) -> None:
-    """How a model ran that was added before shapes were kept."""
+def record_facts(session: Session, model_id: int, shape: ModelShape, limits: Limits) -> None:
+    """How a model ran and what it can read, of one that was added before these were kept."""
     session.execute(
         update(ModelRow)
-        .where(ModelRow.id == model_id, ModelRow.shapes.is_(None))
-        .values(**shape_facts(shape))
+        .where(ModelRow.id == model_id)
+        .values(**shape_facts(shape), **asdict(limits))
     )
 
 

@@ -126,11 +126,12 @@ def published(session: Session, run_id: UUID, hold: datetime) -> None:
 
 
 def not_published(session: Session, run_id: UUID, hold: datetime, error: str) -> None:
-    """Give the publication back, with the reason."""
+    """Give the publication back, with the reason, to be tried again: also one refused before."""
+    due = func.coalesce(PublicationRow.due_at, NOW)
     session.execute(
         update(PublicationRow)
         .where(PublicationRow.run_id == run_id, PublicationRow.held_until == hold)
-        .values(error=error, held_until=None)
+        .values(error=error, held_until=None, due_at=due)
     )
 
 
