@@ -15,9 +15,10 @@ ROWS = 64  # scores multiplied at a time: always as many, so that none depends o
 
 CONVENTIONS = {
     "intervals": "95 %; the percentile bootstrap over items, with the item's prompts together",
-    "intervals of shares of prompts": "where each prompt is 1 or 0, or a share of a tie: Wilson's, "
-    "with n divided by the design effect of items, to which one item that is all right and one "
-    "that is all wrong are added; the standard error is half its width over 1.96",
+    "intervals of shares of prompts": "where each prompt is 1 or 0, a share of a tie, or a mean of "
+    "these over draws of a placebo (for which it is rather too wide): Wilson's, with n divided by "
+    "the design effect of items, to which one item that is all right and one that is all wrong are "
+    "added; the standard error is half its width over 1.96",
     "items": "prompts that ask and answer the same, but for letter case and spaces, are one item",
 }
 

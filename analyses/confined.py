@@ -40,6 +40,7 @@ RANK_STORED = Stored(
     meaning="how many dimensions the vectors span that the basis was learnt from",
     unit="dimensions",
     where=tuple((Kind.HEAD, site) for site in READ),
+    no_interval="it is of the prompts that the basis was learnt from, not of these",
 )
 BEYOND_THE_DATA = (
     "ranks beyond the data's rank, up to full rank, are that rank: there are no more directions; "

@@ -36,6 +36,25 @@ def _place(error: BaseException) -> str:
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
+class DoesNotFit(Refused):
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} does not fit into the memory that is free here. Close other programs, use a "
+            f"smaller dtype, or a machine with more memory."
+        )
+
+
+@contextmanager
+def in_free_memory(what: str) -> Iterator[None]:
+    """Inside the block, a lack of memory becomes `DoesNotFit`; a worker lets it end the attempt."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise DoesNotFit(what) from error
+        raise
+
+
 @contextmanager
 def in_words(what: str) -> Iterator[None]:
     """Inside the block, what the model may be to blame for becomes `EndedWith`.

@@ -132,6 +132,11 @@ class LanguageModel:
         return Lengths.of(self.model)
 
     @property
+    def rounding_step(self) -> float:
+        """The distance from 1 to the next number of its dtype."""
+        return torch.finfo(self.model.dtype).eps
+
+    @property
     def tolerance(self) -> float:
         return TOLERANCE[self.model.dtype]
 
@@ -228,12 +233,15 @@ class LanguageModel:
 
         `numbers` are those of the prompts that pairs are about: by default, their places.
         """
+        of = range(len(pairs)) if numbers is None else numbers
+        for number, (context, continuation) in zip(of, pairs, strict=True):
+            self.limits.check_tokens(number, (*context, *continuation))
         memory.give_back(self.device)
         return continuations.mean_log_probs(
             self.model,
             self.anatomy,
             pairs,
-            range(len(pairs)) if numbers is None else numbers,
+            of,
             budget=self.memory_budget,
         )
 

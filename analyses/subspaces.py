@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analyses.plurals import counted
 from analyses.results import Component, Kind, ScoreKey
 
 Floats = NDArray[np.float32]
 DATA_RANK = "data_rank"  # the metric
 RANK_CONVENTION = (
     "how many singular values of the centred vectors are above max(n, d) · 2⁻²³ times the largest "
-    "one of the same n vectors of d dimensions before they are centred: what is below is rounding"
+    "one of the same n vectors of d dimensions before they are centred, and above that times the "
+    "rounding step of the model's dtype: what is below is rounding"
 )
 _VECTORS = {"q": "queries", "k": "keys", "v": "values"}
 
@@ -34,11 +36,12 @@ class Bases:
     rank: NDArray[np.int32]
 
 
-def principal(vectors: Floats, centres: Floats | None = None) -> Bases:
+def principal(vectors: Floats, centres: Floats | None = None, *, step: float = 0.0) -> Bases:
     """The principal directions of `vectors` [n, layer, head, d], by a singular value decomposition.
 
     They are centred by one mean, or by `centres` of the same shape. A column's largest entry is
-    positive, so that the same vectors give the same signs. Summed in fp64.
+    positive, so that the same vectors give the same signs. Summed in fp64. `step` is how finely the
+    vectors were computed, relative to their size, where that was less finely than in fp32.
     """
     x = vectors.astype(np.float64)
     mean = x.mean(0)
@@ -46,7 +49,7 @@ def principal(vectors: Floats, centres: Floats | None = None) -> Bases:
     n, d = away.shape[-2:]
     _, singular, rows = np.linalg.svd(away, full_matrices=n < d)
     singular = np.pad(singular, [(0, 0), (0, 0), (0, d - singular.shape[-1])])
-    rank = _rank(singular, np.sqrt(n) * np.linalg.norm(mean, axis=-1), n, d)
+    rank = _rank(singular, np.sqrt(n) * np.linalg.norm(mean, axis=-1), n, d, step)
     columns = np.swapaxes(rows, -1, -2)
     largest = np.take_along_axis(columns, np.abs(columns).argmax(-2)[..., None, :], axis=-2)
     signs = np.where(largest < 0, -1, 1)
@@ -60,35 +63,35 @@ def principal(vectors: Floats, centres: Floats | None = None) -> Bases:
 
 
 def _rank(
-    singular: NDArray[np.float64], of_mean: NDArray[np.float64], n: int, d: int
+    singular: NDArray[np.float64], of_mean: NDArray[np.float64], n: int, d: int, step: float
 ) -> NDArray[np.int32]:
     """By the convention of numpy's `matrix_rank`, at the size that vectors have with their mean.
 
     Vectors were rounded before they were centred: where all are alike, what is left is rounding.
     """
     size = np.maximum(singular[..., 0], of_mean)
-    tolerance = max(n, d) * np.finfo(np.float32).eps * size
+    tolerance = max(max(n, d) * float(np.finfo(np.float32).eps), step) * size
     found: NDArray[np.int32] = (singular > tolerance[..., None]).sum(-1).astype(np.int32)
     return found
 
 
-def too_few(means: Mapping[ScoreKey, float], wanted: int) -> list[str]:
-    """Where vectors span fewer dimensions than are wanted: a sentence for each site."""
+def too_few(means: Mapping[ScoreKey, float], wanted: Mapping[str, int]) -> list[str]:
+    """Where vectors span fewer dimensions than are wanted at a site: a sentence for each."""
     short: dict[str, dict[Component, int]] = {}
     for key, rank in means.items():
-        if key.metric == DATA_RANK and rank < wanted:
+        if key.metric == DATA_RANK and rank < wanted.get(key.site, 0):
             short.setdefault(key.site, {})[key.component] = round(rank)
-    return [_said(site, ranks, wanted) for site, ranks in sorted(short.items())]
+    return [_said(site, ranks, wanted[site]) for site, ranks in sorted(short.items())]
 
 
 def _said(site: str, ranks: Mapping[Component, int], wanted: int) -> str:
     fewest = min(ranks, key=lambda component: (ranks[component], component))
     whose = "key-value head" if fewest.kind is Kind.KV_HEAD else "head"
     return (
-        f"The {_VECTORS[site]} that were learnt from span fewer than {wanted} "
-        f"dimension{'s' * (wanted != 1)} in {len(ranks)} {whose}{'s' * (len(ranks) != 1)} (the "
-        f"fewest: {ranks[fewest]} in {fewest.label}). What is beyond is rounding: ranks between "
-        "that and the full one add nothing."
+        f"The {_VECTORS[site]} that were learnt from span fewer than "
+        f"{counted(wanted, 'dimension')} in {counted(len(ranks), whose)} (the fewest: "
+        f"{ranks[fewest]} in {fewest.label}). What is beyond is rounding: ranks between that and "
+        "the full one add nothing."
     )
 
 

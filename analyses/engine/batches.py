@@ -50,19 +50,25 @@ def micro_batches(prompts: Sequence[Read], size: int) -> Iterator[tuple[Read, ..
         yield tuple(together)
 
 
+def _lengths(prompt: Read) -> list[int]:
+    """Of a prompt and of all that are recorded beside it, in the same order for each."""
+    beside = getattr(prompt, "companions", {}).values()
+    return [len(each.input_ids) for each in (prompt, *beside)]
+
+
 def pieces(
     prompts: Sequence[Read], recordable: Callable[[int], int], *, lengths: Lengths
 ) -> Iterator[tuple[Read, ...]]:
     """Neighbours whose rectangle has no more tokens than can be recorded at its width.
 
-    Lengths that may not stand in one batch never come together.
+    Lengths that may not stand in one batch never come together, nor do those of their companions.
     """
     together: list[Read] = []
     longest = 0
     for prompt in prompts:
         length = len(prompt.input_ids)
         width = max(longest, length)
-        apart = lengths.apart(length, longest)
+        apart = bool(together) and any(map(lengths.apart, _lengths(together[0]), _lengths(prompt)))
         if together and (apart or (len(together) + 1) * width > recordable(width)):
             yield tuple(together)
             together, width = [], length

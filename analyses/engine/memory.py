@@ -65,7 +65,8 @@ def held(*recordings: Recorded | None) -> int:
     storages = {}
     for recorded in recordings:
         if recorded is not None:
-            for tensor in _tensors((recorded.layers, recorded.reads, recorded.logits)):
+            logits = recorded.logits, recorded.own_logits
+            for tensor in _tensors((recorded.layers, recorded.reads, *logits)):
                 storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
     return sum(storages.values())
 

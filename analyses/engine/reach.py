@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from analyses.engine import lengths, passes
 from analyses.prompts.limits import Limits
 
-_LENGTHS = (3, 6)
+_LENGTHS = (3, 5, 7)
 _NUMBERS = (torch.int64, torch.int32)
 _TRAINED = ("max_position_embeddings", "max_seq_len", "max_sequence_length", "n_positions")
 
@@ -72,11 +72,11 @@ def _table_ends(model: PreTrainedModel) -> int | None:
     for length in _LENGTHS:
         with _LookUps() as looked_up:
             passes.plain(model, torch.full((1, length), token, device=device))
-        seen.append(looked_up.highest)
-    short, long = _LENGTHS
-    ends = [
-        rows - (highest - (long - 1))
-        for table, (rows, highest) in seen[1].items()
-        if table in seen[0] and highest - seen[0][table][1] == long - short
-    ]
-    return min(ends, default=None)
+        # A table of positions is as large for every length; tensors that a pass makes are not.
+        seen.append(
+            {
+                (table, rows, rows - (highest - (length - 1)))
+                for table, (rows, highest) in looked_up.highest.items()
+            }
+        )
+    return min((end for *_, end in set.intersection(*seen)), default=None)

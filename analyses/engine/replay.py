@@ -120,7 +120,7 @@ def _chunks(
         patches = [patch for number in together for patch in interventions[number].patches]
         suffix = Suffix.of(patches, recorded.final).width
         size = memory.riders(anatomy, recorded, suffix=suffix, left=left)
-        size = max(1, size - min(beside, size // 2))
+        size = max(1, size - min(beside, (size + 1) // 2))
         for first in range(0, len(together), size):
             yield together[first : first + size]
 

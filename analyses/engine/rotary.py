@@ -125,7 +125,9 @@ def is_known(layer: LayerAnatomy, recorded: Recorded, number: int) -> bool:
         find_rotary(layer, recorded, number)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception:  # functions of foreign modules may raise anything
+    except Exception as error:  # functions of foreign modules may raise anything
+        if "can't allocate memory" in str(error):  # all that torch says of it on the CPU
+            raise
         return False
     return True
 

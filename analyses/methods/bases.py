@@ -1,7 +1,7 @@
 """What heads read and components write, over many prompts: means and principal directions."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses import effects, streaming, subspaces
-from analyses.checkpoints.shapes import LayerShape
+from analyses.checkpoints.shapes import LayerShape, most
 from analyses.errors import Refused
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
@@ -77,6 +77,7 @@ STORES = (
         meaning="how many dimensions the centred vectors span",
         unit="dimensions",
         where=_READ,
+        no_interval="it is counted of all vectors together; no resample has others",
     ),
     *LABEL_METRICS,
 )
@@ -138,9 +139,13 @@ class NotBeforeRotary(Refused):
         )
 
 
+def _sizes(layer: LayerShape) -> LayerShape:
+    return replace(layer, before_rotary=True)
+
+
 class UnequalLayers(Refused):
     def __init__(self, layers: Sequence[LayerShape]) -> None:
-        first = next(number for number, layer in enumerate(layers) if layer != layers[0])
+        first = next(n for n, each in enumerate(layers) if _sizes(each) != _sizes(layers[0]))
         told = (
             f"layer {number} has {layer.n_heads} heads (key-value heads: {layer.n_kv_heads}), "
             f"{layer.d_qk} dimensions of queries and keys and {layer.d_v} of values"
@@ -176,9 +181,9 @@ class BasesParams(Params):
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises `UnequalLayers` or `NotBeforeRotary`."""
-        if len(set(model.layers)) > 1:
+        if len(set(map(_sizes, model.layers))) > 1:
             raise UnequalLayers(model.layers)
-        if self.rotary == "before" and not model.layers[0].before_rotary:
+        if self.rotary == "before" and not most(model.layers).before_rotary:
             raise NotBeforeRotary
 
     def check_places(self, places: Places) -> None:
@@ -328,11 +333,12 @@ def _of_site(site: str, here: Mapping[str, Floats], params: BasesParams) -> _OfS
             centres = _flat(np.broadcast_to(found.mean(0), found.shape))
             centred = groups["index"]
         found = _flat(found)
-    bases = subspaces.principal(found, centres)
+    step = float(here["step"][0]) if "step" in here else 0.0
+    bases = subspaces.principal(found, centres, step=step)
     return _OfSite(
         site=site,
         bases=bases,
-        others=subspaces.principal(here[f"{site}_other"]),
+        others=subspaces.principal(here[f"{site}_other"], step=step),
         vectors=found,
         coordinates=subspaces.projected(found, bases, DIMS),
         options=options,
@@ -343,7 +349,7 @@ def _of_site(site: str, here: Mapping[str, Floats], params: BasesParams) -> _OfS
 
 def warned(means: Mapping[ScoreKey, float], params: BasesParams) -> list[str]:
     """Where there are fewer directions than those of which coordinates are kept."""
-    return subspaces.too_few(means, DIMS)
+    return subspaces.too_few(means, dict.fromkeys(("q", "k", "v"), DIMS))
 
 
 def _groups(site: str, here: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.integer]]:
@@ -407,6 +413,7 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesPar
 
     batch = lm.batch(prompts)
     recorded = lm.record(batch, keep=Keep.POSITIONS)
+    step = np.full(len(prompts), lm.rounding_step, dtype=np.float32)
     before = params.rotary == "before"
     other = [(_other_token(each),) for each in prompts]
     sites = effects.positions(prompts, params.key_site)
@@ -423,6 +430,7 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesPar
         "k_other": NamedTensor(elsewhere.k[:, :, 0].cpu().numpy(), kv_head),
         "v_other": NamedTensor(elsewhere.v[:, :, 0].cpu().numpy(), kv_head),
         "symbols": NamedTensor(batch.label_ids.cpu().numpy().astype(np.int32), ("prompt", "label")),
+        "step": NamedTensor(step, ("prompt",)),  # of the dtype that vectors were computed in
         "correct": NamedTensor(batch.correct.cpu().numpy().astype(np.int32), ("prompt",)),
     }
     for site, axes in _AXES.items():

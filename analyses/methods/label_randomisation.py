@@ -157,7 +157,7 @@ class LabelRandomisationParams(ConfinedParams):
 
 def warned(means: Mapping[ScoreKey, float], params: LabelRandomisationParams) -> list[str]:
     """Where heads were confined to more directions than were learnt."""
-    return subspaces.too_few(means, params.rank)
+    return subspaces.too_few(means, dict.fromkeys(COMBINATIONS[params.confine], params.rank))
 
 
 @analysis(

@@ -203,8 +203,12 @@ def ranks_needed(
 
 def warned(means: Mapping[ScoreKey, float], params: SubspaceParams) -> list[str]:
     """Where a rank below full was tried that the data does not have."""
-    tried = sorted({key.x for key in means if key.metric == "gained" and not key.condition})
-    return subspaces.too_few(means, int(tried[-2])) if len(tried) > 1 else []
+    wanted = {}
+    for site in COMBINATIONS["qkv"]:  # the last x of each is its full rank
+        mine = ("gained", site, "")
+        tried = sorted({k.x for k in means if (k.metric, k.site, k.condition) == mine})
+        wanted[site] = int(tried[-2]) if len(tried) > 1 else 0
+    return subspaces.too_few(means, wanted)
 
 
 def summarised(key: ScoreKey) -> bool:

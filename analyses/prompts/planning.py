@@ -17,14 +17,20 @@ from analyses.prompts.streams import Stream, rank
 SETS_OF_SHOTS = 3  # sets of an item that its solved questions choose from
 
 
+_SKIPPED = (
+    "{} more are skipped, since one of their options names others; option_references=keep keeps "
+    "those whose options can stay in order. "
+)
+
+
 class SizeOutOfRange(Refused):
     def __init__(self, spec: DistributionSpec, available: int, items: int, skipped: int) -> None:
         where = "" if spec.split == "all" else f" in {spec.split}"
         super().__init__(
             f"A size of {spec.size} is not possible: {spec.data!r} has {items} items{where}, and "
             f"with {spec.options} options {available} prompts that differ. "
-            + (f"{skipped} more are skipped: an option of them names others. " if skipped else "")
-            + (f"Choose a size from 1 to {available}." if available else "Choose another split.")
+            + (_SKIPPED.format(skipped) if skipped else "")
+            + (f"Choose a size from 1 to {available}." if available else "Choose other data.")
         )
 
 

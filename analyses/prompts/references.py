@@ -19,6 +19,7 @@ def _several(letter: str) -> str:
 
 # By their places, whatever they are called.
 _BY_PLACE = re.compile(
+    r"(?!(?:each|any|some)\s+others?\W*$)"  # words of their own, which name no choice
     rf"(?:{_HOW_MANY}\s+(?:of\s+)?(?:"
     rf"(?:the\s+)?(?:{_THESE}\s+)?(?:above|preceding|previous|following|others?)(?:\s+{_THESE})?"
     rf"|(?:these|those|them)(?:\s+{_THESE})?"

@@ -10,7 +10,7 @@ from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding
 from analyses.methods.bases import DIMS, BasesParams, bases, derive, warned
 from analyses.prompts.key_sites import KeySite, positions
-from analyses.results import Component, Kind, Measured
+from analyses.results import Component, Kind, Measured, ScoreKey
 
 
 def frame(family: str) -> str:
@@ -107,6 +107,30 @@ def test_vectors_that_are_alike_up_to_rounding_have_no_directions() -> None:
     assert found.singular.max() > 0
     along = random.standard_normal((40, 1)) * random.standard_normal(8)
     assert subspaces.principal((mean + along).astype(np.float32)[:, None, None]).rank.item() == 1
+
+
+def test_what_is_rounding_in_half_precision_is_no_direction() -> None:
+    """Vectors that were alike, but for what bfloat16 keeps of them."""
+    random = np.random.default_rng(0)
+    mean = random.standard_normal(8)
+    alike = torch.tensor(mean * (1 + 1e-3 * random.standard_normal((40, 8)))).bfloat16()
+    x = alike.float().numpy()[:, None, None]
+    assert subspaces.principal(x).rank.item() > 0
+    step = torch.finfo(torch.bfloat16).eps
+    assert subspaces.principal(x, step=step).rank.item() == 0
+    along = (random.standard_normal((40, 1)) * random.standard_normal(8)).astype(np.float32)
+    assert subspaces.principal(x + along[:, None, None], step=step).rank.item() == 1
+
+
+def test_too_few_directions_are_told_of_the_sites_that_want_more() -> None:
+    head = Component(kind=Kind.HEAD, layer=0, index=0)
+    means = {
+        ScoreKey(component=head, metric=subspaces.DATA_RANK, site=site): rank
+        for site, rank in (("q", 20.0), ("k", 3.0), ("v", 2.0))
+    }
+    assert subspaces.too_few(means, {"q": 20, "k": 3}) == []
+    (said,) = subspaces.too_few(means, {"q": 20, "k": 4})
+    assert said.startswith("The keys that were learnt from span fewer than 4 dimensions in 1 head ")
 
 
 def test_nothing_is_said_of_directions_that_the_vectors_do_not_have(load) -> None:

@@ -1,11 +1,13 @@
 """What libraries raise while a model is loaded, proved or asked is told in a sentence."""
 
+import errno
+
 import pytest
 import torch
 
 from analyses import checkup
 from analyses.errors import Refused
-from analyses.foreign import EndedWith, in_words, is_out_of_memory
+from analyses.foreign import DoesNotFit, EndedWith, in_free_memory, in_words, is_out_of_memory
 from analyses.language_model import LanguageModel
 
 RAISED = [IndexError("list index out of range"), KeyError("full_attention"), AssertionError()]
@@ -49,6 +51,20 @@ def test_a_distribution_at_which_the_model_raises_is_told_and_the_others_are_ask
     assert found.behaviour == {}
     (said,) = found.distrust
     assert said.startswith("facts/chinchilla/ABCD cannot be asked. Asking a 'gpt2' model ended")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
+def test_a_command_says_that_a_model_does_not_fit(error: Exception) -> None:
+    says = "big does not fit into the memory that is free here"
+    with pytest.raises(DoesNotFit, match=says), in_free_memory("big"):
+        raise error
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no"), OSError(errno.ENOSPC, "full")])
+def test_what_the_machine_refuses_is_not_the_models_fault(error: OSError) -> None:
+    with pytest.raises(type(error)) as raised, in_words("Reading it"):
+        raise error
+    assert raised.value is error
 
 
 def test_a_lack_of_memory_stays_what_it_is() -> None:

@@ -44,8 +44,8 @@ def test_an_intervention_names_its_components_once() -> None:
     [
         ({"site": Site.Z, "layer": 0}, "the site z needs a head"),
         ({"site": Site.MLP_OUT, "layer": 0, "head": 1}, "the site mlp_out is not one head's"),
-        ({"site": Site.Z, "layer": 2, "head": 0}, "2 layers of 4 heads"),
-        ({"site": Site.Z, "layer": 0, "head": 4}, "2 layers of 4 heads"),
+        ({"site": Site.Z, "layer": 2, "head": 0}, "the model has 2 layers"),
+        ({"site": Site.Z, "layer": 0, "head": 4}, "layer 0 has 4 heads"),
         ({"site": Site.Z, "layer": 0, "head": 0}, "Give `source`"),
         ({"site": Site.Z, "layer": 0, "head": 0, "at": ((1,), (2,))}, "keep=Keep.POSITIONS"),
         (

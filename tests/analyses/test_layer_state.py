@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import PretrainedConfig
+from transformers.modeling_outputs import CausalLMOutput
 
 from analyses.engine.attention import UnknownAttention
 from analyses.engine.layer_state import OwnMask, UnknownState, find_shared
@@ -39,11 +41,13 @@ class Handing(nn.Module):
         self.embed = nn.Embedding(9, 4)
         self.layers = nn.ModuleList([Layer(), Layer()])
         self.give = give
+        self.config = PretrainedConfig()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, use_cache: bool) -> None:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, use_cache: bool) -> CausalLMOutput:
         resid, written = self.embed(input_ids), None
         for layer in self.layers:
             resid, written = layer(resid, **self.give(input_ids, written))
+        return CausalLMOutput(logits=resid)
 
 
 class Counter:

@@ -33,6 +33,14 @@ def test_rotary_models_read_on_beyond_what_they_were_trained_on(random_model, fa
     plain(model, 65)
 
 
+@pytest.mark.parametrize("family", ["mixtral", "qwen2_moe"])
+def test_tokens_that_experts_choose_are_no_table_of_positions(random_model, family: str) -> None:
+    """Residuals are looked up by numbers too, in memory that one pass leaves to the next."""
+    model = random_model(family)
+    model.set_experts_implementation("eager")
+    assert {limits_of(model).max_positions for _ in range(20)} == {None}
+
+
 def test_angles_that_depend_on_earlier_prompts_are_a_limit(random_model) -> None:
     dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
     assert limits_of(random_model("llama", rope_parameters=dynamic)).max_positions == 64

@@ -39,7 +39,8 @@ def test_an_option_names_others_by_their_places_or_their_letters(option, letters
 @pytest.mark.parametrize(
     "option",
     ["blood", "A", "Vitamin A and vitamin B", "Both lungs", "I and II only", "A cat and a dog",
-     "All of the cells above the membrane", "A and F", "Neither party", "both a cat and a dog"],
+     "All of the cells above the membrane", "A and F", "Neither party", "both a cat and a dog",
+     "Each other", "any other", "Some others"],
 )  # fmt: skip
 def test_an_option_that_names_no_other_is_free(option) -> None:
     assert order_of(["oak", "rose", option, "moss"], 0) is None

@@ -206,3 +206,12 @@ def test_a_layers_heads_read_its_own_key_value_heads() -> None:
     shape = LayerShape(n_heads=6, n_kv_heads=2, d_qk=4, d_v=3)
     assert [shape.kv_head(head) for head in range(6)] == [0, 0, 0, 1, 1, 1]
     assert [list(shape.readers(kv)) for kv in range(2)] == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_layers_that_differ_in_their_rotary_embedding_alone_are_of_one_size() -> None:
+    (one,) = alike(1, n_heads=4, n_kv_heads=4, d_qk=8, d_v=8)
+    other = replace(one, before_rotary=False)
+    shape = ModelShape(family="llama", d_model=32, d_vocab=60, layers=(one, other))
+    BasesParams(rotary="after").check(shape, DistributionSpec())
+    with pytest.raises(NotBeforeRotary):
+        BasesParams(rotary="before").check(shape, DistributionSpec())

@@ -115,7 +115,7 @@ def test_the_command_says_what_the_form_says():
         ),
         (
             {"answer_reading": "from_1", "option_references": "keep"},
-            ["--option-references", "keep", "--answer-reading", "from_1"],
+            ["--option-references", "keep", "--answer-reading", "from_1", "--split", "all"],
         ),
     ],
 )

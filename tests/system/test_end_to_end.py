@@ -126,7 +126,7 @@ def test_the_readmes_sql_finds_the_strongest_heads_for_a_reader(
     assert len(strongest) == 10
     assert all(row[3] <= row[2] <= row[4] for row in strongest)
     assert {row[0] for row in ranked} == {"smollm2"}
-    assert [row[3] for row in ranked[:3]] == [1, 2, 3]
+    assert [row[5] for row in ranked[:3]] == [1, 2, 3]
 
 
 def test_a_run_is_queued_by_the_form_seen_as_a_map_and_compared_in_mlflow(

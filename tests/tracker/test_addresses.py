@@ -16,9 +16,10 @@ from sqlalchemy import make_url, text
 from stored_runs import detail, whole
 
 from tracker import db, logins, publication, schema
-from tracker.db import BadDatabaseUrl, Sessions, transaction
+from tracker.db import Sessions, transaction
 from tracker.execution import work
 from tracker.mlflow_errors import MlflowLoginRefused
+from tracker.postgres_session import BadDatabaseUrl
 from tracker.supervisor import ports, reachability
 from tracker.urls import with_psycopg, without_password, without_psycopg
 from tracker.workbench import Workbench

@@ -105,7 +105,9 @@ def forget_shapes(model: Model, sessions: Sessions, **wrong: int) -> None:
     """As a model stands that was added before they were kept."""
     with transaction(sessions) as session:
         session.execute(
-            update(ModelRow).where(ModelRow.id == model.id).values(shapes=None, **wrong)
+            update(ModelRow)
+            .where(ModelRow.id == model.id)
+            .values(shapes=None, n_embeddings=None, **wrong)
         )
 
 

@@ -10,7 +10,8 @@ from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.execution import publish_if_ended, work
 from tracker.publication import ensure_run
-from tracker.store import runs
+from tracker.store import publications, runs
+from tracker.tables import ModelRow, PublicationRow
 from tracker.workbench import Workbench
 
 from .conftest import Submit
@@ -134,3 +135,35 @@ def test_an_mlflow_run_whose_experiment_a_person_deleted_is_published(
     second = submit(seed=1).run
     work(bench, hint=None)
     assert detail(sessions, second.id).line.published
+
+
+def test_a_run_of_a_model_that_was_renamed_is_published_again(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    """MLflow lets no param be changed, so it keeps the first name; the tag has the new one."""
+    run = submit().run
+    work(bench, hint=None)
+    with transaction(sessions) as session:
+        session.query(ModelRow).update({ModelRow.name: "renamed"})
+    reopen(sessions, run.id)
+    publish_if_ended(bench, run.id)
+    assert detail(sessions, run.id).line.published
+    seen = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).data
+    assert (seen.params["model"], seen.tags["headbook.model"]) == ("tiny", "renamed")
+
+
+def test_what_was_refused_and_then_could_not_be_tried_is_due_again(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    run = submit().run
+    with transaction(sessions) as session:
+        runs.cancel(session, run.id)
+        hold = publications.take(session, run.id)
+        assert hold is not None
+        publications.refused(session, run.id, hold, "no")
+    bench.mlflow = MlflowClient("http://127.0.0.1:1")
+    publish_if_ended(bench, run.id)
+    with transaction(sessions) as session:
+        row = session.query(PublicationRow).filter_by(run_id=run.id).one()
+        assert row.due_at is not None
+        assert "it is tried again" in (row.error or "")

@@ -40,9 +40,10 @@ def add(
     with open_sessions(settings) as sessions:
         with transaction(sessions) as session:  # no proof for a database that cannot take it
             store.all_models(session)
-        from tracker.models import add_model  # loads torch
+        from analyses.foreign import in_free_memory  # loads torch
+        from tracker.models import add_model
 
-        with console.status("hashing, loading and proving …"):
+        with in_free_memory(ref), console.status("hashing, loading and proving …"):
             model = add_model(
                 ref,
                 name=name,
@@ -77,12 +78,12 @@ def check(
     cache = Home(settings.home).models
     from analyses import checkup  # loads torch with the model
     from analyses.engine.closure import DoesNotClose
-    from analyses.foreign import in_words
+    from analyses.foreign import in_free_memory, in_words
     from analyses.language_model import LanguageModel
 
     with in_words(f"Reading {ref}"):
         files = refs.fetched(ref, cache=cache, roots=settings.model_roots)
-    with console.status("loading and proving …") as status:
+    with in_free_memory(ref), console.status("loading and proving …") as status:
         try:
             lm = LanguageModel.load(files.folder, dtype=dtype)
             found = checkup.check(
