@@ -217,10 +217,10 @@ def _moving_by_themselves(found: Scores) -> list[str]:
         if size > LARGEST_NOOP_EFFECT:
             said = f" ({key.condition})" if key.condition.startswith("mutation=") else ""
             warnings.append(
-                f"Computed by itself with nothing changed, the final position's logit difference "
-                f"is off by {size:.2f} on average{said}: by rounding, or because experts are "
-                "chosen otherwise. Effects do not have it in them, but they are those of a "
-                "slightly different run. Add the model in float32 to compare."
+                f"When the final position is computed again with nothing changed, its logit "
+                f"difference differs by {size:.2f} on average{said}: by rounding, or because other "
+                "experts are chosen. Effects do not include it, but they are those of a slightly "
+                "different run. Add the model in float32 to compare."
             )
     return warnings
 

@@ -12,6 +12,9 @@ from analyses.engine import memory
 from analyses.engine.batches import pieces
 from analyses.engine.lengths import Lengths
 from analyses.engine.recording import Keep
+from analyses.prompts.examples import Content, Example
+from analyses.prompts.places import Places
+from analyses.prompts.sources import SourceKind
 
 BUDGET = 300 * 2**20
 MEASURED = """
@@ -94,6 +97,25 @@ def test_prompts_are_recorded_together_as_far_as_the_budget_allows(prompts) -> N
     assert cut == [[5, 3], [9, 2], [2], [30], [1]]
     assert [len(piece) for piece in pieces(made, lambda longest: 10**6, lengths=Lengths())] == [7]
     assert list(pieces([], lambda longest: 10, lengths=Lengths())) == []
+
+
+def test_what_is_recorded_beside_prompts_is_cut_at_a_limit_of_lengths_too(prompts) -> None:
+    """No companion of 9 tokens beside one of 8 where angles change beyond 8."""
+    beside = prompts([8, 9, 9, 8])
+    made = [
+        Example(
+            **vars(own),
+            labels=(),
+            places=Places(
+                number=own.number, question_first=0, question_last=0, options=(), final=5
+            ),
+            content=Content(context=(), options=()),
+            companions={SourceKind.RESAMPLE: other},
+        )
+        for own, other in zip(prompts([6, 6, 6, 6]), beside, strict=True)
+    ]
+    cut = pieces(made, lambda longest: 10**6, lengths=Lengths(limit=8))
+    assert [[each.number for each in piece] for piece in cut] == [[0], [1, 2], [3]]
 
 
 @pytest.mark.parametrize("keep", Keep)

@@ -114,7 +114,7 @@ class EmbeddedValkey:
             return None
         for old in [*earlier, aside][:-SET_ASIDE]:
             shutil.rmtree(old, ignore_errors=True)
-        return f"its data was set aside as {aside}, it begins empty, nothing is lost"
+        return f"its data was set aside as {aside}, and it begins empty: runs are kept in Postgres"
 
     def url(self, database: int = 0) -> str:
         """A kombu URL, password included."""
