@@ -128,7 +128,7 @@ def test_a_replay_that_is_another_run_is_told(size: float, warned: bool) -> None
     found = statistics("patching", {noop_key(): off})
     asked = registry.find("patching")
     warnings = finishing.notes(asked, asked.checked({}), found)["warnings"]
-    assert [("is off by 0.20 on average" in each) for each in warnings] == [True] * warned
+    assert [("differs by 0.20 on average" in each) for each in warnings] == [True] * warned
 
 
 def test_what_is_not_known_is_skipped_whatever_the_part() -> None:
