@@ -23,6 +23,11 @@ from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.process import Process
 from tracker.supervisor.valkey import EmbeddedValkey
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several of torch's threads on one core wait for each other's turns: ten times as long as one
+    # takes by itself. Processes that tests start have this from here.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples every time, so that what fails fails again; `random` looks for others.
 hypothesis.settings.register_profile("same", derandomize=True, database=None)
 hypothesis.settings.register_profile("random")

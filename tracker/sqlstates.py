@@ -43,6 +43,7 @@ _MEANINGS = {
     "57014": Meaning.BUSY,  # cancelled by a limit of time
     "57P": Meaning.AWAY,  # shut down, starting up
     "57P04": Meaning.REFUSED,  # the database was dropped
+    "HB": Meaning.REFUSED,  # rules of our own schema, which no move may break
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from stack import Stack
 from stored_runs import add_distribution, add_model, mlflow_ids
 
+from analyses import registry
 from analyses.prompts.distributions import DistributionSpec
 from tracker import reports
 from tracker.db import Sessions, transaction
@@ -64,7 +65,9 @@ def queue(sessions: Sessions) -> Queue:
             known[of] = known.get(of) or add_model(session, **model or {})
             run = runs.insert_run(
                 session,
-                **{"analysis_version": 1, "engine_version": 1} | plain | asked,
+                **{"analysis_version": 1, "engine_version": registry.ENGINE_VERSION}
+                | plain
+                | asked,
                 fingerprint=uuid4().hex,
                 bounds=[(0, fields["size"])],
                 priority=Priority.NORMAL,
