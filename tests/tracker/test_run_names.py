@@ -24,6 +24,7 @@ from .conftest import Submit
 
 Queue = Callable[..., RunLine]
 PATCHING = {"analysis": "patching", "params": {"source": "zero", "sites": ["z"], "batch_size": 8}}
+FIRST = {"analysis_version": 1, "engine_version": registry.ENGINE_VERSION}
 # Each differs from a plain run of attribution in one thing, some in fields of model or recipe.
 OTHERS: dict[str, dict[str, Any]] = {
     "split": {"recipe": {"split": "test"}},
@@ -65,9 +66,7 @@ def queue(sessions: Sessions) -> Queue:
             known[of] = known.get(of) or add_model(session, **model or {})
             run = runs.insert_run(
                 session,
-                **{"analysis_version": 1, "engine_version": registry.ENGINE_VERSION}
-                | plain
-                | asked,
+                **FIRST | plain | asked,
                 fingerprint=uuid4().hex,
                 bounds=[(0, fields["size"])],
                 priority=Priority.NORMAL,
@@ -119,7 +118,7 @@ def test_files_that_changed_are_told_apart_by_their_prompts(queue: Queue, tmp_pa
 
 def test_of_an_analysis_that_is_not_installed_every_parameter_is_said(queue: Queue) -> None:
     name = name_of(queue(analysis="theirs", params={"way": "up", "ranks": [1, 2], "deep": None}))
-    assert name.analysis == "theirs version 1 on engine 1"
+    assert name.analysis == f"theirs version 1 on engine {registry.ENGINE_VERSION}"
     assert name.params == "way=up, deep=null, ranks=1 2"
 
 
