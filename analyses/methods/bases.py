@@ -1,11 +1,10 @@
 """What heads read and components write, over many prompts: means and principal directions."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses import effects, streaming, subspaces
@@ -18,7 +17,6 @@ from analyses.prompts.spec import DistributionSpec
 from analyses.registry import ModelFacts, Params, analysis
 from analyses.results import (
     MODEL,
-    Component,
     Derived,
     Kind,
     Measured,
@@ -26,16 +24,14 @@ from analyses.results import (
     Resampled,
     ScoreKey,
 )
+from analyses.site_bases import DIMS, of_site
 from analyses.stored import LABEL_METRICS, Stored, StoredArray
-from analyses.subspaces import Bases, Floats
-from analyses.variance_shares import ResampledVectors, about, share
 
 if TYPE_CHECKING:
     from analyses.bootstrap import Draws
     from analyses.language_model import LanguageModel
     from analyses.prompts.examples import Example
 
-DIMS = 4  # leading directions of which coordinates are kept
 CONVENTIONS = {
     "q": "the query at the final position",
     "k, v": "keys and values at every option's `key_site`; one row for each key-value head",
@@ -205,166 +201,28 @@ def derive(measured: Measured, params: BasesParams) -> Derived:
         )
         for site in ("z", "attn_out", "mlp_out")
     }
-    sites = [_of_site(site, here, params) for site in ("q", "k", "v")]
+    per_index = params.centring == "per_index"
+    sites = [of_site(site, here, per_index=per_index) for site in ("q", "k", "v")]
     numbers: dict[ScoreKey, float] = {}
-    for of_site in sites:
-        name = f"{of_site.site}_projection"
-        tensors |= of_site.basis_tensors() | {name: of_site.projection(there)}
-        numbers |= of_site.numbers()
+    for each in sites:
+        name = f"{each.site}_projection"
+        tensors |= each.basis_tensors() | {name: each.projection(there)}
+        numbers |= each.numbers()
     tensors["k_index_mean"] = NamedTensor(
         here["k"].mean(0, dtype=np.float64).astype(np.float32),
         ("layer", "option", "kv_head", "d_head"),
     )
 
     def resampled(draws: "Draws") -> Iterator[Resampled]:
-        for of_site in sites:
-            yield from of_site.resampled(numbers, there, draws)
+        for each in sites:
+            yield from each.resampled(numbers, there, draws)
 
     return Derived(numbers=numbers, resampled=resampled, tensors=tensors, used_up=used_up)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _OfSite:
-    """The bases of queries, keys or values, and the vectors in them."""
-
-    site: str
-    bases: Bases
-    others: Bases  # of vectors at other tokens
-    vectors: Floats  # [n, layer, head, d]; n runs over prompts, and over options of each
-    coordinates: Floats  # [n, layer, head, dim], along the leading directions
-    options: int  # vectors of a prompt
-    groups: Mapping[str, NDArray[np.integer]]  # what options are grouped by, [n]
-    centred: NDArray[np.integer]  # vectors with the same number have one mean, [n]
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.HEAD if self.site == "q" else Kind.KV_HEAD
-
-    def basis_tensors(self) -> dict[str, NamedTensor]:
-        axes = ("layer", self.kind.value, "d_head")
-        return {
-            f"{self.site}_mean": NamedTensor(self.bases.mean, axes),
-            f"{self.site}_basis": NamedTensor(self.bases.basis, (*axes, "rank")),
-            f"{self.site}_other_basis": NamedTensor(self.others.basis, (*axes, "rank")),
-            f"{self.site}_singular": NamedTensor(self.bases.singular, (*axes[:2], "rank")),
-            f"{self.site}_rank": NamedTensor(self.bases.rank, axes[:2]),
-            f"{self.site}_other_rank": NamedTensor(self.others.rank, axes[:2]),
-        }
-
-    def projection(self, there: NDArray[np.bool_]) -> NamedTensor:
-        """Every prompt's coordinates along the leading directions; NaN where it was skipped."""
-        split = self.coordinates.reshape(-1, self.options, *self.coordinates.shape[1:])
-        whole = np.full((len(there), *split.shape[1:]), np.nan, dtype=np.float32)
-        whole[there] = split
-        axes = ("prompt", "option", "layer", self.kind.value, "dim")
-        skipped = ~there.reshape(-1, *[1] * (whole.ndim - 1))
-        if self.site == "q":
-            return NamedTensor(whole[:, 0], (axes[0], *axes[2:]), missing=skipped[:, 0])
-        return NamedTensor(whole, axes, missing=skipped)
-
-    def numbers(self) -> dict[ScoreKey, float]:
-        """What tells along the leading directions, and how much of all variance they hold."""
-        found = {
-            ("explained", f"by={name}"): subspaces.explained(self.coordinates, of_each.tolist())
-            for name, of_each in self.groups.items()
-        }
-        spread = self.bases.singular.astype(np.float64) ** 2
-        whole = spread.sum(-1, keepdims=True)
-        shares = np.divide(spread, whole, out=np.zeros_like(spread), where=whole > 0)
-        found["variance_share", ""] = shares[..., : self.coordinates.shape[-1]]
-        of_directions = {
-            self._key(metric, layer, index, condition=condition, x=dim + 1): float(value)
-            for (metric, condition), values in found.items()
-            for (layer, index, dim), value in np.ndenumerate(values)
-            if dim < self.bases.rank[layer, index]
-        }
-        ranks = {
-            self._key(subspaces.DATA_RANK, layer, index): float(rank)
-            for (layer, index), rank in np.ndenumerate(self.bases.rank)
-        }
-        return {**of_directions, **ranks}
-
-    def _key(
-        self, metric: str, layer: int, index: int, *, condition: str = "", x: float = 0.0
-    ) -> ScoreKey:
-        component = Component(kind=self.kind, layer=layer, index=index)
-        return ScoreKey(
-            component=component, metric=metric, site=self.site, condition=condition, x=x
-        )
-
-    def resampled(
-        self, numbers: Mapping[ScoreKey, float], there: NDArray[np.bool_], draws: "Draws"
-    ) -> Iterator[Resampled]:
-        """The same along the same directions, in every resample of the prompts' items."""
-        items = np.repeat(draws.item_of_prompt[there], self.options)
-        again = ResampledVectors(items, draws)
-        d = self.bases.basis.shape[-1]
-        for layer in range(self.coordinates.shape[1]):
-            x = self.coordinates[:, layer]
-            whole = again.within(x, np.zeros_like(items))
-            shares = {
-                ("explained", f"by={name}"): 1 - share(again.within(x, of_each), whole)
-                for name, of_each in self.groups.items()
-            }
-            every = again.within(self._along(layer, d), self.centred)
-            along = every[..., : x.shape[-1]]
-            shares["variance_share", ""] = share(along, every.sum(-1, keepdims=True) + 0 * along)
-            for (metric, condition), values in shares.items():
-                for index, dim in np.ndindex(values.shape[1:]):
-                    key = self._key(metric, layer, index, condition=condition, x=dim + 1)
-                    if key in numbers:
-                        yield Resampled(key, about(numbers[key], values[:, index, dim]))
-
-    def _along(self, layer: int, dims: int) -> Floats:
-        """The coordinates of a layer's vectors along so many directions, [n, head, dim]."""
-        away = self.vectors[:, layer] - self.bases.mean[layer]
-        found: Floats = np.einsum("nhd,hdr->nhr", away, self.bases.basis[layer, ..., :dims])
-        return found
-
-
-def _of_site(site: str, here: Mapping[str, Floats], params: BasesParams) -> _OfSite:
-    found, options = here[site], 1
-    centres = None
-    groups = _groups(site, here)
-    centred = np.zeros_like(groups["index"])
-    if site != "q":
-        options = found.shape[2]
-        if site == "k" and params.centring == "per_index":
-            centres = _flat(np.broadcast_to(found.mean(0), found.shape))
-            centred = groups["index"]
-        found = _flat(found)
-    step = float(here["step"][0]) if "step" in here else 0.0
-    bases = subspaces.principal(found, centres, step=step)
-    return _OfSite(
-        site=site,
-        bases=bases,
-        others=subspaces.principal(here[f"{site}_other"], step=step),
-        vectors=found,
-        coordinates=subspaces.projected(found, bases, DIMS),
-        options=options,
-        groups=groups,
-        centred=centred,
-    )
 
 
 def warned(means: Mapping[ScoreKey, float], params: BasesParams) -> list[str]:
     """Where there are fewer directions than those of which coordinates are kept."""
     return subspaces.too_few(means, dict.fromkeys(("q", "k", "v"), DIMS))
-
-
-def _groups(site: str, here: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.integer]]:
-    """What the vectors are grouped by: options by index and symbol, queries by the right one's."""
-    symbols, correct = here["symbols"], here["correct"]
-    if site == "q":
-        return {"index": correct, "symbol": symbols[np.arange(len(symbols)), correct]}
-    prompts, options = symbols.shape
-    return {"index": np.tile(np.arange(options), prompts), "symbol": symbols.ravel()}
-
-
-def _flat(values: Floats) -> Floats:
-    """[prompt, layer, option, …] as [prompt · option, layer, …]."""
-    moved = np.moveaxis(values, 2, 1)
-    return moved.reshape(-1, *moved.shape[2:])
 
 
 @analysis(
