@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from analyses import bootstrap
 from analyses.errors import Refused
 from analyses.foreign import in_words
-from analyses.methods.behaviour import BehaviourParams, behaviour
+from analyses.methods.behaviour import STORES, BehaviourParams, behaviour
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
@@ -30,7 +30,7 @@ STANDARD = tuple(
 LEAST_LABEL_MASS = 0.5
 FULL = "torch.float32"
 TOLD = ("accuracy", "content_accuracy", "label_mass")
-PROPORTIONS = {"accuracy", "content_accuracy"}
+PROPORTIONS = {each.metric for each in STORES if each.proportion}
 Interval = tuple[float, float]
 
 
