@@ -7,7 +7,7 @@ RUNS ?= 3000
 SEED ?= 7
 FIGURES := $(CURDIR)/build/faults
 
-.PHONY: demo test faults check up down clean
+.PHONY: demo test faults attacks check up down clean
 
 MODEL ?= mcq-small
 
@@ -22,6 +22,11 @@ faults: .venv/tested  ## the tests of faults at length, into docs/reliability.md
 	$(if $(ONLY),,rm -rf $(FIGURES) && )mkdir -p $(FIGURES)
 	HEADBOOK_TEST_RUNS=$(RUNS) HEADBOOK_TEST_SEED=$(SEED) HEADBOOK_TEST_FIGURES=$(FIGURES) \
 	  $(BIN)/python -m pytest $(or $(ONLY),tests/faults) $(ARGS)
+	$(BIN)/python -m tests.faults.report $(FIGURES) docs/reliability.md
+
+attacks: .venv/tested  ## the attacks by SQL, messages, models, artifacts and HTTP, into docs/reliability.md
+	mkdir -p $(FIGURES)
+	HEADBOOK_TEST_FIGURES=$(FIGURES) $(BIN)/python -m pytest -n 2 --dist loadgroup -m attack $(ARGS)
 	$(BIN)/python -m tests.faults.report $(FIGURES) docs/reliability.md
 
 check: .venv/tested  ## format, lint, types, import contracts, drift of the schema and docs/analyses.md

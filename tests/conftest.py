@@ -10,6 +10,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from attacks import Attacks
 from huggingface_hub import constants
 from local_hub import LocalHub, local_hub, use_hub_at
 from plain_connection import connect
@@ -58,6 +59,7 @@ class Servers:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Attacks())
     for name in list(os.environ):
         if name in OURS or (name.startswith("HEADBOOK_") and not name.startswith("HEADBOOK_TEST_")):
             del os.environ[name]

@@ -21,17 +21,17 @@ def keep_nemesis(folder: Path, found: Figure) -> None:
     (folder / _NEMESIS).write_text(json.dumps({**found, "commit": commit()}, indent=1))
 
 
-def read(folder: Path) -> tuple[Sequence[Figure], Figure]:
+def read(folder: Path) -> tuple[Sequence[Figure], Figure | None]:
     """The figures, of each fault those that were measured last, and what the nemesis has found.
 
-    Raises FileNotFoundError where not everything has been measured yet.
+    Raises FileNotFoundError where nothing was measured.
     """
-    missing = [name for name in (_FILE, _NEMESIS) if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"no {' and no '.join(missing)} in {folder}: run `make faults`")
+    if not (folder / _FILE).is_file():
+        raise FileNotFoundError(f"no {_FILE} in {folder}: run `make faults` or `make attacks`")
     lines = (folder / _FILE).read_text().splitlines()
     figures = {(each["row"], each["fault"]): each for each in map(json.loads, lines)}
-    return list(figures.values()), json.loads((folder / _NEMESIS).read_text())
+    nemesis = folder / _NEMESIS
+    return list(figures.values()), json.loads(nemesis.read_text()) if nemesis.is_file() else None
 
 
 def commit() -> str:

@@ -1,9 +1,11 @@
 """Writes docs/reliability.md from what the tests of faults have shown.
 
-`python -m tests.faults.report FOLDER FILE`: the folder holds the figures.
+`python -m tests.faults.report FOLDER FILE`: the folder holds the figures. Where a whole run of the
+faults is not among them, the rows that were measured replace those of the page.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from .figures import Figure, read
 from .matrix import FAULTS, LATER, MUTATIONS
 
 Figures = Sequence[Figure]
+_MEASURED = re.compile(r"Measured at (.*), seed")
 
 _HEAD = """# Reliability
 
@@ -83,15 +86,17 @@ def page(figures: Figures, nemesis: Figure) -> str:
 
 def _commits(figures: Figures, nemesis: Figure) -> str:
     """The commit of the nemesis, and the rows that were measured at others."""
-    others = sorted({each["commit"] for each in figures} - {nemesis["commit"]})
+    commit = nemesis["commit"]
+    return "; ".join([f"commit `{commit}`", *_of_others(figures, commit=commit)])
+
+
+def _of_others(figures: Figures, *, commit: str) -> list[str]:
+    others = sorted({each["commit"] for each in figures} - {commit})
     rows = [sorted({each["row"] for each in figures if each["commit"] == one}) for one in others]
-    return "; ".join(
-        [f"commit `{nemesis['commit']}`"]
-        + [
-            f"row{'s' * (len(some) > 1)} {', '.join(map(_name, some))} at `{one}`"
-            for one, some in zip(others, rows, strict=True)
-        ]
-    )
+    return [
+        f"row{'s' * (len(some) > 1)} {', '.join(map(_name, some))} at `{one}`"
+        for one, some in zip(others, rows, strict=True)
+    ]
 
 
 def headline(figures: Figures, nemesis: Figure) -> dict[str, float]:
@@ -161,8 +166,31 @@ def _rows(rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
 
 
+def renewed(page: str, figures: Figures) -> str:
+    """The page with the rows of these figures in place of its own, and the commits they are of."""
+    rows = sorted({int(each["row"]) for each in figures})
+    lines = [line for line in page.splitlines() if _row_of(line) not in rows]
+    at = next(n for n, line in enumerate(lines) if (_row_of(line) or 0) > rows[-1])
+    ours = [(_name(each["row"]), each["fault"], each["figure"]) for each in figures]
+    lines[at:at] = _rows(sorted(ours)).splitlines()
+    return _MEASURED.sub(lambda found: _renewed_commits(found[1], figures), "\n".join(lines)) + "\n"
+
+
+def _renewed_commits(said: str, figures: Figures) -> str:
+    new = _of_others(figures, commit="")
+    subjects = {clause.partition(" at ")[0] for clause in new}
+    kept = [each for each in said.split("; ") if each.partition(" at ")[0] not in subjects]
+    return f"Measured at {'; '.join([*kept, *new])}, seed"
+
+
+def _row_of(line: str) -> int | None:
+    found = re.match(r"\| (\d+|M) \| ", line)
+    return None if found is None else MUTATIONS if found[1] == "M" else int(found[1])
+
+
 def main(folder: Path, file: Path) -> None:
-    file.write_text(page(*read(folder)))
+    figures, nemesis = read(folder)
+    file.write_text(page(figures, nemesis) if nemesis else renewed(file.read_text(), figures))
 
 
 if __name__ == "__main__":

@@ -38,14 +38,20 @@ def measured(folder: Path, row: int, figure: str, *, commit: str | None = None) 
         (folder / "figures.jsonl").write_text("\n".join([*before, changed]) + "\n")
 
 
+def whole(folder: Path) -> str:
+    found, nemesis = figures.read(folder)
+    assert nemesis is not None
+    return report.page(found, nemesis)
+
+
 def test_a_figure_that_was_measured_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
     measured(tmp_path, 5, "at first")
     measured(tmp_path, 7, "another")
     measured(tmp_path, 5, "at last")
     figures.keep_nemesis(tmp_path, FOUND)
-    found, nemesis = figures.read(tmp_path)
+    found, _ = figures.read(tmp_path)
     assert [(each["row"], each["figure"]) for each in found] == [(5, "at last"), (7, "another")]
-    page = report.page(found, nemesis)
+    page = whole(tmp_path)
     assert "| 5 | fault 5 | at last |" in page
     assert "at first" not in page
     headline = json.loads(page.rpartition("```json\n")[2].removesuffix("\n```\n"))
@@ -68,10 +74,10 @@ def test_the_page_names_its_commit_and_the_rows_that_are_of_another(tmp_path: Pa
     head = subprocess.run(asked, check=True, capture_output=True, text=True).stdout[:12]
     figures.keep_nemesis(tmp_path, FOUND)
     measured(tmp_path, 7, "here")
-    assert f"Measured at commit `{head}" in report.page(*figures.read(tmp_path))
+    assert f"Measured at commit `{head}" in whole(tmp_path)
     measured(tmp_path, 5, "elsewhere", commit="0123456789ab")
     measured(tmp_path, 18, "elsewhere", commit="0123456789ab")
-    assert "; rows 5, 18 at `0123456789ab`, seed 7." in report.page(*figures.read(tmp_path))
+    assert "; rows 5, 18 at `0123456789ab`, seed 7." in whole(tmp_path)
 
 
 @pytest.mark.parametrize("harm", ["lost", "wrong"])
@@ -79,12 +85,34 @@ def test_the_page_says_so_when_runs_were_harmed(tmp_path: Path, harm: str) -> No
     bad = {**FOUND, "harmed": {**FOUND["harmed"], harm: 2}}  # type: ignore[dict-item]
     figures.keep_nemesis(tmp_path, bad)
     measured(tmp_path, 7, "here")
-    page = report.page(*figures.read(tmp_path))
+    page = whole(tmp_path)
     assert "**2 runs were harmed.**" in page
     assert f'"{harm}": 2' in page
 
 
-def test_without_the_figures_of_a_whole_run_there_is_no_page(tmp_path: Path) -> None:
-    measured(tmp_path, 5, "alone")
-    with pytest.raises(FileNotFoundError, match=r"no nemesis\.json in .*: run `make faults`"):
+def test_rows_that_were_measured_alone_are_renewed_in_the_page(tmp_path: Path) -> None:
+    figures.keep_nemesis(tmp_path, FOUND)
+    measured(tmp_path, 5, "at first", commit="0123456789ab")
+    measured(tmp_path, 33, "few", commit="0123456789ab")
+    measured(tmp_path, 34, "before", commit="0123456789ab")
+    page = whole(tmp_path)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    measured(alone, 33, "many", commit="ba9876543210")
+    measured(alone, 34, "after", commit="ba9876543210")
+    found, nemesis = figures.read(alone)
+    assert nemesis is None
+    once = report.renewed(page, found)
+    assert once == report.renewed(once, found)
+    gone, new = set(page.splitlines()) - set(once.splitlines()), set(once.splitlines())
+    assert {each for each in gone if each.startswith("|")} == {
+        "| 33 | fault 33 | few |",
+        "| 34 | fault 34 | before |",
+    }
+    assert {"| 33 | fault 33 | many |", "| 34 | fault 34 | after |"} < new
+    assert "; rows 33, 34 at `ba9876543210`, seed 7." in once
+
+
+def test_without_figures_there_is_no_page(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no figures\.jsonl in .*: run `make faults`"):
         figures.read(tmp_path)
