@@ -1,0 +1,72 @@
+"""How text that came from outside is shown: on terminals, in Markdown, in spreadsheets.
+
+Names, reasons, data and what libraries raise are stored as they came. Each door through which they
+go out calls one of these, once.
+"""
+
+import re
+import string
+
+TALLEST = 100  # lines of a text in Markdown
+LONGEST = 4_000  # characters of a line
+
+# Control characters, what has no glyph or turns the reading order, line breaks of Unicode, halves
+# of surrogate pairs, variation selectors and tags.
+_STEERS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+_BREAKS = re.compile(r"[ \t]*\n\s*")
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n|%]")
+_PUNCTUATION = str.maketrans({each: f"\\{each}" for each in string.punctuation})
+# What Streamlit replaces after Markdown was read: `:smile:`, `:material/add:`, `->`, `--`.
+_REPLACED = re.compile(r"(?<=:)(?=[\w+])|(?<=[<\-=~])(?=[>\-=<])|(?<=[<>~])(?==)")
+_APART = "\N{WORD JOINER}"
+
+
+def plain(text: object) -> str:
+    """The text with every character seen: those that would steer what shows it are spelled.
+
+    Spelled as in Python, such as `\\x1b`. Line feeds and tabs stay.
+    """
+    return _STEERS.sub(_spelled, str(text))
+
+
+def one_line(text: object, *, most: int = LONGEST) -> str:
+    """The same in a line of at most so many characters."""
+    line = plain(_BREAKS.sub(" ", str(text)[: 4 * most].strip()).replace("\t", " "))
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def in_markdown(text: object) -> str:
+    """The text as Markdown that shows nothing but the text: no link, picture, formula or icon."""
+    lines = (one_line(line) for line in str(text).strip().splitlines()[:TALLEST])
+    # Two spaces at the end of a line are a line break.
+    return "  \n".join(_escaped(line) for line in lines)
+
+
+def in_code(text: object) -> str:
+    """The text as a code span of Markdown, whatever backticks it holds."""
+    line = one_line(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}" if line else ""
+
+
+def in_csv(value: object) -> object:
+    """A cell of a CSV file: a text that a spreadsheet would calculate begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    return ("'" if _FORMULA.match(value) else "") + plain(value)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _escaped(line: str) -> str:
+    return _REPLACED.sub(_APART, line).translate(_PUNCTUATION)
