@@ -5,7 +5,6 @@ go out calls one of these, once.
 """
 
 import re
-import string
 
 TALLEST = 100  # lines of a text in Markdown
 LONGEST = 4_000  # characters of a line
@@ -19,10 +18,10 @@ _STEERS = re.compile(
 )
 _BREAKS = re.compile(r"[ \t]*\n\s*")
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n|%]")
-_PUNCTUATION = str.maketrans({each: f"\\{each}" for each in string.punctuation})
-# What Streamlit replaces after Markdown was read: `:smile:`, `:material/add:`, `->`, `--`.
-_REPLACED = re.compile(r"(?<=:)(?=[\w+])|(?<=[<\-=~])(?=[>\-=<])|(?<=[<>~])(?==)")
-_APART = "\N{WORD JOINER}"
+# What Markdown, and Streamlit's own of it, would read as more than text; in the words of both
+# CommonMark and Showdown, which MLflow uses.
+_MARKUP = re.compile(r"[\\`*_\[\]~|>#]|:(?=\S)|(?<=:material)/|^[-+=]|^\d+(?=[.)])|[<&$]")
+_ENTITIES = {"<": "&lt;", "&": "&amp;", "$": "&#36;"}
 
 
 def plain(text: object) -> str:
@@ -40,10 +39,13 @@ def one_line(text: object, *, most: int = LONGEST) -> str:
 
 
 def in_markdown(text: object) -> str:
-    """The text as Markdown that shows nothing but the text: no link, picture, formula or icon."""
+    """The text as Markdown that shows nothing but the text: no picture, formula, icon or HTML.
+
+    Of links there are only those of addresses to themselves.
+    """
     lines = (one_line(line) for line in str(text).strip().splitlines()[:TALLEST])
     # Two spaces at the end of a line are a line break.
-    return "  \n".join(_escaped(line) for line in lines)
+    return "  \n".join(_MARKUP.sub(_as_text, line) for line in lines)
 
 
 def in_code(text: object) -> str:
@@ -68,5 +70,6 @@ def _spelled(found: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _escaped(line: str) -> str:
-    return _REPLACED.sub(_APART, line).translate(_PUNCTUATION)
+def _as_text(found: re.Match[str]) -> str:
+    markup = found[0]
+    return markup + "\\" if markup.isdigit() else _ENTITIES.get(markup, f"\\{markup}")

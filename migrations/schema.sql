@@ -115,7 +115,8 @@ CREATE TABLE headbook.distribution (
     name text NOT NULL,
     spec jsonb NOT NULL,
     size integer NOT NULL,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT distribution_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 3002)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
 COMMENT ON TABLE headbook.distribution IS 'A prompt distribution: a hashed recipe that yields prompts.';
@@ -182,7 +183,8 @@ CREATE TABLE headbook.model (
     shapes jsonb,
     n_embeddings integer,
     max_positions integer,
-    trained_positions integer
+    trained_positions integer,
+    CONSTRAINT model_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
 COMMENT ON TABLE headbook.model IS 'A language model at a revision, in the dtype it is run with.';
@@ -225,6 +227,36 @@ COMMENT ON COLUMN headbook.model.trained_positions IS 'Tokens it was trained on,
 
 ALTER TABLE headbook.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME headbook.model_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE headbook.model_renaming (
+    seq bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    renamed_by text NOT NULL,
+    old_name text NOT NULL,
+    new_name text NOT NULL,
+    CONSTRAINT model_renaming_new_name_check CHECK ((((char_length(new_name) >= 1) AND (char_length(new_name) <= 200)) AND (new_name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
+);
+
+COMMENT ON TABLE headbook.model_renaming IS 'A name of models that became another, append-only.';
+
+COMMENT ON COLUMN headbook.model_renaming.seq IS 'Order of renamings.';
+
+COMMENT ON COLUMN headbook.model_renaming.at IS 'When.';
+
+COMMENT ON COLUMN headbook.model_renaming.renamed_by IS 'Who renamed them.';
+
+COMMENT ON COLUMN headbook.model_renaming.old_name IS 'What they were called.';
+
+COMMENT ON COLUMN headbook.model_renaming.new_name IS 'What they are called from then on.';
+
+ALTER TABLE headbook.model_renaming ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME headbook.model_renaming_seq_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -473,6 +505,7 @@ CREATE TABLE headbook.run (
     crashed_at timestamp with time zone,
     CONSTRAINT run_failed_for_a_reason_check CHECK (((state <> 'failed'::text) OR (reason IS NOT NULL))),
     CONSTRAINT run_finished_check CHECK (((state = ANY (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text])) = (finished_at IS NOT NULL))),
+    CONSTRAINT run_names_check CHECK (((finished_at IS NOT NULL) OR (((char_length(analysis) >= 1) AND (char_length(analysis) <= 200)) AND (analysis !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text) AND ((char_length(created_by) >= 1) AND (char_length(created_by) <= 200)) AND (created_by !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))),
     CONSTRAINT run_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finishing'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text])))
 );
 
@@ -680,7 +713,9 @@ CREATE TABLE headbook.study (
     id uuid NOT NULL,
     name text NOT NULL,
     created_by text NOT NULL,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT study_created_by_check CHECK ((((char_length(created_by) >= 1) AND (char_length(created_by) <= 200)) AND (created_by !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text))),
+    CONSTRAINT study_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
 COMMENT ON TABLE headbook.study IS 'A group of runs that were queued together.';
@@ -745,7 +780,8 @@ CREATE TABLE headbook.worker (
     busy_with text,
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     last_seen timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    stopped_at timestamp with time zone
+    stopped_at timestamp with time zone,
+    CONSTRAINT worker_names_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 300)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text) AND ((char_length(host) >= 1) AND (char_length(host) <= 255)) AND (host !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
 COMMENT ON TABLE headbook.worker IS 'A worker process that has been seen.';
@@ -853,6 +889,23 @@ COMMENT ON COLUMN results.head_scores.finished_at IS 'When the run ended.';
 
 COMMENT ON COLUMN results.head_scores.recipe IS 'All that decides the prompts: split, seed, shots, options, separators and so on.';
 
+CREATE VIEW results.model_renamings WITH (security_barrier='true') AS
+ SELECT at,
+    renamed_by,
+    old_name,
+    new_name
+   FROM headbook.model_renaming;
+
+COMMENT ON VIEW results.model_renamings IS 'Names of models that became others, and when.';
+
+COMMENT ON COLUMN results.model_renamings.at IS 'When, by the clock of this database.';
+
+COMMENT ON COLUMN results.model_renamings.renamed_by IS 'Who renamed them.';
+
+COMMENT ON COLUMN results.model_renamings.old_name IS 'What they were called.';
+
+COMMENT ON COLUMN results.model_renamings.new_name IS 'What they are called from then on, in runs of before as well.';
+
 CREATE VIEW results.run_inputs WITH (security_barrier='true') AS
  SELECT run.id AS run_id,
     run.analysis,
@@ -952,6 +1005,9 @@ ALTER TABLE ONLY headbook.model
 
 ALTER TABLE ONLY headbook.model
     ADD CONSTRAINT model_ref_revision_dtype_key UNIQUE (ref, revision, dtype);
+
+ALTER TABLE ONLY headbook.model_renaming
+    ADD CONSTRAINT model_renaming_pkey PRIMARY KEY (seq);
 
 ALTER TABLE ONLY headbook.part
     ADD CONSTRAINT part_pkey PRIMARY KEY (run_id, number);
@@ -1121,6 +1177,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.item TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.model TO headbook_worker;
 
+GRANT SELECT,INSERT ON TABLE headbook.model_renaming TO headbook_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_score TO headbook_worker;
@@ -1153,6 +1211,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.worker TO headbook_worker;
 
 GRANT SELECT ON TABLE results.head_scores TO headbook_reader;
 GRANT SELECT ON TABLE results.head_scores TO headbook_worker;
+
+GRANT SELECT ON TABLE results.model_renamings TO headbook_reader;
+GRANT SELECT ON TABLE results.model_renamings TO headbook_worker;
 
 GRANT SELECT ON TABLE results.run_inputs TO headbook_reader;
 GRANT SELECT ON TABLE results.run_inputs TO headbook_worker;

@@ -2,7 +2,7 @@
 
 from tracker.tables.inputs import RunInputRow
 from tracker.tables.metadata import BY_CODE, Row
-from tracker.tables.models import ComponentRow, ModelRow
+from tracker.tables.models import ComponentRow, ModelRenamingRow, ModelRow
 from tracker.tables.parts import PartRow, PartScoreRow, PartTensorRow
 from tracker.tables.prompts import DistributionRow, ItemRow, PromptPairRow, PromptRow
 from tracker.tables.run_log import RunLogRow
@@ -15,6 +15,7 @@ __all__ = [
     "ComponentRow",
     "DistributionRow",
     "ItemRow",
+    "ModelRenamingRow",
     "ModelRow",
     "PartRow",
     "PartScoreRow",

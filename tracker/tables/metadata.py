@@ -30,6 +30,19 @@ class Row(DeclarativeBase):
     type_annotation_map = {str: Text()}  # noqa: RUF012 - SQLAlchemy reads a plain dict here
 
 
+# What analyses/names.py refuses in every name and line: control characters, line breaks, what has
+# no glyph or turns the reading order.
+_UNSEEN = (
+    r"[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e0fff]"
+)
+
+
+def is_name(column: str, *, most: int) -> str:
+    """The condition of a name of at most so many characters, whoever writes it."""
+    return f"char_length({column}) BETWEEN 1 AND {most} AND {column} !~ '{_UNSEEN}'"
+
+
 def one_of(column: str, *enums: type[StrEnum]) -> CheckConstraint:
     """Text with a CHECK: a native enum does not survive a downgrade followed by an upgrade."""
     values = ", ".join(f"'{member.value}'" for members in enums for member in members)

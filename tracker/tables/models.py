@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from analyses.names import LONGEST
 from analyses.results import Kind
-from tracker.tables.metadata import NOW, Id, Instant, Row, one_of
+from tracker.tables.metadata import NOW, Id, Instant, Row, is_name, one_of
 
 
 class ModelRow(Row):
@@ -15,6 +16,7 @@ class ModelRow(Row):
     __table_args__ = (
         UniqueConstraint("ref", "revision", "dtype"),
         Index(None, "name"),
+        CheckConstraint(is_name("name", most=LONGEST), name="name"),
         {"comment": "A language model at a revision, in the dtype it is run with."},
     )
 
@@ -54,6 +56,20 @@ class ModelRow(Row):
     trained_positions: Mapped[int | None] = mapped_column(
         comment="Tokens it was trained on, where longer prompts can be read; NULL: not known."
     )
+
+
+class ModelRenamingRow(Row):
+    __tablename__ = "model_renaming"
+    __table_args__ = (
+        CheckConstraint(is_name("new_name", most=LONGEST), name="new_name"),
+        {"comment": "A name of models that became another, append-only."},
+    )
+
+    seq: Mapped[Id] = mapped_column(BigInteger, comment="Order of renamings.")
+    at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When.")
+    renamed_by: Mapped[str] = mapped_column(comment="Who renamed them.")
+    old_name: Mapped[str] = mapped_column(comment="What they were called.")
+    new_name: Mapped[str] = mapped_column(comment="What they are called from then on.")
 
 
 class ComponentRow(Row):

@@ -1,16 +1,20 @@
 """Prompt distributions, with the text of every prompt and the item behind it."""
 
-from sqlalchemy import ARRAY, BigInteger, ForeignKey, ForeignKeyConstraint, Text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from analyses.names import LONGEST_LINE
 from analyses.prompts.mutations import Mutation
 from analyses.prompts.sources import SourceKind
-from tracker.tables.metadata import NOW, Id, Instant, Json, Row, one_of
+from tracker.tables.metadata import NOW, Id, Instant, Json, Row, is_name, one_of
 
 
 class DistributionRow(Row):
     __tablename__ = "distribution"
-    __table_args__ = ({"comment": "A prompt distribution: a hashed recipe that yields prompts."},)
+    __table_args__ = (
+        CheckConstraint(is_name("name", most=3 * LONGEST_LINE + 2), name="name"),
+        {"comment": "A prompt distribution: a hashed recipe that yields prompts."},
+    )
 
     id: Mapped[Id] = mapped_column(BigInteger, comment="Number of the distribution.")
     hash: Mapped[str] = mapped_column(

@@ -5,8 +5,9 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from analyses.names import LONGEST
 from tracker.domain import ACTIVE, TERMINAL, PublicationState, RunState
-from tracker.tables.metadata import NOW, Id, Instant, Json, Row, one_of
+from tracker.tables.metadata import NOW, Id, Instant, Json, Row, is_name, one_of
 from tracker.tables.models import ModelRow
 from tracker.tables.prompts import DistributionRow
 
@@ -16,7 +17,11 @@ _LIVE = text("state IN ({})".format(", ".join(f"'{state}'" for state in sorted(A
 
 class StudyRow(Row):
     __tablename__ = "study"
-    __table_args__ = ({"comment": "A group of runs that were queued together."},)
+    __table_args__ = (
+        CheckConstraint(is_name("name", most=LONGEST), name="name"),
+        CheckConstraint(is_name("created_by", most=LONGEST), name="created_by"),
+        {"comment": "A group of runs that were queued together."},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, comment="Name of the study on the wire.")
     name: Mapped[str] = mapped_column(unique=True, comment="What people call it.")
@@ -30,6 +35,12 @@ class RunRow(Row):
         one_of("state", RunState),
         CheckConstraint(f"(state IN ({_ENDED})) = (finished_at IS NOT NULL)", name="finished"),
         CheckConstraint("state <> 'failed' OR reason IS NOT NULL", name="failed_for_a_reason"),
+        # A run that has ended stays as it is, whatever older versions called it.
+        CheckConstraint(
+            f"finished_at IS NOT NULL OR {is_name('analysis', most=LONGEST)}"
+            f" AND {is_name('created_by', most=LONGEST)}",
+            name="names",
+        ),
         Index(
             "run_fingerprint_once",
             "fingerprint",

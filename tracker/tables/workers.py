@@ -1,13 +1,23 @@
 """Worker processes, as the app shows them."""
 
+from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tracker.tables.metadata import NOW, Instant, Row
+from tracker.tables.metadata import NOW, Instant, Row, is_name
+
+LONGEST_HOST = 255
+LONGEST_NAME = 300
 
 
 class WorkerRow(Row):
     __tablename__ = "worker"
-    __table_args__ = ({"comment": "A worker process that has been seen."},)
+    __table_args__ = (
+        CheckConstraint(
+            f"{is_name('name', most=LONGEST_NAME)} AND {is_name('host', most=LONGEST_HOST)}",
+            name="names",
+        ),
+        {"comment": "A worker process that has been seen."},
+    )
 
     name: Mapped[str] = mapped_column(
         primary_key=True, comment="host:pid, and a few letters that no other worker has."
