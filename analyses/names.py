@@ -12,6 +12,7 @@ import unicodedata
 from analyses.errors import Refused
 
 LONGEST = 200  # characters of a name
+LONGEST_HOST = 255
 LONGEST_LINE = 1000  # of a path, an address, a column
 _SHOWN = 40  # characters of a refused name that the refusal repeats
 _MARKS = 4  # accents on one letter: Vietnamese and vocalised Hebrew have fewer

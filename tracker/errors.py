@@ -2,7 +2,6 @@
 
 import errno
 
-LONGEST_NAME = 200  # characters of what people name: what they are written into takes 250
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -34,14 +33,6 @@ class NoTrackingServer(TrackerError):
         )
 
 
-class LongName(TrackerError):
-    def __init__(self, what: str, name: str, most: int) -> None:
-        super().__init__(
-            f"The name of the {what} has {len(name)} characters, and {most} at the most are kept "
-            f"whole wherever it is shown: {name[:40]}…. Choose a shorter one."
-        )
-
-
 class CannotKeep(TrackerError):
     """A disk that tensors pass through is full or closed; what was to be stored can be later."""
 
@@ -60,12 +51,6 @@ class DiskFull(TrackerError):
             f"Nothing more can be written to {error.filename or 'the disk'}: {error.strerror}. "
             "Make room there, or let HEADBOOK_HOME and TMPDIR name other disks."
         )
-
-
-def check_length(what: str, name: str | None) -> None:
-    """Raises `LongName`."""
-    if name is not None and len(name) > LONGEST_NAME:
-        raise LongName(what, name, LONGEST_NAME)
 
 
 def is_full(error: OSError) -> bool:

@@ -9,6 +9,7 @@ from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_val
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from analyses import names
 from tracker.errors import NoBroker, NoDatabase, NoTrackingServer, TrackerError
 from tracker.home import Home, StackState
 from tracker.redaction import STRUCK, learn, learn_secret, without_credentials
@@ -146,8 +147,12 @@ class Settings(BaseSettings):
 
 
 def user() -> str:
-    """Who is asking, as far as the system says; containers run under numbers without a name."""
+    """Who is asking, as far as the system says; containers run under numbers without a name.
+
+    Raises `BadName`: LOGNAME and USER may hold anything.
+    """
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (KeyError, OSError):
         return f"uid-{os.getuid()}"
+    return names.checked("user, as LOGNAME or USER gives it,", name)

@@ -5,18 +5,19 @@ is never imported.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from analyses import names
 from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec
 from tracker.db import Sessions, transaction
 from tracker.domain import Priority, Run
-from tracker.errors import TrackerError, check_length
+from tracker.errors import TrackerError
 from tracker.home import Home
 from tracker.ledger import Ledger, Terms
 from tracker.planned_runs import PlannedRun, Planner
@@ -83,7 +84,7 @@ def submit(
 ) -> Submitted:
     """Record the run that is asked for, or find the one that is live or done already.
 
-    Raises `InvalidRequest` for what the analyses refuse, and other `TrackerError`s.
+    Raises `InvalidRequest` for what the analyses refuse, `BadName`, and other `TrackerError`s.
     """
     (submitted,) = submit_all([request], sessions=sessions, home=home, roots=roots)
     return submitted
@@ -100,11 +101,10 @@ def check(
     requests: Sequence[Request], *, sessions: Sessions, home: Home, roots: Sequence[Path] = ()
 ) -> list[Checked]:
     """Find all requests possible; raises `InvalidRequest` and other `TrackerError`s."""
-    for request in requests:
-        check_length("study", request.study)
+    requests = [_named(request) for request in requests]
     with transaction(sessions) as session:
-        names = dict.fromkeys(request.model for request in requests)
-        models = {name: model_store.model_named(session, name) for name in names}
+        asked = dict.fromkeys(request.model for request in requests)
+        models = {name: model_store.model_named(session, name) for name in asked}
     planner = Planner(home=home, roots=roots)
     checked = []
     for request in requests:
@@ -121,6 +121,13 @@ def check(
             raise InvalidRequest(f"{cell}{error}") from error
         checked.append(Checked(request=request, planned=planned))
     return checked
+
+
+def _named(request: Request) -> Request:
+    """The request with names as they are kept; raises `BadName`."""
+    study = None if request.study is None else names.checked("study", request.study)
+    person = names.checked("person who asks", request.created_by)
+    return replace(request, study=study, created_by=person)
 
 
 def outlook(checked: Sequence[Checked], *, sessions: Sessions) -> list[Outlook]:

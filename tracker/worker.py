@@ -12,7 +12,7 @@ import psutil
 from celery import signals
 from structlog import get_logger
 
-from analyses import registry
+from analyses import names, registry
 from tracker import broker, db, logs, readiness, sweeping
 from tracker.home import Home
 from tracker.settings import Settings
@@ -34,7 +34,7 @@ def run_worker(settings: Settings) -> int:
     registry.all_analyses()
     app.conf.imports = ("tracker.tasks",)
     # Containers share host names and process ids: no other worker may ever have the same name.
-    name = f"{platform.node()}:{os.getpid()}.{token_hex(2)}"
+    name = f"{_host()}:{os.getpid()}.{token_hex(2)}"
     os.environ["HEADBOOK_WORKER"] = name  # for the child, which is a fresh interpreter
     life = _SignsOfLife(name, settings)
     db.check(life.sessions)
@@ -47,6 +47,10 @@ def run_worker(settings: Settings) -> int:
     finally:
         life.end()
     return 0
+
+
+def _host() -> str:
+    return names.checked("host", platform.node() or "unnamed", most=names.LONGEST_HOST)
 
 
 class _SignsOfLife:
@@ -72,7 +76,7 @@ class _SignsOfLife:
                     workers.seen(
                         session,
                         name=self.name,
-                        host=platform.node(),
+                        host=_host(),
                         pid=os.getpid(),
                         device=self.device,
                     )

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from analyses import names
 from analyses.errors import Refused
 from analyses.prompts import data_names, labels, templates
 from analyses.prompts.labels import MOST_OPTIONS
@@ -148,6 +149,9 @@ class DistributionSpec(BaseModel):
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
+        for field, said in type(self).model_fields.items():
+            for text in _texts(getattr(self, field)):
+                names.checked_line(str(said.title).lower(), text)
         data_names.check(self.data)
         labels.check(self.labels, self.options)
         if not self.template.startswith(templates.OWN):
@@ -171,6 +175,11 @@ class DistributionSpec(BaseModel):
     def parse(cls, name: str, **fields: Any) -> Self:
         """The spec of a name; parts left out at its end, and other fields, take their defaults."""
         return cls(**_parts(name), **fields)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """What a field holds of text."""
+    return (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
 
 
 def unusual(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -150,11 +150,11 @@ def test_a_model_of_the_hub_is_worked_on_at_its_revision_also_without_network(
     hub_server.models["owner/tiny"] = model_folder
     ref = hub_server.ref("owner/tiny")
     model = models.add_model(
-        ref, name="from hub", dtype="float32", home=home, roots=(), sessions=sessions
+        ref, name="tiny", dtype="float32", home=home, roots=(), sessions=sessions
     )
     assert (model.ref, model.revision) == (ref, COMMIT)
     use_hub_at(NOBODY, monkeypatch)
-    run = submit(model="from hub").run
+    run = submit().run
     bench.memory_budget = 300 * 2**20
     work(bench, hint=None)
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED

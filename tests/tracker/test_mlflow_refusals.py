@@ -15,10 +15,10 @@ from mlflow.protos import databricks_pb2 as codes
 from sqlalchemy import update
 from stored_runs import detail, mlflow_ids, reopen, stored_tensors, whole
 
+from analyses.names import BadName
 from tracker import mirror, mlflow_errors, mlflow_names, models, publication, reports, sweeping
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.errors import LongName
 from tracker.execution import publish_if_ended, work
 from tracker.home import Home
 from tracker.mirror import TensorsLost
@@ -275,9 +275,9 @@ def test_names_that_people_choose_are_refused_where_they_are_too_long(
     submit: Submit, sessions: Sessions, home: Home, tmp_path: Path
 ) -> None:
     long = "".join(map(str, range(2000)))
-    with pytest.raises(LongName, match="The name of the study has 6890 characters"):
+    with pytest.raises(BadName, match="The name of the study has 6890 characters"):
         submit(study=long)
-    with pytest.raises(LongName, match="The name of the model"):
+    with pytest.raises(BadName, match="The name of the model"):
         models.add_model(
             str(tmp_path), name=long, dtype="float32", home=home, roots=(), sessions=sessions
         )

@@ -91,7 +91,9 @@ def test_urgent_runs_come_first_then_those_of_the_loaded_model_then_the_one_rung
 ) -> None:
     with transaction(sessions) as session:
         facts = {name: getattr(model, name) for name in Model.__dataclass_fields__ if name != "id"}
-        other = models.add_model(session, **facts | {"name": "other", "ref": "/other"})
+        other = models.add_model(
+            session, **facts | {"name": "other", "ref": "/other", "fingerprint": "e" * 64}
+        )
     later = make_run(priority=Priority.LATER)
     normal, hinted = make_run(), make_run()
     loaded = make_run(model_id=other.id)

@@ -91,9 +91,9 @@ def test_a_label_of_two_tokens_is_refused_at_the_door(
 def add(sessions: Sessions, home: Home, tmp_path: Path) -> Callable[..., None]:
     """Adds a small llama under a name of its own."""
 
-    def add_it(name: str, **choices: Any) -> None:
+    def add_it(name: str, *, seed: int = 0, **choices: Any) -> None:
         folder = tmp_path / name
-        save_tiny_llama(folder, seed=0, **choices)
+        save_tiny_llama(folder, seed=seed, **choices)
         models.add_model(
             str(folder), name=name, dtype="float32", home=home, roots=(), sessions=sessions
         )
@@ -115,7 +115,7 @@ def test_a_token_that_only_an_option_in_words_needs_is_refused_at_the_door(
 ) -> None:
     """An option is read after the question alone as well, where no label stands before it."""
     spec = DistributionSpec(size=8)
-    add("whole")
+    add("whole", seed=1)
     path = tmp_path / "whole" / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.add_tokens([f"Answer: {build(spec).prompts[3].options[0]}"])

@@ -7,12 +7,14 @@ import typer
 
 from analyses.checkpoints import refs
 from analyses.checkpoints.folders import family_of
+from analyses.plurals import counted
+from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.db import transaction
 from tracker.domain import Model
 from tracker.home import Home
-from tracker.settings import Settings
+from tracker.settings import Settings, user
 from tracker.store import models as store
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ def add(
         typer.Argument(help="A shipped model, a folder, a GGUF file, or hub:OWNER/NAME@REVISION."),
     ],
     name: Annotated[
-        str | None, typer.Option(help="What to call it; default: the file's name.")
+        str | None,
+        typer.Option(help="What to call it; default: the name these weights have, or the file's."),
     ] = None,
     dtype: Annotated[
         str, typer.Option(help="Type of the weights in memory: float32, bfloat16, float16.")
@@ -150,6 +153,33 @@ def _with_interval(answers: "Answers", name: str) -> str:
     interval = answers.intervals.get(name)
     reach = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
     return f"{getattr(answers, name):.3f}{reach}"
+
+
+@app.command()
+def rename(
+    old: Annotated[str, typer.Argument(help="What a model is called.")],
+    new: Annotated[str, typer.Argument(help="What it is to be called; no other model is.")],
+    as_json: AsJson = False,
+) -> None:
+    """Call a model otherwise, for everybody, past runs included.
+
+    Who renamed it and when is kept: `results.model_renamings`. MLflow's parameter `model` of runs
+    that it shows already stays, since it lets none be changed.
+    """
+    with open_sessions(Settings()) as sessions:
+
+        def done() -> store.Renaming:
+            with transaction(sessions) as session:
+                return store.rename(session, old, new, renamed_by=user())
+
+        renaming = while_busy(done)
+    if as_json:
+        print_json(renaming)
+        return
+    typer.echo(
+        f"{renaming.old} is {renaming.new} from now on, in {counted(renaming.models, 'model')} and "
+        f"{counted(renaming.runs, 'run')}."
+    )
 
 
 @app.command("list")

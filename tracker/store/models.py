@@ -1,24 +1,30 @@
 """Language models and the ids of their components."""
 
+import shlex
+import unicodedata
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from analyses import names
 from analyses.checkpoints.shapes import LayerShape, ModelShape
 from analyses.errors import did_you_mean
 from analyses.prompts.limits import Limits
 from analyses.results import Component, Kind
 from tracker.domain import Model
 from tracker.errors import TrackerError
-from tracker.tables import ComponentRow, ModelRow
+from tracker.store import publications
+from tracker.tables import ComponentRow, ModelRenamingRow, ModelRow, RunRow
 
+_TURN = 7_309_461  # any number; the same for everybody who gives names
 _OF_SHAPE = ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_vocab", "shapes")
 # What a model that is there already is told anew: older versions did not ask for all of it.
-RENEWED = ("name", "n_embeddings", "max_positions", "trained_positions")
+WEIGHTS = ("ref", "revision", "dtype", "fingerprint")  # what makes it another model
+RENEWED = ("n_embeddings", "max_positions", "trained_positions")
 
 
 class UnknownModel(TrackerError):
@@ -28,6 +34,36 @@ class UnknownModel(TrackerError):
             f"Known models: {', '.join(known) or 'none'}. "
             "Add one with `headbook models add REF`."
         )
+
+
+class NamedOtherwise(TrackerError):
+    """These weights have a name, which every run of them shows."""
+
+    def __init__(self, ref: str, name: str, asked: str) -> None:
+        super().__init__(
+            f"{ref} is there already, as {name!r}: these are the same weights. Use that name, or "
+            "rename it for everybody, past runs included: "
+            f"headbook models rename {shlex.join([name, asked])}"
+        )
+
+
+class NameTaken(TrackerError):
+    def __init__(self, name: str, other: Model) -> None:
+        super().__init__(
+            f"Nothing else can be called {name!r}: {other.name!r} is the model of {other.ref}. "
+            f"Choose another name, with --name where one is added, or rename that one first: "
+            f"headbook models rename {shlex.quote(other.name)} NEW"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renaming:
+    """A name that became another, of so many models, which so many runs show."""
+
+    old: str
+    new: str
+    models: int
+    runs: int
 
 
 def to_model(row: ModelRow) -> Model:
@@ -43,8 +79,15 @@ def shape_facts(shape: ModelShape) -> dict[str, Any]:
     return facts | {"shapes": [asdict(layer) for layer in shape.layers]}
 
 
-def add_model(session: Session, **facts: object) -> Model:
-    """Record a model; the same ref, revision and dtype again tells it anew."""
+def add_model(session: Session, *, name: str, **facts: Any) -> Model:
+    """Record a model; the same ref, revision and dtype again tells it anew.
+
+    The name goes over to it where it is that of an older revision or of the same weights. Raises
+    `NamedOtherwise` and `NameTaken`: nothing is renamed here.
+    """
+    _take_turn(session)
+    facts["name"] = names.checked("model", name)
+    check_name(session, name, **{each: facts[each] for each in WEIGHTS})
     statement = insert(ModelRow).values(**facts)
     again = [*RENEWED, *(_OF_SHAPE if facts.get("shapes") else ())]
     row = session.scalars(
@@ -54,6 +97,57 @@ def add_model(session: Session, **facts: object) -> Model:
         ).returning(ModelRow)
     ).one()
     return to_model(row)
+
+
+def name_of_weights(session: Session, fingerprint: str, dtype: str) -> str | None:
+    """What weights are called that are there already, in that dtype."""
+    same = and_(ModelRow.fingerprint == fingerprint, ModelRow.dtype == dtype)
+    query = select(ModelRow.name).where(same).order_by(ModelRow.id.desc()).limit(1)
+    return session.scalars(query).one_or_none()
+
+
+def check_name(
+    session: Session, name: str, *, ref: str, revision: str, dtype: str, fingerprint: str
+) -> None:
+    """Raises `NamedOtherwise` or `NameTaken` where a model cannot be added under that name.
+
+    In another dtype the same weights are another model, and may have another name.
+    """
+    known = all_models(session)
+    for each in known:
+        same = each.fingerprint == fingerprint or (each.ref, each.revision) == (ref, revision)
+        if same and each.dtype == dtype and each.name != name:
+            raise NamedOtherwise(ref, each.name, name)
+    for each in known:
+        its_own = each.name == name and (each.fingerprint == fingerprint or each.ref == ref)
+        if names.alike(each.name) == names.alike(name) and not its_own:
+            raise NameTaken(name, each)
+
+
+def rename(session: Session, old: str, new: str, *, renamed_by: str) -> Renaming:
+    """Call every model of a name otherwise, in past runs as well; it is kept who did so.
+
+    Raises `UnknownModel`, `NameTaken` and `BadName`.
+    """
+    _take_turn(session)
+    new = names.checked("model", new)
+    old = model_named(session, old).name
+    for other in all_models(session):
+        if names.alike(other.name) == names.alike(new) and other.name != old:
+            raise NameTaken(new, other)
+    renamed = select(ModelRow.id).where(ModelRow.name == old)
+    ids = session.scalars(renamed.order_by(ModelRow.id).with_for_update()).all()
+    theirs = select(RunRow.id).where(RunRow.model_id.in_(ids))
+    runs = session.scalars(select(func.count()).select_from(theirs.subquery())).one()
+    session.execute(update(ModelRow).where(ModelRow.id.in_(ids)).values(name=new))
+    session.add(ModelRenamingRow(renamed_by=renamed_by, old_name=old, new_name=new))
+    publications.show_anew(session, theirs)
+    return Renaming(old=old, new=new, models=len(ids), runs=runs)
+
+
+def _take_turn(session: Session) -> None:
+    """Let nobody else name a model until the transaction ends."""
+    session.execute(select(func.pg_advisory_xact_lock(_TURN)))
 
 
 def record_facts(session: Session, model_id: int, shape: ModelShape, limits: Limits) -> None:
@@ -73,8 +167,9 @@ def all_models(session: Session) -> list[Model]:
 def model_named(session: Session, name: str) -> Model:
     """The newest model of that name; raises `UnknownModel`."""
     models = all_models(session)
+    composed = unicodedata.normalize("NFC", name)
     for model in models:
-        if model.name == name:
+        if model.name == composed:
             return model
     raise UnknownModel(name, sorted({model.name for model in models}))
 

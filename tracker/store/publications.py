@@ -1,10 +1,11 @@
 """The state of each run's mirror in MLflow."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from tracker.domain import TERMINAL, PartKind, PublicationState, RunState
@@ -175,3 +176,19 @@ def checkable(session: Session) -> list[UUID]:
         .order_by(RunRow.finished_at.desc(), RunRow.id)
     )
     return list(session.scalars(query))
+
+
+def show_anew(session: Session, runs: Collection[UUID] | Select[UUID]) -> None:
+    """Publish the runs again that were: MLflow shows the studies of a run, and its model's name."""
+    tried = or_(PublicationRow.due_at.is_not(None), PublicationRow.error.is_not(None))
+    theirs = PublicationRow.run_id.in_(runs)
+    ordered = select(PublicationRow.run_id).where(theirs).order_by(PublicationRow.run_id)
+    session.execute(ordered.with_for_update())  # in one order, so that none waits for another
+    session.execute(
+        update(PublicationRow)
+        .where(theirs)
+        .values(
+            state=PublicationState.PENDING,
+            due_at=case((tried, NOW)),
+        )
+    )

@@ -3,16 +3,30 @@
 from collections.abc import Collection
 from uuid import UUID, uuid4
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from tracker.domain import PublicationState
-from tracker.tables import PublicationRow, StudyRow, StudyRunRow
+from analyses import names
+from tracker.errors import TrackerError
+from tracker.store import publications
+from tracker.tables import StudyRow, StudyRunRow
+
+
+class StudyLooksAlike(TrackerError):
+    def __init__(self, name: str, there: str) -> None:
+        super().__init__(
+            f"A study {name!r} would look like {there!r}, which is there. Use that one with "
+            f"--study, or choose another name."
+        )
 
 
 def add_to_study(session: Session, *, name: str, created_by: str, runs: Collection[UUID]) -> UUID:
-    """Put runs into the study of that name, which is made if it is new."""
+    """Put runs into the study of that name, which is made if it is new.
+
+    Raises `StudyLooksAlike` for a new one that differs from another in case or width only.
+    """
+    _check_apart(session, name)
     statement = insert(StudyRow).values(id=uuid4(), name=name, created_by=created_by)
     study_id = session.scalars(
         statement.on_conflict_do_update(
@@ -21,21 +35,13 @@ def add_to_study(session: Session, *, name: str, created_by: str, runs: Collecti
     ).one()
     rows = [{"study_id": study_id, "run_id": each} for each in runs]
     session.execute(insert(StudyRunRow).on_conflict_do_nothing(), rows)
-    _show_anew(session, runs)
+    publications.show_anew(session, runs)
     return study_id
 
 
-def _show_anew(session: Session, runs: Collection[UUID]) -> None:
-    """Publish the runs again that were: MLflow shows the studies of a run."""
-    tried = or_(PublicationRow.due_at.is_not(None), PublicationRow.error.is_not(None))
-    theirs = PublicationRow.run_id.in_(list(runs))
-    ordered = select(PublicationRow.run_id).where(theirs).order_by(PublicationRow.run_id)
-    session.execute(ordered.with_for_update())  # in one order, so that none waits for another
-    session.execute(
-        update(PublicationRow)
-        .where(theirs)
-        .values(
-            state=PublicationState.PENDING,
-            due_at=case((tried, func.clock_timestamp())),
-        )
-    )
+def _check_apart(session: Session, name: str) -> None:
+    known = set(session.scalars(select(StudyRow.name)))
+    if name not in known:
+        for there in known:
+            if names.alike(there) == names.alike(name):
+                raise StudyLooksAlike(name, there)

@@ -3,9 +3,9 @@
 from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from analyses.names import LONGEST_HOST
 from tracker.tables.metadata import NOW, Instant, Row, is_name
 
-LONGEST_HOST = 255
 LONGEST_NAME = 300
 
 

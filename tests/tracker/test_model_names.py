@@ -1,0 +1,139 @@
+"""A model has one name, which only a command of its own changes, for everybody and on record."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+from stack import Stack
+
+from analyses.names import BadName
+from tracker import models
+from tracker.db import Sessions, transaction
+from tracker.domain import Model
+from tracker.home import Home
+from tracker.reports import runs as run_lines
+from tracker.store import models as store
+from tracker.store import publications, studies
+from tracker.store.models import NamedOtherwise, NameTaken, UnknownModel
+from tracker.store.studies import StudyLooksAlike
+from tracker.tables import PublicationRow
+
+from .conftest import MakeRun
+
+
+def names_of(sessions: Sessions) -> list[str]:
+    with transaction(sessions) as session:
+        return [model.name for model in store.all_models(session)]
+
+
+@pytest.fixture
+def cli(sessions: Sessions, database_url: str, tmp_path: Path) -> Stack:
+    return Stack(tmp_path / "home", DATABASE_URL=database_url)
+
+
+@pytest.fixture
+def copy(model_folder: Path, tmp_path: Path) -> Path:
+    """The same weights in another place."""
+    return Path(shutil.copytree(model_folder, tmp_path / "copy"))
+
+
+def add(
+    folder: Path,
+    sessions: Sessions,
+    home: Home,
+    *,
+    name: str | None = None,
+    dtype: str = "float32",
+) -> Model:
+    return models.add_model(
+        str(folder), name=name, dtype=dtype, home=home, roots=(), sessions=sessions
+    )
+
+
+def test_adding_a_model_again_under_another_name_renames_nothing(
+    tiny: Model, model_folder: Path, copy: Path, sessions: Sessions, home: Home
+) -> None:
+    for folder in (model_folder, copy):
+        with pytest.raises(NamedOtherwise) as refused:
+            add(folder, sessions, home, name="my model")
+        assert "there already, as 'tiny'" in str(refused.value)
+        assert "headbook models rename tiny 'my model'" in str(refused.value)
+    assert names_of(sessions) == ["tiny"]
+
+
+def test_a_copy_that_nobody_named_has_the_name_of_its_weights(
+    tiny: Model, copy: Path, sessions: Sessions, home: Home
+) -> None:
+    assert add(copy, sessions, home).name == "tiny"
+
+
+def test_the_same_weights_in_another_dtype_may_have_another_name(
+    tiny: Model, model_folder: Path, sessions: Sessions, home: Home
+) -> None:
+    assert add(model_folder, sessions, home, name="tiny half", dtype="bfloat16").name == "tiny half"
+    assert names_of(sessions) == ["tiny half", "tiny"]
+
+
+@pytest.mark.parametrize("name", ["tiny", "TINY", "\uff54\uff49\uff4e\uff59"])
+def test_other_weights_do_not_take_a_name_nor_one_that_looks_like_it(
+    tiny: Model, copy: Path, sessions: Sessions, home: Home, name: str
+) -> None:
+    weights = copy / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(NameTaken, match="Nothing else can be called"):
+        add(copy, sessions, home, name=name)
+    assert names_of(sessions) == ["tiny"]
+
+
+def test_a_renamed_model_is_renamed_in_its_runs_and_it_is_kept_who_did_it(
+    model: Model, make_run: MakeRun, sessions: Sessions
+) -> None:
+    runs = [make_run(), make_run()]
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE headbook.publication SET state = 'published', due_at = now()"))
+        renaming = store.rename(session, "tiny", "small", renamed_by="ada")
+    assert (renaming.models, renaming.runs) == (1, 2)
+    with transaction(sessions) as session:
+        assert {line.model for line in run_lines(session)} == {"small"}
+        kept = session.execute(text("SELECT * FROM results.model_renamings")).one()
+        assert (kept.renamed_by, kept.old_name, kept.new_name) == ("ada", "tiny", "small")
+        assert set(session.scalars(select(PublicationRow.state))) == {"pending"}
+        assert set(publications.pending(session)) <= {run.id for run in runs}
+        with pytest.raises(UnknownModel, match="Known models: small"):
+            store.model_named(session, "tiny")
+
+
+def test_a_name_is_not_taken_by_renaming(model: Model, sessions: Sessions) -> None:
+    facts = {name: getattr(model, name) for name in Model.__dataclass_fields__ if name != "id"}
+    with transaction(sessions) as session:
+        store.add_model(session, **facts | {"name": "b", "ref": "/b", "fingerprint": "e" * 64})
+    for new in ("b", "B"):
+        with pytest.raises(NameTaken), transaction(sessions) as session:
+            store.rename(session, "tiny", new, renamed_by="ada")
+    with pytest.raises(BadName), transaction(sessions) as session:
+        store.rename(session, "tiny", "a\u202eb", renamed_by="ada")
+    with transaction(sessions) as session:
+        assert store.rename(session, "tiny", "Tiny", renamed_by="ada").new == "Tiny"
+    assert names_of(sessions) == ["b", "Tiny"]
+
+
+def test_the_command_says_what_it_changed(cli: Stack, make_run: MakeRun) -> None:
+    make_run()
+    said = cli.headbook("models", "rename", "tiny", "tiny one")
+    assert said.strip() == "tiny is tiny one from now on, in 1 model and 1 run."
+    told = cli.json("models", "rename", "tiny one", "tiny")
+    assert told == {"old": "tiny one", "new": "tiny", "models": 1, "runs": 1}
+    assert "U+001B" in cli.refusal("models", "rename", "tiny", "a\x1b[31mb")
+
+
+def test_a_study_does_not_look_like_another(make_run: MakeRun, sessions: Sessions) -> None:
+    run = make_run()
+    with transaction(sessions) as session:
+        first = studies.add_to_study(session, name="Scan", created_by="ada", runs=[run.id])
+        again = studies.add_to_study(session, name="Scan", created_by="ada", runs=[run.id])
+    assert first == again
+    with pytest.raises(StudyLooksAlike), transaction(sessions) as session:
+        studies.add_to_study(session, name="scan", created_by="ada", runs=[run.id])
