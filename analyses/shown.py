@@ -6,7 +6,7 @@ go out calls one of these, once.
 
 import re
 
-TALLEST = 100  # lines of a text in Markdown
+TALLEST = 200  # lines of a text
 LONGEST = 4_000  # characters of a line
 
 # Control characters, what has no glyph or turns the reading order, line breaks of Unicode, halves
@@ -32,10 +32,27 @@ def plain(text: object) -> str:
     return _STEERS.sub(_spelled, str(text))
 
 
+def in_json(document: str) -> str:
+    """A JSON document that means the same and shows every character of it."""
+
+    def escaped(found: re.Match[str]) -> str:
+        units = found[0].encode("utf-16-be", "surrogatepass").hex()
+        return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+    return _STEERS.sub(escaped, document)
+
+
 def one_line(text: object, *, most: int = LONGEST) -> str:
     """The same in a line of at most so many characters."""
-    line = plain(_BREAKS.sub(" ", str(text)[: 4 * most].strip()).replace("\t", " "))
-    return line if len(line) <= most else line[: most - 1] + "…"
+    line = _BREAKS.sub(" ", str(text)[: 4 * most].strip()).replace("\t", " ")
+    return _cut(plain(line), most)
+
+
+def in_lines(text: object) -> str:
+    """The same in the lines it has, each of them and all together of a length to read."""
+    lines = str(text).split("\n")
+    more = [f"… {len(lines) - TALLEST} more lines"] if len(lines) > TALLEST else []
+    return "\n".join([*(_cut(plain(line)) for line in lines[:TALLEST]), *more])
 
 
 def in_markdown(text: object) -> str:
@@ -43,7 +60,7 @@ def in_markdown(text: object) -> str:
 
     Of links there are only those of addresses to themselves.
     """
-    lines = (one_line(line) for line in str(text).strip().splitlines()[:TALLEST])
+    lines = (one_line(line) for line in str(text).strip().split("\n")[:TALLEST])
     # Two spaces at the end of a line are a line break.
     return "  \n".join(_MARKUP.sub(_as_text, line) for line in lines)
 
@@ -61,6 +78,10 @@ def in_csv(value: object) -> object:
     if not isinstance(value, str):
         return value
     return ("'" if _FORMULA.match(value) else "") + plain(value)
+
+
+def _cut(line: str, most: int = LONGEST) -> str:
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def _spelled(found: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from tenacity import RetryCallState, Retrying, stop_after_delay, wait_exponential
 
+from analyses.shown import one_line
 from tracker import postgres_session, standbys
 from tracker.errors import TrackerError
 from tracker.schema import NotMigrated, UnreachableDatabase, not_connected
@@ -30,6 +31,7 @@ LIMITS = {
     "plan_cache_mode": "force_custom_plan",
 }
 PATIENCE = 45.0  # seconds a worker tries one transaction; its lease is longer
+_SHOWN = 60  # characters of a text that cannot be kept
 _TRIES = 3  # of a transaction that failed for a reason that nobody knows
 
 Notice = Callable[[TrackerError], None]
@@ -61,6 +63,16 @@ class ForbiddenByDatabase(TrackerError):
         super().__init__(
             f"This database user may not do that: {first_line(error)}. Use the address of a member "
             "of headbook_worker; that of a reader only reads the views of schema results."
+        )
+
+
+class NotText(TrackerError):
+    def __init__(self, error: BaseException) -> None:
+        held = one_line(getattr(error, "object", ""), most=_SHOWN)
+        super().__init__(
+            f"What was given cannot be kept{held and f': {held}'}. The database takes no NUL "
+            "characters and no bytes that are no UTF-8 (such as in file names of another encoding, "
+            "shown as \\udc80 to \\udcff). Write it without them."
         )
 
 
@@ -110,12 +122,14 @@ def close(sessions: Sessions) -> None:
 def transaction(sessions: Sessions) -> Iterator[Session]:
     """Commit at the end of the block, roll back when it raises.
 
-    Raises `UnreachableDatabase`, `RefusedByDatabase`, `BusyDatabase`, `NotMigrated`,
+    Raises `UnreachableDatabase`, `RefusedByDatabase`, `BusyDatabase`, `NotMigrated`, `NotText`,
     `ForbiddenByDatabase` and `TroubledDatabase` in place of the driver's errors.
     """
     try:
         with sessions.begin() as session:
             yield session
+    except UnicodeEncodeError as error:  # raised by the driver before anything is sent
+        raise NotText(error) from error
     except (DBAPIError, psycopg.Error) as error:  # a COPY is the driver's own
         translated = _translated(error, sessions)
         if translated is None:
@@ -132,6 +146,8 @@ def _translated(error: DBAPIError | psycopg.Error, sessions: Sessions) -> Tracke
         return UnreachableDatabase(original)
     if not state and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
         return not_connected(original, _conninfo(sessions))
+    if _is_not_text(original, state):
+        return NotText(original)
     match meaning(state):
         case Meaning.AWAY:
             return UnreachableDatabase(original)
@@ -148,6 +164,14 @@ def _translated(error: DBAPIError | psycopg.Error, sessions: Sessions) -> Tracke
         case Meaning.UNKNOWN if state:
             return TroubledDatabase(original, state)
     return None
+
+
+def _is_not_text(error: BaseException, state: str) -> bool:
+    """NUL is refused by the driver, or in JSON by the server, as are halves of surrogate pairs."""
+    if state in ("22021", "22P05"):
+        return True
+    said = str(error)
+    return isinstance(error, psycopg.DataError) and ("NUL" in said or "surrogate" in said)
 
 
 def _conninfo(sessions: Sessions) -> str:

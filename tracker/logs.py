@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from analyses.shown import plain
 from tracker.listening import overhear
 from tracker.urls import without_credentials
 
@@ -44,11 +45,12 @@ class _Record(logging.LogRecord):
         super().__init__(*args, **more)
         if self.exc_info and self.exc_info[0]:
             # A formatter takes this text in place of one that it would make.
-            self.exc_text = without_credentials(logging.Formatter().formatException(self.exc_info))
+            raised = logging.Formatter().formatException(self.exc_info)
+            self.exc_text = plain(without_credentials(raised))
 
     def getMessage(self) -> str:
-        return without_credentials(super().getMessage())
+        return plain(without_credentials(super().getMessage()))
 
 
 def _without_credentials(_logger: object, _method: str, rendered: Any) -> str:
-    return without_credentials(rendered)
+    return plain(without_credentials(rendered))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from analyses import registry
 from analyses.results import NamedTensor
+from analyses.shown import in_lines
 from tracker import figures, publication, reports, tensor_files
 from tracker.db import Sessions, patiently, transaction
 from tracker.domain import RunState
@@ -119,7 +120,7 @@ class _Publishing:
         publications.published(session, self.run_id, self.hold)
 
     def give_back(self, error: Exception) -> None:
-        said = without_credentials(str(error))[:1000]
+        said = in_lines(without_credentials(str(error)))[:1000]
         final = isinstance(error, RefusedByMlflow)
         how = publications.refused if final else publications.not_published
         patiently(self.sessions, lambda session: how(session, self.run_id, self.hold, said))

@@ -9,6 +9,7 @@ from structlog import get_logger
 
 from analyses.errors import Refused
 from analyses.foreign import is_out_of_memory, said_by
+from analyses.shown import in_lines
 from tracker.db import TroubledDatabase, passes, patiently
 from tracker.domain import PartClaim
 from tracker.errors import CannotKeep, TrackerError
@@ -33,6 +34,8 @@ def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
     logger = log.bind(run_id=str(claim.run_id), part=claim.number)
 
     def end(how: Callable[..., object], **why: Any) -> None:
+        if "reason" in why:  # an error may hold what no database keeps
+            why["reason"] = in_lines(why["reason"])
         patiently(bench.sessions, lambda session: how(session, claim, **why))
 
     if isinstance(error, LeaseLost):

@@ -7,6 +7,7 @@ from traceback import format_exc
 import typer
 
 from analyses.errors import Refused
+from analyses.shown import in_lines
 from tracker import environment
 from tracker.cli import (
     analyses,
@@ -67,5 +68,5 @@ def main() -> None:
         said = format_exc()
     else:
         return
-    typer.echo(without_credentials(said), err=True)
+    typer.echo(in_lines(without_credentials(said)), err=True)
     sys.exit(1)

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import typer
 
+from analyses.shown import in_lines
 from tracker.db import BusyDatabase, passes, repeated
 from tracker.errors import TrackerError
 
@@ -36,7 +37,7 @@ def _said_once() -> Callable[[TrackerError], None]:
 
     def say(error: TrackerError) -> None:
         if not said:
-            typer.echo(f"Trying again: {error}", err=True)
+            typer.echo(in_lines(f"Trying again: {error}"), err=True)
         said.append(error)
 
     return say

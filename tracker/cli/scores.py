@@ -29,7 +29,13 @@ def scores(
             "of those that are asked for.",
         ),
     ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV in place of a table.")] = False,
+    as_csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv",
+            help="Print CSV in place of a table; what a spreadsheet would calculate begins with '.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the scores of a run, with 95 % intervals."""

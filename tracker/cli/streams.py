@@ -2,12 +2,17 @@
 
 import codecs
 import io
+import re
 import sys
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
+
+from analyses.shown import plain
 
 _ANOTHER = "headbook.another"  # for the codecs that cannot write a character
 
+_BAR = re.compile(r"\r|(?:\n|\x1b\[A)+\Z")
 # What is printed for a character that a stream cannot take; others lose their accents or are "?".
 _INSTEAD = {
     **{"…": "...", "·": "-", "•": "*", "→": "->", "←": "<-", "■": "#", "█": "#"},
@@ -19,9 +24,13 @@ _INSTEAD = {
 
 
 def use_streams() -> None:
-    """From now on a print never fails for a character: another stands in its place."""
+    """From now on a print never fails for a character, and no text steers a terminal.
+
+    What cannot be written has another in its place; what would move the cursor, change colours or
+    titles, hide text or turn its order is spelled, whoever prints it.
+    """
     codecs.register_error(_ANOTHER, _another)
-    sys.stdout, sys.stderr = _able(sys.stdout), _able(sys.stderr)
+    sys.stdout, sys.stderr = _able(sys.stdout), _able(sys.stderr, bars=True)
 
 
 def takes(text: str) -> bool:
@@ -33,27 +42,41 @@ def takes(text: str) -> bool:
     return True
 
 
-def _able(stream: Any) -> Any:
+def drawn_on(stream: Any) -> Any:
+    """The stream that takes colours, and what else rich draws with."""
+    return stream.stream if isinstance(stream, _Plain) else stream
+
+
+def _able(stream: Any, *, bars: bool = False) -> Any:
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     stream.reconfigure(errors=_ANOTHER)
-    # Typer writes UTF-8 past a stream that says it takes ASCII, where it finds a buffer.
-    return _Ascii(stream) if codecs.lookup(stream.encoding).name == "ascii" else stream
+    return _Plain(stream, bars=bars)
 
 
-class _Ascii:
-    """A stream of ASCII that is only written to as text."""
+class _Plain:
+    """A stream on which every character of a text is seen."""
 
-    def __init__(self, stream: io.TextIOWrapper) -> None:
-        self._stream = stream
+    def __init__(self, stream: io.TextIOWrapper, *, bars: bool) -> None:
+        """`bars` says that libraries draw progress there: they begin their line again."""
+        self.stream, self._bars = stream, bars
+        # Typer writes UTF-8 past a stream that says it takes ASCII, where it finds a buffer.
+        self._is_ascii = codecs.lookup(stream.encoding).name == "ascii"
 
     def write(self, text: str) -> int:
-        return self._stream.write(text)
+        bar = _BAR.match(text) if self._bars else None
+        drawn = bar[0] if bar else ""
+        self.stream.write(drawn + plain(text[len(drawn) :]))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "buffer":
+        if name == "buffer" and self._is_ascii:
             raise AttributeError(name)
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
 
 
 def _another(error: UnicodeError) -> tuple[str, int]:

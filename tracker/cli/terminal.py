@@ -6,21 +6,44 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import IO, Annotated, Any, cast
 from uuid import UUID
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from tracker.cli.streams import takes
+from analyses.shown import in_json, one_line, plain
+from tracker.cli.streams import drawn_on, takes
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 
 _WIDE = 200  # columns when nobody looks: a file has no edge to wrap at
 
-console = Console(width=None if sys.stdout.isatty() else _WIDE)
+
+class _Console(Console):
+    """Draws what it is given and nothing that a text asks for: no markup, no escape sequence."""
+
+    @property
+    def file(self) -> IO[str]:
+        return cast("IO[str]", drawn_on(super().file))
+
+    @file.setter
+    def file(self, new: IO[str]) -> None:
+        self._file = new
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=plain(segment.text))
+
+
+console = _Console(
+    width=None if sys.stdout.isatty() else _WIDE, markup=False, emoji=False, highlight=False
+)
 
 
 def print_json(value: Any) -> None:
@@ -35,8 +58,8 @@ def print_json_line(value: Any) -> None:
 
 def _as_json(value: Any, *, indent: int | None = None) -> str:
     """As it is where the stream takes all of it, else with escapes, which mean the same."""
-    shown = json.dumps(value, default=_plain, indent=indent, ensure_ascii=False)
-    return shown if takes(shown) else json.dumps(value, default=_plain, indent=indent)
+    written = json.dumps(value, default=_plain, indent=indent, ensure_ascii=False)
+    return in_json(written if takes(written) else json.dumps(value, default=_plain, indent=indent))
 
 
 def _plain(value: Any) -> Any:
@@ -55,9 +78,9 @@ def _plain(value: Any) -> Any:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """A table, or the sentence `empty` that says how to get a first row."""
-    lines = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+    lines = [[("" if cell is None else one_line(cell)) for cell in row] for row in rows]
     if not lines:
-        console.print(empty, markup=False)
+        console.print(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):

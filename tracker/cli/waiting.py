@@ -8,6 +8,7 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from analyses.shown import one_line
 from tracker import reports
 from tracker.cli.patience import through_outages
 from tracker.cli.terminal import console
@@ -29,7 +30,7 @@ def lines(run_ids: Sequence[UUID], sessions: Sessions) -> list[RunLine]:
 def wait(run_ids: Sequence[UUID], sessions: Sessions, *, quiet: bool) -> list[RunLine]:
     """Show a bar until all runs have ended, however often the database is away meanwhile."""
     look = partial(through_outages, partial(lines, run_ids, sessions))
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=quiet) as progress:
         seen = look()
         shown = progress.add_task("", total=sum(line.n_prompts for line in seen))
@@ -46,13 +47,13 @@ def _standing(seen: Sequence[RunLine]) -> str:
     if len(seen) > 1:
         return f"{sum(line.ended for line in seen)} of {len(seen)} runs have ended"
     (line,) = seen
-    return line.reason if line.reason and not line.ended else line.state.value
+    return one_line(line.reason) if line.reason and not line.ended else line.state.value
 
 
 def exit_unless_succeeded(ended: Sequence[RunLine]) -> None:
     """Exit code 1, with the reasons, where a run has ended in another way."""
     others = [line for line in ended if line.state is not RunState.SUCCEEDED]
     for line in others:
-        typer.echo(f"Error: run {line.id} is {line.state}: {line.reason}", err=True)
+        typer.echo(f"Error: run {line.id} is {line.state}: {one_line(line.reason)}", err=True)
     if others:
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from analyses.shown import one_line
 from tracker.tables import RunEventRow, RunLogRow, RunRow
 
 EVENT = "event"  # the level of what happened
@@ -75,12 +76,12 @@ def run_log(
 
 
 def as_text(line: LogLine) -> str:
-    """A line as it is shown; the time is UTC."""
+    """A line as it is shown, always one; the time is UTC."""
     about = "run" if line.part is None else f"part {line.part}"
     worker = f" on {line.worker}" if line.worker else ""
     level = "" if line.level == EVENT else f"{line.level}: "
     at = line.at.astimezone(UTC).isoformat(" ", "milliseconds").removesuffix("+00:00")
-    return f"{at} {about}{worker}: {level}{line.line}"
+    return one_line(f"{at} {about}{worker}: {level}{line.line}")
 
 
 def _live(session: Session, run_id: UUID) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from analyses import stored
 from analyses.results import OUTPUT, Component, Kind, ScoreKey
+from analyses.shown import in_csv
 from analyses.stored import Better, Meanings, Stored
 from tracker.tables import BY_CODE, ComponentRow, RunRow, ScoreRow
 
@@ -194,9 +195,10 @@ def as_row(line: ScoreLine) -> dict[str, object]:
 
 
 def as_csv(lines: Sequence[ScoreLine]) -> str:
-    """Scores as CSV with a header."""
+    """Scores as CSV with a header; a text that would be a formula begins with an apostrophe."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
-    writer.writerows(map(as_row, lines))
+    for line in lines:
+        writer.writerow({name: in_csv(value) for name, value in as_row(line).items()})
     return text.getvalue()
