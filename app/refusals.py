@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from analyses.errors import Refused
+from analyses.shown import in_markdown
 from tracker.errors import TrackerError
 
 
@@ -15,6 +16,6 @@ def said(*, again: Callable[[Exception], None] | None = None) -> Iterator[None]:
     try:
         yield
     except (TrackerError, Refused) as error:
-        st.error(str(error))
+        st.error(in_markdown(error))
         if again is not None:
             again(error)

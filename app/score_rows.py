@@ -5,13 +5,14 @@ from typing import Any
 
 from analyses.plurals import counted
 from analyses.results import Kind
+from analyses.shown import one_line
 from tracker.reports import ScoreLine
 
 
 def metric_name(line: ScoreLine) -> str:
     """Everything that tells scores of one component apart, in words."""
     x = f"x={line.coordinate}" if line.coordinate else ""
-    return " ".join(filter(None, (line.metric, line.site, line.condition, x)))
+    return one_line(" ".join(filter(None, (line.metric, line.site, line.condition, x))))
 
 
 def by_metric(lines: Sequence[ScoreLine]) -> dict[str, list[ScoreLine]]:

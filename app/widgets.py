@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from analyses.shown import in_markdown, one_line
 from app.form_fields import FieldKind, FormField
 from tracker.domain import RunState
 
@@ -37,18 +38,26 @@ def ask(fields: Sequence[FormField], *, key: str) -> dict[str, Any]:
 
 
 def _widget(field: FormField, key: str) -> Any:
+    title, said = _title(field), _help(field)
     match field.kind:
         case FieldKind.INTEGER | FieldKind.NUMBER:
             return _number(field, key)
         case FieldKind.BOOLEAN if not field.optional:
-            return st.checkbox(field.title, bool(field.default), key=key, help=field.description)
+            return st.checkbox(title, bool(field.default), key=key, help=said)
         case FieldKind.BOOLEAN | FieldKind.CHOICE:
             return _choice(field, key)
         case FieldKind.LIST | FieldKind.JSON:
             how = "separated by commas" if field.kind is FieldKind.LIST else "as JSON"
-            label = f"{field.title} ({how})"
-            return st.text_input(label, field.text, key=key, help=field.description)
-    return st.text_input(field.title, field.text, key=key, help=field.description)
+            return st.text_input(f"{title} ({how})", field.text, key=key, help=said)
+    return st.text_input(title, field.text, key=key, help=said)
+
+
+def _title(field: FormField) -> str:
+    return in_markdown(field.title)
+
+
+def _help(field: FormField) -> str | None:
+    return None if field.description is None else in_markdown(field.description)
 
 
 def _number(field: FormField, key: str) -> Any:
@@ -65,11 +74,11 @@ def _number(field: FormField, key: str) -> Any:
         name: None if number is None else kind(number) for name, number in numbers.items()
     }
     return st.number_input(
-        field.title,
+        _title(field),
         **typed,
         format=None if kind is int else "%g",
         key=key,
-        help=field.description,
+        help=_help(field),
         placeholder="not set" if field.optional else None,
     )
 
@@ -85,10 +94,11 @@ def _choice(field: FormField, key: str) -> Any:
     choices = field.choices or (True, False)
     start = choices.index(field.default) if field.default in choices else None
     return st.selectbox(
-        field.title,
+        _title(field),
         choices,
+        format_func=one_line,
         index=start if start is not None or field.optional else 0,
         key=key,
-        help=field.description,
+        help=_help(field),
         placeholder="not set" if field.optional else None,
     )

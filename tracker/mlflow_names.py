@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Mapping
 
+from analyses.shown import plain
+
 RUN_NAME = "mlflow.runName"
 USER = "mlflow.user"
 
@@ -27,10 +29,10 @@ def shortened(text: str, most: int) -> str:
 
 
 def tags(given: Mapping[str, str]) -> dict[str, str]:
-    """Tags that MLflow takes."""
-    return {key: shortened(value, _COLUMNS.get(key, _TAG)) for key, value in given.items()}
+    """Tags that MLflow takes, and shows as they are."""
+    return {key: shortened(plain(each), _COLUMNS.get(key, _TAG)) for key, each in given.items()}
 
 
 def params(given: Mapping[str, str]) -> dict[str, str]:
-    """Params that MLflow takes."""
-    return {shortened(key, KEY): shortened(value, PARAM) for key, value in given.items()}
+    """Params that MLflow takes, and shows as they are."""
+    return {shortened(key, KEY): shortened(plain(each), PARAM) for key, each in given.items()}

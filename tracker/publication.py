@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from analyses.shown import in_markdown, plain
 from tracker import logins, mlflow_errors, mlflow_names
 from tracker.domain import RunState
 from tracker.reports import RunDetail, ScoreLine, as_row
@@ -150,7 +151,7 @@ def publish(
         known = client.get_run(ids.run_id).data.params
         params = [Param(key, value) for key, value in _params(run).items() if key not in known]
         tags = [RunTag(key, value) for key, value in _tags(run).items()]
-        note = "\n\n".join([_note(run, app_url), *remarks])
+        note = "\n\n".join([_note(run, app_url), *map(in_markdown, remarks)])
         tags.append(RunTag(NOTE, mlflow_names.tags({NOTE: note})[NOTE]))
         client.log_batch(ids.run_id, metrics=metrics, params=params, tags=tags)
         client.log_inputs(ids.run_id, [_dataset(run)])
@@ -214,7 +215,7 @@ def _dataset(run: RunDetail) -> DatasetInput:
     line = run.line
     source = {"hash": line.distribution_hash, "name": line.distribution, "size": line.n_prompts}
     dataset = Dataset(
-        name=mlflow_names.shortened(line.distribution, mlflow_names.DATASET),
+        name=mlflow_names.shortened(plain(line.distribution), mlflow_names.DATASET),
         digest=line.distribution_hash[:36],
         source_type="headbook",
         source=json.dumps(source),

@@ -1,8 +1,9 @@
 """How every picture looks, and how it becomes a PNG. Nothing here needs a display."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -10,8 +11,11 @@ from cycler import cycler
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter
 
 from analyses.pictures.findings import Estimate
+from analyses.shown import plain
 
 # Okabe and Ito's colours, which people who see red and green alike can tell apart.
 COLOURS = (
@@ -61,11 +65,28 @@ def panels(
 def png(figure: Figure, *, title: str) -> bytes:
     """The figure under a title, as a file."""
     letters = int(_LETTERS * figure.get_figwidth())
-    lines = [textwrap.fill(line, letters) for line in title.splitlines()]
+    lines = [textwrap.fill(line, letters) for line in title.split("\n")]
     figure.suptitle("\n".join(lines), fontsize=8, color=GREY)
+    _spell(figure)
     content = BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()
+
+
+def _spell(figure: Figure) -> None:
+    """Every text of the figure as it is: no formula, and no character without a glyph."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(labels := axis.get_major_formatter(), FuncFormatter):  # given ones
+                labels.func = partial(_spelled, labels.func)
+    for text in figure.findobj(Text):
+        if isinstance(text, Text):
+            text.set_parse_math(False)
+            text.set_text(plain(text.get_text()))
+
+
+def _spelled(label: Callable[..., str], *where: Any) -> str:
+    return plain(label(*where))
 
 
 def styled() -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from analyses.plurals import counted
 from analyses.prompts.spec import MOST_PROMPTS
+from analyses.shown import in_markdown, one_line, plain
 from app import commands, data, phrases
 from app.form_fields import fields_of
 from app.refusals import said
@@ -30,12 +31,15 @@ analyses = {each.name: each for each in data.analyses()}
 items = {recipe.name: recipe.items for recipe in data.recipes()}
 left, right = st.columns(2)
 with left:
-    name = st.selectbox("Analysis", list(analyses), key="analysis", bind="query-params")
-    st.caption(analyses[name].summary)
+    name = st.selectbox(
+        "Analysis", list(analyses), key="analysis", bind="query-params", format_func=one_line
+    )
+    st.caption(in_markdown(analyses[name].summary))
 with right:
     distribution = st.selectbox(
         "Prompts from",
         list(items),
+        format_func=one_line,
         key="distribution",
         bind="query-params",
         filter_mode="contains",
@@ -50,7 +54,7 @@ asked: dict[str, Any] = {"analysis": name, "distribution": distribution}
 with st.form(f"queue.{name}"):
     first, second = st.columns(2)
     with first:
-        asked["model"] = st.selectbox("Model", models, filter_mode="contains")
+        asked["model"] = st.selectbox("Model", models, filter_mode="contains", format_func=one_line)
         asked["size"] = st.number_input(
             "Number of prompts", 1, MOST_PROMPTS, min(64, items[distribution])
         )
@@ -66,7 +70,7 @@ with st.form(f"queue.{name}"):
             or None
         )
     if (usual := analyses[name].params.usual_split) != "all":
-        st.caption(f"The prompts are of split {usual!r}, as {name} needs them.")
+        st.caption(f"The prompts are of split {usual!r}, as {in_markdown(name)} needs them.")
     with st.expander("How the prompts are made"):
         # Of its own for each analysis: what was chosen for one may be refused by another.
         split = ask([data.split_field(analyses[name])], key=f"recipe.{name}")
@@ -79,4 +83,4 @@ if sent:
         queue_outcome.submit(asked, nonce=st.session_state.setdefault("nonce", uuid4().hex))
 queue_outcome.draw()
 st.caption("The same from a shell, as the form was last sent:")
-st.code(commands.submit(**asked), language="bash", wrap_lines=True)
+st.code(plain(commands.submit(**asked)), language="bash", wrap_lines=True)

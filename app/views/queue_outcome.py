@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import streamlit as st
 
+from analyses.shown import in_markdown
 from app import data
 from app.refusals import said
 
@@ -34,9 +35,9 @@ def draw() -> None:
                 f"{name} ({each.analysis} {str(each.id)[:8]}, {each.state})"
                 for name, each in submitted.inputs.items()
             )
-            st.caption(f"It needs: {needed}.")
+            st.caption(f"It needs: {in_markdown(needed)}.")
         for remark in submitted.remarks:
-            st.caption(remark)
+            st.caption(in_markdown(remark))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(
                 "views/run.py",

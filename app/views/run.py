@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from analyses.shown import in_markdown
 from app import data, links
 from app.views import run_header, run_links, run_logs, run_record, run_scores
 
@@ -14,8 +15,9 @@ if not run_id:
 detail = data.run(run_id)
 line = detail.line
 name = data.name(line)
-st.title(f"{name.analysis} · {name.model}")
-st.caption(" · ".join(filter(None, (name.prompts, name.params, f"run `{line.id}`"))))
+st.title(in_markdown(f"{name.analysis} · {name.model}"))
+said = in_markdown(" · ".join(filter(None, (name.prompts, name.params))))
+st.caption(f"{said} · run `{line.id}`")
 st.fragment(run_header.header, run_every=None if line.ended else 2)(run_id, line.state)
 run_links.draw(detail)
 
@@ -30,12 +32,15 @@ with st.container(horizontal=True, vertical_alignment="center"):
     if mlflow is None:
         st.caption("No MLflow address is known: set MLFLOW_TRACKING_URI to its http address.")
     elif not data.answers(mlflow):
-        st.caption(f":orange[MLflow at {mlflow} does not answer.] The numbers here do not need it.")
+        st.caption(
+            f":orange[MLflow at {in_markdown(mlflow)} does not answer.] "
+            "The numbers here do not need it."
+        )
     elif address is None:
         st.caption("MLflow does not have this run yet.")
 
 for warning in detail.notes.get("warnings", ()):
-    st.warning(warning, icon=":material/warning:")
+    st.warning(in_markdown(warning), icon=":material/warning:")
 
 heads, others, events, logs, repro = st.tabs(
     ["Heads", "Other components", "Events", "Logs", "Repro"],

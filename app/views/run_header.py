@@ -4,6 +4,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from analyses.shown import in_markdown
 from app import data, phrases, widgets
 from app.refusals import said
 from tracker.domain import RunState
@@ -15,7 +16,7 @@ def header(run_id: str, drawn: RunState) -> None:
         line = data.run(run_id).line
         with st.container(horizontal=True, vertical_alignment="center"):
             widgets.state(line.state)
-            st.markdown(phrases.standing(line), width="content")
+            st.markdown(in_markdown(phrases.standing(line)), width="content")
         if not line.ended:
             st.progress(line.done / line.n_prompts)
         if line.state is RunState.QUEUED and not data.workers():

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from analyses.shown import in_markdown
 from tracker.reports import LinkedRun, RunDetail
 
 MOST = 12  # links in a line
@@ -23,7 +24,9 @@ def _line(title: str, linked: Sequence[LinkedRun]) -> None:
         for each in linked[:MOST]:
             st.page_link(
                 "views/run.py",
-                label=f"{each.name}: {each.analysis} {str(each.id)[:8]}, {each.state.value}",
+                label=in_markdown(
+                    f"{each.name}: {each.analysis} {str(each.id)[:8]}, {each.state.value}"
+                ),
                 query_params={"id": str(each.id)},
             )
         if len(linked) > MOST:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from analyses.plurals import counted
 from analyses.prompts.spec import unusual
+from analyses.shown import in_code, in_markdown, one_line, plain
 from app import commands, phrases
 from tracker.reports import RunDetail
 
@@ -17,9 +18,9 @@ def events(detail: RunDetail) -> None:
             {
                 "at": phrases.moment(event.at),
                 "part": "the run" if event.part is None else f"part {event.part}",
-                "event": event.event,
-                "worker": event.worker,
-                "why": event.reason,
+                "event": _cell(event.event),
+                "worker": _cell(event.worker),
+                "why": _cell(event.reason),
             }
             for event in detail.events
         ],
@@ -27,11 +28,15 @@ def events(detail: RunDetail) -> None:
     )
 
 
+def _cell(text: str | None) -> str | None:
+    return None if text is None else one_line(text)
+
+
 def repro(detail: RunDetail) -> None:
     """All that the numbers depend on, and the command that makes them again."""
     line = detail.line
     st.markdown("**Run it again from a shell**")
-    st.code(commands.repeat(detail), language="bash", wrap_lines=True)
+    st.code(plain(commands.repeat(detail)), language="bash", wrap_lines=True)
     left, right = st.columns(2)
     with left:
         _facts(
@@ -68,7 +73,7 @@ def _facts(title: str, facts: Mapping[str, object]) -> None:
     known = {name: value for name, value in facts.items() if value not in (None, "")}
     if known:
         st.table(
-            {"name": list(known), "value": [f"`{value}`" for value in known.values()]},
+            {"name": list(map(in_markdown, known)), "value": list(map(in_code, known.values()))},
             border="horizontal",
             hide_index=True,
             hide_header=True,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from analyses.results import Kind
+from analyses.shown import in_markdown
 from app import charts, score_rows
 from tracker.domain import RunState
 from tracker.reports import RunDetail, RunLine, ScoreLine, as_csv, strongest, without_interval
@@ -76,7 +77,7 @@ def _table(scores: Sequence[ScoreLine], *, title: str, without: Sequence[str] = 
         placeholder="",
     )
     for sentence in without_interval(scores):
-        st.caption(sentence)
+        st.caption(in_markdown(sentence))
 
 
 def _download(line: RunLine, scores: Sequence[ScoreLine]) -> None:

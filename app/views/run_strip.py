@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from analyses.shown import in_markdown
 from app import data, phrases, widgets
 from app.refusals import said
 from tracker.domain import RunState
@@ -17,7 +18,9 @@ def strip(drawn: Mapping[RunState, int]) -> None:
             for state, count in counts.items():
                 widgets.state(state, count=count)
             for worker in workers:
-                st.caption(f":material/memory: {phrases.worker(worker)}", width="content")
+                st.caption(
+                    f":material/memory: {in_markdown(phrases.worker(worker))}", width="content"
+                )
         if not workers:
             st.warning(phrases.NO_WORKER, icon=":material/hourglass_empty:")
         if counts != drawn:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from analyses.shown import one_line
 from app import data, links, phrases
 from tracker.reports import RunLine
 
@@ -63,13 +64,13 @@ def _row(line: RunLine, mlflow: str | None) -> dict[str, object]:
     return {
         "run": links.run_page(line.id),
         "state": line.state.value,
-        "analysis": name.analysis,
-        "model": name.model,
-        "prompts": name.prompts,
-        "params": name.params,
+        "analysis": one_line(name.analysis),
+        "model": one_line(name.model),
+        "prompts": one_line(name.prompts),
+        "params": one_line(name.params),
         "progress": round(line.done / line.n_prompts, 2),
         "seconds": line.seconds,
-        "reason": line.reason,
+        "reason": None if line.reason is None else one_line(line.reason),
         "created": phrases.utc(line.created_at),
         "mlflow": links.mlflow_run(mlflow, line),
     }

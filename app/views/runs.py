@@ -5,6 +5,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from analyses.shown import one_line
 from app import data, links
 from app.refusals import said
 from app.views import run_table
@@ -36,6 +37,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         [each.name for each in data.analyses()],
         index=None,
         placeholder="every analysis",
+        format_func=one_line,
         key="only",
         bind="query-params",
         width=240,

@@ -64,6 +64,8 @@ class _Plain:
         self._is_ascii = codecs.lookup(stream.encoding).name == "ascii"
 
     def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            return self.stream.write(text)  # which raises: so Typer finds that it takes text
         bar = _BAR.match(text) if self._bars else None
         drawn = bar[0] if bar else ""
         self.stream.write(drawn + plain(text[len(drawn) :]))
