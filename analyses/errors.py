@@ -2,14 +2,28 @@
 
 from collections.abc import Collection
 from difflib import get_close_matches
+from reprlib import Repr
+
+MOST_SHOWN = 100  # characters of a value in a sentence
+
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = MOST_SHOWN
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 10
 
 
 class Refused(Exception):
     """The input cannot be worked on as it is; the message says what would make it work."""
 
 
+def shown(value: object) -> str:
+    """The value as Python writes it, without its middle where it is long, wide or deep."""
+    return _REPR.repr(value)
+
+
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """A question to put after the sentence about an unknown name, or nothing."""
+    if len(name) > MOST_SHOWN:
+        return ""
     close = get_close_matches(name, known, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 

@@ -85,11 +85,16 @@ def fetched(which: HubRevision, names: Sequence[str]) -> Path | None:
 
 def listed(which: HubRevision) -> set[str]:
     """What the revision holds, after a first fetch; nothing when an older client made that."""
+    return set(sizes(which))
+
+
+def sizes(which: HubRevision) -> dict[str, int]:
+    """The same, with the bytes of each file."""
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
     try:
         tree = get_cached_repo_tree(which.repo, repo_type=which.kind, revision=which.revision)
     except CachedRepoTreeNotFoundError:
-        return set()
-    return {file.path for file in tree}
+        return {}
+    return {file.path: file.size for file in tree}

@@ -1,12 +1,16 @@
 """The questions that a recipe names, from wherever they come."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyses.prompts import data_names, rows
+from analyses.prompts import data_names
 from analyses.prompts.answers import Reading
+from analyses.prompts.bounds import Bounds
 from analyses.prompts.items import Item, digest, load_items
+from analyses.prompts.raw_row import RawRow
+from analyses.prompts.rows import Reader
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.tables import Columns, items_of
 
@@ -22,18 +26,16 @@ class Data:
     remarks: tuple[str, ...] = ()  # how a person's rows were read
 
 
-def load(spec: DistributionSpec, *, roots: Sequence[Path] = ()) -> Data:
-    """The data of a spec. Files must lie below one of the roots, where there are some."""
+def load(
+    spec: DistributionSpec, *, roots: Sequence[Path] = (), bounds: Bounds | None = None
+) -> Data:
+    """The data of a spec, within the usual bounds where no others are given.
+
+    Files must lie below one of the roots, where there are some.
+    """
     if spec.data in data_names.SHIPPED:
         items = load_items(spec.data)
         return Data(items=tuple(items), digest=digest(items))
-    where = Path(spec.data.partition(":")[2])
-    if spec.data.startswith(data_names.HUB):
-        found = rows.of_hub(data_names.hub_name(spec.data))
-    elif spec.data.startswith(data_names.FOLDER):
-        found = rows.of_folder(data_names.folder_name(spec.data), roots=roots)
-    else:
-        found = rows.of_file(where, roots=roots)
     columns = Columns(
         question=spec.question_column,
         choices=spec.choices_columns,
@@ -41,7 +43,9 @@ def load(spec: DistributionSpec, *, roots: Sequence[Path] = ()) -> Data:
         subject=spec.subject_column,
     )
     reading = None if spec.answer_reading == "auto" else Reading(spec.answer_reading)
-    table = items_of(spec.data, found, columns, reading)
+    bounds = bounds or Bounds()
+    with closing(Reader(spec.data, columns.names, bounds=bounds, roots=roots)) as reader:
+        table = items_of(spec.data, _rows(spec.data, reader), columns, reading, bounds=bounds)
     return Data(
         items=table.items,
         digest=digest(table.items),
@@ -49,3 +53,11 @@ def load(spec: DistributionSpec, *, roots: Sequence[Path] = ()) -> Data:
         repeated=table.repeated,
         remarks=table.remarks,
     )
+
+
+def _rows(data: str, reader: Reader) -> Iterator[RawRow]:
+    if data.startswith(data_names.HUB):
+        return reader.of_hub(data_names.hub_name(data))
+    if data.startswith(data_names.FOLDER):
+        return reader.of_folder(data_names.folder_name(data))
+    return reader.of_file(Path(data.partition(":")[2]))

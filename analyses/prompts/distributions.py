@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from analyses.errors import shown
 from analyses.prompts import data_names, labels, own_templates, templates
+from analyses.prompts.bounds import Bounds
 from analyses.prompts.data import Data, load
 from analyses.prompts.items import Item, load_items
 from analyses.prompts.own_templates import OwnWording
@@ -65,6 +68,19 @@ class Distribution:
         """The item that each prompt asks; one may be asked several times."""
         return tuple(each.asked.item for each in self.plans)
 
+    @cached_property
+    def next_with_other_label(self) -> Sequence[int | None]:
+        """For each prompt, round the end, the next one with another correct label."""
+        labels = [plan.correct_label for plan in self.plans]
+        found: list[int | None] = [None] * len(labels)
+        following: int | None = None
+        for number in reversed(range(2 * len(labels))):  # the second round has seen the end
+            here, after = number % len(labels), (number + 1) % len(labels)
+            if labels[here] != labels[after]:
+                following = after
+            found[here] = following
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
         return {
@@ -98,17 +114,19 @@ def recipes() -> list[Recipe]:
     ]
 
 
-def build(spec: DistributionSpec, *, roots: Sequence[Path] = ()) -> Distribution:
+def build(
+    spec: DistributionSpec, *, roots: Sequence[Path] = (), bounds: Bounds | None = None
+) -> Distribution:
     """The prompts of a spec: the same bytes on every machine.
 
-    Files that the spec names must lie below one of the roots, where there are some.
+    Files that the spec names must lie below one of the roots, where there are some. They are read
+    within the usual bounds where no others are given.
     """
-    data = load(spec, roots=roots)
-    words = _wording(spec, roots)
+    bounds = bounds or Bounds()
+    data = load(spec, roots=roots, bounds=bounds)
+    words = _wording(spec, roots, bounds)
     planned = plan(spec, data)
-    prompts = tuple(
-        prompt_of(number, each, words.write(each)) for number, each in enumerate(planned.plans)
-    )
+    prompts = tuple(_written(planned.plans, words, spec, bounds))
     return Distribution(
         spec=spec,
         plans=planned.plans,
@@ -129,6 +147,21 @@ def build(spec: DistributionSpec, *, roots: Sequence[Path] = ()) -> Distribution
     )
 
 
+def _written(
+    plans: Sequence[Plan], words: Wording | OwnWording, spec: DistributionSpec, bounds: Bounds
+) -> Iterator[Prompt]:
+    """The prompts of the plans; raises `Beyond` before they take more memory than they may."""
+    length = 0
+    for number, each in enumerate(plans):
+        prompt = prompt_of(number, each, words.write(each))
+        length += len(prompt.text)
+        if len(prompt.text) > bounds.prompt:
+            raise bounds.passed("prompt", f"Prompt {number} ({each.asked.item.id})")
+        if length > bounds.text:
+            raise bounds.passed("text", f"The distribution {shown(spec.name)}")
+        yield prompt
+
+
 def _remarks(data: Data, planned: Planned) -> Iterator[str]:
     yield from data.remarks
     if data.repeated:
@@ -142,7 +175,9 @@ def _remarks(data: Data, planned: Planned) -> Iterator[str]:
         )
 
 
-def _wording(spec: DistributionSpec, roots: Sequence[Path]) -> Wording | OwnWording:
+def _wording(spec: DistributionSpec, roots: Sequence[Path], bounds: Bounds) -> Wording | OwnWording:
     if spec.own_template is not None:
-        return own_templates.own_wording(spec.own_template, prelude=spec.prelude, roots=roots)
+        return own_templates.own_wording(
+            spec.own_template, prelude=spec.prelude, roots=roots, bounds=bounds
+        )
     return templates.wording(spec.template, separators=spec.separators, prelude=spec.prelude)

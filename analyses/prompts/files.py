@@ -1,21 +1,44 @@
 """The files that people name in a recipe: found, below the roots where there are some, and read."""
 
+import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from analyses.errors import MayNotBeRead, Refused
+from analyses.errors import MayNotBeRead, Refused, shown
+from analyses.prompts.bounds import Beyond
 
 
 class NoSuchFile(Refused):
     def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"No {what} at {path}. Give the whole path of one that can be read here.")
+        super().__init__(
+            f"No {what} at {named(path)}. Give the whole path of one that can be read here."
+        )
+
+
+class NotRegular(Refused):
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"No file at {named(path)}: it is a folder, a pipe, a device or what the system makes "
+            f"up. Copy what it holds into a file."
+        )
+
+
+class ChangedWhileRead(Refused):
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{named(path)} was changed while it was read, or holds more than it says. Read it "
+            f"when nothing writes to it, or take a copy."
+        )
 
 
 class OutsideDataRoots(Refused):
     def __init__(self, path: Path, roots: Sequence[Path]) -> None:
         super().__init__(
-            f"{path} does not lie below a data root. Files may be read from: "
+            f"{named(path)} does not lie below a data root. Files may be read from: "
             f"{', '.join(map(str, roots))}. Move it there."
         )
 
@@ -23,7 +46,12 @@ class OutsideDataRoots(Refused):
 class NotUtf8(Refused):
     def __init__(self, path: Path, error: UnicodeDecodeError, *, line: int | None = None) -> None:
         where = f" in line {line}" if line else ""
-        super().__init__(f"{path} is not UTF-8 text: {error.reason}{where}. Convert it.")
+        super().__init__(f"{named(path)} is not UTF-8 text: {error.reason}{where}. Convert it.")
+
+
+def named(path: Path) -> str:
+    """The path, of which the system takes 4096 characters at the most."""
+    return str(path) if len(str(path)) <= 4096 else shown(str(path))
 
 
 def existing(path: Path, *, roots: Sequence[Path] = (), folder: bool = False) -> Path:
@@ -40,20 +68,74 @@ def existing(path: Path, *, roots: Sequence[Path] = (), folder: bool = False) ->
     if roots and not any(real.is_relative_to(root.resolve()) for root in roots):
         raise OutsideDataRoots(path, roots)
     if not there:
-        raise NoSuchFile(path, what)
+        raise NoSuchFile(path, what) if folder else NotRegular(path)
     return real
 
 
-def read_text(path: Path, *, roots: Sequence[Path] = ()) -> str:
-    """A text file; its newlines become \\n, so that they are the same on every platform."""
+@contextmanager
+def opened(path: Path, *, most: int, roots: Sequence[Path] = ()) -> Iterator[BinaryIO]:
+    """A regular file of at most so many bytes, which stays as it is while it is open.
+
+    What is behind the path may be exchanged at any time, so all is asked of the open file. Raises
+    a `Refused`, `Beyond` among them.
+    """
+    real = existing(path, roots=roots)
     try:
-        return unix(existing(path, roots=roots).read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise NotUtf8(path, error) from None
+        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except PermissionError as error:
         raise MayNotBeRead(error, path) from None
     except OSError:
         raise NoSuchFile(path, "readable file") from None
+    with _Measured(descriptor, path) as raw, BufferedReader(raw, 2**16) as file:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise NotRegular(path)
+        if before.st_size > most:
+            raise Beyond(named(path), "bytes", most, before.st_size)
+        raw.left = before.st_size
+        yield file
+        if _state(os.fstat(descriptor)) != _state(before):
+            raise ChangedWhileRead(path)
+
+
+def _state(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns  # the last cannot be put back
+
+
+class _Measured(FileIO):
+    """A file that is never longer than it was: one may grow for ever, or have no end at all."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        super().__init__(descriptor, "rb")
+        self.left = 0
+        self._path = path
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Raises `ChangedWhileRead` for bytes beyond the end."""
+        count: int | None = super().readinto(buffer)
+        if count is None:  # it would wait for somebody to write
+            raise NotRegular(self._path)
+        if self.tell() > self.left:
+            raise ChangedWhileRead(self._path)
+        return count
+
+
+def read_text(path: Path, *, most: int, roots: Sequence[Path] = ()) -> str:
+    """A text file of at most so many characters; its newlines become \\n, so that they are the
+    same on every platform.
+    """
+    try:
+        with opened(path, most=4 * most, roots=roots) as file:  # no character has more bytes
+            text = unix(file.read(4 * most).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise NotUtf8(path, error) from None
+    except OSError:
+        raise NoSuchFile(path, "readable file") from None
+    except Beyond:
+        raise Beyond(named(path), "source", most) from None
+    if len(text) > most:
+        raise Beyond(named(path), "source", most, len(text))
+    return text
 
 
 def unix(text: str) -> str:

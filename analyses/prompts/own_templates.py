@@ -6,22 +6,22 @@ places are where the marks stood; the marks are then taken out. Nothing is searc
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import StrictUndefined, Template, nodes, pass_context
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from analyses.errors import Refused
+from analyses.prompts.bounds import Bounds
 from analyses.prompts.files import read_text
 from analyses.prompts.plans import Plan, Question
 from analyses.prompts.written import Span, Written, line_stops
 
-MOST_SOURCE = 20_000  # characters of a template
-MOST_TEXT = 200_000  # characters of a prompt
-MOST_STEPS = 10_000  # of all loops of a prompt together
+MOST_REASON = 300  # characters of what Jinja says
 NAMES = ("topic", "question", "options", "shots", "prelude")
 
 # Nothing here can grow a text other than by printing, or run longer than its loops.
@@ -32,11 +32,12 @@ _NODES = (
     *(nodes.Add, nodes.Sub, nodes.Concat, nodes.Call),
 )
 _FILTERS = ("capitalize", "default", "first", "last", "length", "lower", "title", "trim", "upper")
+_LIGHT = 100  # characters of a value that cost a step
 _OPEN = frozenset("([{<\"'\u201c\u2018«`")  # a label follows these without a space
 
 _FIRST, _LAST = 0xF0000, 0xFFFFD  # a private use area
 _MARK = re.compile(f"[{chr(_FIRST)}-{chr(_LAST)}]")
-_STEPS = "_steps"  # how many steps the loops of a prompt have taken; no template can name it
+_COST = "_cost"  # what a prompt has cost; no template can name it
 
 
 class BadTemplate(Refused):
@@ -46,6 +47,29 @@ class BadTemplate(Refused):
             f"has .label and .text, a shot has .question, .options, .label and .answer. It must "
             f"print the question, and each option's label and text, once and unchanged."
         )
+
+
+class _Cost:
+    """What a template has done, in steps, for one prompt and for all: a step of a loop, a value
+    that is worked out, and every hundred characters of one.
+    """
+
+    def __init__(self, path: Path, bounds: Bounds) -> None:
+        self._path, self._bounds = path, bounds
+        self._steps = self._work = 0
+
+    def of_next_prompt(self) -> None:
+        """Another prompt may cost as much."""
+        self._steps = 0
+
+    def add(self, steps: int) -> None:
+        """Raises `Beyond`."""
+        self._steps += steps
+        self._work += steps
+        if self._steps > self._bounds.steps:
+            raise self._bounds.passed("steps", f"The template {self._path}")
+        if self._work > self._bounds.work:
+            raise self._bounds.passed("work", f"The template {self._path}")
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,8 @@ class OwnWording:
     source: str
     template: Template
     prelude: bool
+    bounds: Bounds
+    cost: _Cost = field(compare=False)
 
     @property
     def content(self) -> list[str]:
@@ -109,8 +135,9 @@ class OwnWording:
             "options": [_Option(*each) for each in zip(marked[1::2], marked[2::2], strict=True)],
             "shots": shots,
             "prelude": self.prelude,
-            _STEPS: [0],
+            _COST: self.cost,
         }
+        self.cost.of_next_prompt()
         if any(_MARK.search(each) for each in (topic, *pieces, *_texts(shots))):
             raise BadTemplate(self.path, "the data holds private use characters, from U+F0000")
         text, length = [], 0
@@ -118,12 +145,12 @@ class OwnWording:
             for chunk in self.template.generate(given):
                 text.append(chunk)
                 length += len(chunk)
-                if length > MOST_TEXT:
-                    raise BadTemplate(self.path, f"a prompt has over {MOST_TEXT} characters")
+                if length > self.bounds.prompt:
+                    raise self.bounds.passed("prompt", f"A prompt of {self.path}")
         except Refused:
             raise
         except Exception as error:  # whatever a template does wrong
-            raise BadTemplate(self.path, str(error) or repr(error)) from None
+            raise BadTemplate(self.path, (str(error) or repr(error))[:MOST_REASON]) from None
         return "".join(text)
 
     def _unmarked(self, marked: str, pieces: Sequence[str]) -> tuple[str, list[Span]]:
@@ -147,23 +174,35 @@ class OwnWording:
         return text, spans
 
 
-def own_wording(path: Path, *, prelude: bool, roots: Sequence[Path] = ()) -> OwnWording:
-    """The wording of a template file; raises `BadTemplate` for what it may not do."""
-    source = read_text(path, roots=roots)
-    if len(source) > MOST_SOURCE:
-        raise BadTemplate(path, f"it has over {MOST_SOURCE} characters")
+def own_wording(
+    path: Path, *, prelude: bool, roots: Sequence[Path] = (), bounds: Bounds | None = None
+) -> OwnWording:
+    """The wording of a template file; raises `BadTemplate` for what it may not do, `Beyond` for
+    what would cost too much.
+    """
+    bounds = bounds or Bounds()
+    source = read_text(path, most=bounds.source, roots=roots)
     environment = _environment()
     try:
         tree = environment.parse(source)
         _check(path, tree)
-        template = environment.from_string(_counted(tree, environment))
+        template = environment.from_string(_Counted(environment).visit(tree))
     except Refused:
         raise
+    except (RecursionError, MemoryError):
+        raise BadTemplate(path, "it has too much inside each other") from None
     except Exception as error:  # a syntax error, mostly
         line = getattr(error, "lineno", None)
         where = f" in line {line}" if line else ""
-        raise BadTemplate(path, f"{str(error) or repr(error)}{where}") from None
-    return OwnWording(path=path, source=source, template=template, prelude=prelude)
+        raise BadTemplate(path, f"{(str(error) or repr(error))[:MOST_REASON]}{where}") from None
+    return OwnWording(
+        path=path,
+        source=source,
+        template=template,
+        prelude=prelude,
+        bounds=bounds,
+        cost=_Cost(path, bounds),
+    )
 
 
 def _environment() -> SandboxedEnvironment:
@@ -171,15 +210,16 @@ def _environment() -> SandboxedEnvironment:
         undefined=StrictUndefined, finalize=_printable, trim_blocks=False, cache_size=0
     )
     made.globals = {"range": _steps}
-    made.filters = {name: made.filters[name] for name in _FILTERS} | {"counted": _count}
+    counting = {"counted": _count, "weighed": _weigh}
+    made.filters = {name: made.filters[name] for name in _FILTERS} | counting
     return made
 
 
-def _steps(*bounds: int) -> range:
-    """A range no longer than loops may be: to look for something in one takes as long."""
+@pass_context
+def _steps(context: Context, *bounds: int) -> range:
+    """A range, which costs its length: to look for something in one takes as long."""
     steps = range(*bounds)
-    if len(steps) > MOST_STEPS:
-        raise ValueError(f"its loops take over {MOST_STEPS} steps: it has a range of {len(steps)}")
+    context[_COST].add(len(steps))
     return steps
 
 
@@ -198,6 +238,8 @@ def _check(path: Path, tree: nodes.Template) -> None:
                 refuse(node, f"the name {name!r}")
             case nodes.Filter(name=name) if name not in _FILTERS:
                 refuse(node, f"the filter {name!r}")
+            case nodes.Filter(name=name) if name != "default" and (node.args or node.kwargs):
+                refuse(node, f"the filter {name!r} with a value in brackets")
             case nodes.For(recursive=True):
                 refuse(node, "a recursive loop")
             case nodes.Call() if not (
@@ -215,22 +257,45 @@ def _check(path: Path, tree: nodes.Template) -> None:
             refuse(node, f"{type(node).__name__.lower()!r}")
 
 
-def _counted(tree: nodes.Template, environment: SandboxedEnvironment) -> nodes.Template:
-    for loop in list(tree.find_all(nodes.For)):
-        loop.iter = nodes.Filter(
-            loop.iter, "counted", [], [], None, None, lineno=loop.lineno
-        ).set_environment(environment)
-    return tree
+class _Counted(NodeTransformer):
+    """Lets every loop and every value of a template be counted when it runs."""
+
+    def __init__(self, environment: SandboxedEnvironment) -> None:
+        self._environment = environment
+
+    def visit_For(self, node: nodes.For) -> nodes.For:
+        super().generic_visit(node)
+        node.iter = self._through("counted", cast(nodes.Expr, node.iter))
+        return node
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:
+        node.args = [self.visit(each) for each in node.args]  # what is called is no value
+        return node
+
+    def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
+        super().generic_visit(node, *args, **kwargs)
+        if not isinstance(node, nodes.Expr) or isinstance(node, nodes.Const):
+            return node
+        return self._through("weighed", node) if getattr(node, "ctx", "load") == "load" else node
+
+    def _through(self, name: str, node: nodes.Expr) -> nodes.Filter:
+        through = nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+        through.set_environment(self._environment)
+        return through
 
 
 @pass_context
 def _count(context: Context, values: Iterable[Any]) -> Iterator[Any]:
-    steps = context[_STEPS]
+    cost = context[_COST]
     for value in values:
-        steps[0] += 1
-        if steps[0] > MOST_STEPS:
-            raise ValueError(f"its loops take over {MOST_STEPS} steps")
+        cost.add(1)
         yield value
+
+
+@pass_context
+def _weigh(context: Context, value: Any) -> Any:
+    context[_COST].add(1 + len(value) // _LIGHT if isinstance(value, (str, list)) else 1)
+    return value
 
 
 def _printable(value: object) -> object:

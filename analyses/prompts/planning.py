@@ -1,7 +1,7 @@
 """From a spec and its data to plans: which items, beside which options, in which order."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import count
 
@@ -15,6 +15,7 @@ from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.streams import Stream, rank
 
 SETS_OF_SHOTS = 3  # sets of an item that its solved questions choose from
+MOST_DRAWS = 1000  # of a solved question in vain, where nearly all rows ask the same
 
 
 _SKIPPED = (
@@ -195,21 +196,43 @@ class _Shots:
             raise TooManyShots(spec, max(0, questions - 1))
         self._items, self._sets, self._spec = items, sets, spec
         self._of_topic: defaultdict[str, list[Item]] = defaultdict(list)
+        self._by_question: dict[str | None, Mapping[str, Sequence[Item]]] = {}
         for item in items:
             self._of_topic[item.topic].append(item)
 
     def before(self, asked: Item, stream: Stream) -> tuple[Question, ...]:
         topic = self._of_topic[asked.topic]
-        enough = len({item.question for item in topic}) > self._spec.shots
-        pool = topic if enough else self._items
+        enough = len(self._asking(asked.topic)) > self._spec.shots
+        pool, name = (topic, asked.topic) if enough else (self._items, None)
         chosen = {asked.question}
         shots: list[Question] = []
         while len(shots) < self._spec.shots:
+            item = self._other(pool, name, chosen, stream)
+            chosen.add(item.question)
+            shots.append(self._solved(item, stream))
+        return tuple(shots)
+
+    def _other(
+        self, pool: Sequence[Item], topic: str | None, chosen: Set[str], stream: Stream
+    ) -> Item:
+        """An item of the pool that asks something else."""
+        for _ in range(MOST_DRAWS):
             item = stream.choice(pool)
             if item.question not in chosen:
-                chosen.add(item.question)
-                shots.append(self._solved(item, stream))
-        return tuple(shots)
+                return item
+        asking = self._asking(topic)
+        return stream.choice(
+            [each for question in asking if question not in chosen for each in asking[question]]
+        )
+
+    def _asking(self, topic: str | None) -> Mapping[str, Sequence[Item]]:
+        """The items of a topic, or all, by their questions."""
+        if topic not in self._by_question:
+            found: defaultdict[str, list[Item]] = defaultdict(list)
+            for item in self._items if topic is None else self._of_topic[topic]:
+                found[item.question].append(item)
+            self._by_question[topic] = found
+        return self._by_question[topic]
 
     def _solved(self, item: Item, stream: Stream) -> Question:
         sets = self._sets[item.id]

@@ -8,13 +8,14 @@ from string import ascii_uppercase
 _HOW_MANY = r"(?:all|none|any|both|neither|either|each|some|two|only one|more than one)"
 _WHAT = r"(?:options?|choices?|answers?|alternatives?)"
 _THESE = rf"(?:{_WHAT}|statements?|responses?|ones?)"
-_END = r"(?:\s+(?:is|are|was|were|appl(?:y|ies))\b.*)?\W*"
+# What is taken is never given back (`++`, `*+`): else a long run of spaces takes minutes.
+_END = r"(?:\s++(?:is|are|was|were|appl(?:y|ies))\b.*+)?\W*+"
 _ANY, _CAPITAL = (rf"\(?[{letters}]\)?\.?" for letters in ("A-Ja-j", "A-J"))
-_AND = r"\s*,?\s*(?:and|or|nor|&|\+|and/or|but not)\s*"
+_AND = r"\s*+(?:,\s*+)?(?:and|or|nor|&|\+|and/or|but not)\s*+"
 
 
 def _several(letter: str) -> str:
-    return rf"{letter}(?:\s*,\s*{letter})*{_AND}{letter}"
+    return rf"{letter}(?:\s*+,\s*+{letter})*{_AND}{letter}"
 
 
 # By their places, whatever they are called.

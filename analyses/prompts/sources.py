@@ -139,13 +139,16 @@ def differences(one: Plan, other: Plan) -> frozenset[Difference]:
 
 
 def _resample(distribution: Distribution, number: int, stream: Stream) -> tuple[int, Plan]:
+    """The first prompt from a random one on, round the end, with another correct label."""
     plans, size = distribution.plans, len(distribution.plans)
     start = stream.below(size)
-    for step in range(size):
-        other = (start + step) % size
-        if plans[other].correct_label != plans[number].correct_label:
-            return other, plans[other]
-    raise NoSource(distribution.prompts[number], size)
+    label = plans[number].correct_label
+    if plans[start].correct_label != label:
+        return start, plans[start]
+    other = distribution.next_with_other_label[start]
+    if other is None:
+        raise NoSource(distribution.prompts[number], size)
+    return other, plans[other]
 
 
 def _permute_options(distribution: Distribution, number: int, stream: Stream) -> tuple[int, Plan]:

@@ -7,6 +7,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from analyses.errors import Refused
+from analyses.prompts.bounds import Beyond
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.own_templates import BadTemplate, own_wording
 from analyses.prompts.places import places
@@ -30,7 +31,7 @@ def made(tmp_path):
 @pytest.fixture
 def refused(made):
     def refuse(source, **fields):
-        with pytest.raises(BadTemplate) as error:
+        with pytest.raises((BadTemplate, Beyond)) as error:
             made(source, **fields)
         return str(error.value)
 
@@ -139,21 +140,21 @@ def test_what_a_template_may_not_do_is_refused(refused, source, says):
     "source",
     [
         "{% for a in range(99999999999) %}x{% endfor %}",
-        "{% for a in range(20000) %}{% endfor %}",
+        "{% for a in range(30000) %}{% endfor %}",
         "{% for a in range(999) %}{% for b in range(999) %}{% endfor %}{% endfor %}",
         "{% for a in question %}{% for b in question %}{% for c in question %}{% for d in question "
         "%}{% endfor %}{% endfor %}{% endfor %}{% endfor %}",
     ],
 )
 def test_loops_end(refused, source):
-    assert "its loops take over 10000 steps" in refused(PLAIN + source)
+    assert "takes more than 50,000 steps for a prompt" in refused(PLAIN + source)
 
 
 def test_a_text_that_grows_is_cut_off(refused):
     long = "x" * 300
     source = "{% for a in range(9000) %}" + long + "{% endfor %}"
-    assert "a prompt has over 200000 characters" in refused(PLAIN + source)
-    assert "it has over 20000 characters" in refused(PLAIN + "x" * 20_001)
+    assert "own.jinja has more than 200,000 characters" in refused(PLAIN + source)
+    assert "and 20,000 are allowed" in refused(PLAIN + "x" * 20_001)
 
 
 def test_data_with_private_characters_is_refused(tmp_path, refused):
@@ -185,7 +186,7 @@ def test_a_template_outside_the_roots_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("{% if 'x' in range(100000000) %}{% endif %}", "it has a range of 100000000"),
+        ("{% if 'x' in range(100000000) %}{% endif %}", "takes more than 50,000 steps"),
         ("{{ '\\ud800' }}", "half a character or a null"),
     ],
 )

@@ -11,6 +11,7 @@ from second_user import OTHER, as_other, only_root, run_as_other, shared_folder
 from analyses.checkpoints import folders as checkpoints
 from analyses.errors import MayNotBeRead
 from analyses.prompts import files, rows
+from analyses.prompts.bounds import Bounds
 from analyses.prompts.data_names import FolderName
 from tracker.errors import CannotKeep, TrackerError
 from tracker.home import Home, StackState
@@ -178,11 +179,12 @@ def test_data_that_may_not_be_read_are_not_missing(shared: Path) -> None:
     secret = shared / "secret.jsonl"
     secret.write_text("{}\n")
     secret.chmod(0o600)
+    reader = rows.Reader(str(shared), ["question"], bounds=Bounds())
     with as_other():
         with pytest.raises(MayNotBeRead, match=f"{shut} may not be read"):
-            list(rows.of_folder(FolderName(shared, "", "")))
+            list(reader.of_folder(FolderName(shared, "", "")))
         with pytest.raises(MayNotBeRead, match=f"{secret} may not be read"):
-            list(rows.of_file(secret))
+            list(reader.of_file(secret))
         with pytest.raises(MayNotBeRead, match=f"{shut / 'b.jsonl'} may not be read"):
             files.existing(shut / "b.jsonl")
 

@@ -1,0 +1,128 @@
+"""A process that reads Parquet files, within bounds that the system keeps; it trusts no file.
+
+It is run as a script, by itself: open files come through a socket, JSON lines go to stdout.
+"""
+
+import json
+import os
+import resource
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+OTHER = "\0other"  # the key under which a value that JSON does not have is told
+_TAIL = 8  # bytes: the length of the footer, and a word
+_TOGETHER = 256  # rows that are in memory
+
+
+class Beyond(Exception):
+    """The name of the bound that was passed, and by how much where that is known."""
+
+
+class Broken(Exception):
+    """Why no row can be read."""
+
+
+def main() -> None:
+    """Read every file that comes, until none does."""
+    asked = json.loads(sys.argv[1])
+    bounds = asked["bounds"]
+    _confine(bounds["memory"], bounds["seconds"])
+    with socket.socket(fileno=asked["socket"]) as files:
+        while True:
+            _, descriptors, _, _ = socket.recv_fds(files, 1, 1)
+            if not descriptors:
+                return
+            with open(descriptors[0], "rb") as file:
+                for line in _answer(file, asked["columns"], bounds):
+                    sys.stdout.write(line + "\n")
+                sys.stdout.flush()
+
+
+def _confine(memory: int, seconds: int) -> None:
+    for what, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(what)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (most, most))
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others take address space ahead
+
+
+def _answer(file: BinaryIO, wanted: list[str], bounds: dict[str, int]) -> Iterator[str]:
+    """A line for the columns, for each row, and for the end or why it did not come to it."""
+    try:
+        for said in _read(file, wanted, bounds):
+            line = json.dumps(said, default=lambda value: {OTHER: repr(value)[:100]})
+            if len(line) > bounds["row_bytes"]:
+                raise Beyond("row_bytes", None)
+            yield line
+        yield json.dumps({"end": True})
+    except Beyond as beyond:
+        yield json.dumps({"beyond": beyond.args})
+    except MemoryError:
+        yield json.dumps({"beyond": ("memory", None)})
+    except Exception as error:  # whatever the library makes of a broken file
+        yield json.dumps({"broken": (str(error) or repr(error))[:300]})
+
+
+def _read(file: BinaryIO, wanted: list[str], bounds: dict[str, int]) -> Iterator[dict[str, Any]]:
+    _check_footer(file, bounds["footer"])
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    with pq.ParquetFile(file) as table:
+        names = table.schema_arrow.names
+        _check("columns", len(names), bounds)
+        if several := [name for name, count in Counter(names).items() if count > 1]:
+            raise Broken(f"two columns are called {several[0]!r}")
+        columns = [name for name in wanted if name in names]
+        _check_claims(table.metadata, set(columns), bounds)
+        yield {"names": names}
+        for batch in table.iter_batches(_TOGETHER, columns=columns, use_threads=False):
+            rows = batch.to_pylist() if columns else [{}] * batch.num_rows
+            yield from ({"row": row} for row in rows)
+
+
+def _check_footer(file: BinaryIO, most: int) -> None:
+    """The library reads the whole of it at once."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL))
+    tail = file.read(_TAIL)
+    if tail[4:] == b"PARE":
+        raise Broken("it is encrypted")
+    if tail[4:] != b"PAR1":
+        raise Broken("it is no Parquet file, or not all of one")
+    footer = int.from_bytes(tail[:4], "little")
+    if footer > most:
+        raise Beyond("footer", footer)
+    file.seek(0)
+
+
+def _check_claims(metadata: Any, columns: set[str], bounds: dict[str, int]) -> None:
+    """What the file says of itself, before any of it is unpacked."""
+    _check("rows", metadata.num_rows, bounds)
+    values = expanded = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            path = chunk.path_in_schema
+            if any(path == name or path.startswith(f"{name}.") for name in columns):
+                values += chunk.num_values
+                expanded += chunk.total_uncompressed_size
+    _check("cells", values, bounds)
+    _check("bytes", expanded, bounds)
+
+
+def _check(bound: str, found: int, bounds: dict[str, int]) -> None:
+    if found > bounds[bound]:
+        raise Beyond(bound, found)
+
+
+if __name__ == "__main__":
+    main()
