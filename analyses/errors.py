@@ -3,8 +3,13 @@
 from collections.abc import Collection
 from difflib import get_close_matches
 from reprlib import Repr
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 MOST_SHOWN = 100  # characters of a value in a sentence
+MOST_MISTAKES = 10  # that one sentence names
 
 _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = MOST_SHOWN
@@ -18,6 +23,19 @@ class Refused(Exception):
 def shown(value: object) -> str:
     """The value as Python writes it, without its middle where it is long, wide or deep."""
     return _REPR.repr(value)
+
+
+def mistakes(error: "ValidationError", whole: str) -> str:
+    """What pydantic found, field by field, in one sentence; `whole` is what has the fields."""
+    found = error.errors(include_url=False, include_context=False)
+    said = [
+        f"{'.'.join(map(str, each['loc']))[:MOST_SHOWN] or whole}: {each['msg']} "
+        f"(given: {shown(each['input'])})"
+        for each in found[:MOST_MISTAKES]
+    ]
+    if len(found) > MOST_MISTAKES:
+        said.append(f"and {len(found) - MOST_MISTAKES} more")
+    return "; ".join(said)
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

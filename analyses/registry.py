@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyses.checkpoints.shapes import LayerShape
-from analyses.errors import Refused, did_you_mean
+from analyses.errors import Refused, did_you_mean, mistakes, shown
 from analyses.pictures.plots import Plot, check_names
 from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion
@@ -190,7 +190,7 @@ class Analysis:
 class UnknownAnalysis(Refused):
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(
-            f"No analysis named {name!r}.{did_you_mean(name, known)} "
+            f"No analysis named {shown(name)}.{did_you_mean(name, known)} "
             f"Known analyses: {', '.join(known) or 'none'}."
         )
 
@@ -213,10 +213,7 @@ class BrokenPlugin(Refused):
 
 class InvalidParams(Refused):
     def __init__(self, analysis: Analysis, error: ValidationError) -> None:
-        said = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'params'}: {e['msg']} (given: {e['input']!r})"
-            for e in error.errors()
-        )
+        said = mistakes(error, "params")
         fields = ", ".join(analysis.params.model_fields) or "none"
         super().__init__(f"Parameters of {analysis.name!r}: {said}. Its parameters are: {fields}.")
 

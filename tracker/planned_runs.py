@@ -12,6 +12,7 @@ from analyses import registry
 from analyses.checkpoints import refs
 from analyses.errors import Refused
 from analyses.prompts import distributions
+from analyses.prompts.bounds import Bounds
 from analyses.prompts.distributions import Distribution, DistributionSpec
 from analyses.prompts.examples import content
 from analyses.prompts.limits import Limits
@@ -81,6 +82,7 @@ class Planner:
 
     home: Home
     roots: Sequence[Path]
+    bounds: Bounds = field(default_factory=Bounds)
     _built: dict[DistributionSpec, Distribution] = field(default_factory=dict)
     _read: dict[object, "_Prompts | Refused"] = field(default_factory=dict)
 
@@ -154,7 +156,7 @@ class Planner:
 
     def _distribution(self, spec: DistributionSpec) -> Distribution:
         if spec not in self._built:
-            self._built[spec] = distributions.build(spec)
+            self._built[spec] = distributions.build(spec, bounds=self.bounds)
         return self._built[spec]
 
     def _own(self, distribution: Distribution, *, model: Model) -> "_Prompts":

@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from analyses import names
+from analyses.errors import shown
+from analyses.prompts.bounds import MOST_SCALE, Bounds
 from tracker.errors import NoBroker, NoDatabase, NoTrackingServer, TrackerError
 from tracker.home import Home, StackState
 from tracker.redaction import STRUCK, learn, learn_secret, without_credentials
@@ -22,6 +24,9 @@ _SECRETS = (
     *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
 )
 
+Memory = Annotated[ByteSize, Field(le=2**60)]
+Seconds = Annotated[float, Field(le=10**8, allow_inf_nan=False)]  # three years
+
 
 class BadEnvironment(TrackerError):
     def __init__(self, error: ValidationError) -> None:
@@ -33,7 +38,7 @@ def _said(problem: ErrorDetails) -> str:
     variable = ".".join(map(str, problem["loc"])).upper()
     if variable in _ADDRESSES:  # whatever is wrong with it, it may hold a password
         return f"{variable} is {STRUCK}: {problem['msg']}"
-    return f"HEADBOOK_{variable} is {problem['input']!r}: {problem['msg']}"
+    return f"HEADBOOK_{variable} is {shown(problem['input'])}: {problem['msg']}"
 
 
 class Settings(BaseSettings):
@@ -54,16 +59,17 @@ class Settings(BaseSettings):
         tuple[Path, ...], NoDecode
     ] = ()  # models must lie below one; () allows all
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1" …
-    memory_budget: ByteSize | None = None  # of recordings and replays: "300MB", "4GiB"
+    memory_budget: Memory | None = None  # of recordings and replays: "300MB", "4GiB"
     app_url: str | None = None
-    model_cache: ByteSize | None = None  # of loaded models' weights: "20GiB"; a quarter of memory
-    lease_seconds: float = Field(60, gt=0)
-    heartbeat_seconds: float = Field(15, gt=0, validate_default=True)
-    stall_seconds: float = Field(1800, gt=0)  # without progress; loading a model is one stretch
-    part_seconds: float = Field(14_400, gt=0)
-    grace_seconds: float = Field(10, ge=0)  # for an analysis that was told to stop
-    reap_seconds: float = Field(5, gt=0)
-    dispatch_seconds: float = Field(0.5, gt=0)
+    data_scale: int = Field(1, ge=1, le=MOST_SCALE)  # what every limit on data is multiplied by
+    model_cache: Memory | None = None  # of loaded models' weights: "20GiB"; a quarter of memory
+    lease_seconds: Seconds = Field(60, gt=0)
+    heartbeat_seconds: Seconds = Field(15, gt=0, validate_default=True)
+    stall_seconds: Seconds = Field(1800, gt=0)  # without progress; loading a model is one stretch
+    part_seconds: Seconds = Field(14_400, gt=0)
+    grace_seconds: Seconds = Field(10, ge=0)  # for an analysis that was told to stop
+    reap_seconds: Seconds = Field(5, gt=0)
+    dispatch_seconds: Seconds = Field(0.5, gt=0)
 
     def __init__(self, **given: Any) -> None:
         """What it holds of passwords is shown by no log or error. Raises `BadEnvironment`."""
@@ -106,6 +112,11 @@ class Settings(BaseSettings):
             if isinstance(roots, str)
             else roots
         )
+
+    @property
+    def data_bounds(self) -> Bounds:
+        """How much data a command reads."""
+        return Bounds().scaled(self.data_scale)
 
     def app(self) -> str | None:
         """The app's address, where one is known."""

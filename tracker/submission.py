@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from analyses import names
 from analyses.errors import Refused
+from analyses.prompts.bounds import Bounds
 from analyses.prompts.distributions import DistributionSpec
 from tracker.db import Sessions, transaction
 from tracker.domain import Priority, Run
@@ -98,14 +99,22 @@ def submit_all(
 
 
 def check(
-    requests: Sequence[Request], *, sessions: Sessions, home: Home, roots: Sequence[Path] = ()
+    requests: Sequence[Request],
+    *,
+    sessions: Sessions,
+    home: Home,
+    roots: Sequence[Path] = (),
+    bounds: Bounds | None = None,
 ) -> list[Checked]:
-    """Find all requests possible; raises `InvalidRequest` and other `TrackerError`s."""
+    """Find all requests possible; raises `InvalidRequest` and other `TrackerError`s.
+
+    Data are read within the usual bounds where no others are given.
+    """
     requests = [_named(request) for request in requests]
     with transaction(sessions) as session:
         asked = dict.fromkeys(request.model for request in requests)
         models = {name: model_store.model_named(session, name) for name in asked}
-    planner = Planner(home=home, roots=roots)
+    planner = Planner(home=home, roots=roots, bounds=bounds or Bounds())
     checked = []
     for request in requests:
         try:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import prod
 from string import ascii_uppercase
 
-from analyses.errors import Refused
+from analyses.errors import Refused, shown
 
 
 class Reading(StrEnum):
@@ -30,7 +30,8 @@ UNLIKELY = 0.01  # that a file which counts in one way never holds its first or 
 class AmbiguousAnswers(Refused):
     def __init__(self, data: str, column: str, answer: "Answer", among: Sequence[Reading]) -> None:
         said = "; ".join(
-            f"{MEANING[each]}, so that {answer.value!r} is {answer.choices[answer.by[each]]!r}"
+            f"{MEANING[each]}, so that {shown(answer.value)} is "
+            f"{shown(answer.choices[answer.by[each]])}"
             for each in among
         )
         super().__init__(
@@ -155,12 +156,13 @@ def _right(answer: Answer, readings: Sequence[Reading], column: str) -> int | st
         return found.pop()
     if found and there:
         return (
-            f"{column!r} is {answer.value!r}, which could be a choice's text or its index or letter"
+            f"{column!r} is {shown(answer.value)}, which could be a choice's text or its index "
+            f"or letter"
         )
     if isinstance(answer.value, int) and readings[0] in (Reading.FROM_0, Reading.FROM_1):
         first = 0 if readings[0] is Reading.FROM_0 else 1
         last = first + len(answer.choices) - 1
-        return f"{column!r} is {answer.value}, and the choices are {first} to {last}"
+        return f"{column!r} is {shown(answer.value)}, and the choices are {first} to {last}"
     if len(readings) == 1 and readings[0] in (Reading.LETTER, Reading.TEXT):
         return f"{column!r} is {answer.text[:100]!r}: it is none of the {MEANING[readings[0]]}"
     return f"{column!r} is {answer.text[:100]!r}: no choice, no index and no letter of one"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from tokenizers import Tokenizer
 
-from analyses.errors import Refused
+from analyses.errors import Refused, shown
 from analyses.prompts.prompt import Prompt
 
 MOST_NAMED = 50
@@ -45,7 +45,7 @@ class Collisions:
         for name, ids in zip(names, tokens, strict=True):
             if ids in first:
                 read = [self._tokenizer.id_to_token(each) or f"#{each}" for each in ids]
-                yield f"the {what} {first[ids]!r} and {name!r} are both {read}"
+                yield f"the {what} {shown(first[ids])} and {shown(name)} are both {shown(read)}"
             first.setdefault(ids, name)
 
     def _option(self, option: str) -> tuple[int, ...]:

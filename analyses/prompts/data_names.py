@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from analyses.errors import Refused, did_you_mean
+from analyses.errors import Refused, did_you_mean, shown
 
 ALL = "all"  # the config that MMLU calls so, and what data sets without configs are taken as
 SHIPPED = ("facts", "colours")
@@ -17,7 +17,7 @@ _HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?::([\w.-]+))?(?::([\w.-]+))?@([0-9a-f
 class UnknownData(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"No data named {name!r}.{did_you_mean(name, SHIPPED)} Known data: "
+            f"No data named {shown(name)}.{did_you_mean(name, SHIPPED)} Known data: "
             f"{', '.join(SHIPPED)}, or data of your own: file:/path/questions.jsonl, "
             f"folder:/path, hub:cais/mmlu@REVISION."
         )
@@ -26,7 +26,7 @@ class UnknownData(Refused):
 class BadHubName(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name!r} does not name a data set of the hub at a fixed revision. Write "
+            f"{shown(name)} does not name a data set of the hub at a fixed revision. Write "
             f"hub:OWNER/NAME@REVISION, or hub:OWNER/NAME:CONFIG:SPLIT@REVISION, where the "
             f"revision is the 40 hexadecimal digits of a commit."
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from analyses.errors import Refused, did_you_mean
+from analyses.errors import Refused, did_you_mean, shown
 from analyses.prompts.streams import Stream
 
 MOST_OPTIONS = 10
@@ -18,7 +18,7 @@ Draw = Callable[[int, Stream], tuple[str, ...]]
 class UnknownLabels(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"No labels named {name!r}.{did_you_mean(name, SCHEMES)} "
+            f"No labels named {shown(name)}.{did_you_mean(name, SCHEMES)} "
             f"Known labels: {', '.join(SCHEMES)}, or a list of your own such as {LIST}W,X,Y,Z."
         )
 
@@ -26,7 +26,7 @@ class UnknownLabels(Refused):
 class UnusableLabels(Refused):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(
-            f"The labels {name!r} cannot be used: {reason}. Write a list as {LIST}W,X,Y,Z, "
+            f"The labels {shown(name)} cannot be used: {reason}. Write a list as {LIST}W,X,Y,Z, "
             f"with at least as many labels as options, all different and none empty."
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tokenizers import Encoding, Tokenizer
 
-from analyses.errors import Refused
+from analyses.errors import Refused, shown
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.tokenization import read, token_name
 from analyses.prompts.written import Span
@@ -28,8 +28,8 @@ class LabelSharesItsToken(Refused):
 class PlaceIsUnsure(Refused):
     def __init__(self, prompt: Prompt, text: str, found: str) -> None:
         super().__init__(
-            f"The tokenizer cannot be relied on: {text!r} of prompt {prompt.number} is read as "
-            f"{found!r}. Choose other data, or a model with another tokenizer."
+            f"The tokenizer cannot be relied on: {shown(text)} of prompt {prompt.number} is read "
+            f"as {shown(found)}. Choose other data, or a model with another tokenizer."
         )
 
 

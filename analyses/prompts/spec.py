@@ -3,36 +3,42 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from analyses import names
-from analyses.errors import Refused
+from analyses.errors import Refused, mistakes, shown
 from analyses.prompts import data_names, labels, templates
 from analyses.prompts.labels import MOST_OPTIONS
 from analyses.prompts.separators import AUTO
 
 MOST_PROMPTS = 100_000
 MOST_SEED = 2**63 - 1
+MOST_NAME = 1000  # characters of each part of a name, and of a column's
 
 Split = Literal["all", "train", "test"]
+ColumnName = Annotated[str, StringConstraints(max_length=MOST_NAME)]
 
 
 class UnreadableName(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The distribution name {name!r} has too many parts. "
+            f"The distribution name {shown(name)} has too many parts, or is too long. "
             f"A name is data/template/labels, such as {DistributionSpec().name!r}."
         )
 
 
 class BadSpec(Refused):
     def __init__(self, error: ValidationError) -> None:
-        said = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']} (given: {e['input']!r})"
-            for e in error.errors()
-        )
+        said = mistakes(error, "spec")
         fields = ", ".join(DistributionSpec.model_fields)
         super().__init__(f"The distribution cannot be made: {said}. Its fields are: {fields}.")
 
@@ -57,14 +63,14 @@ class DistributionSpec(BaseModel):
         "(or .csv, .parquet), folder:/path (or folder:/path:CONFIG:SPLIT), or "
         "hub:cais/mmlu@REVISION (or hub:cais/mmlu:CONFIG:SPLIT@REVISION).",
         min_length=1,
-        max_length=1000,
+        max_length=MOST_NAME,
     )
     template: str = Field(
         "chinchilla",
         title="Template",
         description="The words around a question: chinchilla, mmlu, or file:/path/mine.jinja.",
         min_length=1,
-        max_length=1000,
+        max_length=MOST_NAME,
     )
     labels: str = Field(
         "ABCD",
@@ -72,7 +78,7 @@ class DistributionSpec(BaseModel):
         description="What the options are called: ABCD (the first letters), random_letters, "
         "shuffled, ordered_letters, numbers, symbols, or list:W,X,Y,Z.",
         min_length=1,
-        max_length=1000,
+        max_length=MOST_NAME,
     )
     separators: Literal["auto", "(A)", "A.", "A)", "A:"] = Field(
         "auto",
@@ -111,17 +117,17 @@ class DistributionSpec(BaseModel):
         "skipped and counted, or kept with all their options in the order of the file, where they "
         "are as many as are asked for and called as the option calls them.",
     )
-    question_column: str = Field(
+    question_column: ColumnName = Field(
         "question", min_length=1, title="Question column", description="Of a file of questions."
     )
-    choices_columns: tuple[str, ...] = Field(
+    choices_columns: tuple[ColumnName, ...] = Field(
         ("choices",),
         min_length=1,
         max_length=100,
         title="Choices columns",
         description="Of a file of questions: one column of lists, or one column for each choice.",
     )
-    answer_column: str = Field(
+    answer_column: ColumnName = Field(
         "answer",
         min_length=1,
         title="Answer column",
@@ -134,7 +140,7 @@ class DistributionSpec(BaseModel):
         description="Of a file of questions: what answers are; an index from 0 or from 1, a letter "
         "or a text. Auto finds the one reading that fits all rows, and says it.",
     )
-    subject_column: str = Field(
+    subject_column: ColumnName = Field(
         "subject",
         title="Subject column",
         description="Of a file of questions: what a question is about; may be missing or empty.",
@@ -220,6 +226,8 @@ _OWN = re.compile(rf"(?P<data>[^/:]+)/(?P<template>{templates.OWN}.+?)(/{_LABELS
 
 
 def _parts(name: str) -> dict[str, str]:
+    if len(name) > 4 * MOST_NAME:  # more than three parts can have
+        raise UnreadableName(name)
     if long := _LONG.fullmatch(name) or _OWN.fullmatch(name):
         return {field: part for field, part in long.groupdict().items() if part is not None}
     parts = name.split("/")

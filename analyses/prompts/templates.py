@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analyses.errors import Refused, did_you_mean
+from analyses.errors import Refused, did_you_mean, shown
 from analyses.prompts.plans import Plan, Question
 from analyses.prompts.separators import SEPARATORS, Separators
 from analyses.prompts.written import Span, Written
@@ -37,7 +37,7 @@ TEMPLATES: Mapping[str, Template] = {
 class UnknownTemplate(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"No template named {name!r}.{did_you_mean(name, TEMPLATES)} Known templates: "
+            f"No template named {shown(name)}.{did_you_mean(name, TEMPLATES)} Known templates: "
             f"{', '.join(TEMPLATES)}, or a Jinja file of your own such as {OWN}/path/mine.jinja."
         )
 

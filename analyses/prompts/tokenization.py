@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
 
-from analyses.errors import Refused
+from analyses.errors import Refused, shown
 from analyses.prompts.collisions import Collisions, SameTokens
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.written import Span
@@ -57,8 +57,8 @@ class LabelIsUnknown(Refused):
 class OptionIsUnknown(Refused):
     def __init__(self, prompt: Prompt, option: str, tokens: Sequence[str]) -> None:
         super().__init__(
-            f"The tokenizer does not know all of the option {option!r} of prompt {prompt.number}: "
-            f"it reads {list(tokens)}. Choose other data, or another model."
+            f"The tokenizer does not know all of the option {shown(option)} of prompt "
+            f"{prompt.number}: it reads {shown(list(tokens))}. Choose other data, or another model."
         )
 
 

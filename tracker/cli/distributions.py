@@ -90,7 +90,8 @@ def show(
             answer_reading=answer_reading,
             subject_column=subject_column,
             option_references=option_references,
-        )
+        ),
+        bounds=Settings().data_bounds,
     )
     paired = pairs(built, sources, seed=source_seed) if sources else ()
     if as_json:

@@ -9,12 +9,15 @@ from typing import Any
 from tracker.errors import TrackerError
 
 MOST_CELLS = 1000
+MOST_COUNTED = 10**15  # what is beyond is no number that anybody reads
+MOST_SHOWN = 100  # characters of a value in the name of a cell
 
 
 class TooManyCells(TrackerError):
     def __init__(self, count: int) -> None:
+        counted = str(count) if count < MOST_COUNTED else "very many"
         super().__init__(
-            f"These options make {count} runs; at the most {MOST_CELLS} are queued together. "
+            f"These options make {counted} runs; at the most {MOST_CELLS} are queued together. "
             "Queue them in several commands, in one study if you like."
         )
 
@@ -29,7 +32,7 @@ class Cell:
     @property
     def name(self) -> str:
         """What tells it from the others, as it is written in a shell; empty where it is alone."""
-        return " ".join(f"{option}={value}" for option, value in self.varied.items())
+        return " ".join(f"{option}={_short(str(value))}" for option, value in self.varied.items())
 
 
 def cells(options: Mapping[str, Sequence[Any] | None]) -> list[Cell]:
@@ -47,3 +50,7 @@ def cells(options: Mapping[str, Sequence[Any] | None]) -> list[Cell]:
         Cell(chosen=chosen, varied={option: chosen[option] for option in several})
         for chosen in choices
     ]
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]}…"

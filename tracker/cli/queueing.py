@@ -83,7 +83,11 @@ def foresee(requests: Sequence[Request], *, quiet: bool = False) -> list[Foresee
 def _checked(requests: Sequence[Request], sessions: Sessions) -> list[Checked]:
     settings = Settings()
     return submission.check(
-        requests, sessions=sessions, home=Home(settings.home), roots=settings.model_roots
+        requests,
+        sessions=sessions,
+        home=Home(settings.home),
+        roots=settings.model_roots,
+        bounds=settings.data_bounds,
     )
 
 

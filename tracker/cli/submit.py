@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from analyses.errors import Refused
+from analyses.errors import Refused, shown
 from analyses.prompts.distributions import DistributionSpec
 from tracker.cli import recipe
 from tracker.cli.grid import Cell, cells
@@ -33,7 +33,15 @@ SPEC = {  # options of the recipe that may have several values, and its fields
 
 class NotAParam(TrackerError):
     def __init__(self, given: str) -> None:
-        super().__init__(f"The parameter {given!r} is not of the form NAME=VALUE.")
+        super().__init__(f"The parameter {shown(given)} is not of the form NAME=VALUE.")
+
+
+class TooDeep(TrackerError):
+    def __init__(self, written: str) -> None:
+        super().__init__(
+            f"The value {shown(written)} has lists or objects too deep inside each other. No "
+            f"parameter is written so: `headbook analyses show NAME` says how each is."
+        )
 
 
 def submit(
@@ -160,9 +168,11 @@ def _params(cell: Cell) -> dict[str, Any]:
 
 
 def _value(written: str) -> Any:
-    """JSON, or the text itself where it is none."""
+    """JSON, or the text itself where it is none; raises `TooDeep`."""
     try:
         return json.loads(written)
+    except RecursionError:
+        raise TooDeep(written) from None
     except ValueError:
         return written
 
