@@ -43,6 +43,10 @@ def page(analyses: Iterable[Analysis]) -> str:
 
 def section(analysis: Analysis) -> str:
     """What there is to know of one analysis, as Markdown."""
+    return analysis.ask(lambda: _section(analysis))
+
+
+def _section(analysis: Analysis) -> str:
     after = f" After {analysis.reference}." if analysis.reference else ""
     arrays = [(_code(each.name), ", ".join(each.axes), each.meaning) for each in analysis.arrays]
     parts = [

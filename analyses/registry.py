@@ -1,18 +1,26 @@
-"""The registered analyses. Importing this, or a module that registers one, never imports torch."""
+"""The registered analyses. Importing this, or a module that registers one, never imports torch.
+
+Our own are imported directly; those of other packages once a trial has found them good.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cache, reduce
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from inspect import cleandoc
-from typing import Any, ClassVar, Literal, Protocol, Self
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyses.checkpoints.shapes import LayerShape
 from analyses.errors import Refused, did_you_mean, mistakes, shown
 from analyses.pictures.plots import Plot, check_names
+from analyses.plugins import answers, asking, definition
+from analyses.plugins.brought import Brought
+from analyses.plugins.found import Broken, Plugin
 from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion
 from analyses.prompts.spec import DistributionSpec, Split
@@ -20,7 +28,9 @@ from analyses.results import Derived, Measured, ScoreKey
 from analyses.stored import Stored, StoredArray
 
 ENGINE_VERSION = 2  # raised when the way models are recorded changes the numbers of analyses
-GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers
+METHODS = "analyses.methods"  # whose modules register our own
+
+Value = TypeVar("Value")
 
 
 class ModelFacts(Protocol):
@@ -155,6 +165,14 @@ class Analysis:
     arrays: Sequence[StoredArray]
     plots: Mapping[str, Plot | str]
     reference: str
+    origin: str = ""  # the package that brings it, with its version; of our own nothing
+
+    def ask(self, question: Callable[[], Value]) -> Value:
+        """The answer to a question that runs code of the analysis, such as that of its parameters.
+
+        Whoever asks is kept from what code of others may do. Raises `Refused`.
+        """
+        return asking.answer(self.name, self.origin, question) if self.origin else question()
 
     def checked(self, values: Mapping[str, Any]) -> Params:
         """The parameters, validated; raises `InvalidParams`."""
@@ -184,15 +202,16 @@ class Analysis:
         """The function itself; loads torch."""
         module, _, name = self.function.partition(":")
         function: Measure = getattr(import_module(module), name)
-        return function
+        return answers.measuring(function) if self.origin else function
 
 
 class UnknownAnalysis(Refused):
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(
+    def __init__(self, name: str, known: Sequence[str], broken: Sequence[Broken] = ()) -> None:
+        said = (
             f"No analysis named {shown(name)}.{did_you_mean(name, known)} "
             f"Known analyses: {', '.join(known) or 'none'}."
         )
+        super().__init__(" ".join([said, *map(str, broken[:_MOST_NAMED])]))
 
 
 class DuplicateAnalysis(Refused):
@@ -204,11 +223,8 @@ class DuplicateAnalysis(Refused):
 
 
 class BrokenPlugin(Refused):
-    def __init__(self, entry: EntryPoint, error: Exception) -> None:
-        super().__init__(
-            f"The analysis plugin {entry.name!r} ({entry.value}) cannot be loaded: {error!r}. "
-            f"Repair or uninstall the package that declares it."
-        )
+    def __init__(self, name: str, broken: Sequence[Broken]) -> None:
+        super().__init__(f"No analysis {name!r} can be used here. {' '.join(map(str, broken))}")
 
 
 class InvalidParams(Refused):
@@ -218,7 +234,16 @@ class InvalidParams(Refused):
         super().__init__(f"Parameters of {analysis.name!r}: {said}. Its parameters are: {fields}.")
 
 
-_ANALYSES: dict[str, Analysis] = {}
+_MOST_NAMED = 3  # plugins that one sentence names
+
+_ANALYSES: dict[str, Analysis] = {}  # our own, and what a program registers by itself
+_BROUGHT: ContextVar[dict[str, Analysis] | None] = ContextVar("brought", default=None)
+
+
+def registered() -> dict[str, Analysis]:
+    """Where an analysis lands that is registered here and now."""
+    brought = _BROUGHT.get()
+    return _ANALYSES if brought is None else brought
 
 
 def analysis(
@@ -252,7 +277,12 @@ def analysis(
     from. `plots` are functions of the run's `Findings` that give a matplotlib figure or None, or
     import strings of such functions, by the names that their files get; the map of the headline is
     drawn in any case.
-    Raises `DuplicateAnalysis` when another function holds the name, and `BadPlotName`.
+    A module of another package is first imported in a process of its own: it has to return within
+    20 seconds (`HEADBOOK_PLUGIN_SECONDS`), and to leave no thread or process behind. What it prints
+    is no part of a command's output, and what it changes of the process, such as the folder, the
+    environment or random numbers, is put back.
+    Raises `DuplicateAnalysis` when another function holds the name, `BadPlotName`, and
+    `BadDefinition`.
     """
 
     def register(function: Measure) -> Measure:
@@ -278,42 +308,91 @@ def analysis(
             plots=plots or {},
             reference=reference,
         )
-        old = _ANALYSES.get(name)
+        definition.check(new, Params)
+        old = registered().get(name) or _ANALYSES.get(name)
         if old is not None and old.function != qualified:
             raise DuplicateAnalysis(new, old)
-        _ANALYSES[name] = new
+        registered()[name] = new
         return function
 
     return register
 
 
 @cache
-def _load_entry_points() -> None:
-    for entry in entry_points(group=GROUP):
-        try:
-            entry.load()
-        except Refused:
-            raise
-        except Exception as error:
-            raise BrokenPlugin(entry, error) from error
+def own() -> None:
+    """Import the modules that register our own analyses."""
+    folder = import_module(METHODS).__path__
+    for each in iter_modules(folder, f"{METHODS}."):
+        import_module(each.name)
 
 
-@cache
-def packages() -> frozenset[str]:
-    """The top-level packages that register analyses; none of them is imported for this."""
-    modules = [entry.module for entry in entry_points(group=GROUP)]
-    return frozenset({"analyses", *(module.partition(".")[0] for module in modules)})
+def shipped() -> list[Analysis]:
+    """Our own, by name; no plugin is looked at."""
+    own()
+    ours = (each for each in _ANALYSES.values() if each.function.startswith(f"{METHODS}."))
+    return sorted(ours, key=lambda each: each.name)
+
+
+def imported(plugin: Plugin) -> dict[str, Analysis]:
+    """What the module of a plugin registers, by name; raises whatever it raises, and `Refused`."""
+    own()
+    brought: dict[str, Analysis] = {}
+    before = _BROUGHT.set(brought)
+    try:
+        reduce(getattr, plugin.attributes, import_module(plugin.module))
+    finally:
+        _BROUGHT.reset(before)
+    for each in brought.values():
+        each.params.model_json_schema()
+        with suppress(InvalidParams):  # some parameters may have to be chosen
+            each.checked(each.defaults)
+    return brought
+
+
+def _as_brought(analysis: Analysis, plugin: Plugin) -> Analysis:
+    """The analysis as that of a plugin: its answers are checked."""
+    return replace(
+        analysis,
+        origin=plugin.distribution,
+        summarise=answers.summarising(analysis.summarise),
+        ratios=answers.ratios(analysis.ratios),
+        derive=answers.deriving(analysis.derive),
+        warns=answers.warning(analysis.warns),
+        plots={name: answers.drawing(each) for name, each in analysis.plots.items()},
+    )
+
+
+_PLUGINS = Brought(imported, _as_brought)
 
 
 def all_analyses() -> list[Analysis]:
-    """Every registered analysis, ours and those of installed plugins, by name."""
-    _load_entry_points()
-    return [_ANALYSES[name] for name in sorted(_ANALYSES)]
+    """Every analysis that can be used, ours and those of installed plugins, by name."""
+    own()
+    names = _PLUGINS.names if _BROUGHT.get() is None else []  # a plugin that asks is not used yet
+    brought = [_PLUGINS.find(name) for name in names if name not in _ANALYSES]
+    every = [*_ANALYSES.values(), *(each for each in brought if each is not None)]
+    return sorted(every, key=lambda each: each.name)
+
+
+def broken() -> list[Broken]:
+    """The plugins that are not used, by name, each with its reason."""
+    return _PLUGINS.broken
 
 
 def find(name: str) -> Analysis:
-    """The analysis of that name; raises `UnknownAnalysis`."""
-    known = {each.name: each for each in all_analyses()}
-    if name not in known:
-        raise UnknownAnalysis(name, list(known))
-    return known[name]
+    """The analysis of that name; raises `UnknownAnalysis` and `BrokenPlugin`.
+
+    No plugin is looked at for one of our own.
+    """
+    own()
+    if name in _ANALYSES:
+        return _ANALYSES[name]
+    if _BROUGHT.get() is not None:
+        raise UnknownAnalysis(name, sorted(_ANALYSES))
+    if (found := _PLUGINS.find(name)) is not None:
+        return found
+    known = sorted({*_ANALYSES, *_PLUGINS.names})
+    its = [each for each in broken() if name in (each.plugin.name, *each.analyses)]
+    if its:
+        raise BrokenPlugin(name, its)
+    raise UnknownAnalysis(name, known, broken())

@@ -58,8 +58,18 @@ def passes(error: Exception) -> bool:
 
 
 def analyses() -> list[Analysis]:
-    """Every registered analysis, by name."""
+    """Every registered analysis that can be used, by name."""
     return registry.all_analyses()
+
+
+def unused_plugins() -> list[str]:
+    """The plugins that are not used, each with the reason, in a sentence."""
+    return [str(each) for each in registry.broken()]
+
+
+def param_fields(analysis: Analysis) -> list[FormField]:
+    """What a form asks of the analysis itself."""
+    return analysis.ask(lambda: fields_of(analysis.params))
 
 
 @st.cache_data(show_spinner=False)

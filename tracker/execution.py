@@ -1,6 +1,7 @@
 """What a worker does: claim a part, measure its prompts, commit; and finish runs. Loads torch."""
 
 import time
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -12,7 +13,6 @@ from analyses.prompts.examples import examples
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion
 from analyses.prompts.tokenization import load_tokenizer
-from analyses.registry import Params
 from tracker import finishing, mirror, run_log
 from tracker.db import patiently, transaction
 from tracker.domain import PartClaim, PartKind, Run
@@ -94,8 +94,9 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
         model = model_store.model(session, run.model_id)
         prompts = distributions.prompts(session, run.distribution_id, claim.start, claim.stop)
     analysis = finishing.analysis_of(run)
-    params = analysis.checked(run.params)
-    companions = _companions(bench, run, params, claim)
+    params = analysis.ask(lambda: analysis.checked(run.params))
+    kinds = analysis.ask(lambda: tuple(params.companions))
+    companions = _companions(bench, run, kinds, claim)
     inputs = bench.inputs_of(run.id, beat)
     lm = bench.language_model(model)
     _show(bench, busy_with=claim.run_id)
@@ -121,7 +122,7 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
 
 
 def _companions(
-    bench: Workbench, run: Run, params: Params, claim: PartClaim
+    bench: Workbench, run: Run, kinds: Sequence[Companion], claim: PartClaim
 ) -> dict[Companion, dict[int, Prompt]]:
     """The prompts beside those of a slice, as they were stored when the run was queued."""
     where = run.distribution_id, claim.start, claim.stop
@@ -131,7 +132,7 @@ def _companions(
                 pair.base.number: pair.source
                 for pair in pair_store.pairs(session, kind, *where, seed=run.seed)
             }
-            for kind in params.companions
+            for kind in kinds
         }
 
 

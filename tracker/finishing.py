@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from analyses import bootstrap, registry
 from analyses.bootstrap import Statistics
+from analyses.errors import Refused
 from analyses.knowledge import KNOWN
 from analyses.registry import Analysis, Params
-from analyses.results import MODEL, Derived, Measured, NamedTensor, ScoreKey
+from analyses.results import MODEL, Derived, Measured, NamedTensor, NotANumber, ScoreKey
 from analyses.stored import Meanings, as_json
 from tracker import publication, reports, sweeping, tensor_files
 from tracker.db import Sessions, patiently, transaction
@@ -42,7 +43,7 @@ def analysis_of(run: Run) -> Analysis:
     """The analysis in the version the run was queued for; raises `NotHere`."""
     try:
         analysis = registry.find(run.analysis)
-    except registry.UnknownAnalysis as error:
+    except (registry.UnknownAnalysis, registry.BrokenPlugin) as error:
         raise NotHere(str(error)) from error
     wanted = run.analysis_version, run.engine_version
     installed = analysis.version, registry.ENGINE_VERSION
@@ -53,6 +54,14 @@ def analysis_of(run: Run) -> Analysis:
             "the run again."
         )
     return analysis
+
+
+def origin_of(run: Run) -> str:
+    """The package that brings a run's analysis; of our own, and of an unknown one, nothing."""
+    try:
+        return registry.find(run.analysis).origin
+    except Refused:
+        return ""
 
 
 def finish(
@@ -76,13 +85,14 @@ def finish(
         vectors = scores.joined_part_scores(session, run)
         joined = tensors.joined_part_tensors(session, run)
     analysis = analysis_of(run)
-    params = analysis.checked(run.params)
+    params = analysis.ask(lambda: analysis.checked(run.params))
     derived = analysis.derive(Measured(scores=vectors, tensors=joined), params)
     derived.check()
     beat(0)
     found = with_statistics(vectors, items, analysis, params, seed=run.seed)
     found |= with_numbers(derived, vectors, items, seed=run.seed)
     found = without_declared(found, analysis)
+    _check_finite(found)
     beat(0)
 
     def commit(session: Session, ids: MlflowIds | None, stored: list[StoredTensor]) -> None:
@@ -107,6 +117,13 @@ def finish(
         # Another worker may have stored its files before ours were written over them.
         patiently(sessions, lambda session: publications.reopen(session, run.id))
         raise
+
+
+def _check_finite(found: Scores) -> None:
+    """Raises `NotANumber` for a mean of all prompts, or a number made of those, that is none."""
+    for key, (stats, _) in found.items():
+        if stats.mean is not None and not np.isfinite(stats.mean):
+            raise NotANumber(f"number {key.metric!r} of {key.component.label}", stats.mean, None)
 
 
 def _kept(joined: Mapping[str, NamedTensor], derived: Derived) -> dict[str, NamedTensor]:

@@ -9,6 +9,8 @@ from mlflow import MlflowClient
 from sqlalchemy.orm import Session
 
 from analyses import registry
+from analyses.errors import Refused
+from analyses.registry import Analysis
 from analyses.results import NamedTensor
 from analyses.shown import in_lines
 from tracker import figures, publication, reports, tensor_files
@@ -167,6 +169,13 @@ def check(
         publish(sessions, mlflow, spool, run_id, app_url=app_url)
 
 
+def _installed(analysis: str) -> Analysis | None:
+    try:
+        return registry.find(analysis)
+    except Refused:
+        return None
+
+
 def _pictures(
     mlflow: MlflowClient,
     ids: MlflowIds,
@@ -176,7 +185,7 @@ def _pictures(
     spool: Spool,
 ) -> Pictures:
     """Those of the analysis, where it is installed here, and the map of the heads."""
-    installed = {each.name: each for each in registry.all_analyses()}.get(run.line.analysis)
+    installed = _installed(run.line.analysis)
     plots = installed.plots if installed else {}
     units = installed.units if installed else {}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from tracker.fingerprint import run_fingerprint
 from tracker.home import Home
 
 MOST_SEED = 2**63
+MOST_NEEDS = 100  # runs that one run reads, and kinds of prompts beside its own
 DEEPEST = 8  # runs that need each other in a row
 
 
@@ -100,24 +101,23 @@ class Planner:
         if not 0 <= seed < MOST_SEED:
             raise SeedOutOfRange(seed)
         found = registry.find(analysis)
-        checked = found.checked(params)
-        checked.check(model, distribution)
+        checked = found.ask(lambda: _checked(found, params, model, distribution))
         if depth > DEEPEST:
             raise TooDeep(analysis)
         built = self._distribution(distribution)
         prompts = [self._own(built, model=model)]
         beside = {
-            kind: self._beside(built, kind, model=model, seed=seed) for kind in checked.companions
+            kind: self._beside(built, kind, model=model, seed=seed)
+            for kind in found.ask(lambda: tuple(islice(checked.companions, MOST_NEEDS)))
         }
         unreadable = {kind: each for kind, each in beside.items() if isinstance(each, Refused)}
         if unreadable:
-            checked = checked.without(unreadable)
+            checked = found.ask(lambda: checked.without(unreadable))
         prompts += [each for each in beside.values() if not isinstance(each, Refused)]
-        for where in (place for each in prompts for place in each.places):
-            checked.check_places(where)
+        found.ask(lambda: _check_places(checked, prompts))
         inputs = {
             need.name: self._needed(need, model=model, seed=seed, depth=depth + 1)
-            for need in checked.needs(distribution)
+            for need in found.ask(lambda: tuple(islice(checked.needs(distribution), MOST_NEEDS)))
         }
         return PlannedRun(
             analysis=found,
@@ -129,7 +129,7 @@ class Planner:
             inputs=inputs,
             fingerprint=run_fingerprint(
                 found,
-                checked.model_dump(mode="json"),
+                found.ask(lambda: checked.model_dump(mode="json")),
                 model,
                 distribution_hash=built.hash,
                 seed=seed,
@@ -208,6 +208,19 @@ class Planner:
             except Refused as refused:
                 self._read[shared] = refused
         return self._read[shared]
+
+
+def _checked(
+    analysis: Analysis, params: Mapping[str, Any], model: Model, spec: DistributionSpec
+) -> Params:
+    checked = analysis.checked(params)
+    checked.check(model, spec)
+    return checked
+
+
+def _check_places(params: Params, prompts: "Sequence[_Prompts]") -> None:
+    for where in (place for each in prompts for place in each.places):
+        params.check_places(where)
 
 
 @dataclass(frozen=True, kw_only=True)

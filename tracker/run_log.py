@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from structlog import get_logger
 
-from analyses import registry
+from analyses.plugins.found import packages
 from tracker import db, listening
 from tracker.db import Sessions
 from tracker.domain import PartClaim, SaidLine
@@ -36,7 +36,7 @@ def kept(claim: PartClaim, *, sessions: Sessions, worker: str) -> Iterator[None]
     thread = threading.Thread(target=writing.run, name=f"log-{claim.run_id}", daemon=True)
     thread.start()
     try:
-        with listening.heard_by(buffer, packages=registry.packages()):
+        with listening.heard_by(buffer, packages=packages()):
             yield
     finally:
         writing.end()

@@ -13,7 +13,7 @@ from analyses.shown import in_lines
 from tracker.db import TroubledDatabase, passes, patiently
 from tracker.domain import PartClaim
 from tracker.errors import CannotKeep, TrackerError
-from tracker.finishing import NotHere
+from tracker.finishing import NotHere, origin_of
 from tracker.heartbeat import OutOfTime, Released
 from tracker.mlflow_errors import MlflowUnavailable
 from tracker.schema import NotMigrated
@@ -46,7 +46,7 @@ def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
         end(endings.release, reason="released: its worker was stopped")
     elif isinstance(error, OutOfTime):
         logger.warning("out of time", error=str(error))
-        end(endings.retry, reason=str(error))
+        end(endings.retry, reason=f"{error}{_brought_by(bench, claim)}")
     elif isinstance(error, MlflowUnavailable):
         logger.warning("MLflow is away", error=str(error))
         end(endings.release, wait=_MLFLOW_WAIT, reason=f"waiting for MLflow: {error}")
@@ -68,11 +68,11 @@ def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
         logger.warning("the database failed; the part is tried again", error=str(error))
         end(endings.retry, reason=str(error))
     elif isinstance(error, Refused | TrackerError):
-        end(endings.fail, reason=str(error))
+        end(endings.fail, reason=f"{error}{_brought_by(bench, claim)}")
     elif is_out_of_memory(error):
         logger.warning("out of memory", error=str(error))
         bench.loaded.drop_all()
-        end(endings.retry, reason=f"oom: {first_line(error)}")
+        end(endings.retry, reason=f"oom: {first_line(error)}{_brought_by(bench, claim)}")
     else:
         logger.error("the analysis raised", exc_info=error)
         end(endings.fail, reason=_in_words(bench, claim, error))
@@ -89,5 +89,12 @@ def _in_words(bench: Workbench, claim: PartClaim, error: Exception) -> str:
     return (
         f"error: {analysis!r} of a {family!r} model ended with "
         f"{without_credentials(said_by(error))}. The run's log has the traceback: "
-        f"headbook runs logs {claim.run_id}"
+        f"headbook runs logs {claim.run_id}{_brought_by(bench, claim)}"
     )
+
+
+def _brought_by(bench: Workbench, claim: PartClaim) -> str:
+    """The package that the analysis of a part comes from, to be said after a reason."""
+    run = patiently(bench.sessions, lambda session: runs.run(session, claim.run_id))
+    origin = origin_of(run)
+    return f" ({run.analysis!r} is of the package {origin})" if origin else ""

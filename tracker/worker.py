@@ -31,7 +31,7 @@ def run_worker(settings: Settings) -> int:
     app = broker.celery_app(settings.broker())
     broker.check(app)
     settings.tracking()  # a worker that could never finish a run does not start
-    registry.all_analyses()
+    threading.Thread(target=_name_broken_plugins, name="plugins", daemon=True).start()
     app.conf.imports = ("tracker.tasks",)
     # Containers share host names and process ids: no other worker may ever have the same name.
     name = f"{_host()}:{os.getpid()}.{token_hex(2)}"
@@ -51,6 +51,15 @@ def run_worker(settings: Settings) -> int:
 
 def _host() -> str:
     return names.checked("host", platform.node() or "unnamed", most=names.LONGEST_HOST)
+
+
+def _name_broken_plugins() -> None:
+    """Beside: a worker is ready for all other analyses however long a plugin takes."""
+    try:
+        for each in registry.broken():
+            log.warning("a plugin is not used", said=str(each), analyses=list(each.analyses))
+    except Exception:
+        log.exception("the plugins could not be looked at")
 
 
 class _SignsOfLife:

@@ -9,7 +9,6 @@ from analyses.plurals import counted
 from analyses.prompts.spec import MOST_PROMPTS
 from analyses.shown import in_markdown, one_line, plain
 from app import commands, data, phrases
-from app.form_fields import fields_of
 from app.refusals import said
 from app.views import queue_outcome
 from app.widgets import ask, seed
@@ -35,6 +34,10 @@ with left:
         "Analysis", list(analyses), key="analysis", bind="query-params", format_func=one_line
     )
     st.caption(in_markdown(analyses[name].summary))
+    if unused := data.unused_plugins():
+        with st.expander(f"{counted(len(unused), 'plugin')} not used"):
+            for why in unused:
+                st.text(plain(why))
 with right:
     distribution = st.selectbox(
         "Prompts from",
@@ -61,7 +64,7 @@ with st.form(f"queue.{name}"):
         asked["prompt_seed"] = seed("Prompt seed", help="Another seed draws other questions.")
         asked["seed"] = seed("Bootstrap seed", help="Of the resamples behind the intervals.")
     with second:
-        asked["params"] = ask(fields_of(analyses[name].params), key=name)
+        asked["params"] = ask(data.param_fields(analyses[name]), key=name)
         asked["priority"] = Priority(
             st.selectbox("Priority", [each.value for each in Priority], index=1)
         )

@@ -7,6 +7,7 @@ from traceback import format_exc
 import typer
 
 from analyses.errors import Refused
+from analyses.plugins import output
 from analyses.shown import in_lines
 from tracker import environment
 from tracker.cli import (
@@ -68,5 +69,7 @@ def main() -> None:
         said = format_exc()
     else:
         return
+    finally:
+        output.end()
     typer.echo(in_lines(without_credentials(said)), err=True)
     sys.exit(1)

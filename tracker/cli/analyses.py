@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from analyses import page, registry
+from analyses.plugins.found import Broken
 from analyses.registry import Analysis
 from tracker.cli.terminal import AsJson, print_json, print_table
 from tracker.errors import TrackerError
 
 app = typer.Typer(help="The registered analyses.", no_args_is_help=True)
-
-OWN = "analyses."  # where the functions of headbook's own analyses are
 
 
 class PageDiffers(TrackerError):
@@ -28,10 +27,11 @@ class PageDiffers(TrackerError):
 
 @app.command("list")
 def list_analyses(as_json: AsJson = False) -> None:
-    """Show every registered analysis with its parameters and metrics."""
+    """Show every registered analysis with its parameters and metrics, and plugins not used."""
     found = registry.all_analyses()
     if as_json:
-        print_json([_described(each) for each in found])
+        described = [_described(each) for each in found]
+        print_json(described + [_described_broken(each) for each in registry.broken()])
         return
     print_table(
         ["analysis", "version", "what it computes", "parameters", "metrics"],
@@ -41,6 +41,8 @@ def list_analyses(as_json: AsJson = False) -> None:
         ],
         empty="No analysis is registered. Reinstall headbook: its own are missing.",
     )
+    for each in registry.broken():
+        typer.echo(each, err=True)
 
 
 @app.command()
@@ -69,8 +71,7 @@ def docs(
 ) -> None:
     """Print the page about analyses, as Markdown."""
     found = [registry.find(name) for name in names or ()]
-    own = [each for each in registry.all_analyses() if each.function.startswith(OWN)]
-    made = page.page(found or own)
+    made = page.page(found or registry.shipped())
     if check is None:
         typer.echo(made, nl=False)
     elif check.read_text(encoding="utf-8") != made:
@@ -95,10 +96,26 @@ def _described(analysis: Analysis) -> dict[str, Any]:
         "description": analysis.description,
         "reference": analysis.reference,
         "function": analysis.function,
-        "params": analysis.params.model_json_schema(),
+        "params": analysis.ask(analysis.params.model_json_schema),
         "scores": [asdict(each) for each in analysis.stores],
         "tensors": [asdict(each) for each in analysis.arrays],
         "plots": list(analysis.plots),
         "headline": analysis.headline,
         "conventions": dict(analysis.conventions),
+        "package": analysis.origin or None,
+        "broken": None,
+    }
+
+
+def _described_broken(broken: Broken) -> dict[str, Any]:
+    """A plugin that is not used, with the same keys."""
+    nothing: dict[str, Any] = {
+        **dict.fromkeys(("version", "summary", "description", "reference", "headline")),
+        **{"params": {}, "scores": [], "tensors": [], "plots": [], "conventions": {}},
+    }
+    return nothing | {
+        "name": broken.plugin.name,
+        "function": broken.plugin.value,
+        "package": broken.plugin.distribution,
+        "broken": broken.reason,
     }

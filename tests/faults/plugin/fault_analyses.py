@@ -109,4 +109,4 @@ def hog(lm: Any, prompts: Sequence[Any], params: HogParams, progress: Progress) 
     return Measured(scores={STEP: np.full(len(prompts), length, np.float32)})
 
 
-REGISTERED = {name: registry._ANALYSES[name] for name in NAMES}
+REGISTERED = {name: registry.registered()[name] for name in NAMES}

@@ -1,0 +1,32 @@
+"""Questions to code of others: answered within a time, or refused by a sentence that names it."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from analyses.errors import Refused
+from analyses.plugins import output, process_state, time_limit, trial
+from analyses.plugins.found import plain
+
+Value = TypeVar("Value")
+
+
+class PluginFailed(Refused):
+    def __init__(self, analysis: str, origin: str, error: Exception) -> None:
+        said = error if isinstance(error, Refused) else f"raised {type(error).__name__}: {error}"
+        super().__init__(
+            f"The analysis {analysis!r} of the package {origin} {plain(said, 300)}. Repair or "
+            "uninstall that package."
+        )
+
+
+def answer(analysis: str, origin: str, question: Callable[[], Value]) -> Value:
+    """The answer; raises what the analysis refuses as it is, and `PluginFailed`."""
+    try:
+        with output.aside(), process_state.kept():
+            return time_limit.within(trial.seconds(), question)
+    except (time_limit.NoReturn, time_limit.Ended) as error:
+        raise PluginFailed(analysis, origin, error) from error
+    except Refused:
+        raise
+    except Exception as error:
+        raise PluginFailed(analysis, origin, error) from error

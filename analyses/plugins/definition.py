@@ -1,0 +1,64 @@
+"""What an analysis says of itself, checked when it is registered."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from analyses.errors import Refused
+from analyses.plugins.found import plain
+from analyses.stored import Stored, StoredArray
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_FUNCTIONS = ("summarise", "summarised", "ratios", "derive", "warns")
+
+
+class BadDefinition(Refused):
+    def __init__(self, name: object, problem: str) -> None:
+        super().__init__(
+            f"The analysis {plain(repr(name), 80)} cannot be registered: {plain(problem)}"
+        )
+
+
+def check(analysis: Any, params: type) -> None:
+    """Raises `BadDefinition`; `params` is the class that its parameters are made from."""
+    for problem in _problems(analysis, params):
+        raise BadDefinition(analysis.name, problem)
+
+
+def _problems(of: Any, params: type) -> Iterable[str]:
+    if not isinstance(of.name, str) or not _NAME.fullmatch(of.name):
+        yield "a name has up to 64 letters, digits, `_`, `.`, `-`, a letter or digit first"
+        return
+    if type(of.version) is not int or not 0 < of.version < 2**31:
+        yield f"its version is {of.version!r}, not a whole number from 1"
+    if not (isinstance(of.params, type) and issubclass(of.params, params)):
+        yield f"its params are {of.params!r}, not a class made from {params.__name__}"
+    for name in _FUNCTIONS:
+        if not callable(getattr(of, name)):
+            yield f"its {name} is {getattr(of, name)!r}, not a function"
+    if not (len(of.headline) == 2 and all(isinstance(each, str) for each in of.headline)):
+        yield f"its headline is {of.headline!r}, not a metric and a condition"
+    if not isinstance(of.conventions, Mapping):
+        yield f"its conventions are {of.conventions!r}, not texts by what they are of"
+    yield from _badly_stored("stores", of.stores, Stored)
+    yield from _badly_stored("arrays", of.arrays, StoredArray)
+    for said in (*_texts(of),):
+        if not isinstance(said, str) or any(not c.isprintable() and c not in "\n\t" for c in said):
+            yield f"it says {plain(repr(said))}, which cannot be printed"
+
+
+def _badly_stored(name: str, given: Iterable[object], kind: type) -> Iterable[str]:
+    for each in given:
+        if not isinstance(each, kind):
+            yield f"its {name} have {each!r}, which is no {kind.__name__}"
+
+
+def _texts(of: Any) -> Iterable[object]:
+    """What it says of itself that is shown as it is."""
+    yield from (of.summary, of.description, of.reference, *of.headline)
+    for item in of.conventions.items():
+        yield from item
+    for each in of.stores:
+        yield from (each.metric, each.meaning, each.unit, each.x, *each.conditions)
+    for each in of.arrays:
+        yield from (each.name, each.meaning, *each.axes)
