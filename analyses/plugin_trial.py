@@ -22,7 +22,7 @@ from analyses.errors import Refused
 from analyses.plugins.found import Plugin
 from analyses.plugins.leftovers import Leftovers
 
-_MEMORY = (2 * 2**30, 8 * 2**30)  # bytes that may be written to: a quarter of what is free
+_MEMORY = (2 * 2**30, 4 * 2**30)  # bytes that may be written to: a quarter of what is free
 _MOST_FILE = 2**30  # bytes of a file that is written
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _HIGH = 100  # a number under which a file is out of the way
@@ -69,6 +69,7 @@ class _Trial:
         thread.join()
         for said in self.before.since():
             _tell(self.telling, reason=said)
+            break
         _tell(self.telling, stage="exit")
         atexit._run_exitfuncs()
         _tell(self.telling, done=True)

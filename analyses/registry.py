@@ -376,7 +376,7 @@ def all_analyses() -> list[Analysis]:
 
 def broken() -> list[Broken]:
     """The plugins that are not used, by name, each with its reason."""
-    return _PLUGINS.broken
+    return _PLUGINS.broken if _BROUGHT.get() is None else []
 
 
 def find(name: str) -> Analysis:

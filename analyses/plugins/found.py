@@ -73,7 +73,11 @@ def installed() -> tuple[list[Plugin], list[Broken]]:
         found.setdefault(_normal(_name(each)), each)
     found.pop(OURS, None)
     declared = [plugin for name in sorted(found) for plugin in _declared(found[name])]
-    unreadable = [_unreadable(each) for each in declared if not each.well_formed]
+    unreadable = [
+        Broken(plugin=each, reason=f"it names {plain(each.value)!r}, which is no module")
+        for each in declared
+        if not each.well_formed
+    ]
     return [each for each in declared if each.well_formed], unreadable
 
 
@@ -85,31 +89,9 @@ def packages() -> frozenset[str]:
 
 
 def _declared(distribution: Distribution) -> Iterator[Plugin]:
-    try:
-        entries = [
-            (each.name, each.value) for each in distribution.entry_points.select(group=GROUP)
-        ]
-    except Exception:  # a file that is not text, or no INI
-        entries = [("?", "")] if _speaks_of_us(distribution) else []
-    for name, value in sorted(set(entries)):
+    entries = {(each.name, each.value) for each in distribution.entry_points.select(group=GROUP)}
+    for name, value in sorted(entries):
         yield Plugin(name=plain(name), value=value, distribution=_described(distribution))
-
-
-def _unreadable(plugin: Plugin) -> Broken:
-    said = (
-        f"it names {plain(plugin.value)!r}, which is no module"
-        if plugin.value
-        else ("its entry_points.txt cannot be read")
-    )
-    return Broken(plugin=plugin, reason=said)
-
-
-def _speaks_of_us(distribution: Distribution) -> bool:
-    try:
-        file = Path(str(distribution.locate_file(""))) / str(getattr(distribution, "_path", ""))
-        return GROUP.encode() in (file / "entry_points.txt").read_bytes()
-    except OSError:
-        return False
 
 
 def _described(distribution: Distribution) -> str:

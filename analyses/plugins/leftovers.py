@@ -24,27 +24,26 @@ class Leftovers:
     def now(cls) -> "Leftovers":
         return cls(
             threads=frozenset(threading.enumerate()),
-            children=frozenset(each.pid for each in psutil.Process().children()),
+            children=_children(),
             streams=tuple(map(_file, _STREAMS)),
             builtins=dict(vars(builtins)),
         )
 
     def since(self) -> Iterator[str]:
-        """What has come since then, in words."""
-        now = Leftovers.now()
-        for thread in now.threads - self.threads:
-            yield f"it leaves a thread running ({thread.name[:40]!r})"
-        if now.children - self.children:
-            yield "it leaves a process running"
-        if now.streams != self.streams:
+        """What has come since then, in words; first what all else stands on."""
+        for name, each in self.builtins.items():
+            if name != "_" and vars(builtins).get(name) is not each:
+                yield f"it replaces the builtin {name!r}"
+        if tuple(map(_file, _STREAMS)) != self.streams:
             yield "it closes or replaces the standard streams of the process"
-        changed = [
-            name
-            for name, each in self.builtins.items()
-            if name != "_" and (now.builtins.get(name) is not each)
-        ]
-        if changed:
-            yield f"it replaces the builtin {changed[0]!r}"
+        for thread in set(threading.enumerate()) - self.threads:
+            yield f"it leaves a thread running ({thread.name[:40]!r})"
+        if _children() - self.children:
+            yield "it leaves a process running"
+
+
+def _children() -> frozenset[int]:
+    return frozenset(each.pid for each in psutil.Process().children())
 
 
 def _file(number: int) -> object:

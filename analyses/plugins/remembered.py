@@ -13,8 +13,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from importlib.machinery import PathFinder
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from analyses.plugins.trial import Verdict, seconds, tried
 
 _MOST_FILES = 5000  # of a plugin that are looked at
 # What is broken may be mended elsewhere: it is tried again after this many times what that took.
-_AGAIN, _AT_LEAST = 30.0, 60.0  # and at least these seconds
+_AGAIN, _AT_LEAST = 30.0, 600.0  # and at least these seconds
+_FOR_GOOD = 10 * 365 * 86400.0
 
 
 def verdict(plugin: Plugin) -> Verdict:
@@ -38,7 +40,7 @@ def verdict(plugin: Plugin) -> Verdict:
     if found.reason:  # what it brought when it could be used is what it would bring
         found = Verdict(names=kept.get("names", {}), reason=found.reason)
     took = time.monotonic() - begun
-    lasting = max(_AT_LEAST, _AGAIN * took) if found.reason else 10 * 365 * 86400.0
+    lasting = max(_AT_LEAST, _AGAIN * took) if found.reason else _FOR_GOOD
     _write(
         file,
         {
@@ -57,7 +59,6 @@ def _state(plugin: Plugin) -> str:
         ours = version(OURS)
     except PackageNotFoundError:
         ours = ""
-    installed = [(path, *_seen(Path(path))) for path in sys.path if path]
     return _hash(
         plugin,
         sys.version,
@@ -65,9 +66,15 @@ def _state(plugin: Plugin) -> str:
         platform.node(),
         ours,
         seconds(),
-        installed,
+        _installed(),
         list(_files(plugin)),
     )
+
+
+@cache
+def _installed() -> list[str]:
+    """The distributions that are here, with their versions, wherever a process looks first."""
+    return sorted({Path(str(getattr(each, "_path", ""))).name for each in distributions()})
 
 
 def _files(plugin: Plugin) -> Iterator[tuple[str, int, int]]:

@@ -34,10 +34,17 @@ def survey() -> Survey:
             )
             continue
         for name, function in found.names.items():
-            claims.setdefault(name, {}).setdefault(function, plugin)
+            claim = claims.setdefault(name, {})
+            if function not in claim or _is_in(plugin, function):
+                claim[function] = plugin
     broken += [each for name, claim in claims.items() for each in _rivals(name, claim)]
     sole = {name: next(iter(claim.values())) for name, claim in claims.items() if len(claim) == 1}
     return Survey(bringers=sole, broken=tuple(broken))
+
+
+def _is_in(plugin: Plugin, function: str) -> bool:
+    """Whether it is the plugin's own, and not of another that the plugin builds on."""
+    return f"{function.partition(':')[0]}.".startswith(f"{plugin.module}.")
 
 
 def _rivals(name: str, claim: Mapping[str, Plugin]) -> list[Broken]:

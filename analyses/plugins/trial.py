@@ -80,16 +80,17 @@ def tried(plugin: Plugin) -> Verdict:
 
 def _verdict(told: Mapping[str, Any], code: int) -> Verdict:
     stage = _STAGES.get(told.get("stage", "begin"), "")
-    if told.get("reason"):
-        return Verdict(reason=plain(told["reason"], 600))
     if "ended" not in told:
         if code == 0 or told.get("stage") is None:
             return Verdict(reason="it cannot be tried: a process for it does not start")
         return Verdict(reason=f"it kills the process that has started its own, {stage}")
+    if told.get("reason"):
+        return Verdict(reason=plain(told["reason"], 600))
     if told["ended"] < 0:
         return Verdict(reason=f"it ends its process by {_signal(-told['ended'])} {stage}")
     if told["ended"] > 0 or not told.get("done"):
-        return Verdict(reason=f"it ends its process with exit code {told['ended']} {stage}")
+        how = "" if told["ended"] else ", or closes all its files,"
+        return Verdict(reason=f"it ends its process with exit code {told['ended']}{how} {stage}")
     return Verdict(names={plain(name): plain(each) for name, each in told["names"].items()})
 
 
