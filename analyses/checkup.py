@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from analyses import bootstrap
 from analyses.errors import Refused
@@ -15,7 +14,6 @@ from analyses.methods.behaviour import STORES, BehaviourParams, behaviour
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
-from analyses.prompts.tokenization import load_tokenizer
 from analyses.results import MODEL, ScoreKey
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ def unread(lm: "LanguageModel") -> Iterator[str]:
             f"Its family leaves out weights of these files, which text does not need: "
             f"{', '.join(lm.left_out[:3])} ({len(lm.left_out)} in all)."
         )
-    tokens, rows = _tokenizer(lm).get_vocab_size(), lm.limits.n_embeddings
+    tokens, rows = lm.tokenizer.get_vocab_size(), lm.limits.n_embeddings
     if rows is not None and tokens > rows:
         yield (
             f"The tokenizer knows {tokens} tokens, the embedding has {rows} rows: prompts that "
@@ -98,7 +96,7 @@ def unread(lm: "LanguageModel") -> Iterator[str]:
 
 def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
     """What the model answers on a distribution."""
-    made = examples(_tokenizer(lm), distributions.build(spec).prompts)
+    made = examples(lm.tokenizer, distributions.build(spec).prompts)
     found = behaviour(lm, made, BehaviourParams(), lambda _done: None).scores
     values = {name: found[ScoreKey(component=MODEL, metric=name)] for name in TOLD}
     return Answers(
@@ -108,10 +106,6 @@ def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
         chance=1 / spec.options,
         warnings=lm.limits.warnings(made),
     )
-
-
-def _tokenizer(lm: "LanguageModel") -> Tokenizer:
-    return load_tokenizer(lm.folder / "tokenizer.json")
 
 
 def _intervals(

@@ -1,16 +1,18 @@
 """A causal language model, loaded from a folder and proved to be understood."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
+from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from analyses.checkpoints import fingerprints, refs
+from analyses.checkpoints import contents, refs
+from analyses.checkpoints.folders import TOKENIZER
 from analyses.checkpoints.shapes import ModelShape
 from analyses.engine import (
     batches,
@@ -40,7 +42,7 @@ from analyses.errors import Refused
 from analyses.foreign import in_words
 from analyses.pretrained import embedding, pretrained
 from analyses.prompts.limits import Limits
-from analyses.prompts.tokenization import TokenizedPrompt
+from analyses.prompts.tokenization import TokenizedPrompt, tokenizer_of
 
 PROOF_LENGTHS = (7, 4)  # a full row and a padded one
 
@@ -59,6 +61,8 @@ class LanguageModel:
     shape: ModelShape
     anatomy: Anatomy
     folder: Path
+    fingerprint: str  # of the files' contents that are in memory
+    tokenizer_json: bytes = field(repr=False)
     memory_budget: int  # bytes that recordings and replays may take
     largest_gap: float  # relative, of all that was compared in the proof at loading
     left_out: tuple[str, ...]  # tensors of its files that its family never uses for text
@@ -83,14 +87,12 @@ class LanguageModel:
         is free once the model is loaded.
         """
         files = refs.fetched(str(ref), cache=cache)
-        if expect is not None:
-            remembered = cache and refs.hashes(cache)
-            found = fingerprints.fingerprint(files, remembered=remembered)
-            if found != expect:
-                raise Changed(files.folder, expect, found)
         family = files.config.get("model_type")
         with in_words(f"Loading {files.folder}, a {family!r} model,"):
-            loaded = pretrained(files, dtype=dtype, device=device)
+            read = contents.of(files, remembered=cache and refs.hashes(cache))
+            if expect not in (None, read.fingerprint):
+                raise Changed(files.folder, expect, read.fingerprint)
+            loaded = pretrained(read, dtype=dtype, device=device)
             model = loaded.model
         with in_words(f"The proof of {files.folder}, a {family!r} model,"):
             ids = _proof_ids(model)
@@ -100,6 +102,8 @@ class LanguageModel:
                 shape=_shape(model, anatomy),  # what of it is known before the proof
                 anatomy=anatomy,
                 folder=files.folder,
+                fingerprint=read.fingerprint,
+                tokenizer_json=read.tokenizer,
                 memory_budget=memory_budget or memory.free_share(embedding(model).device),
                 largest_gap=float("nan"),  # known after the proof
                 left_out=loaded.left_out,
@@ -111,6 +115,11 @@ class LanguageModel:
     def device(self) -> torch.device:
         """Where tokens go in and recorded values come out."""
         return embedding(self.model).device
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The one that its fingerprint is made of; share it, do not set it."""
+        return tokenizer_of(self.tokenizer_json, self.folder / TOKENIZER)
 
     @property
     def n_bytes(self) -> int:

@@ -1,5 +1,6 @@
 """A checkpoint's weights as a model of transformers, or a sentence that says why not."""
 
+import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +8,18 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.auto_factory import _get_model_class
 
-from analyses.checkpoints.folders import ModelFiles
-from analyses.checkpoints.headers import stored_tensors
+from analyses.building import no_larger_than
+from analyses.checkpoints.contents import Contents
+from analyses.checkpoints.folders import CONFIG
 from analyses.checkpoints.quiet import quiet
 from analyses.engine.attention import NAME
 from analyses.engine.tracing import NoAttentionInterface
 from analyses.errors import Refused
 from analyses.foreign import is_out_of_memory, said_by
+from analyses.stored_tensors import StoredTensors
 from analyses.stored_weights import check_all_used
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -56,42 +60,49 @@ class Pretrained:
     left_out: tuple[str, ...]  # tensors of the files that the family never uses for text
 
 
-def pretrained(files: ModelFiles, *, dtype: str, device: str) -> Pretrained:
+def pretrained(contents: Contents, *, dtype: str, device: str) -> Pretrained:
     """The model of a checkpoint, in evaluation mode, with attention that the engine can see.
 
+    transformers sees the config and the tensors that the fingerprint is made of, and no folder.
     `device` may be "auto", which spreads it over all GPUs. Raises `UnknownDtype`,
-    `NotALanguageModel`, `IncompleteWeights`, `UnusedWeights`, `QuantisedWeights`, `TooLarge`, and
-    `NoAttentionInterface`.
+    `NotALanguageModel`, `MuchLarger`, `IncompleteWeights`, `UnusedWeights`, `QuantisedWeights`,
+    `OtherBytes`, `TooLarge`, and `NoAttentionInterface`.
     """
     if dtype not in DTYPES:
         raise UnknownDtype(dtype)
-    stored = stored_tensors(files)
+    files = contents.files
     placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
     family = str(files.config.get("model_type"))
     model: PreTrainedModel
+    tensors = StoredTensors(contents)
     with quiet():
         try:
-            model, report = cast(Any, AutoModelForCausalLM).from_pretrained(
-                files.folder,
-                dtype=DTYPES[dtype],
-                attn_implementation=NAME,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are in the report, and refused below
-                **placed,
-            )
+            with no_larger_than(files.folder, contents.stored.values()):
+                kind, config = _kind(_config(contents))
+                model, report = kind.from_pretrained(
+                    None,
+                    config=config,
+                    state_dict=tensors.state_dict(),
+                    dtype=DTYPES[dtype],
+                    attn_implementation=NAME,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # they are in the report, and refused below
+                    **placed,
+                )
         except Exception as error:  # a config can be wrong in every way
-            if is_out_of_memory(error):
-                raise
+            error = tensors.failure or error
+            if isinstance(error, Refused) or is_out_of_memory(error):
+                raise error
             if error.args == (NAME,):  # a family with a table of its own for attention
                 raise NoAttentionInterface(family) from None
             raise NotALanguageModel(files.folder, family, error) from error
+    if tensors.failure:
+        raise tensors.failure
     missing = [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
     if missing:
         raise IncompleteWeights(files.folder, sorted(missing))
-    left_out = check_all_used(model, files, stored)
+    left_out = check_all_used(model, files, contents.stored)
     if not model._can_set_attn_implementation():
         raise NoAttentionInterface(family)
     _check_placed(model, files.folder)
@@ -100,6 +111,29 @@ def pretrained(files: ModelFiles, *, dtype: str, device: str) -> Pretrained:
     if not placed:
         cast(Any, model).to(device)
     return Pretrained(model, left_out)
+
+
+def _config(contents: Contents) -> PretrainedConfig:
+    """As transformers reads it, in a folder where nothing else lies."""
+    with tempfile.TemporaryDirectory(prefix="headbook-config-") as alone:
+        Path(alone, CONFIG).write_bytes(contents.config)
+        config: PretrainedConfig = cast(Any, AutoConfig).from_pretrained(
+            alone, trust_remote_code=False, local_files_only=True
+        )
+        return config
+
+
+def _kind(config: PretrainedConfig) -> tuple[Any, PretrainedConfig]:
+    """The class that AutoModelForCausalLM takes, of which some want the text's part of a config."""
+    known: Any = AutoModelForCausalLM
+    if type(config) not in known._model_mapping:
+        raise ValueError(f"{type(config).__name__} is not a config of a causal language model")
+    kind: Any = cast(Any, _get_model_class)(config, known._model_mapping)
+    parts: Any = config.sub_configs
+    of_text = parts.get("text_config")
+    if of_text is not None and kind.config_class == of_text:
+        config = config.get_text_config()
+    return kind, config
 
 
 def _check_placed(model: PreTrainedModel, folder: Path) -> None:

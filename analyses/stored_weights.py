@@ -21,7 +21,8 @@ from transformers.core_model_loading import (
     rename_source_key,
 )
 
-from analyses.checkpoints.folders import ModelFiles, QuantisedWeights
+from analyses.checkpoints.configs import QuantisedWeights
+from analyses.checkpoints.folders import ModelFiles
 from analyses.checkpoints.headers import StoredTensor
 from analyses.errors import Refused
 

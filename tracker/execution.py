@@ -8,11 +8,9 @@ from sqlalchemy.orm import Session
 from structlog import get_logger
 
 from analyses import knowledge
-from analyses.checkpoints import folders
 from analyses.prompts.examples import examples
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion
-from analyses.prompts.tokenization import load_tokenizer
 from tracker import finishing, mirror, run_log
 from tracker.db import patiently, transaction
 from tracker.domain import PartClaim, PartKind, Run
@@ -101,11 +99,10 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
     lm = bench.language_model(model)
     _show(bench, busy_with=claim.run_id)
     beat(0)
-    tokenizer = load_tokenizer(folders.read(lm.folder).tokenizer)
     measured = knowledge.measured(
         analysis.measure(),
         lm,
-        examples(tokenizer, prompts, companions),
+        examples(lm.tokenizer, prompts, companions),
         params,
         beat,
         inputs=inputs,

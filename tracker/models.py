@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from analyses import names
-from analyses.checkpoints import fingerprints, refs
+from analyses.checkpoints import contents, refs
 from analyses.checkpoints.refs import Shipped
 from analyses.foreign import in_words
 from analyses.hub import HubRevision
@@ -37,7 +37,7 @@ def add_model(
         names.checked("model", name)
     with in_words(f"Reading {ref}"):
         files = refs.fetched(ref, cache=home.models, roots=roots)
-        fingerprint = fingerprints.fingerprint(files, remembered=refs.hashes(home.models))
+        fingerprint = contents.of(files, remembered=refs.hashes(home.models)).fingerprint
     identity = {
         "ref": str(source),
         "revision": source.revision if isinstance(source, HubRevision) else fingerprint[:40],
@@ -48,7 +48,9 @@ def add_model(
         known = store.name_of_weights(session, fingerprint, dtype)
         named = names.checked("model", name or known or _file_name(source))
         store.check_name(session, named, **identity)  # before the work
-    lm = LanguageModel.load(files.folder, dtype=dtype, device="cpu")
+    lm = LanguageModel.load(
+        files.folder, dtype=dtype, device="cpu", expect=fingerprint, cache=home.models
+    )
     with transaction(sessions) as session:
         return store.add_model(
             session,

@@ -1,16 +1,21 @@
 """A language model as a local folder of safetensors, read and checked without torch."""
 
-import json
+import os
+import re
 import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analyses import bounds, regular_files
+from analyses.checkpoints import configs, plain_json
+from analyses.checkpoints.plain_json import BrokenJson
 from analyses.errors import MayNotBeRead, Refused
 
-CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+CONFIG, TOKENIZER, ADAPTER = "config.json", "tokenizer.json", "adapter_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+_SHARD = re.compile(r"\w[\w.-]*\.safetensors", re.ASCII)
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _CONVERT = (
     "convert it once where you trust it: "
@@ -40,32 +45,11 @@ class MissingFile(Refused):
         super().__init__(f"{folder} has no {name}; {way_out}.")
 
 
-class BrokenJson(Refused):
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} cannot be used: {reason}. Save the model again.")
-
-
 class PickledWeights(Refused):
     def __init__(self, folder: Path, found: Sequence[str]) -> None:
         super().__init__(
             f"{folder} has no safetensors, only pickled weights ({', '.join(found)}), which can "
             f"run code when opened; {_CONVERT}."
-        )
-
-
-class CustomCode(Refused):
-    def __init__(self, folder: Path, entries: Sequence[str]) -> None:
-        super().__init__(
-            f"{folder}/config.json asks for code of its own (auto_map: {', '.join(entries)}), "
-            f"which is never run. Use a version of the model that transformers itself knows."
-        )
-
-
-class QuantisedWeights(Refused):
-    def __init__(self, folder: Path, method: str) -> None:
-        super().__init__(
-            f"The weights in {folder} are quantised ({method}), so heads cannot be told apart in "
-            f"them. Dequantise the model, save it with save_pretrained and use that folder."
         )
 
 
@@ -81,6 +65,14 @@ class LinkLeadsOut(Refused):
     def __init__(self, path: Path, target: Path) -> None:
         super().__init__(
             f"{path} is a link to {target}, outside the model's folder. Copy the file in its place."
+        )
+
+
+class NotBesideIt(Refused):
+    def __init__(self, index: Path, name: str) -> None:
+        super().__init__(
+            f"{index} says that weights lie in {name[:80]!r}. Only safetensors files beside it are "
+            f"read: put all of them there, and save the index again with plain names."
         )
 
 
@@ -122,7 +114,7 @@ def read(folder: Path) -> ModelFiles:
 
 def _read(folder: Path) -> ModelFiles:
     config = read_config(folder)
-    if (folder / "adapter_config.json").exists():
+    if os.path.lexists(folder / ADAPTER):
         raise UnmergedAdapter(folder)
     index, weights = _weights(folder)
     return ModelFiles(
@@ -135,14 +127,8 @@ def _read(folder: Path) -> ModelFiles:
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
-    """What config.json says, refused where it asks for code or names quantised weights."""
-    config = _json(_present(folder, CONFIG, "save the model with save_pretrained"))
-    if own_code := config.get("auto_map"):
-        raise CustomCode(folder, sorted(own_code) if isinstance(own_code, dict) else ["?"])
-    if quantised := config.get("quantization_config"):
-        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
-        raise QuantisedWeights(folder, str(method or "?"))
-    return config
+    """What config.json says; see `configs`."""
+    return configs.read(_present(folder, CONFIG, "save the model with save_pretrained"))
 
 
 def family_of(config: Mapping[str, Any]) -> str:
@@ -159,11 +145,19 @@ def read_tokenizer(folder: Path) -> Path:
 
 def read_index(folder: Path) -> Sequence[str]:
     """The files in which the index says that the weights lie."""
-    index = _inside(folder, INDEX)
-    weight_map = _json(index).get("weight_map")
+    index = _present(folder, INDEX, "save the model with save_pretrained")
+    weight_map = plain_json.read(index, most=bounds.INDEX_BYTES).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise BrokenJson(index, "it has no weight_map")
-    return sorted(set(map(str, weight_map.values())))
+    names = sorted(set(map(str, weight_map.values())))
+    pickled = [name for name in names if Path(name).suffix in _PICKLED]
+    if pickled:
+        raise PickledWeights(folder, pickled)
+    for name in names:
+        if not _SHARD.fullmatch(name):
+            raise NotBesideIt(index, name)
+    bounds.check(index, "its number of files", len(names), bounds.FILES)
+    return names
 
 
 def no_safetensors(folder: Path, names: Collection[str]) -> Refused:
@@ -175,20 +169,22 @@ def no_safetensors(folder: Path, names: Collection[str]) -> Refused:
 
 
 def _weights(folder: Path) -> tuple[Path | None, tuple[Path, ...]]:
-    """The files transformers reads: `model.safetensors`, else what the index names."""
-    if (folder / WEIGHTS).exists():
-        return None, (_inside(folder, WEIGHTS),)
-    if (folder / INDEX).exists():
+    """The files that count: `model.safetensors`, else what the index names."""
+    if os.path.lexists(folder / WEIGHTS):
+        return None, (_present(folder, WEIGHTS, "save the model with save_pretrained"),)
+    if os.path.lexists(folder / INDEX):
         way_out = "its index names that file; copy it there"
-        found = (_present(folder, name, way_out) for name in read_index(folder))
-        return _inside(folder, INDEX), tuple(found)
+        found = tuple(_present(folder, name, way_out) for name in read_index(folder))
+        return folder / INDEX, found
     raise no_safetensors(folder, [path.name for path in folder.iterdir()])
 
 
 def _present(folder: Path, name: str, way_out: str) -> Path:
     path = _inside(folder, name)
-    if not path.is_file():
-        raise MissingFile(folder, name, way_out)
+    try:
+        regular_files.check(path)
+    except FileNotFoundError:
+        raise MissingFile(folder, name, way_out) from None
     return path
 
 
@@ -196,18 +192,8 @@ def _inside(folder: Path, name: str) -> Path:
     """The path, refused when it leads out of the folder; the hub cache's blobs are its own."""
     path, home = folder / name, folder.resolve()
     allowed = [home]
-    if home.parent.name == "snapshots":
+    if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
         allowed.append(home.parent.parent / "blobs")
     if not any(path.resolve().is_relative_to(each) for each in allowed):
         raise LinkLeadsOut(path, path.resolve())
     return path
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BrokenJson(path, f"it is not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise BrokenJson(path, "it is not a JSON object")
-    return value

@@ -8,9 +8,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from analyses.checkpoints.fingerprints import file_sha256
+from analyses.checkpoints.gguf_heads import check_head
+from analyses.checkpoints.hashes import copied, file_sha256
 from analyses.checkpoints.quiet import quiet
 from analyses.errors import Refused
+from analyses.regular_files import ChangedWhileRead
 
 _ROTARY = "rope_f"  # rope_freqs, rope_factors_long, rope_factors_short: what angles are divided by
 
@@ -64,7 +66,7 @@ def converted(path: Path, *, cache: Path) -> Path:
         return folder
     making = Path(tempfile.mkdtemp(dir=cache, prefix=".converting-"))
     try:
-        _convert(path, making)
+        _convert(path, making, folder.name.rpartition("-")[2])
         making.chmod(0o755)
         try:
             making.rename(folder)
@@ -76,34 +78,42 @@ def converted(path: Path, *, cache: Path) -> Path:
     return folder
 
 
-def _convert(path: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    choices = {"gguf_file": path.name, "local_files_only": True, "trust_remote_code": False}
+def _convert(path: Path, folder: Path, sha256: str) -> None:
+    """`sha256` is that of the file's bytes: of those that are converted."""
     with (
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as alone,
         quiet(),
         redirect_stderr(StringIO()),  # the reader draws a bar whatever is asked
     ):
         # Alone in a folder: another model's tokenizer.json beside the file would be taken for its.
-        Path(alone, path.name).symlink_to(path)
-        with _sentences(path):
-            loader: Any = AutoModelForCausalLM
-            model, report = loader.from_pretrained(
-                alone, dtype=torch.float32, output_loading_info=True, **choices
-            )
-        missing = sorted(str(key) for key in (*report["missing_keys"], *report["mismatched_keys"]))
-        if missing:
-            raise IncompleteGguf(path, missing)
-        _check_all_used(path, model)
-        with _sentences(path):
-            tokenizer = AutoTokenizer.from_pretrained(alone, **choices)
-        quantizer: Any = getattr(model, "hf_quantizer", None)
-        if quantizer is not None:  # it only marks the model: the weights already are fp32
-            quantizer.remove_quantization_config(model)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        copy = Path(alone, "model.gguf")
+        if copied(path, copy) != sha256:
+            raise ChangedWhileRead(path)
+        check_head(copy, path)
+        _save_as_safetensors(copy, folder, path)
+
+
+def _save_as_safetensors(copy: Path, folder: Path, path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    choices = {"gguf_file": copy.name, "local_files_only": True, "trust_remote_code": False}
+    with _sentences(path):
+        loader: Any = AutoModelForCausalLM
+        model, report = loader.from_pretrained(
+            copy.parent, dtype=torch.float32, output_loading_info=True, **choices
+        )
+    missing = sorted(str(key) for key in (*report["missing_keys"], *report["mismatched_keys"]))
+    if missing:
+        raise IncompleteGguf(path, missing)
+    _check_all_used(copy, path, model)
+    with _sentences(path):
+        tokenizer = AutoTokenizer.from_pretrained(copy.parent, **choices)
+    quantizer: Any = getattr(model, "hf_quantizer", None)
+    if quantizer is not None:  # it only marks the model: the weights already are fp32
+        quantizer.remove_quantization_config(model)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 @contextmanager
@@ -111,18 +121,18 @@ def _sentences(path: Path) -> Iterator[None]:
     """The reader raises every kind of exception, by what the file lacks."""
     try:
         yield
-    except MemoryError:
+    except (MemoryError, Refused):
         raise
     except Exception as error:
         raise UnreadableGguf(path, error) from error
 
 
-def _check_all_used(path: Path, model: Any) -> None:
+def _check_all_used(copy: Path, path: Path, model: Any) -> None:
     """The reader skips tensors that it does not know and metadata that it has no name for."""
     from gguf import GGUFReader
     from transformers import modeling_gguf_pytorch_utils as reading
 
-    reader = GGUFReader(path)
+    reader = GGUFReader(copy)
     architecture = reader.fields["general.architecture"].contents()
     processor: Any = reading.TENSOR_PROCESSORS.get(architecture, reading.TensorProcessor)
     known = reading.get_gguf_hf_weights_map(model, processor(config={}))

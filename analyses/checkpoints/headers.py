@@ -1,19 +1,30 @@
 """What the heads of safetensors files say of their tensors; no weight is read."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from safetensors import SafetensorError, safe_open
-
+from analyses import bounds
 from analyses.checkpoints.folders import ModelFiles
 from analyses.errors import Refused
+from analyses.regular_files import opened, size_of
+
+_LENGTH = 8  # bytes that say how long the head is, before it
+SIZES = {  # bytes of one number, by the names that safetensors has for its types
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 8),
+    **dict.fromkeys(("F32", "I32", "U32"), 4),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "BOOL"), 1),
+}
 
 
 class BrokenWeights(Refused):
-    def __init__(self, path: Path, error: Exception) -> None:
+    def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"{path} cannot be read as safetensors: {error}. Copy or download the file again."
+            f"{path} cannot be read as safetensors: {reason}. Copy or download the file again."
         )
 
 
@@ -30,26 +41,68 @@ class StoredTensor:
     dtype: str  # as safetensors writes it: F32, BF16, F8_E4M3, I8 …
     shape: tuple[int, ...]
     file: Path
+    start: int = 0  # where its bytes begin in the file
+    n_bytes: int = 0
 
 
 def stored_tensors(files: ModelFiles) -> Mapping[str, StoredTensor]:
     """The tensors of all files by name; raises `BrokenWeights` and `StoredTwice`."""
     found: dict[str, StoredTensor] = {}
     for path in files.weights:
-        for name, tensor in _of_file(path).items():
+        with opened(path) as file:
+            of_file = read(path, file)
+        for name, tensor in of_file.items():
             if name in found:
                 raise StoredTwice(name, found[name].file, path)
             found[name] = tensor
     return found
 
 
-def _of_file(path: Path) -> dict[str, StoredTensor]:
+def read(path: Path, file: BinaryIO) -> Mapping[str, StoredTensor]:
+    """A file's tensors in the order of their bytes, which follow the head without a gap."""
+    size = size_of(file)
+    length = int.from_bytes(file.read(_LENGTH), "little")
+    if not 2 <= length <= size - _LENGTH:
+        raise BrokenWeights(path, f"its head would be {length} bytes of a file of {size}")
+    bounds.check(path, "the length of its head in bytes", length, bounds.HEADER_BYTES)
+    head = _json(path, file.read(length))
+    head.pop("__metadata__", None)
+    bounds.check(path, "its number of tensors", len(head), bounds.TENSORS)
+    begin = _LENGTH + length
+    tensors = {name: _tensor(path, name, said, begin) for name, said in head.items()}
+    inside = dict(sorted(tensors.items(), key=lambda each: (each[1].start, each[1].n_bytes)))
+    _check_without_gaps(path, inside, begin, size)
+    return inside
+
+
+def _json(path: Path, head: bytes) -> dict[str, Any]:
     try:
-        with safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            return {
-                name: StoredTensor(each.get_dtype(), tuple(each.get_shape()), path)
-                for name, each in slices.items()
-            }
-    except SafetensorError as error:
-        raise BrokenWeights(path, error) from None
+        said = json.loads(head.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BrokenWeights(path, f"its head is not JSON ({error})") from None
+    if not isinstance(said, dict):
+        raise BrokenWeights(path, "its head is not a JSON object")
+    return said
+
+
+def _tensor(path: Path, name: str, said: Any, begin: int) -> StoredTensor:
+    try:
+        dtype, shape = said["dtype"], tuple(said["shape"])
+        start, stop = said["data_offsets"]
+        n_bytes = stop - start
+        whole = all(type(each) is int and each >= 0 for each in (*shape, start, n_bytes))
+        fits = whole and prod(shape) * SIZES[dtype] == n_bytes
+    except (KeyError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise BrokenWeights(path, f"it says {str(said)[:120]} of {name[:120]}")
+    return StoredTensor(dtype, shape, path, begin + start, n_bytes)
+
+
+def _check_without_gaps(
+    path: Path, tensors: Mapping[str, StoredTensor], begin: int, size: int
+) -> None:
+    ends = [begin, *(each.start + each.n_bytes for each in tensors.values())]
+    starts = [*(each.start for each in tensors.values()), size]
+    if ends != starts:
+        raise BrokenWeights(path, "its tensors overlap, or leave bytes between them or at its end")

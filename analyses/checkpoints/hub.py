@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analyses import hub
 from analyses.checkpoints import folders
-from analyses.checkpoints.fingerprints import file_sha256
+from analyses.checkpoints.hashes import file_sha256
 from analyses.errors import Refused
 from analyses.hub import HubRevision
 

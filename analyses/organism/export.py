@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
-from analyses.checkpoints.fingerprints import file_sha256
+from analyses.checkpoints.hashes import file_sha256
 from analyses.checkpoints.quiet import quiet
 from analyses.organism.recipe import Recipe
 from analyses.organism.tokenizer import END, START, UNKNOWN

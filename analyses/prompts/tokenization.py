@@ -7,14 +7,16 @@ from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
 
+from analyses.bounds import TOKENIZER_BYTES
 from analyses.errors import Refused, shown
 from analyses.prompts.collisions import Collisions, SameTokens
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.written import Span
+from analyses.regular_files import content
 
 
 class UnreadableTokenizer(Refused):
-    def __init__(self, path: Path, error: Exception) -> None:
+    def __init__(self, path: Path, error: BaseException) -> None:
         super().__init__(
             f"{path} cannot be read: {error}. Make it again with "
             f"AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
@@ -85,19 +87,30 @@ class Reading:
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer in a tokenizer.json, never padding and never cutting; share it, do not set it.
 
-    Those read last are kept while their files stay as they are: the library never frees the words
-    that a tokenizer has seen, so that each one made anew costs memory for good.
+    Raises `UnreadableTokenizer`, `TooMuch` and `NotAFile`.
     """
     try:
-        found = path.stat()
-        return _tokenizer(path, found.st_ino, found.st_mtime_ns, found.st_size)
-    except Exception as error:  # the library raises plain Exception
+        return tokenizer_of(content(path, most=TOKENIZER_BYTES), path)
+    except OSError as error:
+        raise UnreadableTokenizer(path, error) from None
+
+
+def tokenizer_of(text: bytes, path: Path) -> Tokenizer:
+    """The same, of what a tokenizer.json holds; `path` is for the sentence if it cannot be read."""
+    try:
+        return _tokenizer(text)
+    except (Refused, MemoryError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library raises Exception, or ends what it cannot do
         raise UnreadableTokenizer(path, error) from None
 
 
 @lru_cache(maxsize=8)
-def _tokenizer(path: Path, *_file: int) -> Tokenizer:
-    tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+def _tokenizer(text: bytes) -> Tokenizer:
+    """Those read last are kept: the library never frees the words that a tokenizer has seen, so
+    that each one made anew costs memory for good.
+    """
+    tokenizer: Tokenizer = Tokenizer.from_buffer(text)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

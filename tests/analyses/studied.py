@@ -10,7 +10,6 @@ from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import Example, examples
 from analyses.prompts.sources import Companion, pairs
-from analyses.prompts.tokenization import load_tokenizer
 from analyses.registry import Params
 from analyses.results import Derived, Measured, Result, ScoreKey
 
@@ -34,7 +33,7 @@ def read_for(
     beside = {
         kind: {pair.base.number: pair.source for pair in pairs(built, kind)} for kind in kinds
     }
-    return examples(load_tokenizer(lm.folder / "tokenizer.json"), built.prompts, beside)
+    return examples(lm.tokenizer, built.prompts, beside)
 
 
 def result(measured: Measured, derived: Derived | None = None) -> Result:

@@ -15,7 +15,6 @@ from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
 from analyses.prompts.key_groups import key_groups
-from analyses.prompts.tokenization import load_tokenizer
 from analyses.results import MODEL, Component, Kind, ScoreKey
 
 PARTING = ("labels", "brackets", "contents", "ends", "question", "last", "rest")
@@ -37,7 +36,7 @@ LARGE = {"vocab_size": 300, "max_position_embeddings": 512, "n_positions": 512}
 
 def made_for(lm: LanguageModel, size: int, data: str = "colours", **fields: object):
     built = distributions.build(DistributionSpec.parse(data, size=size, **fields))
-    return examples(load_tokenizer(lm.folder / "tokenizer.json"), built.prompts)
+    return examples(lm.tokenizer, built.prompts)
 
 
 @pytest.fixture

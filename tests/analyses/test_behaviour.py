@@ -9,7 +9,6 @@ from analyses.methods.behaviour import BehaviourParams, behaviour
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
-from analyses.prompts.tokenization import load_tokenizer
 from analyses.results import MODEL, ScoreKey
 
 
@@ -35,7 +34,7 @@ def ground(load, random_model, tokenizer):
             model.lm_head.weight.data[token] = value / 32
         lm = load(model)
         spec = DistributionSpec.parse("colours", size=12)
-        read = load_tokenizer(lm.folder / "tokenizer.json")
+        read = lm.tokenizer
         return lm, examples(read, distributions.build(spec).prompts)
 
     return make
@@ -83,7 +82,7 @@ def test_texts_that_are_alike_share_what_a_model_knows(ground) -> None:
 
 def test_prompts_that_are_not_known_are_skipped(ground) -> None:
     lm, made = ground({"A": 3.0, "e": 2.0})
-    (e,) = load_tokenizer(lm.folder / "tokenizer.json").encode("e", add_special_tokens=False).ids
+    (e,) = lm.tokenizer.encode("e", add_special_tokens=False).ids
     shares = [[option.count(e) / len(option) for option in each.content.options] for each in made]
     known = np.array(
         [
@@ -109,7 +108,7 @@ def test_prompts_that_are_not_known_are_skipped(ground) -> None:
 
 def test_content_is_the_question_and_the_options_alone(ground) -> None:
     lm, made = ground({})
-    tokenizer = load_tokenizer(lm.folder / "tokenizer.json")
+    tokenizer = lm.tokenizer
     for each in made:
         context = tokenizer.decode(list(each.content.context))
         assert context.endswith("?\nAnswer:")

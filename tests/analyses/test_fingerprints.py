@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from analyses.checkpoints import fingerprints, folders
+from analyses.checkpoints import contents, folders, hashes
 
 
 @pytest.fixture
 def fingerprint(tmp_path: Path):
     def of(folder: Path) -> str:
-        files = folders.read(folder)
-        return fingerprints.fingerprint(files, remembered=tmp_path / "hashes")
+        return contents.of(folders.read(folder), remembered=tmp_path / "hashes").fingerprint
 
     return of
 
@@ -53,17 +52,17 @@ def test_the_order_and_the_writer_of_a_config_do_not_matter(saved, fingerprint) 
 def test_a_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"content")
-    first = fingerprints.file_sha256(path, remembered=tmp_path / "hashes")
-    monkeypatch.setattr("hashlib.file_digest", None)
-    assert fingerprints.file_sha256(path, remembered=tmp_path / "hashes") == first
+    first = hashes.file_sha256(path, remembered=tmp_path / "hashes")
+    monkeypatch.setattr(hashes, "_read_and_hash", None)
+    assert hashes.file_sha256(path, remembered=tmp_path / "hashes") == first
 
 
 def test_many_may_hash_the_same_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"content" * 100_000)
     with ThreadPoolExecutor(8) as pool:
-        hashes = pool.map(
-            lambda _: fingerprints.file_sha256(path, remembered=tmp_path / "hashes"), range(32)
+        found = pool.map(
+            lambda _: hashes.file_sha256(path, remembered=tmp_path / "hashes"), range(32)
         )
-    assert len(set(hashes)) == 1
-    assert [note.suffix for note in (tmp_path / "hashes").iterdir()] == [".sha256"]
+    assert len(set(found)) == 1
+    assert [note.suffix for note in (tmp_path / "hashes").iterdir()] == [".json"]

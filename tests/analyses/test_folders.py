@@ -4,14 +4,13 @@ from pathlib import Path
 import pytest
 
 from analyses.checkpoints import folders
+from analyses.checkpoints.configs import CustomCode, QuantisedWeights
 from analyses.checkpoints.folders import (
-    CustomCode,
     LinkLeadsOut,
     MissingFile,
     NoSuchModel,
     OutsideRoots,
     PickledWeights,
-    QuantisedWeights,
     UnmergedAdapter,
 )
 
@@ -130,7 +129,8 @@ def test_a_file_that_is_a_link_out_of_the_folder_is_refused(folder: Path, tmp_pa
 
 
 def test_the_hub_cache_may_link_to_its_blobs(folder: Path, tmp_path: Path) -> None:
-    blobs, snapshot = tmp_path / "repo" / "blobs", tmp_path / "repo" / "snapshots" / "0123"
+    repo = tmp_path / "models--owner--name"
+    blobs, snapshot = repo / "blobs", repo / "snapshots" / "0123"
     blobs.mkdir(parents=True)
     snapshot.mkdir(parents=True)
     for path in folder.iterdir():

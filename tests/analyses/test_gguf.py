@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analyses.checkpoints import folders, gguf
+from analyses.checkpoints.gguf_heads import BrokenGguf
 
 
 def test_smollm2_becomes_a_folder_of_safetensors(smollm2: Path) -> None:
@@ -28,7 +29,7 @@ def test_it_is_converted_only_once(smollm2: Path, smollm2_gguf: Path) -> None:
 def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF but not really")
-    with pytest.raises(gguf.UnreadableGguf, match=r"broken.gguf"):
+    with pytest.raises(BrokenGguf, match=r"broken.gguf cannot be read as GGUF"):
         gguf.converted(path, cache=tmp_path / "cache")
     assert [each.name for each in (tmp_path / "cache").iterdir()] == ["hashes"]
 
@@ -45,7 +46,7 @@ def test_of_two_that_convert_at_once_one_folder_stays(
     path, cache = tmp_path / "model.gguf", tmp_path / "cache"
     path.write_bytes(b"GGUF")
 
-    def another_is_faster(_path: Path, making: Path) -> None:
+    def another_is_faster(_path: Path, making: Path, _sha256: str) -> None:
         (making / "config.json").write_text("ours")
         other = gguf.folder_of(path, cache=cache)
         other.mkdir()

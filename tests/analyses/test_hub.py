@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from local_hub import COMMIT, NOBODY, LocalHub, use_hub_at
 
-from analyses.checkpoints import folders, refs
-from analyses.checkpoints.fingerprints import fingerprint
-from analyses.checkpoints.folders import CustomCode, NoSuchModel, PickledWeights
+from analyses.checkpoints import contents, folders, refs
+from analyses.checkpoints.configs import CustomCode
+from analyses.checkpoints.folders import NoSuchModel, PickledWeights
 from analyses.checkpoints.hub import BadHubRef, CorruptDownload, NotDownloaded, Unpinned, parse
 from analyses.hub import HubUnreachable, NotOnHub
 from analyses.language_model import LanguageModel
@@ -46,9 +46,9 @@ def test_only_what_is_read_is_downloaded(ref: str, hub_server: LocalHub, tmp_pat
 def test_its_fingerprint_is_that_of_the_same_files_in_a_folder(
     ref: str, hub_server: LocalHub, tmp_path: Path
 ) -> None:
-    files = refs.fetched(ref, cache=tmp_path)
-    local = folders.read(hub_server.models["owner/llama"])
-    assert fingerprint(files, remembered=None) == fingerprint(local, remembered=None)
+    of_hub = contents.of(refs.fetched(ref, cache=tmp_path), remembered=None)
+    local = contents.of(folders.read(hub_server.models["owner/llama"]), remembered=None)
+    assert of_hub.fingerprint == local.fingerprint
 
 
 def test_what_was_downloaded_needs_no_network(

@@ -6,13 +6,13 @@ from analyses.language_model import LanguageModel
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.key_groups import key_groups, parting
 from analyses.prompts.places import OptionPlaces, Places, places
-from analyses.prompts.tokenization import load_tokenizer, tokenize
+from analyses.prompts.tokenization import tokenize
 
 
 @pytest.fixture(scope="module")
 def words():
     """The tokenizer of the shipped model, for which a token is a word."""
-    return load_tokenizer(LanguageModel.load("mcq-small").folder / "tokenizer.json")
+    return LanguageModel.load("mcq-small").tokenizer
 
 
 def test_each_token_belongs_to_the_first_group_that_claims_it() -> None:

@@ -26,7 +26,6 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.sources import SourceKind, pairs
-from analyses.prompts.tokenization import load_tokenizer
 from analyses.results import MODEL, Component, Kind, Result, ScoreKey
 
 
@@ -36,7 +35,7 @@ def ground(load):
 
     def make(family: str, kind: SourceKind = SourceKind.RESAMPLE, size: int = 6):
         lm = model_of(load, family)
-        tokenizer = load_tokenizer(lm.folder / "tokenizer.json")
+        tokenizer = lm.tokenizer
         built = distributions.build(DistributionSpec.parse("colours", size=size))
         sources = {pair.base.number: pair.source for pair in pairs(built, kind)}
         return lm, examples(tokenizer, built.prompts, {kind: sources})

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from analyses import checkup
-from analyses.checkpoints import folders
-from analyses.checkpoints.folders import QuantisedWeights
+from analyses.checkpoints import contents, folders
+from analyses.checkpoints.configs import QuantisedWeights
 from analyses.checkpoints.headers import BrokenWeights, StoredTwice
 from analyses.language_model import LanguageModel
 from analyses.pretrained import IncompleteWeights, pretrained
@@ -207,12 +207,12 @@ def test_a_further_layer_is_left_out_only_if_it_predicts_more_tokens(
     (tmp_path / "tokenizer.json").write_text("{}")
     name = f"model.layers.61.{part}"
     change_weights(tmp_path, lambda weights: weights | {name: torch.zeros(3)})
-    files = folders.read(tmp_path)
+    read = contents.of(folders.read(tmp_path), remembered=None)
     if refused:
         with pytest.raises(UnusedWeights, match=r"layers\.61\.up\.weight \(1 in all\)"):
-            pretrained(files, dtype="float32", device="cpu")
+            pretrained(read, dtype="float32", device="cpu")
     else:
-        assert pretrained(files, dtype="float32", device="cpu").left_out == (name,)
+        assert pretrained(read, dtype="float32", device="cpu").left_out == (name,)
 
 
 @pytest.mark.parametrize("described", [True, False])
