@@ -12,8 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from analyses.checkpoints import contents, refs
-from analyses.checkpoints.folders import TOKENIZER
+from analyses.checkpoints.folders import TOKENIZER, ModelFiles
 from analyses.checkpoints.shapes import ModelShape
+from analyses.checkpoints.sizes import n_weights
 from analyses.engine import (
     batches,
     continuations,
@@ -38,21 +39,12 @@ from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
 from analyses.engine.tracing import find_anatomy, own_attention
 from analyses.engine.vectors import At, Vectors
-from analyses.errors import Refused
-from analyses.foreign import in_words
-from analyses.pretrained import embedding, pretrained
+from analyses.foreign import DoesNotFit, in_words
+from analyses.pretrained import embedding, pretrained, torch_dtype
 from analyses.prompts.limits import Limits
 from analyses.prompts.tokenization import TokenizedPrompt, tokenizer_of
 
 PROOF_LENGTHS = (7, 4)  # a full row and a padded one
-
-
-class Changed(Refused):
-    def __init__(self, folder: Path, expected: str, found: str) -> None:
-        super().__init__(
-            f"The model in {folder} has changed since it was submitted: its fingerprint was "
-            f"{expected[:12]}, now it is {found[:12]}. Put the files back, or submit again."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +81,8 @@ class LanguageModel:
         files = refs.fetched(str(ref), cache=cache)
         family = files.config.get("model_type")
         with in_words(f"Loading {files.folder}, a {family!r} model,"):
-            read = contents.of(files, remembered=cache and refs.hashes(cache))
-            if expect not in (None, read.fingerprint):
-                raise Changed(files.folder, expect, read.fingerprint)
+            _check_fits(files, dtype)
+            read = contents.of(files, remembered=cache and refs.hashes(cache), expect=expect)
             loaded = pretrained(read, dtype=dtype, device=device)
             model = loaded.model
         with in_words(f"The proof of {files.folder}, a {family!r} model,"):
@@ -323,6 +314,13 @@ class LanguageModel:
         with own_attention(self.model):
             logits = passes.plain(self.model, torch.tensor([ids], device=self.device))
         return logits.to(self.device, torch.float32)
+
+
+def _check_fits(files: ModelFiles, dtype: str) -> None:
+    """Before its bytes are hashed: a file may pretend to be of any size."""
+    n_bytes = n_weights(files) * torch_dtype(dtype).itemsize
+    if n_bytes > memory.of_machine():
+        raise DoesNotFit(f"{files.folder}, {n_bytes / 2**30:.0f} GiB of weights,")
 
 
 def _proof_prompt(ids: Sequence[int], length: int) -> TokenizedPrompt:

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.auto_factory import _get_model_class
 
-from analyses.building import no_larger_than
+from analyses.checkpoints.building import no_larger_than
 from analyses.checkpoints.contents import Contents
 from analyses.checkpoints.folders import CONFIG
 from analyses.checkpoints.quiet import quiet
@@ -68,8 +68,6 @@ def pretrained(contents: Contents, *, dtype: str, device: str) -> Pretrained:
     `NotALanguageModel`, `MuchLarger`, `IncompleteWeights`, `UnusedWeights`, `QuantisedWeights`,
     `OtherBytes`, `TooLarge`, and `NoAttentionInterface`.
     """
-    if dtype not in DTYPES:
-        raise UnknownDtype(dtype)
     files = contents.files
     placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
     family = str(files.config.get("model_type"))
@@ -77,13 +75,13 @@ def pretrained(contents: Contents, *, dtype: str, device: str) -> Pretrained:
     tensors = StoredTensors(contents)
     with quiet():
         try:
-            with no_larger_than(files.folder, contents.stored.values()):
+            with no_larger_than(files.folder, [each.shape for each in contents.stored.values()]):
                 kind, config = _kind(_config(contents))
                 model, report = kind.from_pretrained(
                     None,
                     config=config,
                     state_dict=tensors.state_dict(),
-                    dtype=DTYPES[dtype],
+                    dtype=torch_dtype(dtype),
                     attn_implementation=NAME,
                     local_files_only=True,
                     output_loading_info=True,
@@ -94,6 +92,8 @@ def pretrained(contents: Contents, *, dtype: str, device: str) -> Pretrained:
             error = tensors.failure or error
             if isinstance(error, Refused) or is_out_of_memory(error):
                 raise error
+            if placed and "offloaded to the disk" in str(error):  # what has no place in memory
+                raise TooLarge(files.folder, ["disk"]) from None
             if error.args == (NAME,):  # a family with a table of its own for attention
                 raise NoAttentionInterface(family) from None
             raise NotALanguageModel(files.folder, family, error) from error
@@ -111,6 +111,13 @@ def pretrained(contents: Contents, *, dtype: str, device: str) -> Pretrained:
     if not placed:
         cast(Any, model).to(device)
     return Pretrained(model, left_out)
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """Raises `UnknownDtype`."""
+    if name not in DTYPES:
+        raise UnknownDtype(name)
+    return DTYPES[name]
 
 
 def _config(contents: Contents) -> PretrainedConfig:

@@ -20,7 +20,7 @@ from analyses.prompts.places import Places, places
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.sources import Companion, Pair, pairs
 from analyses.prompts.spec import Split
-from analyses.prompts.tokenization import TokenizedPrompt, load_tokenizer, tokenize_all
+from analyses.prompts.tokenization import TokenizedPrompt, tokenize_all, tokenizer_of
 from analyses.registry import Analysis, Need, Params
 from tracker.domain import Model
 from tracker.fingerprint import run_fingerprint
@@ -191,8 +191,10 @@ class Planner:
             item = distribution.plans[prompt.number].asked.item
             return item.where or f"prompt {prompt.number} ({item.id})"
 
-        path = refs.tokenizer(model.ref, cache=self.home.models, roots=self.roots)
-        tokenizer = load_tokenizer(path)
+        file = refs.tokenizer(
+            model.ref, cache=self.home.models, expect=model.fingerprint, roots=self.roots
+        )
+        tokenizer = tokenizer_of(file.text, file.path)
         tokens = tokenize_all(tokenizer, prompts, where)
         _check_limits(model, tokenizer, prompts, tokens)
         return _Prompts(

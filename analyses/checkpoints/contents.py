@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,18 @@ from pathlib import Path
 from analyses import bounds
 from analyses.checkpoints import fingerprints, hashes, headers
 from analyses.checkpoints.folders import ModelFiles
+from analyses.checkpoints.hashes import Hashes
 from analyses.checkpoints.headers import StoredTensor
 from analyses.errors import Refused
 from analyses.regular_files import ChangedWhileRead, content, opened
+
+
+class Changed(Refused):
+    def __init__(self, folder: Path, expected: str, found: str) -> None:
+        super().__init__(
+            f"The model in {folder} has changed since it was submitted: its fingerprint was "
+            f"{expected[:12]}, now it is {found[:12]}. Put the files back, or submit again."
+        )
 
 
 class OtherBytes(Refused):
@@ -53,29 +63,54 @@ class Contents:
         raise OtherBytes(stored.file, name)
 
 
-def of(files: ModelFiles, *, remembered: Path | None) -> Contents:
-    """Weights are hashed once if there is a folder to remember their hashes in."""
-    tokenizer = content(files.tokenizer, most=bounds.TOKENIZER_BYTES)
+def of(files: ModelFiles, *, remembered: Path | None, expect: str | None = None) -> Contents:
+    """Weights are hashed once if there is a folder to remember their hashes in.
+
+    With `expect`, their fingerprint must be that; raises `Changed`.
+    """
+    text = content(files.tokenizer, most=bounds.TOKENIZER_BYTES)
+    stored = headers.stored_tensors(files)
+    weights = {path: hashes.of_file(path, remembered=remembered) for path in files.weights}
+    for path, found in weights.items():
+        if found.tensors.keys() != {name for name, each in stored.items() if each.file == path}:
+            raise ChangedWhileRead(path)
+    fingerprint = _fingerprint(files, text, weights)
+    if expect not in (None, fingerprint):
+        raise Changed(files.folder, str(expect), fingerprint)
+    return Contents(
+        files=files,
+        tokenizer=text,
+        stored=stored,
+        tensor_hashes={
+            name: sha for each in weights.values() for name, sha in each.tensors.items()
+        },
+        remembered=remembered,
+        fingerprint=fingerprint,
+    )
+
+
+def tokenizer(files: ModelFiles, *, remembered: Path, expect: str) -> bytes:
+    """The tokenizer.json of the model with this fingerprint; raises `Changed`.
+
+    Weights that were not hashed here are not waited for: whoever loads them hashes them.
+    """
+    text = content(files.tokenizer, most=bounds.TOKENIZER_BYTES)
+    weights = {path: hashes.known(path, remembered=remembered) for path in files.weights}
+    found = {path: each for path, each in weights.items() if each is not None}
+    if len(found) == len(weights):
+        fingerprint = _fingerprint(files, text, found)
+        if fingerprint != expect:
+            raise Changed(files.folder, expect, fingerprint)
+    return text
+
+
+def _fingerprint(files: ModelFiles, tokenizer: bytes, weights: Mapping[Path, Hashes]) -> str:
     hashed = {files.tokenizer.name: hashlib.sha256(tokenizer).hexdigest()}
     if files.index:
         index = content(files.index, most=bounds.INDEX_BYTES)
         hashed[files.index.name] = hashlib.sha256(index).hexdigest()
-    tensors: dict[str, str] = {}
-    stored = headers.stored_tensors(files)
-    for path in files.weights:
-        found = hashes.of_file(path, remembered=remembered)
-        hashed[path.name] = found.whole
-        tensors |= found.tensors
-        if found.tensors.keys() != {name for name, each in stored.items() if each.file == path}:
-            raise ChangedWhileRead(path)
-    return Contents(
-        files=files,
-        tokenizer=tokenizer,
-        stored=stored,
-        tensor_hashes=tensors,
-        remembered=remembered,
-        fingerprint=fingerprints.fingerprint(files.config, hashed),
-    )
+    hashed |= {path.name: found.whole for path, found in weights.items()}
+    return fingerprints.fingerprint(files.config, hashed)
 
 
 def _bytes(tensor: StoredTensor) -> bytearray:

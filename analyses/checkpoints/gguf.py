@@ -2,13 +2,13 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from analyses.checkpoints.gguf_heads import check_head
+from analyses.checkpoints.gguf_heads import shapes
 from analyses.checkpoints.hashes import copied, file_sha256
 from analyses.checkpoints.quiet import quiet
 from analyses.errors import Refused
@@ -89,16 +89,19 @@ def _convert(path: Path, folder: Path, sha256: str) -> None:
         copy = Path(alone, "model.gguf")
         if copied(path, copy) != sha256:
             raise ChangedWhileRead(path)
-        check_head(copy, path)
-        _save_as_safetensors(copy, folder, path)
+        _save_as_safetensors(copy, folder, path, shapes=shapes(copy, path))
 
 
-def _save_as_safetensors(copy: Path, folder: Path, path: Path) -> None:
+def _save_as_safetensors(
+    copy: Path, folder: Path, path: Path, *, shapes: Collection[tuple[int, ...]]
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from analyses.checkpoints.building import no_larger_than
+
     choices = {"gguf_file": copy.name, "local_files_only": True, "trust_remote_code": False}
-    with _sentences(path):
+    with _sentences(path), no_larger_than(path, shapes):
         loader: Any = AutoModelForCausalLM
         model, report = loader.from_pretrained(
             copy.parent, dtype=torch.float32, output_loading_info=True, **choices

@@ -27,11 +27,11 @@ class BrokenGguf(Refused):
         )
 
 
-def check_head(copy: Path, path: Path) -> None:
-    """Raises `BrokenGguf` and `TooMuch`, which name the file that was copied."""
+def shapes(copy: Path, path: Path) -> list[tuple[int, ...]]:
+    """Of its tensors; raises `BrokenGguf` and `TooMuch`, which name the file that was copied."""
     with opened(copy) as file:
         try:
-            _Head(path, file).check()
+            return _Head(path, file).shapes()
         except (struct.error, UnicodeDecodeError) as error:
             raise BrokenGguf(path, f"its head breaks off ({error})") from None
 
@@ -41,7 +41,7 @@ class _Head:
         self._path, self._file, self._size = path, file, size_of(file)
         self._entries = 0  # of all lists together
 
-    def check(self) -> None:
+    def shapes(self) -> list[tuple[int, ...]]:
         if self._file.read(4) != b"GGUF":
             raise BrokenGguf(self._path, "it does not begin with GGUF")
         version, n_tensors, n_fields = self._numbers("IQQ")
@@ -52,8 +52,7 @@ class _Head:
         for _ in range(n_fields):
             name = self._text()
             self._value(name, *self._numbers("I"))
-        for _ in range(n_tensors):
-            self._tensor()
+        return [self._tensor() for _ in range(n_tensors)]
 
     def _value(self, name: str, kind: int) -> None:
         if kind == _STRING:
@@ -78,7 +77,7 @@ class _Head:
         else:
             self._skip(n * struct.calcsize(self._format(kind)))
 
-    def _tensor(self) -> None:
+    def _tensor(self) -> tuple[int, ...]:
         name = self._text()
         (n_dimensions,) = self._numbers("I")
         if n_dimensions > _DIMENSIONS:
@@ -88,6 +87,7 @@ class _Head:
         # No kind of number takes less than an eighth of a byte.
         if offset > self._size or prod(shape) > 8 * self._size:
             raise BrokenGguf(self._path, f"{name[:80]} of the shape {shape} is not in it")
+        return shape
 
     def _format(self, kind: int) -> str:
         if kind not in _FORMATS:

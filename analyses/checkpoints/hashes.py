@@ -28,15 +28,22 @@ def of_file(path: Path, *, remembered: Path | None) -> Hashes:
     """The hashes of a file's bytes, read again only where it is another file or was written to."""
     with opened(path) as file:
         seen = identity(path, file)
-        known = remembered and _read_note(_note(remembered, seen), seen)
-        if known:
-            return known
+        there = remembered and _read_note(_note(remembered, seen), seen)
+        if there:
+            return there
         found = _read_and_hash(path, file)
         if identity(path, file) != seen:
             raise ChangedWhileRead(path)
     if remembered:
         _write_note(_note(remembered, seen), seen, found)
     return found
+
+
+def known(path: Path, *, remembered: Path) -> Hashes | None:
+    """The hashes that are remembered of the file as it is."""
+    with opened(path) as file:
+        seen = identity(path, file)
+    return _read_note(_note(remembered, seen), seen)
 
 
 def file_sha256(path: Path, *, remembered: Path | None) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyses.checkpoints import folders, gguf, hub
-from analyses.checkpoints.folders import ModelFiles
+from analyses.bounds import TOKENIZER_BYTES
+from analyses.checkpoints import contents, folders, gguf, hub
+from analyses.checkpoints.folders import MissingFile, ModelFiles
 from analyses.errors import Refused
 from analyses.hub import HubRevision
+from analyses.regular_files import content
 
 _SHIPPED = Path(__file__).parents[1] / "models"
 
@@ -39,6 +41,12 @@ class Shipped:
 
     def __str__(self) -> str:
         return self.name
+
+
+@dataclass(frozen=True)
+class TokenizerFile:
+    path: Path
+    text: bytes
 
 
 def shipped() -> list[str]:
@@ -73,20 +81,40 @@ def fetched(ref: str, *, cache: Path | None, roots: Sequence[Path] = ()) -> Mode
             return folders.read(gguf.converted(path, cache=cache))
 
 
-def tokenizer(ref: str, *, cache: Path, roots: Sequence[Path] = ()) -> Path:
-    """The tokenizer.json of a model that was fetched before; raises `Refused` if it was not."""
+def tokenizer(
+    ref: str, *, cache: Path, expect: str | None = None, roots: Sequence[Path] = ()
+) -> TokenizerFile:
+    """That of a model that was fetched before; raises `Refused` if it was not.
+
+    With `expect`, the model must have that fingerprint as far as its weights were hashed here.
+    """
+    folder = _here(ref, cache=cache, roots=roots)
+    path = folders.read_tokenizer(folder)
+    if expect is not None:
+        try:
+            files = folders.read(folder)
+        except MissingFile:  # another host may have the weights
+            pass
+        else:
+            text = contents.tokenizer(files, remembered=hashes(cache), expect=expect)
+            return TokenizerFile(path, text)
+    return TokenizerFile(path, content(path, most=TOKENIZER_BYTES))
+
+
+def _here(ref: str, *, cache: Path, roots: Sequence[Path]) -> Path:
+    """The model's folder, without fetching or converting anything."""
     match parse(ref, roots=roots):
         case HubRevision() as which:
-            folder = hub.here(which)
+            return hub.here(which)
         case Shipped() as ours:
-            folder = ours.folder
+            return ours.folder
         case path if path.is_dir():
-            folder = path
+            return path
         case path:
             folder = gguf.folder_of(path, cache=cache)
             if not folder.is_dir():
                 raise NotConverted(path, cache)
-    return folders.read_tokenizer(folder)
+            return folder
 
 
 def hashes(cache: Path) -> Path:

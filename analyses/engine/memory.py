@@ -24,6 +24,13 @@ def free_share(device: torch.device) -> int:
     return int(SHARE * psutil.virtual_memory().available)
 
 
+def of_machine() -> int:
+    """All bytes that there are, on the disk for swapping and on the GPUs too."""
+    gpus = range(torch.cuda.device_count())
+    of_gpus = sum(torch.cuda.get_device_properties(each).total_memory for each in gpus)
+    return int(psutil.virtual_memory().total + psutil.swap_memory().total + of_gpus)
+
+
 def give_back(device: torch.device) -> None:
     """Hands freed memory back to the system: the C library keeps it, and a budget would not know.
 

@@ -59,7 +59,7 @@ def test_what_was_downloaded_needs_no_network(
     first = refs.fetched(ref, cache=tmp_path)
     use_hub_at(NOBODY, monkeypatch)
     assert refs.fetched(ref, cache=tmp_path) == first
-    assert refs.tokenizer(ref, cache=tmp_path) == first.tokenizer
+    assert refs.tokenizer(ref, cache=tmp_path).path == first.tokenizer
 
 
 def test_weights_in_several_files_are_those_the_index_names(

@@ -4,10 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from analyses.checkpoints.contents import Changed
 from analyses.engine.closure import DoesNotClose
 from analyses.engine.tracing import NoAttentionInterface, UnknownAnatomy
 from analyses.errors import Refused
-from analyses.language_model import Changed, LanguageModel
+from analyses.language_model import LanguageModel
 from analyses.pretrained import IncompleteWeights, UnknownDtype
 
 

@@ -35,7 +35,6 @@ from analyses.methods import (
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.examples import Example, examples
 from analyses.prompts.sources import Companion, SourceKind, pairs
-from analyses.prompts.tokenization import load_tokenizer
 from analyses.results import Derived, Measured, Result
 
 BATCH = 8
@@ -49,7 +48,7 @@ def read_for(
     built = build(DistributionSpec(data="colours", size=size, split=split))
     made = {kind: pairs(built, kind) for kind in kinds}
     beside = {kind: {pair.base.number: pair.source for pair in made[kind]} for kind in kinds}
-    return examples(load_tokenizer(lm.folder / "tokenizer.json"), built.prompts, beside)
+    return examples(lm.tokenizer, built.prompts, beside)
 
 
 def result(measured: Measured, derived: Derived | None = None) -> Result:

@@ -15,7 +15,6 @@ from analyses.language_model import LanguageModel
 from analyses.methods.attribution import AttributionParams, attribution
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.examples import examples
-from analyses.prompts.tokenization import load_tokenizer
 from analyses.results import Component, Kind, ScoreKey
 
 PROMPTS = 8
@@ -26,7 +25,7 @@ def main() -> int:
     folder, python = sys.argv[1:]
     lm = LanguageModel.load(folder)
     built = build(DistributionSpec(data="colours", size=PROMPTS))
-    prompts = examples(load_tokenizer(lm.folder / "tokenizer.json"), built.prompts)
+    prompts = examples(lm.tokenizer, built.prompts)
     ours = attribution(lm, prompts, AttributionParams(), lambda done: None).scores
     asked = [
         {"ids": each.input_ids, "labels": each.label_ids, "correct": each.correct}

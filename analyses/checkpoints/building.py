@@ -8,7 +8,6 @@ from pathlib import Path
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from analyses.checkpoints.headers import StoredTensor
 from analyses.errors import Refused
 
 # Masks and tables that a family calculates, and tensors that it makes of several or ties, come on
@@ -17,21 +16,22 @@ _TIMES, _MORE_TENSORS, _MORE_NUMBERS = 4, 1_000, 2**26
 
 
 class MuchLarger(Refused):
-    def __init__(self, folder: Path, what: str, most: int, stored: int) -> None:
+    def __init__(self, path: Path, what: str, most: int, stored: int) -> None:
         super().__init__(
-            f"The config in {folder} describes a model of more than {most:,} {what}, and its files "
-            f"hold {stored:,}. Use the config that was saved with these weights."
+            f"The config in {path} describes a model of more than {most:,} {what}, and {stored:,} "
+            f"are stored. Use the config that was saved with these weights."
         )
 
 
 @contextmanager
-def no_larger_than(folder: Path, stored: Collection[StoredTensor]) -> Iterator[None]:
+def no_larger_than(path: Path, shapes: Collection[tuple[int, ...]]) -> Iterator[None]:
     """Inside the block, building a model without its weights stops with `MuchLarger`.
 
-    Nothing is in memory by then. One stored tensor may become as many as it is long, of experts.
+    Nothing is in memory by then. `shapes` are those of the tensors that are stored: one of them may
+    become as many as it is long, of experts.
     """
-    numbers = sum(prod(each.shape) for each in stored)
-    tensors = sum(each.shape[0] if len(each.shape) > 2 else 1 for each in stored)
+    numbers = sum(map(prod, shapes))
+    tensors = sum(max(shape) if len(shape) > 2 else 1 for shape in shapes)
     most_tensors = _TIMES * tensors + _MORE_TENSORS
     most_numbers = _TIMES * numbers + _MORE_NUMBERS
     seen_tensors = seen_numbers = 0
@@ -43,9 +43,9 @@ def no_larger_than(folder: Path, stored: Collection[StoredTensor]) -> Iterator[N
         seen_tensors += 1
         seen_numbers += tensor.numel()
         if seen_tensors > most_tensors:
-            raise MuchLarger(folder, "tensors", most_tensors, len(stored))
+            raise MuchLarger(path, "tensors", most_tensors, len(shapes))
         if seen_numbers > most_numbers:
-            raise MuchLarger(folder, "numbers", most_numbers, numbers)
+            raise MuchLarger(path, "numbers", most_numbers, numbers)
 
     handles = [
         hooks.register_module_parameter_registration_hook(count),
