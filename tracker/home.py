@@ -1,13 +1,24 @@
 """The folder of one embedded stack, and the state file in which its supervisor writes addresses."""
 
 import json
+import os
+import stat
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 import psutil
+from pydantic import TypeAdapter
 
-from tracker import own_files
+from tracker import own_files, ownership
 from tracker.redaction import learn
+
+# Entries of a home that are ours; whatever else lies there is left alone.
+_FILES = (
+    *("state.json", "lock.json", "secrets.json", "processes.json"),
+    *("ports.json", "postgres.json", "mlflow.db"),
+)
+_FOLDERS = ("logs", "artifacts", "models", "spool", "valkey", "postgres")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +43,39 @@ class StackState:
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
-        except psutil.AccessDenied:  # it is another user's, and there
-            return True
+        except psutil.AccessDenied:  # another user's: the number was given anew
+            return False
 
 
 @dataclass(frozen=True)
 class Home:
-    """Paths below one home folder."""
+    """Paths below one home folder, which is this user's own to change, or not there yet.
+
+    That is checked here, before anything is read, so that nobody has a home that somebody else has
+    planted. Raises `BelongsToAnother`, `NotOurs`, `NotReadable`.
+    """
 
     root: Path
+
+    def __post_init__(self) -> None:
+        ownership.check_own(self.root)
+        if self.root.exists():
+            reachable = bool(self.root.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH))
+            for name in (*_FILES, *_FOLDERS):
+                own_files.check_entry(self.root / name, reachable=reachable)
+
+    def make(self) -> None:
+        """Make the folder, and close those of our files in it that others can read.
+
+        Raises `OSError`, and what a home raises if somebody was quicker.
+        """
+        # Postgres' own user may have to pass through a home that root makes.
+        own_files.make_folders(self.root, mode=0o711 if os.geteuid() == 0 else 0o700)
+        Home(self.root)
+        for name in _FILES:
+            file = self.root / name
+            if file.is_file() and not file.is_symlink():
+                file.chmod(0o600)
 
     @property
     def state_file(self) -> Path:
@@ -85,11 +120,11 @@ class Home:
     def running(self) -> StackState | None:
         """The stack that runs on this home now, if one does; its passwords are shown nowhere.
 
-        Raises `NotReadable` where another user's home does not let us see.
+        Raises `NotReadable` and `NotOurs` for a file that is not ours to read.
         """
         try:
-            state = StackState(**json.loads(own_files.read_text(self.state_file) or "{}"))
-        except (ValueError, TypeError):
+            state = _states().validate_json(own_files.read_text(self.state_file) or "{}")
+        except ValueError:
             return None
         learn(state.database_url, state.broker_url, state.mlflow_tracking_uri)
         learn(state.owner_url, state.reader_url)
@@ -97,8 +132,9 @@ class Home:
 
     def write_state(self, state: StackState) -> None:
         """Replace the state file at once, readable by its owner only."""
-        draft = self.state_file.with_suffix(".tmp")
-        draft.touch(mode=0o600)
-        draft.chmod(0o600)
-        draft.write_text(json.dumps(asdict(state), indent=1))
-        draft.replace(self.state_file)
+        own_files.write_text(self.state_file, json.dumps(asdict(state), indent=1))
+
+
+@cache
+def _states() -> TypeAdapter[StackState]:
+    return TypeAdapter(StackState)

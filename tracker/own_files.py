@@ -1,41 +1,60 @@
-"""Files of one user: read where this user may, told from absent ones where not, and whose they are.
+"""Files of one user: read where they are this user's own, told from absent ones, and written anew.
 
-A file that may not be seen is never taken for one that is not there.
+A file that may not be seen is never taken for one that is not there, and no link, pipe or second
+name of another file for a file of ours.
 """
 
+import errno
 import os
-import pwd
 import stat
 from pathlib import Path
 
-from tracker.errors import TrackerError
+from tracker.ownership import NotOurs, NotReadable, described, others_write, trusted
+
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is opened without waiting for it
 
 
-class NotReadable(TrackerError):
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path} may not be used by {name_of(os.geteuid())}: {whose(path)}. Run the command as "
-            "its owner, or use a folder of your own: HEADBOOK_HOME names that of a stack."
-        )
+def opened(path: Path, flags: int = os.O_RDONLY, *, of: set[int] | None = None) -> int:
+    """A descriptor of a regular file, ours or that of a user in `of`; the caller closes it.
 
-
-class BelongsToAnother(TrackerError):
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"A stack of another user has run here: {described(path)}, and this is "
-            f"{name_of(os.geteuid())}. Nothing was touched. Run the command as its owner, or name "
-            "a folder of your own with HEADBOOK_HOME."
-        )
+    Raises `NotOurs`, and `OSError` as `os.open` does.
+    """
+    try:
+        file = os.open(path, flags | _SAFELY, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NotOurs(path, f"{described(path)}, and is no plain file. Move it away") from None
+        raise
+    try:
+        _check(path, os.fstat(file), of or trusted())
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a file, None where there is none; raises `NotReadable`."""
+    """The text of a file, None where there is none; raises `NotReadable`, `NotOurs`."""
     try:
-        return path.read_text(encoding="utf-8")
+        file = opened(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
         raise NotReadable(path) from None
+    with os.fdopen(file, encoding="utf-8") as text:
+        return text.read()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file at once, readable by its owner only, and on disk before it has its name."""
+    draft = path.with_name(f"{path.name}.tmp")
+    draft.unlink(missing_ok=True)
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
+    with os.fdopen(file, "w", encoding="utf-8") as written:
+        written.write(text)
+        written.flush()
+        os.fsync(written.fileno())
+    draft.replace(path)
 
 
 def exists(path: Path) -> bool:
@@ -59,42 +78,32 @@ def entries(folder: Path) -> list[Path]:
         raise NotReadable(folder) from None
 
 
-def check_owner(path: Path) -> None:
-    """Raise `BelongsToAnother` where it is there, and not our own."""
-    if exists(path) and path.lstat().st_uid != os.geteuid():
-        raise BelongsToAnother(path)
+def make_folders(folder: Path, *, mode: int = 0o700) -> None:
+    """Make the folder and those above it that are missing, writable by their owner only."""
+    for each in (*reversed(folder.parents), folder):
+        if not each.is_dir():
+            each.mkdir(mode=mode if each == folder else 0o755, exist_ok=True)
 
 
-def whose(path: Path) -> str:
-    """Whose the path is, or the folder above it that keeps us from it, and with what mode."""
-    seen = [each for each in (path, *path.parents) if _seen(each)]
-    shut = [each for each in seen if not _open(each)]
-    return described((shut or seen)[0])
+def check_entry(path: Path, *, reachable: bool) -> None:
+    """Raise `NotOurs` for an entry of another user, and for one that others may write to.
 
-
-def described(path: Path) -> str:
-    found = path.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    kind = "folder" if stat.S_ISDIR(found.st_mode) else "file"
-    return f"the {kind} {path} belongs to {name_of(found.st_uid)} (mode {mode:04o})"
-
-
-def name_of(uid: int) -> str:
-    """The user's name, or its number where it has none here."""
+    What others cannot reach may have any mode.
+    """
     try:
-        return f"user {pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"user {uid}"
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if found.st_uid not in trusted():
+        raise NotOurs(path, f"{described(path)}. Move it away")
+    if reachable and not stat.S_ISLNK(found.st_mode) and others_write(path, found):
+        raise NotOurs(path, f"{described(path)}. Forbid it with `chmod go-w {path}`")
 
 
-def _open(path: Path) -> bool:
-    wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
-    return os.access(path, wanted, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _seen(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError:
-        return False
-    return True
+def _check(path: Path, found: os.stat_result, owners: set[int]) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise NotOurs(path, f"{described(path)}, and is no plain file. Move it away")
+    if found.st_uid not in owners:
+        raise NotOurs(path, f"{described(path)}. Move it away")
+    if found.st_nlink > 1:
+        raise NotOurs(path, "it has a second name somewhere (a hard link). Make a copy of it")

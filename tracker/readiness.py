@@ -8,6 +8,9 @@ from pathlib import Path
 
 import psutil
 
+from tracker import own_files
+from tracker.errors import TrackerError
+
 VARIABLE = "HEADBOOK_READY_FILE"
 
 
@@ -17,10 +20,8 @@ def announce() -> bool:
     False where it cannot be written: a full disk keeps nobody from working.
     """
     if file := os.environ.get(VARIABLE):
-        draft = Path(f"{file}.tmp")
         try:
-            draft.write_text(f"{os.getpid()} {psutil.Process().create_time()!r}")
-            draft.replace(file)
+            own_files.write_text(Path(file), f"{os.getpid()} {psutil.Process().create_time()!r}")
         except OSError:
             return False
     return True
@@ -29,9 +30,9 @@ def announce() -> bool:
 def announced(file: Path) -> bool:
     """Whether a living child of this process has said so; what a dead one said is nothing."""
     try:
-        pid, started = file.read_text().split()
+        pid, started = (own_files.read_text(file) or "").split()
         process = psutil.Process(int(pid))
         same = abs(process.create_time() - float(started)) < 1.0
         return same and process.ppid() == os.getpid()
-    except (OSError, ValueError, psutil.Error):
+    except (OSError, ValueError, TrackerError, psutil.Error):
         return False

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from tracker import own_files
+from tracker import own_files, ownership
 from tracker.errors import CannotKeep
-from tracker.own_files import NotReadable
+from tracker.ownership import NotOurs, NotReadable
 
 _LOCK = "lock"
 
@@ -41,7 +41,7 @@ class Spool:
         sha256 = hashlib.sha256(content).hexdigest()
         draft = self.folder / f"{sha256}.{uuid4().hex[:8]}"
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            own_files.make_folders(self.folder)
             _write(draft, content)
             with self._locked():
                 draft.rename(self.folder / sha256)
@@ -50,7 +50,7 @@ class Spool:
             with suppress(OSError):
                 draft.unlink()
             forbidden = isinstance(error, PermissionError)
-            whose = own_files.whose(self.folder) if forbidden else None
+            whose = ownership.whose(self.folder) if forbidden else None
             raise CannotKeep(self.folder, error, whose=whose) from error
         return sha256
 
@@ -58,12 +58,14 @@ class Spool:
         """The file of that hash, checked; a damaged one is deleted. Raises `NotReadable`."""
         path = self.folder / sha256
         try:
-            with path.open("rb") as file:
+            with os.fdopen(own_files.opened(path), "rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return None
         except PermissionError:  # it may well be there: nobody may take it for lost
             raise NotReadable(path) from None
+        except NotOurs:  # a link or a pipe: as good as damaged
+            found = ""
         if found != sha256:
             path.unlink(missing_ok=True)
             return None
@@ -78,7 +80,7 @@ class Spool:
         found = []
         for path in own_files.entries(self.folder):
             try:
-                stat = path.stat()
+                stat = path.lstat()
             except FileNotFoundError:  # another worker of this home has just removed it
                 continue
             if path.name != _LOCK:
@@ -101,7 +103,7 @@ class Spool:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        file = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        file = own_files.opened(self.folder / _LOCK, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

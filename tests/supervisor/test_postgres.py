@@ -13,12 +13,12 @@ import pytest
 from plain_connection import connect, plain
 
 from tracker.home import Home
-from tracker.supervisor import binaries, folders, postgres_place
+from tracker.ownership import NotOurs
+from tracker.supervisor import binaries, folders, postgres_place, postgres_user
 from tracker.supervisor.errors import (
     BinaryMissing,
     DamagedFile,
     NoOrdinaryUser,
-    NotOurFolder,
     PasswordsLost,
     StartFailed,
 )
@@ -62,7 +62,7 @@ def stranger():
 
 
 def postgres_owner():
-    return postgres_place._ordinary("nobody") if os.geteuid() == 0 else None
+    return postgres_user.named("nobody") if os.geteuid() == 0 else None
 
 
 def process_of(postgres):
@@ -179,7 +179,7 @@ def test_a_folder_planted_by_somebody_is_not_used(tmp_path):
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
     for planted in (open_to_all, link):
-        with pytest.raises(NotOurFolder):
+        with pytest.raises(NotOurs):
             folders.private(planted)
 
 
@@ -193,11 +193,13 @@ def test_a_long_path_gets_a_short_folder_for_its_socket(tmp_path):
 
 @as_root
 def test_as_root_an_ordinary_user_runs_it_and_the_home_remembers_where(home, postgres):
-    assert process_of(postgres).username() == "nobody"
-    assert set(process_of(postgres).gids()) == {postgres._place.owner.gid}
+    owner = postgres._place.owner
+    assert set(process_of(postgres).uids()) == {owner.uid}
+    assert set(process_of(postgres).gids()) == {owner.gid}
+    assert owner.uid in postgres_user.NUMBERS
     folder = Path(json.loads((home.root / "postgres.json").read_text())["folder"])
     assert postgres._place.folder == folder
-    assert folder.stat().st_mode & 0o777 == 0o711
+    assert (folder.stat().st_mode & 0o777, folder.stat().st_gid) == (0o710, owner.gid)
     assert postgres._place.data.stat().st_mode & 0o777 == 0o700
 
 

@@ -15,11 +15,11 @@ from analyses.prompts.bounds import Bounds
 from analyses.prompts.data_names import FolderName
 from tracker.errors import CannotKeep, TrackerError
 from tracker.home import Home, StackState
-from tracker.own_files import BelongsToAnother, NotReadable
+from tracker.ownership import BelongsToAnother, NotOurs, NotReadable
 from tracker.settings import Settings
 from tracker.spool import Spool
 from tracker.supervisor import control, folders, lock, passwords, postgres_place, processes
-from tracker.supervisor.errors import DamagedFile, NotOurFolder
+from tracker.supervisor.errors import DamagedFile
 from tracker.supervisor.options import StackOptions
 
 pytestmark = only_root
@@ -76,7 +76,7 @@ def home(shared: Path) -> Home:
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_a_folder_that_shuts_us_out_is_named_with_owner_and_mode(home: Home, asked: str) -> None:
-    with as_other(), pytest.raises(NotReadable) as caught:
+    with as_other(), pytest.raises((NotReadable, BelongsToAnother)) as caught:
         ASKED[asked](home)
     assert f"the folder {home.root} belongs to user root (mode 0700)" in str(caught.value)
     assert "Run the command as its owner" in str(caught.value)
@@ -88,7 +88,8 @@ def test_files_that_are_shut_in_an_open_folder_are_named(home: Home, asked: str)
     home.root.chmod(0o711)
     for file in home.root.glob("*.json"):
         file.chmod(0o600)
-    with as_other(), pytest.raises(NotReadable, match=r"belongs to user root \(mode 0[67]00\)"):
+    said = r"belongs to user root \(mode 0[67][01][01]\)"
+    with as_other(), pytest.raises((NotReadable, BelongsToAnother), match=said):
         ASKED[asked](home)
 
 
@@ -97,7 +98,8 @@ def test_the_commands_say_it_in_one_sentence(home: Home) -> None:
         environment = {"PATH": "/usr/bin:/bin", "HEADBOOK_HOME": str(home.root)}
         ran = run_as_other("from tracker.cli import main", "main()", *command, env=environment)
         assert (ran.returncode, ran.stdout) == (1, "")
-        assert ran.stderr.startswith(f"Error: {home.root}/lock.json may not be used by user nobody")
+        assert ran.stderr.startswith("Error: A stack of another user has run here")
+        assert f"the folder {home.root} belongs to user root" in ran.stderr
         assert ran.stderr.count("\n") == 1
 
 
@@ -122,7 +124,7 @@ def test_a_strangers_folder_of_tensors_is_never_to_be_removed(shared: Path) -> N
     home = Home(shared / "home")
     home.artifacts.mkdir(parents=True)
     os.chown(home.artifacts, OTHER.pw_uid, OTHER.pw_gid)
-    with pytest.raises(NotOurFolder, match=r"belongs to user nobody \(mode 0755\)") as caught:
+    with pytest.raises(NotOurs, match=r"belongs to user nobody \(mode 0755\)") as caught:
         control.up(home, options=StackOptions())
     assert not advises_deletion(caught.value)
     assert home.artifacts.is_dir()
@@ -133,9 +135,9 @@ def test_a_folder_that_others_may_write_to_is_put_right_by_its_mode(shared: Path
     open_one.mkdir()
     open_one.chmod(0o777)
     link.symlink_to(shared)
-    with pytest.raises(NotOurFolder, match=f"chmod go-w {open_one}") as caught:
+    with pytest.raises(NotOurs, match=f"chmod go-w {open_one}") as caught:
         folders.check_ours(open_one, uid=0)
-    with pytest.raises(NotOurFolder, match="Move it away") as moved:
+    with pytest.raises(NotOurs, match="Move it away") as moved:
         folders.check_ours(link, uid=0)
     assert not advises_deletion(caught.value)
     assert not advises_deletion(moved.value)

@@ -199,16 +199,16 @@ def test_what_the_stack_shows_of_itself_holds_no_password(tmp_path: Path) -> Non
         owner_url="postgresql+psycopg://o:hunter5@db/h",
     )
     home.write_state(state)
-    home.lock_file.write_text(json.dumps({"pid": state.pid, "started": state.started}))
-    for command in (["status", "--json"], ["up", "--detach"]):
-        ran = subprocess.run(
-            (sys.executable, "-m", "tracker.cli", *command),
-            env={"PATH": "/usr/bin:/bin", "HEADBOOK_HOME": str(tmp_path)},
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-        )
-        assert not shows_some(ran.stdout + ran.stderr)
+    with lock.held(home):
+        for command in (["status", "--json"], ["up", "--detach"]):
+            ran = subprocess.run(
+                (sys.executable, "-m", "tracker.cli", *command),
+                env={"PATH": "/usr/bin:/bin", "HEADBOOK_HOME": str(tmp_path)},
+                cwd=Path(__file__).parents[2],
+                capture_output=True,
+                text=True,
+            )
+            assert not shows_some(ran.stdout + ran.stderr)
     assert lock.addresses(home)["MLflow"] == "https://ada:***@mlflow.example/x"
     assert not shows_some(repr(state))
     assert without_credentials("x hunter3 hunter4 hunter5") == "x *** *** ***"

@@ -26,7 +26,7 @@ from tracker.cli import (
 )
 from tracker.cli.streams import use_streams
 from tracker.errors import DiskFull, TrackerError, is_full
-from tracker.own_files import NotReadable
+from tracker.ownership import NotReadable
 from tracker.urls import without_credentials
 
 app = typer.Typer(

@@ -6,9 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-from tracker import environment, own_files
+from tracker import environment
 from tracker.errors import TrackerError
 from tracker.home import Home, StackState
+from tracker.supervisor import folders
 from tracker.supervisor.errors import HomeNotWritable, last_lines
 from tracker.supervisor.process import log_file
 
@@ -31,11 +32,10 @@ class DidNotStart(TrackerError):
 
 def start(home: Home, *, command: tuple[str, ...] = COMMAND) -> StackState:
     """Start a supervisor that outlives this process, and wait until all is ready."""
-    own_files.check_owner(home.lock_file)
     log = home.log("up")
     try:
-        home.root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-        home.logs.mkdir(mode=0o700, exist_ok=True)
+        home.make()
+        folders.private(home.logs)
         log.unlink(missing_ok=True)
         with log_file(log) as output:
             supervisor = subprocess.Popen(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 
 from tracker.home import Home, StackState
-from tracker.own_files import BelongsToAnother
 from tracker.supervisor import background, lock, processes, services, waiting
 from tracker.supervisor.errors import AlreadyRunning, DidNotStop
 from tracker.supervisor.options import StackOptions
@@ -59,17 +58,13 @@ def up(
 def down(home: Home) -> bool:
     """Stop the stack and wait for its end; False if none runs.
 
-    Raises `NotReadable` where that cannot be seen, and `BelongsToAnother` for another user's.
+    Only the supervisor of this home is signalled, which this user has started.
     """
     home = Home(home.root.absolute())
     if not (running := lock.holder(home)):
         return False
-    try:
+    with suppress(ProcessLookupError):  # it has just ended
         os.kill(running.pid, signal.SIGTERM)
-    except PermissionError:
-        raise BelongsToAnother(home.lock_file) from None
-    except ProcessLookupError:  # it has just ended
-        pass
     gone = waiting.passes(lambda: not running.alive and lock.is_free(home), seconds=STOP_SECONDS)
     if not gone:
         raise DidNotStop(running.pid, STOP_SECONDS)

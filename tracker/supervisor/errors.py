@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from tracker import own_files
+from tracker import ownership
 from tracker.errors import TrackerError
 from tracker.urls import first_line, without_credentials
 
@@ -12,7 +12,7 @@ class HomeNotWritable(TrackerError):
     def __init__(self, home: Path, error: OSError) -> None:
         why = error.strerror or str(error)
         if isinstance(error, PermissionError):
-            why += f": {own_files.whose(Path(error.filename or home))}"
+            why += f": {ownership.whose(Path(error.filename or home))}"
         super().__init__(
             f"The home {home} cannot be written ({why}). Choose another with HEADBOOK_HOME."
         )
@@ -63,16 +63,6 @@ class FolderUnreachable(TrackerError):
         super().__init__(
             f"Postgres runs as {user}, who cannot reach its folder {folder}. "
             "Let others pass through the folders above it (`chmod o+x`)."
-        )
-
-
-class NotOurFolder(TrackerError):
-    """A folder that another user, or a link of one, may have put or changed there."""
-
-    def __init__(self, folder: Path, reason: str) -> None:
-        super().__init__(
-            f"{folder} is not safe to use: {reason}, or choose another home with HEADBOOK_HOME. "
-            "What it holds was not touched."
         )
 
 

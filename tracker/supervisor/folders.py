@@ -7,8 +7,9 @@ import shutil
 import stat
 from pathlib import Path
 
-from tracker import own_files
-from tracker.supervisor.errors import NoShortFolder, NotOurFolder
+from tracker import ownership
+from tracker.ownership import NotOurs
+from tracker.supervisor.errors import NoShortFolder
 from tracker.supervisor.process import Owner
 
 SOCKET_BYTES = 107  # of sun_path, without its closing zero
@@ -28,28 +29,29 @@ def private(folder: Path, *, mode: int = 0o700, owner: Owner | None = None) -> P
 
 
 def check_ours(folder: Path, *, uid: int) -> None:
-    """Raise `NotOurFolder` for a link, for a stranger's folder, and for one that others write."""
+    """Raise `NotOurs` for a link, for a stranger's folder, and for one that others write."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise NotOurFolder(folder, "it is a link or a file, no folder. Move it away")
+        raise NotOurs(folder, "it is a link or a file, no folder. Move it away")
     if found.st_uid != uid:
-        whose = own_files.described(folder)
-        raise NotOurFolder(folder, f"{whose}. Run the command as {own_files.name_of(found.st_uid)}")
-    if found.st_mode & 0o022:
+        whose = ownership.described(folder)
+        raise NotOurs(folder, f"{whose}. Run the command as {ownership.name_of(found.st_uid)}")
+    if ownership.others_write(folder, found):
         mode = stat.S_IMODE(found.st_mode)
         reason = f"others may write there (mode {mode:04o}). Forbid it with `chmod go-w {folder}`"
-        raise NotOurFolder(folder, reason)
+        raise NotOurs(folder, reason)
 
 
 def for_socket(preferred: Path, name: str, *, owner: Owner | None = None) -> Path:
     """A folder for the socket `name`: the preferred one, or a short one below /tmp in its place."""
     if _fits(preferred / name):
-        return private(preferred, mode=_mode(owner), owner=owner)
+        return private(preferred, owner=owner)
     for parent in (Path("/tmp"), Path("/var/tmp")):
         outer = parent / f"headbook-{os.geteuid()}-{digest(preferred)}"
         try:
-            return private(private(outer, mode=_mode(owner)) / "s", mode=_mode(owner), owner=owner)
-        except (NotOurFolder, OSError):
+            ownership.real_place(outer)
+            return private(private(outer, mode=0o711 if owner else 0o700) / "s", owner=owner)
+        except (NotOurs, OSError):
             continue
     raise NoShortFolder(preferred)
 
@@ -66,7 +68,3 @@ def digest(path: Path) -> str:
 
 def _fits(socket: Path) -> bool:
     return len(os.fsencode(socket)) <= SOCKET_BYTES and bool(PLAIN.fullmatch(str(socket)))
-
-
-def _mode(owner: Owner | None) -> int:
-    return 0o711 if owner else 0o700  # another user's server needs a way through

@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 
 import psutil
+from pydantic import TypeAdapter
 
 from tracker import own_files
 from tracker.home import Home
-from tracker.own_files import NotReadable
+from tracker.ownership import NotReadable
 from tracker.supervisor import sessions
 from tracker.supervisor.errors import AlreadyRunning, HomeNotWritable, StillStopping
 from tracker.urls import without_password
@@ -35,18 +38,26 @@ class Holder:
     def alive(self) -> bool:
         return sessions.is_alive(self.pid, self.started)
 
+    def holds(self, lock: Path) -> bool:
+        """Whether it is this user's and has the lock open: a number in a file proves nothing."""
+        try:
+            process = psutil.Process(self.pid)
+            if process.uids().effective != os.geteuid():
+                return False
+            return any(_same(Path(file.path), lock) for file in process.open_files())
+        except psutil.Error:
+            return False
+
 
 @contextmanager
 def held(home: Home) -> Iterator[int]:
     """Hold the home; yields the lock's file descriptor. Refuses while another supervisor lives.
 
-    Raises `BelongsToAnother`, `HomeNotWritable`, `AlreadyRunning`, `StillStopping`.
+    Raises `NotOurs`, `HomeNotWritable`, `AlreadyRunning`, `StillStopping`.
     """
-    own_files.check_owner(home.lock_file)
     try:
-        # Postgres' own user may have to pass through a home that root makes.
-        home.root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-        file = os.open(home.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        home.make()
+        file = own_files.opened(home.lock_file, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise HomeNotWritable(home.root, error) from None
     try:
@@ -61,16 +72,16 @@ def held(home: Home) -> Iterator[int]:
 def holder(home: Home) -> Holder | None:
     """The living supervisor of this home, ready or not; raises `NotReadable`."""
     try:
-        found = Holder(**json.loads(own_files.read_text(home.lock_file) or "{}"))
-    except (ValueError, TypeError):  # none, or one that is just being written
+        found = _holders().validate_json(own_files.read_text(home.lock_file) or "{}", strict=True)
+    except ValueError:  # none, or one that is just being written
         return None
-    return found if found.alive else None
+    return found if found.alive and found.holds(home.lock_file) else None
 
 
 def is_free(home: Home) -> bool:
     """Whether nobody holds the home now, no guard either; raises `NotReadable`."""
     try:
-        file = os.open(home.lock_file, os.O_RDWR)
+        file = own_files.opened(home.lock_file, os.O_RDWR)
     except FileNotFoundError:
         return True
     except PermissionError:
@@ -102,6 +113,18 @@ def _try(file: int) -> bool:
 def _write(file: int, text: str) -> None:
     os.ftruncate(file, 0)
     os.pwrite(file, text.encode(), 0)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+@cache
+def _holders() -> TypeAdapter[Holder]:
+    return TypeAdapter(Holder)
 
 
 def _this_process() -> Holder:

@@ -24,7 +24,7 @@ class StackOptions:
     mlflow_tracking_uri: str | None = field(default=None, repr=False)
     app_port: int | None = None
     mlflow_port: int | None = None
-    postgres_user: str = "nobody"  # where root starts the stack
+    postgres_user: str | None = None  # where root starts the stack: a user of its own
     device: str = "auto"
 
     @classmethod
@@ -35,7 +35,7 @@ class StackOptions:
             mlflow_tracking_uri=_given(environment, "MLFLOW_TRACKING_URI"),
             app_port=_port(environment, "HEADBOOK_APP_PORT"),
             mlflow_port=_port(environment, "HEADBOOK_MLFLOW_PORT"),
-            postgres_user=environment.get("HEADBOOK_POSTGRES_USER") or "nobody",
+            postgres_user=environment.get("HEADBOOK_POSTGRES_USER") or None,
             device=environment.get("HEADBOOK_DEVICE") or "auto",
         )
 

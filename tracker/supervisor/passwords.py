@@ -1,7 +1,6 @@
 """The passwords of one home, made once at random and kept in a file of mode 0600."""
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass, field
 
@@ -34,7 +33,7 @@ def of_home(home: Home) -> Passwords:
     written = own_files.read_text(home.secrets_file)
     if written is None:
         made = Passwords(**{name: secrets.token_hex(20) for name in (*ROLES, "valkey")})
-        _write(home, made)
+        own_files.write_text(home.secrets_file, json.dumps(asdict(made), indent=1))
     else:
         made = _parsed(home, written)
     for secret in asdict(made).values():
@@ -47,13 +46,3 @@ def _parsed(home: Home, written: str) -> Passwords:
         return Passwords(**json.loads(written))
     except (ValueError, TypeError):
         raise DamagedFile(home.secrets_file) from None
-
-
-def _write(home: Home, passwords: Passwords) -> None:
-    draft = home.secrets_file.with_suffix(".tmp")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(asdict(passwords), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(home.secrets_file)

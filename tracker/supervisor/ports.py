@@ -30,7 +30,7 @@ def choose(home: Home, options: StackOptions) -> Ports:
     elif app == mlflow:
         mlflow = free()
     ports = Ports(app=app, mlflow=mlflow)
-    file.write_text(json.dumps(asdict(ports)))
+    own_files.write_text(file, json.dumps(asdict(ports)))
     return ports
 
 

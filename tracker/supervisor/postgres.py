@@ -19,8 +19,16 @@ from tracker import own_files, roles
 from tracker.domain import Role
 from tracker.greeting import greeting
 from tracker.home import Home
+from tracker.ownership import NotOurs
 from tracker.sqlstates import WRONG_PASSWORD
-from tracker.supervisor import folders, passwords, postgres_place, sessions, waiting
+from tracker.supervisor import (
+    folders,
+    passwords,
+    postgres_place,
+    postgres_user,
+    sessions,
+    waiting,
+)
 from tracker.supervisor.errors import DataInUse, PasswordsLost, StartFailed
 from tracker.supervisor.passwords import Passwords
 from tracker.supervisor.postgres_place import Place
@@ -52,7 +60,7 @@ class EmbeddedPostgres:
         self,
         home: Home,
         *,
-        run_as: str = "nobody",  # where root starts it
+        run_as: str | None = None,  # where root starts it: a user of its own
         settings: Mapping[str, str] = SETTINGS,
     ) -> None:
         self.home = home
@@ -82,17 +90,16 @@ class EmbeddedPostgres:
     def prepare(self) -> Command:
         """Make the cluster if there is none; how to run it."""
         self._passwords: Passwords = passwords.of_home(self.home)
+        _clear_the_way(postgres_place.data_of(self.home))
         self._place: Place = postgres_place.of_home(self.home, run_as=self._run_as)
         binaries = self._place.binaries()
         if not own_files.exists(self._place.data / "PG_VERSION"):
             self._make_cluster(binaries)
-        self._clear_the_way()
         self._sockets = folders.for_socket(
             self._place.folder / "run", SOCKET, owner=self._place.owner
         )
         self._clear_sockets()
-        access = "0777" if self._place.owner else "0700"  # scram guards the open one
-        settings = self._settings | {"unix_socket_permissions": access}
+        settings = self._settings | {"unix_socket_permissions": "0700"}
         return Command(
             name="postgres",
             argv=(
@@ -177,7 +184,8 @@ class EmbeddedPostgres:
 
     def _make_cluster(self, binaries: Path) -> None:
         """initdb into a draft folder, renamed when it is whole."""
-        owner, draft = self._place.owner, self._place.folder / f"data.{uuid4().hex[:8]}"
+        draft = self._place.folder / f"data.{uuid4().hex[:8]}"
+        owner = self._place.owner and postgres_user.who_makes(self._place.owner)
         for left in self._place.folder.glob("data.*"):
             shutil.rmtree(left, ignore_errors=True)
         folders.private(draft, owner=owner)
@@ -207,14 +215,9 @@ class EmbeddedPostgres:
         if made.returncode:
             reason = made.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise StartFailed("postgres", f"initdb failed: {reason[0]}", self.log)
+        if self._place.owner:
+            postgres_user.hand_over(draft, self._place.owner)
         draft.rename(self._place.data)
-
-    def _clear_the_way(self) -> None:
-        """The server of a supervisor that was killed ends by itself; its pid is never signalled."""
-        pid = _postmaster(self._place.data)
-        if pid and not waiting.passes(lambda: _postmaster(self._place.data) is None, seconds=30):
-            raise DataInUse(self._place.data, pid)
-        _disown(self._place.data)
 
     def _clear_sockets(self) -> None:
         """What a killed server has left there; its pid may be that of a stranger now."""
@@ -222,16 +225,25 @@ class EmbeddedPostgres:
             (self._sockets / name).unlink(missing_ok=True)
 
 
+def _clear_the_way(data: Path) -> None:
+    """The server of a supervisor that was killed ends by itself; its pid is never signalled."""
+    pid = _postmaster(data)
+    if pid and not waiting.passes(lambda: _postmaster(data) is None, seconds=30):
+        raise DataInUse(data, pid)
+    _disown(data)
+
+
 def _postmaster(data: Path) -> int | None:
     """The living Postgres that says it runs on `data`; a stale pid file names none."""
     try:
-        pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+        with os.fdopen(_pid_file(data, os.O_RDONLY)) as file:
+            pid = int(file.readline())
         process = psutil.Process(pid)
         ours = process.name() == "postgres" and str(data) in process.cmdline()
         return pid if ours and sessions.alive(process) else None
     except psutil.AccessDenied:
         return pid
-    except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+    except (OSError, ValueError, NotOurs, psutil.NoSuchProcess):
         return None
 
 
@@ -240,17 +252,25 @@ def _disown(data: Path) -> None:
 
     Postgres refuses to start while the named process lives, whatever it is, but passes over its
     own parent. The rest of the file stays: with it Postgres sees whether backends still run. A file
-    that names nobody, empty or damaged, goes: Postgres would refuse that as well.
+    that names nobody, empty, damaged or a link, goes: Postgres would refuse that as well.
     """
-    named = data / "postmaster.pid"
     try:
-        pid, *rest = named.read_text().splitlines()
-        int(pid)
-        named.write_text("\n".join((str(os.getpid()), *rest, "")))
+        with os.fdopen(_pid_file(data, os.O_RDWR), "r+") as file:
+            pid, *rest = file.read().splitlines()
+            int(pid)
+            file.seek(0)
+            file.truncate()
+            file.write("\n".join((str(os.getpid()), *rest, "")))
     except FileNotFoundError:
         return
-    except ValueError:
-        named.unlink()
+    except (ValueError, NotOurs):
+        (data / "postmaster.pid").unlink()
+
+
+def _pid_file(data: Path, flags: int) -> int:
+    """Opened as what it has to be: whoever owns the data could put a link there for root."""
+    owners = {data.lstat().st_uid, os.geteuid()}
+    return own_files.opened(data / "postmaster.pid", flags, of=owners)
 
 
 def _environment() -> dict[str, str]:

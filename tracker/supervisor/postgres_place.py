@@ -1,15 +1,13 @@
 """Where Postgres keeps its data and binaries, and as whom it runs.
 
 Started by an ordinary user, everything lies in the home. Postgres refuses to run as root: started
-by root it runs as an ordinary user, in the home if that user can reach it, else in a folder below
-/var/lib or /var/tmp whose name the home records.
+by root it runs as a user of its own, in the home if that user can reach it, else in a folder below
+/var/lib or /var/tmp whose name the home records. Besides root, only that user's group may enter it.
 """
 
 import json
 import os
-import pwd
 import shutil
-import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +15,9 @@ from uuid import uuid4
 
 from tracker import own_files
 from tracker.home import Home
-from tracker.supervisor import binaries, folders
-from tracker.supervisor.errors import DamagedFile, FolderUnreachable, NoOrdinaryUser
-from tracker.supervisor.process import Owner, as_user
+from tracker.supervisor import binaries, folders, postgres_user
+from tracker.supervisor.errors import DamagedFile, FolderUnreachable
+from tracker.supervisor.process import Owner, can_run
 
 OUTSIDE = (Path("/var/lib"), Path("/var/tmp"))  # the second is swept of old files on some systems
 
@@ -46,18 +44,43 @@ class Place:
         return copy / binaries.POSTGRES_FOLDER / "bin"
 
 
-def of_home(home: Home, *, run_as: str = "nobody") -> Place:
-    """The place of this home's cluster: as it was, or chosen now."""
+def data_of(home: Home) -> Path:
+    """Where this home's cluster is, if it has one."""
+    return (_recorded(home) or home.root / "postgres") / "data"
+
+
+def of_home(home: Home, *, run_as: str | None = None) -> Place:
+    """The place of this home's cluster: as it was, or chosen now. None of its servers may run.
+
+    For root it is handed over to `run_as`, or from a user that others are too to one of its own.
+    """
     if os.geteuid() != 0:
         return Place(folder=folders.private(home.root / "postgres"))
-    folder = _recorded(home) or home.root / "postgres"
-    owner = _owner_of(folder / "data") or _ordinary(run_as)
-    if own_files.exists(folder):
-        folders.check_ours(folder, uid=owner.uid if folder.lstat().st_uid == owner.uid else 0)
-        if not reaches(folder, owner):
-            raise FolderUnreachable(folder, owner.name)
-        return Place(folder=folder, owner=owner)
+    data = data_of(home)
+    owner = postgres_user.named(run_as) if run_as else postgres_user.of_cluster(home, data)
+    if own_files.exists(data.parent):
+        _take_over(data.parent, owner)
+        return Place(folder=data.parent, owner=owner)
     return Place(folder=_choose(home, owner), owner=owner)
+
+
+def _take_over(folder: Path, owner: Owner) -> None:
+    """Let the owner in, and nobody else; what is there becomes the owner's while it is shut."""
+    found = folder.lstat()
+    folders.check_ours(folder, uid=0 if found.st_uid == 0 else owner.uid)
+    os.chown(folder, 0, 0)
+    folder.chmod(0o700)
+    for name in ("data", "run"):
+        if own_files.exists(folder / name):
+            postgres_user.hand_over(folder / name, owner)
+    _let_in(folder, owner)
+    if not reaches(folder, owner):
+        raise FolderUnreachable(folder, owner.name)
+
+
+def _let_in(folder: Path, owner: Owner) -> None:
+    os.chown(folder, 0, owner.gid)
+    folder.chmod(0o710)
 
 
 def remove(home: Home) -> None:
@@ -67,21 +90,23 @@ def remove(home: Home) -> None:
 
 
 def reaches(folder: Path, owner: Owner) -> bool:
-    return _succeeds(("/bin/sh", "-c", 'cd "$1"', "sh", str(folder)), owner)
+    return can_run(("/bin/sh", "-c", 'cd "$1"', "sh", str(folder)), owner)
 
 
 def runs(binary: Path, owner: Owner) -> bool:
-    return _succeeds((str(binary), "--version"), owner)
+    return can_run((str(binary), "--version"), owner)
 
 
 def _choose(home: Home, owner: Owner) -> Path:
-    inside = folders.private(home.root / "postgres", mode=0o711)
+    inside = folders.private(home.root / "postgres")
+    _let_in(inside, owner)
     if reaches(inside, owner):
         return inside
     inside.rmdir()
     for parent in OUTSIDE:
         if reaches(parent, owner) and (made := _make_new(parent, home)):
-            _record_file(home).write_text(json.dumps({"folder": str(made)}))
+            _let_in(made, owner)
+            own_files.write_text(_record_file(home), json.dumps({"folder": str(made)}))
             return made
     raise FolderUnreachable(inside, owner.name)
 
@@ -91,8 +116,7 @@ def _make_new(parent: Path, home: Home) -> Path | None:
     plain = f"headbook-{folders.digest(home.root)}"
     for name in (plain, f"{plain}-{uuid4().hex[:8]}"):
         try:
-            (parent / name).mkdir(mode=0o711)
-            (parent / name).chmod(0o711)
+            (parent / name).mkdir(mode=0o700)
         except FileExistsError:
             continue
         except OSError:  # a read-only system
@@ -126,38 +150,3 @@ def _recorded(home: Home) -> Path | None:
 
 def _record_file(home: Home) -> Path:
     return home.root / "postgres.json"
-
-
-def _owner_of(data: Path) -> Owner | None:
-    """Whoever owns a cluster that exists goes on running it."""
-    if not own_files.exists(data):
-        return None
-    found = data.stat()
-    try:
-        name = pwd.getpwuid(found.st_uid).pw_name
-    except KeyError:
-        name = str(found.st_uid)
-    return Owner(found.st_uid, found.st_gid, name) if found.st_uid else None
-
-
-def _ordinary(name: str) -> Owner:
-    try:
-        user = pwd.getpwnam(name)
-    except KeyError:
-        raise NoOrdinaryUser(name, "there is no such user") from None
-    owner = Owner(user.pw_uid, user.pw_gid, name)
-    if owner.uid == 0:
-        raise NoOrdinaryUser(name, "that is root")
-    if not _succeeds(("/bin/sh", "-c", ":"), owner):
-        raise NoOrdinaryUser(name, "this process may not change its user")
-    return owner
-
-
-def _succeeds(argv: tuple[str, ...], owner: Owner) -> bool:
-    try:
-        result = subprocess.run(
-            argv, cwd="/", env={}, stdin=subprocess.DEVNULL, capture_output=True, **as_user(owner)
-        )
-    except OSError:
-        return False
-    return result.returncode == 0

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 
 import psutil
 
+from tracker import own_files
+from tracker.ownership import NotOurs
 from tracker.supervisor import sessions
 
 logger = logging.getLogger(__name__)
@@ -116,6 +118,7 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
             env=dict(command.env),
             cwd=command.cwd,
             start_new_session=True,
+            umask=0o077,  # whatever the shell's: a home's files are its owner's alone
             preexec_fn=_die_with_parent(command.stop_signals[0]),
             **as_user(command.owner),
         )
@@ -128,6 +131,17 @@ def as_user(owner: Owner | None) -> dict[str, Any]:
     return {"user": owner.uid, "group": owner.gid, "extra_groups": []}
 
 
+def can_run(argv: tuple[str, ...], owner: Owner) -> bool:
+    """Whether the command succeeds as that user, with nothing of this process's surroundings."""
+    try:
+        result = subprocess.run(
+            argv, cwd="/", env={}, stdin=subprocess.DEVNULL, capture_output=True, **as_user(owner)
+        )
+    except OSError:
+        return False
+    return result.returncode == 0
+
+
 def log_file(path: Path) -> BinaryIO:
     """The log, open at its end, readable by its owner only.
 
@@ -136,20 +150,20 @@ def log_file(path: Path) -> BinaryIO:
     """
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        if path.exists() and path.stat().st_size > LOG_BYTES:
+        if own_files.exists(path) and path.lstat().st_size > LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         return _appended(path)
-    except OSError as error:
-        logger.warning("%s cannot be written (%s)", path, error.strerror)
+    except (OSError, NotOurs) as error:
+        logger.warning("%s cannot be written (%s)", path, error)
     try:
         path.replace(path.with_suffix(".log.unwritable"))
         return _appended(path)
-    except OSError:
+    except (OSError, NotOurs):
         return open(os.devnull, "ab")
 
 
 def _appended(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+    return os.fdopen(own_files.opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab")
 
 
 def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:

@@ -42,9 +42,7 @@ class Notice:
         rows = [_row(component) for component in components]
         text = json.dumps({"state": state, "components": rows}, indent=1)
         if text != self._written:
-            draft = self._file.with_suffix(".tmp")
-            draft.write_text(text)
-            draft.replace(self._file)
+            own_files.write_text(self._file, text)
             self._written = text
 
     def remove(self) -> None:

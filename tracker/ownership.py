@@ -1,0 +1,188 @@
+"""Whose a path is, and whether another user may lead it elsewhere or change what it leads to."""
+
+import grp
+import os
+import pwd
+import stat
+from functools import cache
+from pathlib import Path
+
+from tracker.errors import TrackerError
+
+_MOST_LINKS = 40  # as the kernel follows them
+
+
+class NotReadable(TrackerError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} may not be used by {name_of(os.geteuid())}: {whose(path)}. Run the command as "
+            "its owner, or use a folder of your own: HEADBOOK_HOME names that of a stack."
+        )
+
+
+class BelongsToAnother(TrackerError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"A stack of another user has run here: {described(path)}, and this is "
+            f"{name_of(os.geteuid())}. Nothing was touched. Run the command as its owner, or name "
+            "a folder of your own with HEADBOOK_HOME."
+        )
+
+
+class NotOurs(TrackerError):
+    """A folder or file that another user, or a link of one, may have put or changed there."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} is not safe to use: {reason}, or choose another home with HEADBOOK_HOME. "
+            "What it holds was not touched."
+        )
+
+
+def check_own(folder: Path) -> None:
+    """Raise where the folder, if it is there, is not this user's alone to change.
+
+    `BelongsToAnother`, `NotOurs` or `NotReadable`. A link of this user's own may lead to it.
+    """
+    place = real_place(folder)
+    found = _lstat(place)
+    if found is None:
+        return
+    if found.st_uid != os.geteuid():
+        raise BelongsToAnother(place)
+    if stat.S_ISDIR(found.st_mode) and others_write(place, found):
+        raise NotOurs(folder, f"{_open_to_others(place, found)}. Forbid it with {_shut(place)}")
+
+
+def real_place(path: Path) -> Path:
+    """Where the path leads; raises `NotOurs` if another user may lead it elsewhere.
+
+    That may who owns a link or a folder on the way, and who may write to such a folder unless it
+    is one like /tmp, in which each user's entries stay. What is not there yet is taken as it is.
+    """
+    here, links = Path("/"), 0
+    left = list(reversed(path.absolute().parts[1:]))
+    while left:
+        if (name := left.pop()) == "..":
+            here = here.parent
+            continue
+        step = here / name
+        if (found := _lstat(step)) is None:
+            return step.joinpath(*reversed(left))
+        if not stat.S_ISLNK(found.st_mode):
+            here = step
+            if left:
+                _check_above(path, step, found)
+            continue
+        links += 1
+        if links > _MOST_LINKS or found.st_uid not in trusted():
+            raise NotOurs(path, f"{described(step)} leads elsewhere. Remove that link")
+        target = Path(os.readlink(step))
+        here = Path("/") if target.is_absolute() else here
+        left.extend(part for part in reversed(target.parts) if part != "/")
+    return here
+
+
+def others_write(path: Path, found: os.stat_result) -> bool:
+    """Whether a user besides this one and root may write there."""
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    return bool(found.st_mode & stat.S_IWGRP) and not _is_private(path, found.st_gid)
+
+
+def trusted() -> set[int]:
+    """Whose files are as safe as our own: ours, and root's, who may do everything anyway."""
+    return {os.geteuid(), _root()}
+
+
+def whose(path: Path) -> str:
+    """Whose the path is, or the folder above it that keeps us from it, and with what mode."""
+    seen = [each for each in (path, *path.parents) if _seen(each)]
+    shut = [each for each in seen if not _open(each)]
+    return described((shut or seen)[0])
+
+
+def described(path: Path) -> str:
+    found = path.lstat()
+    mode = stat.S_IMODE(found.st_mode)
+    kinds = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
+    kind = kinds.get(stat.S_IFMT(found.st_mode), "special file")
+    return f"the {kind} {path} belongs to {name_of(found.st_uid)} (mode {mode:04o})"
+
+
+def name_of(uid: int) -> str:
+    """The user's name, or its number where it has none here."""
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
+
+
+def _check_above(path: Path, folder: Path, found: os.stat_result) -> None:
+    if found.st_uid not in trusted():
+        raise NotOurs(path, f"{described(folder)}, who may put another in its place. Move it")
+    if others_write(folder, found) and not found.st_mode & stat.S_ISVTX:
+        said = f"{_open_to_others(folder, found)}, and could put another in its place"
+        raise NotOurs(path, f"{said}. Forbid it with {_shut(folder)}")
+
+
+def _open_to_others(folder: Path, found: os.stat_result) -> str:
+    return f"others may write to {folder} (mode {stat.S_IMODE(found.st_mode):04o})"
+
+
+def _shut(folder: Path) -> str:
+    return f"`chmod go-w {folder}`"
+
+
+def _is_private(path: Path, gid: int) -> bool:
+    """Whether a group is one user's own, as many systems make them, and no list adds to it."""
+    if _has_list(path):
+        return False
+    try:
+        named = grp.getgrgid(gid).gr_mem
+    except KeyError:
+        return gid == os.getegid()  # in a container that knows no names
+    users = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == gid or user.pw_name in named}
+    return users <= trusted()
+
+
+def _has_list(path: Path) -> bool:
+    """Whether an access list lets in others than the mode says."""
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access"))
+    except (OSError, AttributeError):  # none, or a system that keeps none
+        return False
+
+
+@cache
+def _root() -> int:
+    """The number that root's files have here: a container may show them as nobody's."""
+    try:
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+        if any(int(line.split()[0]) == 0 for line in lines):
+            return 0
+        return int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError:
+        raise NotReadable(path) from None
+
+
+def _open(path: Path) -> bool:
+    wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    return os.access(path, wanted, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _seen(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True

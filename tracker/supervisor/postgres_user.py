@@ -1,0 +1,105 @@
+"""As whom root runs Postgres: a number of its own, under which nothing else runs or lies.
+
+A name that many services share, as `nobody`, would let each of them read the data.
+"""
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+import psutil
+
+from tracker.home import Home
+from tracker.supervisor import folders
+from tracker.supervisor.errors import NoOrdinaryUser
+from tracker.supervisor.process import Owner, can_run
+
+NUMBERS = range(60_706, 61_184)  # which no system gives to users, services or containers
+SHARED = "nobody"
+
+
+def named(name: str) -> Owner:
+    """The user of that name; raises `NoOrdinaryUser`."""
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        raise NoOrdinaryUser(name, "there is no such user") from None
+    owner = Owner(user.pw_uid, user.pw_gid, name)
+    if owner.uid == 0:
+        raise NoOrdinaryUser(name, "that is root")
+    if not can_run(("/bin/sh", "-c", ":"), owner):
+        raise NoOrdinaryUser(name, "this process may not change its user")
+    return owner
+
+
+def of_cluster(home: Home, data: Path) -> Owner:
+    """Whoever owns a cluster that exists goes on running it, unless others are that user too."""
+    uid = data.lstat().st_uid if data.exists() else 0
+    gid = data.lstat().st_gid if uid else 0
+    if uid in NUMBERS and gid == uid and _is_free(uid):
+        return Owner(uid, gid, str(uid))
+    if uid == 0 or uid in NUMBERS or uid == named(SHARED).uid:
+        return _unused(home)
+    return Owner(uid, gid, _name(uid))
+
+
+def who_makes(owner: Owner) -> Owner:
+    """As whom `initdb` runs, which wants a user with a name; what it makes is handed over.
+
+    Its group keeps others of that name from its files, and from the process itself.
+    """
+    if owner.uid not in NUMBERS:
+        return owner
+    return Owner(named(SHARED).uid, owner.gid, SHARED)
+
+
+def hand_over(folder: Path, owner: Owner) -> None:
+    """Give all in a folder to a user, the folder itself last: what was cut short is done again.
+
+    Links are not followed, and what belongs to neither Postgres nor `nobody` stays as it is.
+    """
+    if folder.lstat().st_uid == owner.uid and folder.lstat().st_gid == owner.gid:
+        return
+    before = {folder.lstat().st_uid, named(SHARED).uid, *NUMBERS} - {0}
+    for _, inner, files, at in os.fwalk(folder, topdown=False):
+        for name in (*inner, *files):
+            if os.stat(name, dir_fd=at, follow_symlinks=False).st_uid in before:
+                os.chown(name, owner.uid, owner.gid, dir_fd=at, follow_symlinks=False)
+    os.chown(folder, owner.uid, owner.gid, follow_symlinks=False)
+
+
+def _unused(home: Home) -> Owner:
+    named(SHARED)  # raises where nobody else can be become either
+    running = {uid for process in psutil.process_iter() for uid in _ids(process)}
+    start = int(folders.digest(home.root), 16)
+    for step in range(len(NUMBERS)):
+        number = NUMBERS[(start + step) % len(NUMBERS)]
+        if number not in running and _is_free(number):
+            return Owner(number, number, str(number))
+    raise NoOrdinaryUser(f"{NUMBERS.start} to {NUMBERS.stop - 1}", "all are in use")
+
+
+def _is_free(number: int) -> bool:
+    """Whether no user and no group has the number."""
+    for find in (pwd.getpwuid, grp.getgrgid):
+        try:
+            find(number)
+        except KeyError:
+            continue
+        return False
+    return True
+
+
+def _ids(process: psutil.Process) -> set[int]:
+    try:
+        return {*process.uids(), *process.gids()}
+    except psutil.Error:
+        return set()
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
