@@ -4,6 +4,11 @@ import streamlit as st
 
 from app import again
 from app.refusals import said
+from tracker import log_records
+
+log_records.without_secrets()
+# Of an error that nobody foresaw the page shows where it was; the log has what it says.
+st.set_option("client.showErrorDetails", "stacktrace")
 
 # An emoji is drawn in place; a material icon would be fetched from outside.
 st.set_page_config(page_title="Headbook", page_icon="📓", layout="wide")

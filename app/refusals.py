@@ -8,6 +8,7 @@ import streamlit as st
 from analyses.errors import Refused
 from analyses.shown import in_markdown
 from tracker.errors import TrackerError
+from tracker.urls import without_credentials
 
 
 @contextmanager
@@ -16,6 +17,6 @@ def said(*, again: Callable[[Exception], None] | None = None) -> Iterator[None]:
     try:
         yield
     except (TrackerError, Refused) as error:
-        st.error(in_markdown(error))
+        st.error(in_markdown(without_credentials(str(error))))
         if again is not None:
             again(error)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from tracker import secret_forms
+
 _ROOT = Path(__file__).parents[1]  # of the packages of this product
 
 # What belongs to the tools inside, by the beginning of its name.
@@ -68,6 +70,7 @@ _PATHS = (
     *("MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_CLIENT_CERT_PATH"),
 )
 _NO_PATHS = ("~", "system")  # of a home, and libpq's word for the certificates of the system
+_ADDRESSES = ("DATABASE_URL", "CELERY_BROKER_URL", "MLFLOW_TRACKING_URI")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -81,6 +84,15 @@ def made(given: Mapping[str, str]) -> dict[str, str]:
         # No Python that is started from here imports from the folder where one stands.
         | {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
     )
+
+
+def without_secrets(given: Mapping[str, str]) -> dict[str, str]:
+    """The same for a process that reaches no server: no password, no token, no address."""
+    return {
+        name: value
+        for name, value in made(given).items()
+        if not secret_forms.is_secret_variable(name) and name not in _ADDRESSES
+    }
 
 
 def adopt() -> None:

@@ -1,12 +1,13 @@
 """How long-running processes log: one event per line on stdout, without values of variables."""
 
-import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
 from analyses.shown import plain
+from tracker import log_records
 from tracker.listening import overhear
 from tracker.urls import without_credentials
 
@@ -17,13 +18,14 @@ def configure() -> None:
     What an event says about a run is also told to whoever listens to that run. Libraries that log
     show no password that this process was told.
     """
-    without_credentials_in_records()
+    log_records.without_secrets()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _values_without_credentials,
             overhear,
             structlog.processors.KeyValueRenderer(
                 key_order=["timestamp", "level", "event"], drop_missing=True
@@ -35,22 +37,20 @@ def configure() -> None:
     )
 
 
-def without_credentials_in_records() -> None:
-    """From now on records of `logging` hold no password, whatever handler writes them."""
-    logging.setLogRecordFactory(_Record)
-
-
-class _Record(logging.LogRecord):
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        if self.exc_info and self.exc_info[0]:
-            # A formatter takes this text in place of one that it would make.
-            raised = logging.Formatter().formatException(self.exc_info)
-            self.exc_text = plain(without_credentials(raised))
-
-    def getMessage(self) -> str:
-        return plain(without_credentials(super().getMessage()))
-
-
 def _without_credentials(_logger: object, _method: str, rendered: Any) -> str:
     return plain(without_credentials(rendered))
+
+
+def _values_without_credentials(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Before they are quoted, which would hide where a secret ends."""
+    return {name: _clean(value) for name, value in event.items()}
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_credentials(value)
+    if isinstance(value, dict):
+        return {key: _clean(each) for key, each in value.items()}
+    return [_clean(each) for each in value] if isinstance(value, list | tuple) else value

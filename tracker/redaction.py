@@ -7,10 +7,12 @@ be parsed; addresses of others are found by their form.
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-STRUCK = "***"
+from tracker import secret_forms
+from tracker.secret_forms import STRUCK as STRUCK
 
 _HOST = r"(?:\[[^\]\s]*\]|[^:/?#@\s,\[\]]*)(?::\d+)?"
 _ADDRESS = re.compile(
@@ -21,13 +23,11 @@ _ADDRESS = re.compile(
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]*:/+|/+")
 _NEXT = re.compile(r";(?=[A-Za-z][\w+.-]*:/)")  # kombu separates brokers by semicolons
 _BREAKS = re.compile(r"[/?#@:,;&\s]+")  # where a parser may cut a password that is not quoted
-_NAMED = re.compile(
-    r"""(?P<name>\b(?:\w*password|passwd|passphrase|pwd|access_token|auth_token|api_key|secret)
-    (?:\s*=\s*|"\s*:\s*|'\s*:\s*))(?P<value>'[^']*'|"[^"]*"|[^\s&;,'"()]+)""",
-    re.IGNORECASE | re.VERBOSE,
-)
-# A number before a slash is a port, unless the address is one that was told.
-_FOREIGN = re.compile(r"(?<=://)[^/@\s'\"]*:(?!\d+[/?#])(?:(?!://)[^\s'\"])*@")
+# What is shown of an address that cannot be parsed: a word, a host with a port, a path.
+_HARMLESS = re.compile(r"[\w.-]+(?::\d+)?|\.{0,2}/[^:@=?&]*")
+_LONGEST_FILE = 100_000  # bytes of a file of passwords
+_TOKEN = 12  # letters from which on a name without a password is taken for a token
+_SWITCHES = frozenset(("true", "false", "yes", "no", "on", "off", "none", "0", "1"))
 
 _known: set[str] = set()
 _patterns: tuple[re.Pattern[str], ...] = ()
@@ -49,12 +49,36 @@ def learn_secret(secret: str | None) -> None:
         _patterns = tuple(_compiled(_known))
 
 
+def learn_environment(environment: Mapping[str, str]) -> None:
+    """Strike out what these variables hold: by their names, and of all addresses in them."""
+    for name, value in environment.items():
+        given = value.strip()
+        if secret_forms.is_secret_variable(name) and given.lower() not in _SWITCHES:
+            learn_secret(given)
+        elif "@" in given or secret_forms.named_values(given):
+            learn(given if "://" in given else None)
+    learn_file(environment.get("PGPASSFILE"))
+
+
+def learn_file(passfile: str | None) -> None:
+    """Strike out the passwords of a file that libpq reads: the last field of each line."""
+    try:
+        path = Path(passfile or "")
+        if not passfile or not path.is_file() or path.stat().st_size > _LONGEST_FILE:
+            return
+        for line in path.read_text(errors="surrogateescape").splitlines():
+            fields = re.split(r"(?<!\\):", line, maxsplit=4)
+            if len(fields) == 5 and not line.startswith("#"):
+                learn_secret(re.sub(r"\\(.)", r"\1", fields[4]))
+    except (OSError, ValueError):  # libpq says what is wrong with it
+        return
+
+
 def without_credentials(text: str) -> str:
-    """The text as it may be shown: without what was learned, nor credentials in addresses."""
+    """The text as it may be shown: without what was learned, nor what has a secret's form."""
     for pattern in _patterns:
         text = pattern.sub(STRUCK, text)
-    text = _FOREIGN.sub(f"{STRUCK}@", text)
-    return _NAMED.sub(rf"\g<name>{STRUCK}", text)
+    return secret_forms.struck(text)
 
 
 def without_password(address: str) -> str:
@@ -64,14 +88,21 @@ def without_password(address: str) -> str:
 
 def _shown(address: str) -> str:
     if (found := _well_formed(address)) is None:
+        if _HARMLESS.fullmatch(address):
+            return address
         scheme = _SCHEME.match(address)
-        secret = "@" in address or "://" in address or _NAMED.search(address)
-        return (scheme[0] if scheme else "") + STRUCK if secret else address
+        return (scheme[0] if scheme else "") + STRUCK
     who = ""
     if found["user"] is not None:
-        who = found["user"] + ("" if found["password"] is None else f":{STRUCK}") + "@"
-    rest = _NAMED.sub(rf"\g<name>{STRUCK}", found["rest"])
+        user = STRUCK if _is_token(found) else found["user"]
+        who = user + ("" if found["password"] is None else f":{STRUCK}") + "@"
+    rest = secret_forms.named_struck(found["rest"])
     return f"{found['scheme']}://{who}{found['place']}{rest}"
+
+
+def _is_token(address: re.Match[str]) -> bool:
+    """Whether a web address has a token in the place of a name."""
+    return address["scheme"].lower().endswith(("http", "https")) and not address["password"]
 
 
 def first_line(error: BaseException) -> str:
@@ -84,10 +115,12 @@ def secrets_of(address: str) -> set[str]:
     """The passwords in an address; of a malformed one every piece that may belong to one."""
     found: set[str] = set()
     for one in _NEXT.split(address.strip()):
-        found |= {named["value"].strip("'\"") for named in _NAMED.finditer(one)}
+        found |= secret_forms.named_values(one)
         well_formed = _well_formed(one)
         if well_formed is None:
             found |= _pieces(one)
+        elif len(user := well_formed["user"] or "") >= _TOKEN and _is_token(well_formed):
+            found.add(user)
         elif well_formed["password"] and well_formed["password"] != well_formed["user"]:
             found.add(well_formed["password"])
             login = f"{well_formed['user']}:{unquote(well_formed['password'])}"
@@ -111,8 +144,10 @@ def _pieces(address: str) -> set[str]:
         cuts = list(_BREAKS.finditer(password)) if colon else []
         heads, tails = {password[: c.start()] for c in cuts}, {password[c.end() :] for c in cuts}
         return {password, *heads, *tails, *_BREAKS.split(password)} - {user}
-    if "//" not in address:
+    if _HARMLESS.fullmatch(address):
         return set()
+    if "//" not in address:
+        return {address, address.partition(":")[2], address.rpartition(":")[2]}
     after = address.partition("//")[2].partition(":")[2]
     first = _BREAKS.split(after)[0]
     return set() if first.isdigit() else {first}

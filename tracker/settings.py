@@ -14,15 +14,10 @@ from analyses.errors import shown
 from analyses.prompts.bounds import MOST_SCALE, Bounds
 from tracker.errors import NoBroker, NoDatabase, NoTrackingServer, TrackerError
 from tracker.home import Home, StackState
-from tracker.redaction import STRUCK, learn, learn_secret, without_credentials
-from tracker.urls import with_psycopg
+from tracker.redaction import STRUCK, learn, learn_environment, without_credentials
+from tracker.urls import for_links, with_psycopg
 
 _ADDRESSES = ("DATABASE_URL", "CELERY_BROKER_URL", "MLFLOW_TRACKING_URI")
-# What libpq, MLflow, its stores of artifacts and the hub read themselves.
-_SECRETS = (
-    *("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "HF_TOKEN"),
-    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-)
 
 Memory = Annotated[ByteSize, Field(le=2**60)]
 Seconds = Annotated[float, Field(le=10**8, allow_inf_nan=False)]  # three years
@@ -74,8 +69,7 @@ class Settings(BaseSettings):
     def __init__(self, **given: Any) -> None:
         """What it holds of passwords is shown by no log or error. Raises `BadEnvironment`."""
         learn(*map(os.environ.get, _ADDRESSES))  # whether they can be used or not
-        for name in _SECRETS:
-            learn_secret(os.environ.get(name))
+        learn_environment(os.environ)
         try:
             super().__init__(**given)
         except ValidationError as error:
@@ -119,9 +113,10 @@ class Settings(BaseSettings):
         return Bounds().scaled(self.data_scale)
 
     def app(self) -> str | None:
-        """The app's address, where one is known."""
+        """The app's address, where one is known, as a link: with no login, which all would see."""
         stack = self.stack
-        return self.app_url or (stack.app_url if stack else None)
+        known = self.app_url or (stack.app_url if stack else None)
+        return for_links(known) if known else None
 
     @property
     def stack(self) -> StackState | None:

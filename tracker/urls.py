@@ -1,6 +1,7 @@
 """URLs of servers: as SQLAlchemy and libpq want them, and as they may be shown."""
 
 import re
+from urllib.parse import urlsplit, urlunsplit
 
 from tracker.redaction import first_line as first_line
 from tracker.redaction import without_credentials as without_credentials
@@ -37,3 +38,11 @@ def _one_place(scheme: str, rest: str) -> str:
 def without_psycopg(url: str) -> str:
     """The URL as libpq, psql and pandas take it."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def for_links(url: str) -> str:
+    """A web address on which links are built: no login in it, no query, no slash at its end."""
+    parts = urlsplit(url)
+    return urlunsplit(
+        (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")
+    )

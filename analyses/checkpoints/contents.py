@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

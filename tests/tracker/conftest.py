@@ -154,7 +154,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MB; only root can make one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=4000k", "none", str(folder))
+    mount = ("mount", "-t", "tmpfs", "-o", "size=4000k,mode=0700", "none", str(folder))
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a small disk needs root, and leave to mount it")
     yield folder

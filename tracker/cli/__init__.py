@@ -9,7 +9,7 @@ import typer
 from analyses.errors import Refused
 from analyses.plugins import output
 from analyses.shown import in_lines
-from tracker import environment
+from tracker import environment, log_records
 from tracker.cli import (
     analyses,
     databases,
@@ -57,6 +57,7 @@ def main() -> None:
     """
     use_streams()
     environment.adopt()
+    log_records.without_secrets()
     try:
         app()
     except (TrackerError, Refused) as error:

@@ -18,6 +18,7 @@ from tracker.domain import PartClaim, PartKind, PartState, Run, RunState
 from tracker.store import inputs, runs
 from tracker.store.parts import NOW, held, seconds
 from tracker.tables import PartRow, PartScoreRow, PartTensorRow, RunRow
+from tracker.urls import without_credentials
 
 
 def finish_part(session: Session, claim: PartClaim, *, provenance: Mapping[str, Any]) -> None:
@@ -220,4 +221,7 @@ def _end_failed(session: Session, run_id: UUID, reason: str) -> None:
 
 
 def _move_run(session: Session, run_id: UUID, **values: Any) -> None:
+    """Change the run; a reason is read by whoever reads results, and holds no secret."""
+    if isinstance(reason := values.get("reason"), str):
+        values["reason"] = without_credentials(reason)
     session.execute(update(RunRow).where(RunRow.id == run_id).values(**values))

@@ -69,7 +69,7 @@ class Guard:
     def _start(self) -> None:
         self._popen = subprocess.Popen(
             (sys.executable, "-m", "tracker.supervisor.guard"),
-            env=environment.made(os.environ),
+            env=environment.without_secrets(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

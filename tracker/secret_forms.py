@@ -1,0 +1,148 @@
+"""How secrets are written: as values of names, in addresses and headers, by their makers' marks.
+
+Only forms are known here, no secret. `token` alone is none of the names: it is a word of ours.
+"""
+
+import re
+from urllib.parse import unquote_plus
+
+STRUCK = "***"
+
+_KINDS = (
+    r"passw(?:or)?d|passphrase|passwd|pwd|secret|credentials?"
+    r"|(?:access|auth|api|refresh|id|bearer|security|session|hf|hub|tracking|private|sas)[_-]?token"
+    r"|(?:api|access|account|secret|private|signing|shared)[_-]?key|sharedaccesssignature"
+    r"|x-[\w-]+-(?:signature|credential|security-token)"
+)
+# In quotes, however often what holds it was quoted in turn: each time adds backslashes.
+_STRING = (
+    r"""[bBrRuU]?(?P<quote>\\*["'])(?:(?P=quote){2}|(?!(?<!\\)(?P=quote)).)*(?<!\\)(?P=quote)"""
+)
+_NAMED = re.compile(
+    rf"""(?P<name>(?<![\w-])[\w.-]*?(?:{_KINDS})(?:\s*=\s*|\\*["']\s*:\s*))"""
+    rf"""(?P<value>{_STRING}|(?:\\+.|[^\s&'"\\])+)""",
+    re.IGNORECASE | re.DOTALL,
+)
+_PUNCTUATION = ",;)]}>."
+# Names that say so much only in the query of an address.
+_IN_QUERY = re.compile(
+    rf".*(?:{_KINDS})|token|sig|signature|key|code|sas|jwt|auth|pass|session", re.IGNORECASE
+)
+_QUERY = re.compile(r"""(?<=[?&])(?P<name>[^=&?\s'"<>]+)=(?P<value>[^&#\s'"<>]*)""")
+_OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Credentials of an address. A number before a slash is a port.
+    (re.compile(r"(?<=://)[^/@\s'\"]*:(?!\d+[/?#])(?:(?!://)[^\s'\"])*@"), f"{STRUCK}@"),
+    (re.compile(r"(?<=://)[^\s/@:'\"]{20,}@"), f"{STRUCK}@"),  # a token in the place of a name
+    # The same without a scheme, before what can only be a host.
+    (
+        re.compile(
+            r"(?<![\w.@+-])(?!hub:)[\w.+-]+:[^\s/@:'\"]+@"
+            r"(?=[\w-]+(?:\.[\w-]+)+|localhost\b|\[|[\w-]+[:/])"
+        ),
+        f"{STRUCK}@",
+    ),
+    # Headers of HTTP.
+    (
+        re.compile(
+            r"""(\b(?:proxy-)?authorization\b\\?["']?\s*[:=]\s*[bu]?\\?["']?)"""
+            r"""(?:\w+[ ]+)?[^\s'",;\\]+""",
+            re.IGNORECASE,
+        ),
+        rf"\1{STRUCK}",
+    ),
+    (re.compile(r"\b(bearer\s+)[\w.~+/-]{8,}=*", re.IGNORECASE), rf"\1{STRUCK}"),
+    (
+        re.compile(r"""(\b(?:set-)?cookie\b["']?\s*:\s*["']?)[^'"\n]+""", re.IGNORECASE),
+        rf"\1{STRUCK}",
+    ),
+    (
+        re.compile(
+            r"""(\b(?:x-[\w-]*(?:key|token)|private-token)["']?\s*:\s*["']?)[^\s'",;]+""",
+            re.IGNORECASE,
+        ),
+        rf"\1{STRUCK}",
+    ),
+    # Options of commands, lines of files, statements of SQL, and what Postgres stores.
+    (
+        re.compile(
+            r"(--(?:[\w-]*-)?(?:password|token|secret|api-key|requirepass)[ =])\S+", re.IGNORECASE
+        ),
+        rf"\1{STRUCK}",
+    ),
+    (
+        re.compile(
+            r"^(\s*[\w.-]*(?:password|requirepass)(?:\s*:)?[ \t]+)(?=\S)[^\s:]+$",
+            re.IGNORECASE | re.MULTILINE,
+        ),
+        rf"\1{STRUCK}",
+    ),
+    (re.compile(r"\b(password\s+)E?'(?:[^'\\]|''|\\.)*'", re.IGNORECASE), rf"\1{STRUCK}"),
+    (re.compile(r"SCRAM-SHA-256\$[\w+/=:$]+"), STRUCK),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END[^\n]*|\Z)", re.DOTALL), STRUCK),
+    # What makers of tokens begin them with.
+    (
+        re.compile(
+            r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
+            r"|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{20,}|dapi[0-9a-f]{32}"
+            r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+        ),
+        STRUCK,
+    ),
+)
+_VARIABLE = re.compile(
+    r"(?:^|_)(?:PG|MYSQL|REDIS)?(?:PASSWORD|PASSWD|PASSPHRASE|PASS|SECRET|TOKEN|CREDENTIALS?|AUTH"
+    r"|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|PRIVATE_KEY|SIGNATURE|SAS|CONNECTION_STRING)(?:_[A-Z0-9_]+)?$",
+    re.IGNORECASE,
+)
+_NO_SECRET = re.compile(
+    r"_(?:ID|FILE|PATH|DIR|FOLDER|URL|URI|HOST|PORT|NAME|USER|SOCK|TTL|SECONDS|MODE|TYPE)$",
+    re.IGNORECASE,
+)
+
+
+def struck(text: str) -> str:
+    """The text without what its form says is a secret."""
+    for pattern, instead in _OTHERS:
+        text = pattern.sub(instead, text)
+    return named_struck(text)
+
+
+def named_struck(text: str) -> str:
+    """The text without the values of names that say that they are secret."""
+    text = _QUERY.sub(_without_value, text)
+    return _NAMED.sub(lambda found: f"{found['name']}{STRUCK}{_tail(found['value'])}", text)
+
+
+def named_values(text: str) -> set[str]:
+    """The values of names that say that they are secret, as they are meant."""
+    found = {
+        _plain(each["value"].removesuffix(_tail(each["value"]))) for each in _NAMED.finditer(text)
+    }
+    found |= {each["value"].removesuffix(_tail(each["value"])) for each in _NAMED.finditer(text)}
+    for each in _QUERY.finditer(text):
+        if _IN_QUERY.fullmatch(unquote_plus(each["name"])):
+            found |= {each["value"], unquote_plus(each["value"])}
+    return found - {""}
+
+
+def is_secret_variable(name: str) -> bool:
+    """Whether a variable of the environment holds a secret, by its name."""
+    return bool(_VARIABLE.search(name)) and not _NO_SECRET.search(name)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    secret = found["value"] and _IN_QUERY.fullmatch(unquote_plus(found["name"]))
+    return f"{found['name']}={STRUCK}" if secret else found[0]
+
+
+def _tail(value: str) -> str:
+    """The punctuation of the sentence in which a value without quotes stands last."""
+    if value[-1:] in "'\"":
+        return ""
+    return value[len(value.rstrip(_PUNCTUATION)) :]
+
+
+def _plain(value: str) -> str:
+    """Without quotes and their escapes."""
+    inner = re.sub(r"""^[bBrRuU]?(\\*["'])(.*)\1$""", r"\2", value, flags=re.DOTALL)
+    return re.sub(r"\\(.)", r"\1", inner)
