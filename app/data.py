@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
 import streamlit as st
@@ -19,17 +19,20 @@ from analyses.errors import Refused
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec, Recipe
 from analyses.registry import Analysis
+from app import links
 from app.form_fields import FormField, fields_of
 from tracker import db, reports, submission
 from tracker.db import Sessions, transaction
 from tracker.domain import Model, Priority, RunState
 from tracker.errors import NoTrackingServer
-from tracker.home import Home
+from tracker.gate.door import TOKEN
+from tracker.home import Home, StackState
 from tracker.run_names import RunName, name_of
 from tracker.settings import Settings, user
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
 from tracker.submission import Request, Submitted
+from tracker.supervisor import services
 
 NEWEST = 500  # runs that the list shows at the most
 TAIL = 500  # lines of a log that a page shows at the most
@@ -197,6 +200,28 @@ def mlflow_address() -> str | None:
         return None
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
+def mlflow_pages() -> str | None:
+    """What links to MLflow's pages begin with; None where only its files are known."""
+    return links.MLFLOW if _embedded() else mlflow_address()
+
+
+def mlflow_entrance(*, signed_in: bool) -> str:
+    """Where a browser enters MLflow: who has signed in to this app is known there, too."""
+    stack = _embedded()
+    door = stack and services.mlflow_door(stack.mlflow_tracking_uri, stack.mlflow_token)
+    query = f"?{urlencode({TOKEN: door.new_link()})}" if door and signed_in else ""
+    return f"{mlflow_address() or ''}/{query}"
+
+
+def _embedded() -> StackState | None:
+    """The stack whose MLflow this is; None where a person has named another."""
+    settings = Settings()
+    stack = settings.stack
+    if stack is None or stack.mlflow_token is None:
+        return None
+    return stack if settings.tracking() == stack.mlflow_tracking_uri else None
 
 
 @st.cache_data(ttl=10, show_spinner=False)

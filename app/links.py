@@ -7,6 +7,8 @@ from uuid import UUID
 
 from tracker.reports import RunLine
 
+MLFLOW = "mlflow"  # on this server: leads on to an MLflow that asks who comes
+
 
 def run_page(run_id: UUID) -> str:
     """The page of a run, relative to the page of all runs."""

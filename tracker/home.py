@@ -11,7 +11,7 @@ import psutil
 from pydantic import TypeAdapter
 
 from tracker import own_files, ownership
-from tracker.redaction import learn
+from tracker.redaction import learn, learn_secret
 
 # Entries of a home that are ours; whatever else lies there is left alone.
 _FILES = (
@@ -35,6 +35,9 @@ class StackState:
     owner_url: str = field(repr=False)
     # May only read `results`; none when DATABASE_URL was given.
     reader_url: str | None = field(default=None, repr=False)
+    # Of people's links; none where the app asks nobody, or MLflow is somebody else's.
+    app_token: str | None = field(default=None, repr=False)
+    mlflow_token: str | None = field(default=None, repr=False)
 
     def alive(self) -> bool:
         try:
@@ -128,6 +131,8 @@ class Home:
             return None
         learn(state.database_url, state.broker_url, state.mlflow_tracking_uri)
         learn(state.owner_url, state.reader_url)
+        learn_secret(state.app_token)
+        learn_secret(state.mlflow_token)
         return state if state.alive() else None
 
     def write_state(self, state: StackState) -> None:

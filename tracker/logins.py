@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,12 @@ class Login:
         """What basic authentication sends."""
         both = b64encode(f"{self.user}:{self.password}".encode()).decode()
         return {"Authorization": f"Basic {both}"}
+
+    def within(self, url: str) -> str:
+        """An http address that holds this login."""
+        parts = urlsplit(url)
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
 
 
 def apart(url: str) -> tuple[str, Login | None]:

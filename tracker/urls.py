@@ -3,6 +3,7 @@
 import re
 from urllib.parse import urlsplit, urlunsplit
 
+from tracker.logins import apart
 from tracker.redaction import first_line as first_line
 from tracker.redaction import without_credentials as without_credentials
 from tracker.redaction import without_password as without_password
@@ -33,6 +34,11 @@ def _one_place(scheme: str, rest: str) -> str:
     numbers = ",".join(each["port"] or "" for each in named)
     given = [f"host={names}", f"port={numbers}" if numbers.strip(",") else "", query]
     return f"{scheme}{login}{at}/{database}?{'&'.join(filter(None, given))}"
+
+
+def for_people(url: str) -> str:
+    """The address of a server that one opens in a browser: a login in it is that of programs."""
+    return without_password(apart(url)[0])
 
 
 def without_psycopg(url: str) -> str:

@@ -25,7 +25,7 @@ mlflow = data.mlflow_address()
 with st.container(horizontal=True, vertical_alignment="center"):
     if not line.ended:
         st.button("Cancel", on_click=run_header.cancel, args=(line.id,), icon=":material/block:")
-    address = links.mlflow_run(mlflow, line)
+    address = links.mlflow_run(data.mlflow_pages(), line)
     st.link_button(
         "Open in MLflow", address or "", disabled=address is None, icon=":material/open_in_new:"
     )

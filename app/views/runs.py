@@ -51,7 +51,7 @@ if not lines:
         st.page_link("views/queue_form.py", label="Queue a run", icon=":material/add:")
     st.stop()
 
-mlflow = data.mlflow_address()
+mlflow = data.mlflow_pages()
 selected = st.session_state.get("selected", [])
 chosen = [line for line in lines if line.id in selected]
 active = [line.id for line in chosen if not line.ended]

@@ -14,7 +14,7 @@ from tracker.cli.models import add
 from tracker.cli.queueing import queue
 from tracker.cli.scores import print_scores
 from tracker.cli.session import open_sessions
-from tracker.cli.status import addresses
+from tracker.cli.status import addresses, links
 from tracker.cli.terminal import print_table
 from tracker.cli.waiting import exit_unless_succeeded
 from tracker.db import transaction
@@ -111,10 +111,9 @@ def _print_addresses(home: Home, run_id: object) -> None:
     state = home.running()
     if state is None:
         return
-    shown = addresses(state)
-    rows = [("this run", f"{shown['app']}/run?id={run_id}")]
-    rows += [("app", shown["app"] or ""), ("MLflow", shown["mlflow"] or "")]
-    if shown["sql"]:
-        rows.append(("SQL", shown["sql"]))
+    rows = [("this run", links(state, f"run?id={run_id}")["app"])]
+    rows += [("app", links(state)["app"]), ("MLflow", links(state)["mlflow"])]
+    if sql := addresses(state)["sql"]:
+        rows.append(("SQL", sql))
     rows.append(("stop it", ".venv/bin/headbook down"))
     print_table(["", ""], rows, empty="")

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.status import addresses, restarted
+from tracker.cli.status import UNGUARDED, addresses, links, restarted
 from tracker.cli.terminal import AsJson, print_json
+from tracker.gate.door import Door
+from tracker.gate.people import with_token
 from tracker.home import Home, StackState
 from tracker.settings import Settings
-from tracker.supervisor import control, services
+from tracker.supervisor import control, passwords, services
 from tracker.supervisor.options import StackOptions
-from tracker.urls import without_password, without_psycopg
+from tracker.urls import without_psycopg
 
 APP_PORT = 8501  # where HEADBOOK_APP_PORT names no other
 
@@ -29,10 +31,11 @@ def up(
 
     def show(state: StackState) -> None:
         if as_json:
-            print_json(addresses(state))
+            print_json(addresses(state) | {"secret_links": links(state)})
             return
-        typer.echo(f"app       {state.app_url}")
-        typer.echo(f"MLflow    {without_password(state.mlflow_tracking_uri)}")
+        open_here = links(state)
+        typer.echo(f"app       {open_here['app']}{'' if state.app_token else UNGUARDED}")
+        typer.echo(f"MLflow    {open_here['mlflow']}")
         if state.reader_url:
             typer.echo(f"SQL       {without_psycopg(state.reader_url)}")
         for note in restarted(control.status(home)) if detach else ():
@@ -79,7 +82,34 @@ def app() -> None:
     """Serve the app on 127.0.0.1, until stopped; `up` does it for its own stack."""
     settings, options = Settings(), StackOptions.from_environment()
     settings.database()  # an app without one does not start
-    argv = services.app_argv(options.app_port or APP_PORT, app_url=settings.app_url)
-    os.environ["HEADBOOK_HOME"] = str(settings.home)
+    door = services.app_door(
+        options.app_port or APP_PORT,
+        token=options.app_token or _own_token(settings),
+        asks=options.app_asks,
+        app_url=settings.app_url,
+    )
+    _say_who_may_come_in(door, given=options.app_token is not None)
+    argv = services.app_argv(door)
+    os.environ.update({"HEADBOOK_HOME": str(settings.home), **door.environment})
+    os.umask(0o077)
     os.chdir(services.APP.parent)  # a .streamlit folder where one stands is for other apps
     os.execv(argv[0], argv)
+
+
+def _own_token(settings: Settings) -> str:
+    """The home's, made now where it has none."""
+    home = Home(settings.home)
+    home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return passwords.of_home(home).token
+
+
+def _say_who_may_come_in(door: Door, *, given: bool) -> None:
+    """On stderr, for who has started it; a token that was given is known already."""
+    address = f"http://127.0.0.1:{door.port}/"
+    if not door.asks:
+        said = f"HEADBOOK_APP_LOGIN is none: whoever reaches {address} may queue and cancel."
+    elif given:
+        said = f"The app is at {address}; a link with HEADBOOK_APP_TOKEN as its token opens it."
+    else:
+        said = f"The app is at {with_token(address, door.token)}"
+    typer.echo(said, err=True)

@@ -6,14 +6,17 @@ import typer
 
 from tracker.cli.terminal import AsJson, print_json, print_table
 from tracker.errors import NoDatabase, TrackerError
+from tracker.gate.people import with_token
 from tracker.home import Home, StackState
 from tracker.settings import Settings
 from tracker.supervisor import control
 from tracker.supervisor.control import StackStatus
-from tracker.urls import without_credentials, without_password, without_psycopg
+from tracker.urls import for_people, without_credentials, without_psycopg
 
 if TYPE_CHECKING:
     from tracker.reports import QueueState
+
+UNGUARDED = "  (HEADBOOK_APP_LOGIN is none: it asks nobody who they are)"
 
 
 def status(as_json: AsJson = False) -> None:
@@ -23,8 +26,11 @@ def status(as_json: AsJson = False) -> None:
     found, state = control.status(home), home.running()
     queue, trouble = _queue(settings)
     if as_json:
-        shown = addresses(state) if state else None
-        print_json({"stack": found, "addresses": shown, "queue": queue, "trouble": trouble})
+        shown, secret = (addresses(state), links(state)) if state else (None, None)
+        print_json(
+            {"stack": found, "addresses": shown, "secret_links": secret}
+            | {"queue": queue, "trouble": trouble}
+        )
         return
     typer.echo(f"{found.home}: {found.state}" + (f", pid {found.pid}" if found.pid else ""))
     if found.components:
@@ -35,6 +41,10 @@ def status(as_json: AsJson = False) -> None:
         )
     for note in restarted(found):
         typer.echo(note)
+    if state:
+        open_here = links(state)
+        typer.echo(f"app: {open_here['app']}{'' if state.app_token else UNGUARDED}")
+        typer.echo(f"MLflow: {open_here['mlflow']}")
     if state and state.reader_url:
         typer.echo(f"SQL (read only): {without_psycopg(state.reader_url)}")
     if trouble:
@@ -90,6 +100,18 @@ def restarted(found: StackStatus) -> list[str]:
 def addresses(state: StackState) -> dict[str, str | None]:
     return {
         "app": state.app_url,
-        "mlflow": without_password(state.mlflow_tracking_uri),
+        "mlflow": for_people(state.mlflow_tracking_uri),
         "sql": without_psycopg(state.reader_url) if state.reader_url else None,
     }
+
+
+def links(state: StackState, page: str = "") -> dict[str, str]:
+    """The addresses that open app and MLflow for whoever has them, as no one else should."""
+    return {
+        "app": with_token(f"{state.app_url}/{page}", state.app_token),
+        "mlflow": _within(for_people(state.mlflow_tracking_uri), state.mlflow_token),
+    }
+
+
+def _within(address: str, token: str | None) -> str:
+    return with_token(f"{address}/", token) if token else address

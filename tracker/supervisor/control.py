@@ -16,7 +16,7 @@ from tracker.supervisor.options import StackOptions
 from tracker.supervisor.process import log_file
 from tracker.supervisor.processes import ComponentStatus
 from tracker.supervisor.stack import MakeServices, Stack
-from tracker.urls import without_password
+from tracker.urls import for_people
 
 STOP_SECONDS = 90.0
 
@@ -82,7 +82,7 @@ def status(home: Home) -> StackStatus:
         state=shown.state,
         pid=running.pid,
         app_url=state.app_url if state else None,
-        mlflow_tracking_uri=without_password(state.mlflow_tracking_uri) if state else None,
+        mlflow_tracking_uri=for_people(state.mlflow_tracking_uri) if state else None,
         components=shown.components,
     )
 

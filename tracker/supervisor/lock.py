@@ -22,7 +22,7 @@ from tracker.home import Home
 from tracker.ownership import NotReadable
 from tracker.supervisor import sessions
 from tracker.supervisor.errors import AlreadyRunning, HomeNotWritable, StillStopping
-from tracker.urls import without_password
+from tracker.urls import for_people
 
 CLEANUP_SECONDS = 30.0
 
@@ -136,4 +136,4 @@ def addresses(home: Home) -> dict[str, str]:
     state = home.running()
     if state is None:
         return {}
-    return {"app": state.app_url, "MLflow": without_password(state.mlflow_tracking_uri)}
+    return {"app": state.app_url, "MLflow": for_people(state.mlflow_tracking_uri)}

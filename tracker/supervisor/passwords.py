@@ -12,16 +12,19 @@ from tracker.supervisor.errors import DamagedFile
 
 @dataclass(frozen=True, kw_only=True)
 class Passwords:
-    """One per Postgres role, and Valkey's."""
+    """One per Postgres role, Valkey's, the login of programs at MLflow, and people's token."""
 
     postgres: str = field(repr=False)
     headbook_worker: str = field(repr=False)
     headbook_reader: str = field(repr=False)
     mlflow: str = field(repr=False)
     valkey: str = field(repr=False)
+    tracking: str = field(repr=False)
+    token: str = field(repr=False)
 
 
 ROLES = ("postgres", "headbook_worker", "headbook_reader", "mlflow")
+LATER = ("tracking", "token")  # homes that are older have none
 
 
 def of_home(home: Home) -> Passwords:
@@ -32,8 +35,8 @@ def of_home(home: Home) -> Passwords:
     """
     written = own_files.read_text(home.secrets_file)
     if written is None:
-        made = Passwords(**{name: secrets.token_hex(20) for name in (*ROLES, "valkey")})
-        own_files.write_text(home.secrets_file, json.dumps(asdict(made), indent=1))
+        made = Passwords(**{name: secrets.token_hex(20) for name in (*ROLES, "valkey", *LATER)})
+        _write(home, made)
     else:
         made = _parsed(home, written)
     for secret in asdict(made).values():
@@ -43,6 +46,15 @@ def of_home(home: Home) -> Passwords:
 
 def _parsed(home: Home, written: str) -> Passwords:
     try:
-        return Passwords(**json.loads(written))
+        given = json.loads(written)
+        missing = [name for name in LATER if name not in given]
+        found = Passwords(**given | {name: secrets.token_hex(20) for name in missing})
     except (ValueError, TypeError):
         raise DamagedFile(home.secrets_file) from None
+    if missing:
+        _write(home, found)
+    return found
+
+
+def _write(home: Home, passwords: Passwords) -> None:
+    own_files.write_text(home.secrets_file, json.dumps(asdict(passwords), indent=1))

@@ -11,13 +11,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import tracker
-from tracker import environment, readiness
+from tracker import environment, logins, readiness
+from tracker.gate.door import Door
 from tracker.home import Home
 from tracker.supervisor.component import Service
 from tracker.supervisor.process import Command
 
-APP = Path(tracker.__file__).parents[1] / "app" / "main.py"
+APP = Path(tracker.__file__).parents[1] / "app" / "serve.py"
 CLI = (sys.executable, "-m", "tracker.cli")
+HOSTS = ("127.0.0.1", "localhost")
 WORKER_GRACE = 20.0  # seconds: a worker gives its part back between two batches
 
 
@@ -29,8 +31,10 @@ class Addresses:
     broker_url: str = field(repr=False)
     mlflow_backend: str | None = field(default=None, repr=False)  # None: a server outside is used
     mlflow_port: int
-    mlflow_tracking_uri: str
+    mlflow_tracking_uri: str = field(repr=False)  # of an embedded one with the login of workers
     app_port: int
+    token: str | None = field(default=None, repr=False)  # of people's links
+    app_asks: bool = True  # for that token
     device: str = "auto"
 
     @property
@@ -50,23 +54,25 @@ def all_of(home: Home, addresses: Addresses) -> list[Service]:
 
 
 def mlflow_server(home: Home, addresses: Addresses) -> Service:
-    """One uvicorn worker without job runners: the defaults cost 1.9 GB and leave orphans."""
+    """One process without job runners: the defaults cost 1.9 GB and leave orphans."""
     port = addresses.mlflow_port
     hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
+    address, _ = logins.apart(addresses.mlflow_tracking_uri)
+    door = mlflow_door(addresses.mlflow_tracking_uri, addresses.token)
     return Service(
         command=Command(
             name="mlflow",
             argv=(
-                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
-                *("--host", "127.0.0.1", "--port", str(port)),
-                *("--allowed-hosts", ",".join(hosts)),
-                *("--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)),
+                *(sys.executable, "-m", "tracker.gate.mlflow_server", "--port", str(port)),
                 # Relative to its folder: MLflow reads a path as an address, and %20 as a space.
-                *("--serve-artifacts", "--artifacts-destination", f"./{home.artifacts.name}"),
+                *("--artifacts", f"./{home.artifacts.name}"),
             ),
             env=environment.made(os.environ)
+            | door.environment
             | {
                 "MLFLOW_BACKEND_STORE_URI": addresses.mlflow_backend or "",  # holds a password
+                "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+                "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in hosts),
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5",
@@ -75,8 +81,8 @@ def mlflow_server(home: Home, addresses: Addresses) -> Service:
             cwd=home.root,
             log=home.log("mlflow"),
         ),
-        ready=answers(f"{addresses.mlflow_tracking_uri}/health"),
-        address=addresses.mlflow_tracking_uri,
+        ready=answers(f"{address}/health"),
+        address=address,
     )
 
 
@@ -106,11 +112,12 @@ def workers(home: Home, addresses: Addresses) -> list[Service]:
 
 
 def app(home: Home, addresses: Addresses) -> Service:
+    door = app_door(addresses.app_port, token=addresses.token, asks=addresses.app_asks)
     return Service(
         command=Command(
             name="app",
-            argv=app_argv(addresses.app_port),
-            env=_environment(home, addresses),
+            argv=app_argv(door),
+            env=_environment(home, addresses) | door.environment,
             cwd=APP.parent,
             log=home.log("app"),
         ),
@@ -119,15 +126,33 @@ def app(home: Home, addresses: Addresses) -> Service:
     )
 
 
-def app_argv(port: int, *, app_url: str | None = None) -> tuple[str, ...]:
-    """How to serve the app; people come to it as localhost, or by the host of `app_url`."""
-    outside = urlsplit(app_url).hostname if app_url else None
-    hosts = ("127.0.0.1", "localhost", *([outside] if outside else []))
+def mlflow_door(uri: str, token: str | None) -> Door:
+    """That of the MLflow which programs find under this address, by the login in it."""
+    address, login = logins.apart(uri)
+    port = urlsplit(address).port or 0
+    return Door(name="mlflow", port=port, hosts=HOSTS, token=token, login=login)
+
+
+def app_door(port: int, *, token: str | None, asks: bool, app_url: str | None = None) -> Door:
+    """People come to the app as localhost, or by the host of `app_url`."""
+    outside = urlsplit(app_url or "")
+    return Door(
+        name="app",
+        port=port,
+        hosts=(*HOSTS, *([outside.hostname] if outside.hostname else [])),
+        token=token,
+        asks=asks,
+        origin=f"{outside.scheme}://{outside.netloc}".lower() if outside.hostname else None,
+    )
+
+
+def app_argv(door: Door) -> tuple[str, ...]:
+    """How to serve the app."""
     return (
         *(sys.executable, "-m", "streamlit", "run", str(APP)),
         *("--server.headless", "true", "--server.address", "127.0.0.1"),
-        *("--server.port", str(port)),
-        *(word for host in hosts for word in ("--server.allowedHosts", host)),
+        *("--server.port", str(door.port)),
+        *(word for host in door.hosts for word in ("--server.allowedHosts", host)),
         *("--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"),
         *("--client.toolbarMode", "viewer"),
         # What a person's own ~/.streamlit/config.toml would change: address and certificates.

@@ -11,9 +11,10 @@ from types import FrameType
 
 import psutil
 
+from tracker import logins
 from tracker.errors import TrackerError
 from tracker.home import Home, StackState
-from tracker.supervisor import folders, ports, reachability, services
+from tracker.supervisor import folders, passwords, ports, reachability, services
 from tracker.supervisor.component import Component, Service
 from tracker.supervisor.errors import HomeNotWritable, Interrupted, SchemaFailed
 from tracker.supervisor.guard import Guard
@@ -79,6 +80,8 @@ class Stack:
         reachability.check(self.options)
         postgres, valkey = self._servers()
         self._upgrade(postgres)
+        secrets = passwords.of_home(self.home)
+        programs = logins.Login(user="headbook", password=secrets.tracking)
         addresses = Addresses(
             database_url=postgres.url("headbook", "headbook_worker")
             if postgres
@@ -87,8 +90,10 @@ class Stack:
             mlflow_backend=self._mlflow_backend(postgres),
             mlflow_port=chosen.mlflow,
             mlflow_tracking_uri=self.options.mlflow_tracking_uri
-            or f"http://127.0.0.1:{chosen.mlflow}",
+            or programs.within(f"http://127.0.0.1:{chosen.mlflow}"),
             app_port=chosen.app,
+            token=self.options.app_token or secrets.token,
+            app_asks=self.options.app_asks,
             device=self.options.device,
         )
         self._bring_up(self._make_services(self.home, addresses))
@@ -99,6 +104,8 @@ class Stack:
             broker_url=addresses.broker_url,
             mlflow_tracking_uri=addresses.mlflow_tracking_uri,
             app_url=addresses.app_url,
+            app_token=addresses.token if addresses.app_asks else None,
+            mlflow_token=addresses.token if addresses.mlflow_backend else None,
             owner_url=postgres.url("headbook") if postgres else addresses.database_url,
             reader_url=postgres.url("headbook", "headbook_reader") if postgres else None,
         )
