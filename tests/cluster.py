@@ -18,6 +18,7 @@ from urllib.request import urlopen
 
 import psutil
 import psycopg
+from mlflow_login import mlflow_at
 
 from tracker.home import Home
 from tracker.supervisor import binaries, passwords, ports, postgres_place, services, waiting
@@ -67,7 +68,7 @@ class Servers:
 
     @property
     def mlflow_uri(self) -> str:
-        return f"http://127.0.0.1:{self.ports['mlflow']}"
+        return mlflow_at(self.ports["mlflow"])
 
     def _database(self, role: str, password: str, name: str = "headbook") -> str:
         return f"postgresql://{role}:{password}@127.0.0.1:{self.ports['postgres']}/{name}"

@@ -13,6 +13,7 @@ import pytest
 from attacks import Attacks
 from huggingface_hub import constants
 from local_hub import LocalHub, local_hub, use_hub_at
+from mlflow_login import mlflow_at
 from plain_connection import connect
 from sqlalchemy import make_url, text
 
@@ -132,7 +133,7 @@ def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture(scope="session")
 def mlflow_uri(mlflow_home: Home) -> Iterator[str]:
-    """A real MLflow server, started as the stack starts it."""
+    """The address of a real MLflow server, started as the stack starts it, with its login."""
     home = mlflow_home
     port = ports.free()
     service = services.mlflow_server(
@@ -142,14 +143,14 @@ def mlflow_uri(mlflow_home: Home) -> Iterator[str]:
             broker_url="",
             mlflow_backend=f"sqlite:///{home.root}/mlflow.db",
             mlflow_port=port,
-            mlflow_tracking_uri=f"http://127.0.0.1:{port}",
+            mlflow_tracking_uri=mlflow_at(port),
             app_port=0,
         ),
     )
     process = Process(service.command)
     try:
         waiting.until(service.ready, process=process, seconds=120)
-        yield f"http://127.0.0.1:{port}"
+        yield mlflow_at(port)
     finally:
         process.stop()
 

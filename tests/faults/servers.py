@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import psutil
 import redis
+from mlflow_login import mlflow_at
 
 from tracker import schema
 from tracker.home import Home
@@ -141,10 +142,9 @@ class Mlflow(Server):
                 broker_url="",
                 mlflow_backend=backend,
                 mlflow_port=self.port,
-                mlflow_tracking_uri=f"http://127.0.0.1:{self.port}",
+                mlflow_tracking_uri=mlflow_at(self.port),
                 app_port=0,
             ),
         )
-        argv = list(found.command.argv)
-        argv[argv.index("--allowed-hosts") + 1] = "127.0.0.1:*"
-        super().__init__(replace(found, command=replace(found.command, argv=tuple(argv))))
+        env = {**found.command.env, "MLFLOW_SERVER_ALLOWED_HOSTS": "127.0.0.1:*"}
+        super().__init__(replace(found, command=replace(found.command, env=env)))

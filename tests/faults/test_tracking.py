@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from mlflow_login import mlflow_at
 from sqlalchemy import text
 
 from tracker.db import transaction
@@ -142,7 +143,7 @@ def test_a_call_of_mlflow_gives_up_soon(world: World, scale: Scale, record: Reco
             line.set(Mode.REFUSE if way == "down" else Mode.BLACKHOLE)
         begun = time.monotonic()
         with pytest.raises(Exception, match=r"Max retries|timed out|500|too many"):
-            mlflow_client(f"http://127.0.0.1:{line.port}").get_experiment_by_name("steps")
+            mlflow_client(mlflow_at(line.port)).get_experiment_by_name("steps")
         seconds = time.monotonic() - begun
         line.close()
         return seconds

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from mlflow_login import mlflow_at
 from sqlalchemy import text
 from tiny_llama import save_tiny_llama
 
@@ -121,7 +122,7 @@ class World:
             "DATABASE_URL": self.database_url(lines.database.port, name=name),
             "CELERY_BROKER_URL": broker_user.replace("redis+socket", "redis")
             + f"@127.0.0.1:{lines.broker.port}/0",
-            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{lines.tracking.port}",
+            "MLFLOW_TRACKING_URI": mlflow_at(lines.tracking.port),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
             "PYTHONPATH": os.pathsep.join((str(PLUGIN), str(ROOT))),
@@ -216,7 +217,7 @@ class World:
 
     def broken(self, **expected: Any) -> list[Violation]:
         """What of the invariants does not hold; MLflow is looked at as well."""
-        client = mlflow_client(f"http://127.0.0.1:{self.mlflow.port}")
+        client = mlflow_client(mlflow_at(self.mlflow.port))
         return checker.broken(self.sessions, mlflow=client, **expected)
 
     def tails(self, lines: int = 15) -> str:

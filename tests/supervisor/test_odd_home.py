@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from mlflow import MlflowClient
+from mlflow_login import mlflow_at
 
+from tracker import publication
 from tracker.home import Home
 from tracker.supervisor import ports, services, waiting
 from tracker.supervisor.process import Process
@@ -16,20 +17,19 @@ def test_mlflow_keeps_everything_in_a_home_of_any_name(tmp_path: Path) -> None:
     home, port = Home(tmp_path / "a b%20c#d?é"), ports.free()
     home.logs.mkdir(parents=True)
     home.artifacts.mkdir()
-    address = f"http://127.0.0.1:{port}"
     addresses = Addresses(
         database_url="",
         broker_url="",
         mlflow_backend=SQLITE,
         mlflow_port=port,
-        mlflow_tracking_uri=address,
+        mlflow_tracking_uri=mlflow_at(port),
         app_port=0,
     )
     service = services.mlflow_server(home, addresses)
     process = Process(service.command)
     try:
         waiting.until(service.ready, process=process, seconds=120)
-        client = MlflowClient(address)
+        client = publication.mlflow_client(mlflow_at(port))
         run = client.create_run(client.create_experiment("odd"))
         client.log_text(run.info.run_id, "kept", "some/a b.txt")
     finally:

@@ -85,9 +85,10 @@ class _Guarded(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != self.login:
             self._answer(401, b"nein", {})
             return
-        place = urlsplit(self.mlflow).netloc
+        address, login = logins.apart(self.mlflow)
+        place = urlsplit(address).netloc
         connection = http.client.HTTPConnection(place)
-        sent = {key: value for key, value in self.headers.items() if key != "Authorization"}
+        sent = dict(self.headers.items()) | (login.header if login else {})
         connection.request(self.command, self.path, body, {**sent, "Host": place})
         found = connection.getresponse()
         content = found.read()

@@ -15,11 +15,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from mlflow import MlflowClient
 from plain_connection import connect
 from stack import Stack
 
-from tracker import broker, dispatcher, reports
+from tracker import broker, dispatcher, publication, reports
 from tracker.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.home import Home
@@ -145,6 +144,6 @@ def test_the_example_runs_on_a_worker_and_is_found_by_sql_and_in_mlflow(
     assert all(
         sum(mean for i, _, _, mean in rows if i == layer) >= 1 for layer in (0, 1)
     )  # the parts of a sum are together at least as long as the sum
-    client = MlflowClient(mlflow_uri)
+    client = publication.mlflow_client(mlflow_uri)
     files = client.list_artifacts(str(line.mlflow_run_id), "plots")
     assert [each.path for each in files] == ["plots/heads.png"]

@@ -209,7 +209,7 @@ def test_what_the_stack_shows_of_itself_holds_no_password(tmp_path: Path) -> Non
                 text=True,
             )
             assert not shows_some(ran.stdout + ran.stderr)
-    assert lock.addresses(home)["MLflow"] == "https://ada:***@mlflow.example/x"
+    assert lock.addresses(home)["MLflow"] == "https://mlflow.example/x"
     assert not shows_some(repr(state))
     assert without_credentials("x hunter3 hunter4 hunter5") == "x *** *** ***"
 
