@@ -3,7 +3,6 @@
 MLflow and the app run as the stack starts them. Each attack differs from the others in kind.
 """
 
-import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from http_asking import Answer, Ask, ask, handshake
 from mlflow_login import LOGIN, mlflow_at
+from second_user import as_other, only_root, shared_folder
 
 from tracker.home import Home
 from tracker.supervisor import ports, services, waiting
@@ -44,6 +44,7 @@ class Servers:
     app: int
     run: str  # with a file, and links beside it
     planted: str  # a run whose files are elsewhere, from before
+    pids: tuple[int, ...]
 
     def sent(self, asked: Ask, at: str) -> Answer:
         """The request, with what it names filled in."""
@@ -76,8 +77,18 @@ class Servers:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Servers]:
-    home = Home(tmp_path_factory.mktemp("home"))
+def folder() -> Iterator[Path]:
+    with shared_folder() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def servers(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, database_url: str
+) -> Iterator[Servers]:
+    """On a home whose folder keeps nobody out, so that what is in it has to."""
+    home = Home(folder / "home")
+    home.root.mkdir(mode=0o755)
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "secrets.json").write_text(SECRET)
     home.logs.mkdir()
@@ -96,11 +107,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iter
         for service in (services.mlflow_server(home, addresses), services.app(home, addresses)):
             running.append(Process(service.command))
             waiting.until(service.ready, process=running[-1], seconds=120)
-        run, planted = (
-            with_a_file_and_links(home, mlflow, elsewhere),
-            planted_run(home, mlflow, elsewhere),
-        )
-        yield Servers(home, elsewhere, mlflow, app, run, planted)
+        run = with_a_file_and_links(home, mlflow, elsewhere)
+        planted = planted_run(home, mlflow, elsewhere)
+        pids = tuple(process.pid for process in running)
+        yield Servers(home, elsewhere, mlflow, app, run, planted, pids)
     finally:
         for process in running:
             process.stop()
@@ -245,21 +255,31 @@ def test_files_of_mlflow_are_its_users_alone(servers: Servers) -> None:
     assert not any(modes.values())
 
 
+@only_root
+def test_another_user_reads_neither_a_file_nor_the_secrets_of_a_process(servers: Servers) -> None:
+    files = [path for path in servers.home.root.rglob("*") if path.is_file()]
+    secret = [Path(f"/proc/{pid}/environ") for pid in servers.pids]
+    assert {"mlflow.db", "own.txt", "mlflow.log", "app.log"} <= {path.name for path in files}
+    assert all(TOKEN in path.read_text() for path in secret)
+    with as_other():
+        assert [path for path in (*files, *secret) if readable(path)] == []
+
+
+def readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:  # not allowed, or ended meanwhile
+        return False
+    return True
+
+
 def test_no_log_and_no_argument_holds_a_secret(servers: Servers) -> None:
     """After all of the above, tokens in addresses included."""
     said = "".join(log.read_text(errors="replace") for log in servers.home.logs.iterdir())
     assert said
     for secret in (TOKEN, LOGIN.password, *(servers.cookie(at) for at in ("mlflow", "app"))):
         assert secret not in said
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path)]
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if readable(path)]
     ours = [line for line in lines if str(servers.mlflow).encode() in line]
     assert ours
     assert not [line for line in ours if TOKEN.encode() in line or LOGIN.password.encode() in line]
-
-
-def _readable(path: Path) -> bool:
-    try:
-        path.read_bytes()
-    except OSError:  # it has ended meanwhile
-        return False
-    return os.access(path, os.R_OK)

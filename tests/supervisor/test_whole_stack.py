@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
 from waits import when
 
+from tracker import logins
 from tracker.home import Home
 from tracker.supervisor import control, postgres_place, services
 
@@ -102,6 +105,11 @@ def test_the_stack_comes_up_and_ends_with_its_supervisor(work):
         assert services.answers(f"{state.app_url}/_stcore/health")()
         assert answer(state.mlflow_tracking_uri, "localhost") == 200
         assert answer(state.mlflow_tracking_uri, "evil.example") == 403
+        assert answer(shown["addresses"]["mlflow"], "localhost") == 401
+        for name, link in shown["secret_links"].items():
+            assert link in up.stdout
+            assert opened(link) == 200, name
+            assert opened(shown["addresses"][name]) == 401, name
         children = family_of(state)
         assert len(children) > 12
         psutil.Process(state.pid).kill()
@@ -134,15 +142,28 @@ def clear(home):
     postgres_place.remove(home)
 
 
+def opened(link):
+    """The status of a page for a browser that follows the link."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    try:
+        with browser.open(link, timeout=30) as page:
+            assert "token" not in page.url
+            return page.status
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return refusal.code
+
+
 def answer(url, host):
-    """The status of a request that names this host."""
-    place, port = url.removeprefix("http://").split(":")
+    """The status of a request that names this host, with the login in the address."""
+    address, login = logins.apart(url)
+    place, port = address.removeprefix("http://").split(":")
     connection = http.client.HTTPConnection(place, int(port), timeout=30)
     try:
         connection.request(
             "GET",
             "/api/2.0/mlflow/experiments/get?experiment_id=0",
-            headers={"Host": f"{host}:{port}"},
+            headers={"Host": f"{host}:{port}", **(login.header if login else {})},
         )
         return connection.getresponse().status
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 from uuid import UUID
 
 import pytest
@@ -132,6 +133,7 @@ def test_the_readmes_sql_finds_the_strongest_heads_for_a_reader(
 def test_a_run_is_queued_by_the_form_seen_as_a_map_and_compared_in_mlflow(
     stack: Stack, submitted: dict[str, Any], page: Page, pictures: Path
 ) -> None:
+    page.goto(stack.json("status")["secret_links"]["app"])
     page.goto(f"{stack.state.app_url}/queue?analysis=attribution")
     page.get_by_role("spinbutton", name="Number of prompts").fill("24")
     page.get_by_role("textbox", name="Study").fill("end to end")
@@ -161,7 +163,7 @@ def test_a_run_is_queued_by_the_form_seen_as_a_map_and_compared_in_mlflow(
     address = compare.get_attribute("href")
     assert address is not None
     page.set_viewport_size({"width": 1400, "height": 2000})
-    page.goto(address)
+    page.goto(urljoin(stack.state.app_url, address))  # never seen there before, and let in
     expect(page.get_by_text(re.compile("Comparing 2 Runs"))).to_be_visible()
     page.get_by_role("button", name="Close", exact=False).first.click()  # MLflow's assistant
     metrics = page.get_by_role("link", name=re.compile("logit_attribution"))
