@@ -20,7 +20,10 @@ IN_WORDS = {  # defaults that are no value
     "model_roots": "empty",
     "app_url": "the stack's",
 }
-OF_THE_STACK = {"HEADBOOK_APP_PORT", "HEADBOOK_MLFLOW_PORT", "HEADBOOK_POSTGRES_USER"}
+OF_THE_STACK = {
+    *("HEADBOOK_APP_PORT", "HEADBOOK_MLFLOW_PORT", "HEADBOOK_POSTGRES_USER"),
+    *("HEADBOOK_APP_TOKEN", "HEADBOOK_APP_LOGIN"),
+}
 
 
 def rows(heading: str) -> dict[str, list[str]]:
