@@ -39,6 +39,7 @@ def test_the_wheel_holds_the_four_packages_and_their_data_and_nothing_else(wheel
         "analyses/models/mcq-small/model.safetensors",
         "analyses/models/mcq-small/tokenizer.json",
         "app/main.py",
+        "app/serve.py",
         "migrations/script.py.mako",
         "migrations/versions/0005_results.py",
         f"{info}/licenses/LICENSE",
