@@ -4,6 +4,7 @@ import psycopg
 from psycopg import sql
 
 from tracker.errors import TrackerError
+from tracker.rights import hardening
 from tracker.urls import first_line, without_psycopg
 
 
@@ -24,6 +25,7 @@ def give_password(database_url: str, role: str, password: str) -> None:
         with psycopg.connect(url, connect_timeout=5, client_encoding="utf8") as connection:
             let_in(connection, role, password)
             let_connect(connection, role, connection.info.dbname)
+            hardening.remember(connection)
     except psycopg.OperationalError as error:
         raise not_connected(error, url) from error
     except psycopg.ProgrammingError as error:

@@ -95,8 +95,7 @@ class Postgres(Server):
     def provide(self) -> None:
         """Databases, schema and roles, as the stack makes them."""
         self.embedded.provide()
-        schema.upgrade(with_psycopg(self.embedded.url("headbook")))
-        self.embedded.let_in_people()
+        schema.upgrade(with_psycopg(self.embedded.url("headbook", "headbook_owner")))
 
     def begin(self) -> None:
         self.embedded.prepare()  # what a killed one has left must not keep it from starting

@@ -1,5 +1,6 @@
 """The passwords of one home, made once at random and kept in a file of mode 0600."""
 
+import hmac
 import json
 import secrets
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,11 @@ class Passwords:
     tracking: str = field(repr=False)
     token: str = field(repr=False)
 
+    @property
+    def headbook_owner(self) -> str:
+        """Follows from the superuser's, which may do as much: homes made before have it as well."""
+        return hmac.digest(self.postgres.encode(), b"headbook_owner", "sha256").hex()[:40]
+
 
 ROLES = ("postgres", "headbook_worker", "headbook_reader", "mlflow")
 LATER = ("tracking", "token")  # homes that are older have none
@@ -39,7 +45,7 @@ def of_home(home: Home) -> Passwords:
         _write(home, made)
     else:
         made = _parsed(home, written)
-    for secret in asdict(made).values():
+    for secret in (*asdict(made).values(), made.headbook_owner):
         learn_secret(secret)
     return made
 

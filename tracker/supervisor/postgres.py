@@ -12,11 +12,9 @@ from uuid import uuid4
 
 import psutil
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tracker import own_files, roles
-from tracker.domain import Role
+from tracker import own_files
 from tracker.greeting import greeting
 from tracker.home import Home
 from tracker.ownership import NotOurs
@@ -26,6 +24,7 @@ from tracker.supervisor import (
     passwords,
     postgres_place,
     postgres_user,
+    provision,
     sessions,
     waiting,
 )
@@ -36,14 +35,23 @@ from tracker.supervisor.process import Command, Process, as_user
 
 PORT = 5432  # part of the socket's name; no TCP port is opened
 SOCKET = f".s.PGSQL.{PORT}"
-DATABASES = {"headbook": "postgres", "mlflow": "mlflow"}  # and who owns each
+ADDRESS_SPACE = 512 * 2**20  # bytes of one session: beyond them its statement fails, and no more
 SETTINGS = {
     "listen_addresses": "",
+    # Whoever is neither worker, owner nor MLflow has what is not reserved; the superuser has 3.
     "max_connections": "100",
+    "reserved_connections": "85",
+    "authentication_timeout": "10s",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "log_parameter_max_length_on_error": "0",
+    # What anybody could fill: the table of locks, and notifications that nobody fetches.
+    "max_locks_per_transaction": "128",
+    "max_notify_queue_pages": "64",
+    # Memory that sessions share is counted as that of none; these tables are small.
+    "max_parallel_workers": "0",
+    "jit": "off",
     # Locks of a client that was cut off are freed (RELIABILITY.md section 4).
     "client_connection_check_interval": "5s",
     "tcp_keepalives_idle": "15",
@@ -113,6 +121,7 @@ class EmbeddedPostgres:
             owner=self._place.owner,
             stop_signals=(signal.SIGINT, signal.SIGQUIT),  # "fast", then "immediate"
             grace=20,
+            address_space=ADDRESS_SPACE,
         )
 
     def ready(self) -> bool:
@@ -127,28 +136,8 @@ class EmbeddedPostgres:
         return True
 
     def provide(self) -> None:
-        """Make the databases and MLflow's role; nobody else may enter them."""
-        with self._connect("postgres") as connection:
-            self._let_in(connection, "mlflow")
-            rows = connection.execute("SELECT datname FROM pg_database").fetchall()
-            for name, owner in DATABASES.items():
-                if (name,) not in rows:
-                    connection.execute(
-                        sql.SQL("CREATE DATABASE {} OWNER {}").format(
-                            sql.Identifier(name), sql.Identifier(owner)
-                        )
-                    )
-            for name in (*DATABASES, "postgres", "template1"):
-                connection.execute(
-                    sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
-                )
-
-    def let_in_people(self) -> None:
-        """Give the roles that the schema has made a login to the database `headbook`."""
-        with self._connect("postgres") as connection:
-            for role in Role:
-                self._let_in(connection, role)
-                roles.let_connect(connection, role, "headbook")
+        """Make logins and databases, and close what stands open to everybody in them."""
+        provision.provide(self._connect, lambda login: str(getattr(self._passwords, login)))
 
     def url(self, database: str = "headbook", role: str = "postgres") -> str:
         """A SQLAlchemy URL, password included."""
@@ -177,10 +166,8 @@ class EmbeddedPostgres:
             "dbname": database,
             "connect_timeout": 5,
             "client_encoding": "utf8",
+            "options": "-c event_triggers=off",  # a fault in one must not lock us out
         }
-
-    def _let_in(self, connection: psycopg.Connection, role: str) -> None:
-        roles.let_in(connection, role, getattr(self._passwords, role))
 
     def _make_cluster(self, binaries: Path) -> None:
         """initdb into a draft folder, renamed when it is whole."""

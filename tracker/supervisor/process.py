@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -49,6 +50,7 @@ class Command:
     owner: Owner | None = None
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)  # politest first
     grace: float = 10.0  # seconds, for all of them together
+    address_space: int | None = None  # bytes, of it and of each of its children; on Linux
 
 
 class Process:
@@ -119,7 +121,7 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
             cwd=command.cwd,
             start_new_session=True,
             umask=0o077,  # whatever the shell's: a home's files are its owner's alone
-            preexec_fn=_die_with_parent(command.stop_signals[0]),
+            preexec_fn=_at_birth(command.stop_signals[0], command.address_space),
             **as_user(command.owner),
         )
 
@@ -166,7 +168,8 @@ def _appended(path: Path) -> BinaryIO:
     return os.fdopen(own_files.opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab")
 
 
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def _at_birth(number: signal.Signals, address_space: int | None) -> Callable[[], None] | None:
+    """What the child does first: it dies with its parent, and takes no more than it may."""
     if sys.platform != "linux":  # the guard does it there, a moment later
         return None
     libc, parent = _libc(), os.getpid()
@@ -175,6 +178,8 @@ def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
         libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
         if os.getppid() != parent:  # it died before the call
             os._exit(1)
+        if address_space:
+            resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
     return in_child
 

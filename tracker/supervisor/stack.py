@@ -21,6 +21,7 @@ from tracker.supervisor.guard import Guard
 from tracker.supervisor.options import StackOptions
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.processes import Notice
+from tracker.supervisor.provision import OWNER
 from tracker.supervisor.services import Addresses
 from tracker.supervisor.valkey import EmbeddedValkey
 from tracker.urls import with_psycopg
@@ -106,7 +107,7 @@ class Stack:
             app_url=addresses.app_url,
             app_token=addresses.token if addresses.app_asks else None,
             mlflow_token=addresses.token if addresses.mlflow_backend else None,
-            owner_url=postgres.url("headbook") if postgres else addresses.database_url,
+            owner_url=postgres.url("headbook", OWNER) if postgres else addresses.database_url,
             reader_url=postgres.url("headbook", "headbook_reader") if postgres else None,
         )
 
@@ -129,15 +130,13 @@ class Stack:
 
         if postgres:
             postgres.provide()
-        url = postgres.url("headbook") if postgres else self.options.database_url or ""
+        url = postgres.url("headbook", OWNER) if postgres else self.options.database_url or ""
         try:
             schema.upgrade(with_psycopg(url))
         except TrackerError:
             raise
         except Exception as error:  # whatever Alembic and the migrations may raise
             raise SchemaFailed(error) from error
-        if postgres:
-            postgres.let_in_people()
 
     def _mlflow_backend(self, postgres: EmbeddedPostgres | None) -> str | None:
         if self.options.mlflow_tracking_uri:

@@ -1,0 +1,1 @@
+"""What holds of everybody's sessions beyond the grants of the migrations: rights and limits."""
