@@ -23,6 +23,7 @@ from tracker import environment, postgres_session, schema
 from tracker.home import Home
 from tracker.supervisor import binaries, postgres_place
 from tracker.supervisor.postgres import EmbeddedPostgres
+from tracker.supervisor.provision import OWNER
 
 EXPECTED = Path(__file__).with_name("schema.sql")
 
@@ -33,7 +34,7 @@ def main() -> int:
         postgres = EmbeddedPostgres(home, settings={"fsync": "off"})
         try:
             postgres.start()
-            url = postgres.url()
+            url = postgres.url("headbook", OWNER)
             schema.upgrade(url)
             problems = compare_tables(url) + compare_dump(dump(url), write="--write" in sys.argv)
         finally:
@@ -64,7 +65,10 @@ def dump(url: str) -> str:
     where = make_url(url)
     query: dict[str, Any] = dict(where.query)
     result = subprocess.run(
-        [binaries.postgres() / "pg_dump", "--schema-only", "--no-owner", "--restrict-key=drift"],
+        [
+            *(binaries.postgres() / "pg_dump", "--schema-only", "--no-owner"),
+            *("--schema=headbook", "--schema=results", "--restrict-key=drift"),
+        ],
         env=environment.made(os.environ)
         | {
             "PGHOST": query["host"],
@@ -77,7 +81,7 @@ def dump(url: str) -> str:
         text=True,
         check=True,
     )
-    of_this_server = re.compile(r"--|SET |SELECT pg_|\\")
+    of_this_server = re.compile(r"--|SET |SELECT pg_|\\|(GRANT|REVOKE) .* ON LANGUAGE")
     kept = [line for line in result.stdout.splitlines() if not of_this_server.match(line)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip() + "\n"
 

@@ -9,9 +9,11 @@ from structlog import get_logger
 from tracker import broker, readiness
 from tracker.db import Sessions, transaction
 from tracker.errors import TrackerError
-from tracker.store import endings, parts, publications, runs, workers
+from tracker.store import endings, parts, publications, readers, runs, workers
 
 log = get_logger(__name__)
+
+_TEND_EVERY = 1.0  # seconds between two looks at what readers do
 
 
 def ring_due(app: Celery, sessions: Sessions) -> int:
@@ -60,6 +62,15 @@ def reap(sessions: Sessions) -> list[UUID]:
     return reaped
 
 
+def tend_readers(sessions: Sessions) -> int:
+    """End readers that would hold up others; how many."""
+    with transaction(sessions) as session:
+        ended = readers.tend(session)
+    if ended:
+        log.warning("readers beyond their limits were ended", sessions=ended)
+    return ended
+
+
 def dispatch_forever(
     app: Celery, sessions: Sessions, *, every: float, reap_every: float, grace: float
 ) -> None:
@@ -69,10 +80,14 @@ def dispatch_forever(
     """
     announced = False
     next_reap = time.monotonic() + grace
+    next_look = 0.0
     while True:
         try:
             ring_due(app, sessions)
             announced = announced or readiness.announce()
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + _TEND_EVERY
+                tend_readers(sessions)
             if time.monotonic() >= next_reap:
                 next_reap = time.monotonic() + reap_every
                 reap(sessions)

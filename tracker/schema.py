@@ -1,6 +1,8 @@
 """Brings a database to the schema of this version: roles, then migrations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 
 from alembic import command
 from alembic.config import Config
@@ -15,12 +17,23 @@ from tracker import postgres_session
 from tracker.domain import Role
 from tracker.errors import TrackerError
 from tracker.greeting import greeting
+from tracker.rights import guard
 from tracker.sqlstates import Meaning, meaning
 from tracker.urls import first_line, without_psycopg
 
 ROLES = tuple(role.value for role in Role)
 _LOCKED = ("40P01", "55P03")  # by a deadlock, by who holds a lock for too long
+_LOOK = 0.25  # seconds between two looks at whom a migration waits for
 Migrate = Callable[[Config, str], None]
+
+# Where there is no guard: whom this user may end, as a member of pg_signal_backend or their role.
+_END_READERS = f"""
+SELECT pg_terminate_backend(blocking) FROM pg_stat_activity AS waiting
+CROSS JOIN LATERAL unnest(pg_blocking_pids(waiting.pid)) AS blocking
+JOIN pg_stat_activity AS reader ON reader.pid = blocking
+WHERE waiting.wait_event_type = 'Lock' AND waiting.usename = current_user
+  AND reader.usename <> current_user AND pg_has_role(reader.usesysid, '{Role.READER}', 'USAGE')
+"""
 
 # Roles belong to the cluster: another database may be making them at this moment.
 _MAKE_ROLE = """
@@ -171,9 +184,31 @@ def apply(engine: Engine, config: Config, how: Migrate, revision: str) -> None:
 
     One that gives way to a worker, as `migrations/env.py` has it, is tried again.
     """
-    with engine.connect() as connection:
+    with engine.connect() as connection, _readers_give_way(engine):
         config.attributes["connection"] = connection
         how(config, revision)
+
+
+@contextmanager
+def _readers_give_way(engine: Engine) -> Iterator[None]:
+    """Within the block, readers are ended whom a migration waits for; workers never are."""
+    over = Event()
+
+    def end_them() -> None:
+        with engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            while not over.wait(_LOOK):
+                with suppress(DBAPIError):  # whom this user may not end is waited for
+                    guarded = connection.scalar(text(guard.may_call(guard.TEND)))
+                    connection.execute(text(f"SELECT {guard.TEND}" if guarded else _END_READERS))
+
+    thread = Thread(target=end_them, name="readers give way")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _newest(config: Config) -> str | None:

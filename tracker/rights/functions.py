@@ -50,5 +50,6 @@ JOIN pg_catalog.pg_database ON datname = current_database()
 CROSS JOIN LATERAL (
   SELECT {OF_OWNERS}, function.proname ~ '^({OF_WORKERS})$'
 ) AS meant (for_owner, for_workers)
-WHERE {CLOSED} AND ({TO_EVERYBODY} OR {LACKING})
+WHERE prorettype <> 'trigger'::regtype  -- nobody can call those
+  AND {CLOSED} AND ({TO_EVERYBODY} OR {LACKING})
 """

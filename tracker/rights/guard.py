@@ -13,6 +13,17 @@ SCHEMA = "headbook_guard"
 TEND = f"{SCHEMA}.tend()"
 REMEMBER = f"{SCHEMA}.remember()"
 
+
+def may_call(function: str) -> str:
+    """The query whether the database has that function of the guard, for this user."""
+    return f"""
+SELECT EXISTS (
+  SELECT FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace
+  WHERE nspname || '.' || proname || '()' = '{function}'
+    AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
+)"""
+
+
 # Superusers and whoever may write are no readers, even where they are members of the role.
 READS = f"""
 CREATE OR REPLACE FUNCTION {SCHEMA}.reads(login oid) RETURNS boolean STABLE

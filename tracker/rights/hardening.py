@@ -1,4 +1,4 @@
-"""What the administrator of a server does once, as one script; on the embedded one at each start."""
+"""What the administrator of a server does once, as one script; the embedded one at each start."""
 
 from hashlib import sha256
 
@@ -103,9 +103,6 @@ def tend(connection: psycopg.Connection) -> None:
 
 def remember(connection: psycopg.Connection) -> None:
     """Let the password of readers be what it is now, where the database has a guard of it."""
-    there = (
-        f"""SELECT has_function_privilege(to_regprocedure('{guard.REMEMBER}')::oid, 'EXECUTE')"""
-    )
-    row = connection.execute(sql.SQL(there)).fetchone()
+    row = connection.execute(sql.SQL(guard.may_call(guard.REMEMBER))).fetchone()
     if row and row[0]:
         connection.execute(sql.SQL(f"SELECT {guard.REMEMBER}"))

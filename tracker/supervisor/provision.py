@@ -71,9 +71,8 @@ def _give_owner_its_rights(connection: psycopg.Connection) -> None:
 
 
 def _make_databases(connection: psycopg.Connection) -> None:
-    found = dict(
-        connection.execute("SELECT datname, datdba::regrole::text FROM pg_database").fetchall()
-    )
+    rows = connection.execute("SELECT datname, datdba::regrole::text FROM pg_database").fetchall()
+    found: dict[str, str] = dict(rows)
     for name, owner in DATABASES.items():
         names = sql.Identifier(name), sql.Identifier(owner)
         if name not in found:

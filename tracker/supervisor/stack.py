@@ -20,6 +20,7 @@ from tracker.supervisor.errors import HomeNotWritable, Interrupted, SchemaFailed
 from tracker.supervisor.guard import Guard
 from tracker.supervisor.options import StackOptions
 from tracker.supervisor.postgres import EmbeddedPostgres
+from tracker.supervisor.priorities import Priorities
 from tracker.supervisor.processes import Notice
 from tracker.supervisor.provision import OWNER
 from tracker.supervisor.services import Addresses
@@ -55,6 +56,7 @@ class Stack:
         self._notice = Notice(home)
         self._state = "starting"
         self._guard = Guard(lock)
+        self._priorities = Priorities()
 
     def run(self, on_ready: Callable[[StackState], None]) -> None:
         """Start, say that all is ready, watch until a signal comes, stop."""
@@ -161,6 +163,8 @@ class Stack:
     def _watch(self) -> None:
         for component in self._components:
             component.tend()
+            if component.name == "postgres" and component.process:
+                self._priorities.tend(component.process.pid)
         self._guard.tend()
         self._notice.write(self._state, self._components)
         time.sleep(TICK)
