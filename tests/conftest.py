@@ -116,7 +116,7 @@ def sessions(database_url: str) -> Iterator[Sessions]:
     db.close(made)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def broker_url(server_urls: dict[str, str], worker_id: str) -> str:
     """The Valkey database of this test worker."""
     number = 0 if worker_id == "master" else 1 + int(worker_id.removeprefix("gw"))

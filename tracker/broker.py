@@ -9,6 +9,7 @@ from celery.loaders.app import AppLoader
 from structlog import get_logger
 
 from tracker.errors import TrackerError
+from tracker.rings import HELP_WITH_RUN, PUBLISH_RUN, TASKS
 from tracker.urls import first_line
 
 log = get_logger(__name__)
@@ -16,8 +17,6 @@ log = get_logger(__name__)
 Ring = Callable[[Celery, UUID], None]
 
 QUEUE = "headbook"
-HELP_WITH_RUN = "headbook.help_with_run"
-PUBLISH_RUN = "headbook.publish_run"
 
 # Without limits of time a broker that takes a connection and never answers would be waited for.
 _REDIS: Mapping[str, Any] = {
@@ -27,7 +26,7 @@ _REDIS: Mapping[str, Any] = {
     "health_check_interval": 10,
     "socket_keepalive": True,
     "global_keyprefix": "headbook:",
-    "visibility_timeout": 3600,
+    "priority_steps": [0],  # one list, which is all that workers look into
 }
 _AMQP: Mapping[str, Any] = {"read_timeout": 5, "write_timeout": 5, "confirm_publish": True}
 
@@ -38,9 +37,6 @@ SETTINGS: Mapping[str, Any] = {
     "result_backend": None,
     "task_ignore_result": True,
     "task_default_queue": QUEUE,
-    "task_acks_late": False,
-    "worker_prefetch_multiplier": 1,
-    "worker_disable_prefetch": True,
     "worker_concurrency": 1,
     "worker_pool": "prefork",
     "worker_pool_start_method": "spawn",  # CUDA does not survive a fork
@@ -51,9 +47,6 @@ SETTINGS: Mapping[str, Any] = {
     "worker_enable_remote_control": False,
     "worker_send_task_events": False,
     "task_send_sent_event": False,
-    "broker_connection_retry_on_startup": True,
-    "broker_connection_max_retries": None,
-    "broker_channel_error_retry": True,  # a full broker answers with errors; workers wait it out
     "broker_connection_timeout": 4,
     "task_publish_retry": True,
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
@@ -80,9 +73,19 @@ class _Loader(AppLoader):
         return (imp or self.import_module)(module, package=package)
 
 
+class _App(Celery):
+    """Knows our two tasks, and none of those that Celery brings along."""
+
+    def finalize(self, auto: bool = False) -> None:
+        super().finalize(auto)
+        tasks: Any = self._tasks  # type: ignore[attr-defined]
+        for name in set(tasks) - set(TASKS):
+            del tasks[name]
+
+
 def celery_app(broker_url: str | None = None) -> Celery:
     """A Celery app with our settings; nothing is contacted before the first message."""
-    app = Celery("headbook", set_as_current=False, loader=_Loader)
+    app = _App("headbook", set_as_current=False, loader=_Loader)
     app.conf.update(SETTINGS)
     if broker_url is not None:
         options = _AMQP if broker_url.startswith(("amqp", "pyamqp")) else _REDIS

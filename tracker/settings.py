@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     grace_seconds: Seconds = Field(10, ge=0)  # for an analysis that was told to stop
     reap_seconds: Seconds = Field(5, gt=0)
     dispatch_seconds: Seconds = Field(0.5, gt=0)
+    look_seconds: Seconds = Field(3, gt=0)  # an idle worker looks for runs, rung for or not
 
     def __init__(self, **given: Any) -> None:
         """What it holds of passwords is shown by no log or error. Raises `BadEnvironment`."""

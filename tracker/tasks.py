@@ -1,4 +1,4 @@
-"""A Celery worker's child process: what it does when it is rung for. There is one at a time."""
+"""A Celery worker's child process: the errands it is given. There is one child at a time."""
 
 import os
 import signal
@@ -10,9 +10,10 @@ from uuid import UUID
 from celery import shared_task, signals
 from structlog import get_logger
 
-from tracker import broker, db, logs
+from tracker import db, logs
 from tracker.heartbeat import Limits, StopRequest
 from tracker.home import Home
+from tracker.rings import HELP_WITH_RUN, PUBLISH_RUN
 from tracker.settings import Settings
 from tracker.store import endings, parts
 
@@ -85,7 +86,7 @@ def _bench() -> Any:
     )
 
 
-@shared_task(name=broker.HELP_WITH_RUN)
+@shared_task(name=HELP_WITH_RUN)
 def help_with_run(run_id: str) -> None:
     from tracker.execution import work
 
@@ -93,8 +94,16 @@ def help_with_run(run_id: str) -> None:
     work(_bench(), hint=UUID(run_id))
 
 
-@shared_task(name=broker.PUBLISH_RUN)
+@shared_task(name=PUBLISH_RUN)
 def publish_run(run_id: str) -> None:
     from tracker.execution import publish_if_ended
 
     publish_if_ended(_bench(), UUID(run_id))
+
+
+def answer(task: str, run_id: str) -> None:
+    """Do what the worker's parent has found to do."""
+    try:
+        {HELP_WITH_RUN: help_with_run, PUBLISH_RUN: publish_run}[task](run_id)
+    except Exception:
+        log.exception("an errand failed", task=task, run_id=run_id)

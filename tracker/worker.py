@@ -5,6 +5,7 @@ import platform
 import signal
 import threading
 import time
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -14,6 +15,7 @@ from structlog import get_logger
 
 from analyses import names, registry
 from tracker import broker, db, logs, readiness, sweeping
+from tracker.answering import Answering
 from tracker.home import Home
 from tracker.settings import Settings
 from tracker.spool import Spool
@@ -40,13 +42,15 @@ def run_worker(settings: Settings) -> int:
     db.check(life.sessions)
     signals.worker_ready.connect(life.start, weak=False)
     signals.worker_shutting_down.connect(_tell_child_to_release, weak=False)
+    answering = partial(Answering, sessions=life.sessions, look_every=settings.look_seconds)
+    worker: Any = app.Worker(
+        hostname=f"headbook@{name}", loglevel="INFO", quiet=True, consumer_cls=answering
+    )
     try:
-        app.worker_main(["--quiet", "worker", "--loglevel=INFO", f"--hostname=headbook@{name}"])
-    except SystemExit as ended:
-        return int(ended.code or 0)
+        worker.start()
     finally:
         life.end()
-    return 0
+    return int(worker.exitcode or 0)
 
 
 def _host() -> str:

@@ -1,0 +1,182 @@
+"""Whatever somebody writes into the broker, no process of a worker ends, and runs go on."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psutil
+import pytest
+from amqp.basic_message import Message
+from celery import Celery
+from hypothesis import given
+from hypothesis import strategies as st
+from stored_runs import detail
+from waits import when
+
+from tracker import broker, rings
+from tracker.db import Sessions
+from tracker.rings import HELP_WITH_RUN, PUBLISH_RUN, TASKS, NoRing, Ring
+
+from . import hostile
+from .conftest import Submit
+
+QUEUE = broker.QUEUE
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker process as `headbook worker` starts it, and the broker's side of it."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    client: Any  # of Valkey; it puts `headbook:` before each key
+    tripwire: Path
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def pids(self) -> set[int]:
+        """Of the parent and the one child that works; others keep semaphores."""
+        found = psutil.Process(self.process.pid).children()
+        return {self.process.pid, *(each.pid for each in found if "spawn_main" in cmd(each))}
+
+    def empty(self) -> bool:
+        return int(self.client.llen(QUEUE)) == 0
+
+
+def cmd(process: psutil.Process) -> str:
+    return " ".join(process.cmdline())
+
+
+@pytest.fixture(scope="module")
+def worker(
+    database_url: str,
+    broker_url: str,
+    mlflow_uri: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Worker]:
+    folder = tmp_path_factory.mktemp("worker")
+    app = broker.celery_app(broker_url)
+    with (folder / "log").open("wb") as log, app.connection_for_write() as connection:
+        client = connection.default_channel.client
+        client.delete(QUEUE)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tracker.cli", "worker"],
+            env=os.environ
+            | {
+                "DATABASE_URL": database_url,
+                "CELERY_BROKER_URL": broker_url,
+                "MLFLOW_TRACKING_URI": mlflow_uri,
+                "HEADBOOK_HOME": str(folder / "home"),
+                "HEADBOOK_LOOK_SECONDS": "1",
+            },
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        made = Worker(process, folder / "log", client, folder / "tripwire")
+        when(lambda: len(made.pids()) == 2 and "ready." in made.said)
+        yield made
+        process.terminate()
+        assert process.wait(60) == 0
+    app.close()
+
+
+def test_no_message_ends_a_process_and_a_run_is_done_after_all_of_them(
+    worker: Worker, submit: Submit, sessions: Sessions
+) -> None:
+    pids = worker.pids()
+    sent = hostile.not_rings(worker.tripwire) | hostile.odd_rings()
+    assert len(sent) > 34
+    for kind, message in sent.items():
+        worker.client.lpush(QUEUE, message)
+        when(worker.empty)
+        assert worker.process.poll() is None, kind
+        assert worker.pids() == pids, kind
+    worker.client.lpush(QUEUE, *[hostile.message()] * 2_000)
+    worker.client.publish("/0.celery.pidbox", "rubbish")
+    for key in ("unacked", "unacked_index", "unacked_mutex", f"_kombu.binding.{QUEUE}"):
+        worker.client.set(key, "a string")
+    when(worker.empty)
+    run = submit().run
+    when(lambda: detail(sessions, run.id).line.published)
+    assert detail(sessions, run.id).line.state == "succeeded"
+    assert worker.pids() == pids
+    assert not worker.tripwire.exists()
+    assert "not a ring, dropped" in worker.said
+    assert len(worker.said.splitlines()) < 60  # not a line for each
+
+
+def test_a_queue_that_is_no_list_costs_rings_and_no_run(
+    worker: Worker, submit: Submit, sessions: Sessions
+) -> None:
+    pids = worker.pids()
+    worker.client.set(QUEUE, "a string")
+    when(lambda: "no rings are heard" in worker.said)
+    run = submit().run
+    when(lambda: detail(sessions, run.id).line.published)
+    worker.client.delete(QUEUE)
+    worker.client.lpush(QUEUE, hostile.message())
+    when(worker.empty)  # it listens again
+    assert worker.pids() == pids
+
+
+@pytest.mark.parametrize("kind", hostile.not_rings(Path("/nowhere")))
+def test_what_is_no_ring_is_told_apart_with_a_reason(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(NoRing, match=r"^(it|its|what|the message) "):
+        rings.in_envelope(hostile.not_rings(tmp_path / "tripwire")[kind])
+    assert not (tmp_path / "tripwire").exists()
+
+
+@pytest.mark.parametrize("kind", hostile.odd_rings())
+def test_of_a_ring_nothing_is_kept_but_its_task_and_its_run(kind: str) -> None:
+    heard = rings.in_envelope(hostile.odd_rings()[kind])
+    assert heard == Ring(HELP_WITH_RUN, UUID(hostile.NOBODY))
+
+
+@given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(repr).map(str.encode))
+def test_no_bytes_raise_anything_else(found: bytes) -> None:
+    with pytest.raises(NoRing):
+        rings.in_envelope(found)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message("ring", application_headers={"task": HELP_WITH_RUN}),
+        Message(b"\xff", application_headers={"task": HELP_WITH_RUN}),
+        Message('[["1"], {}, {}]', application_headers={"task": HELP_WITH_RUN}),
+        Message("[]", application_headers={"task": 7}),
+        Message("[]", application_headers={}),
+        Message("[" * 60_000, application_headers={"task": PUBLISH_RUN}),
+        Message("x" * 1_000_000, application_headers={"task": PUBLISH_RUN}),
+    ],
+)
+def test_rabbitmqs_messages_are_judged_alike(message: Message) -> None:
+    with pytest.raises(NoRing):
+        rings.of(message.headers, message.body)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_the_dispatcher_sends_is_a_ring(task: str, broker_url: str) -> None:
+    app = broker.celery_app(broker_url)
+    sends = {HELP_WITH_RUN: broker.ring, PUBLISH_RUN: broker.ring_to_publish}
+    run_id = UUID(hostile.NOBODY)
+    with app.connection_for_write() as connection:
+        client = connection.default_channel.client
+        client.delete(QUEUE, f"_kombu.binding.{QUEUE}")
+        sends[task](app, run_id)
+        assert rings.in_envelope(client.rpop(QUEUE)) == Ring(task, run_id)
+    app.close()
+
+
+def test_celery_brings_no_task_of_its_own_along() -> None:
+    import tracker.tasks  # noqa: F401
+
+    app: Celery = broker.celery_app()
+    assert set(app.tasks) == set(TASKS)
