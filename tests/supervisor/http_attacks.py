@@ -150,13 +150,6 @@ SIGNED_IN = {
 } | {
     "a planted run's file": Ask(target="/get-artifact?path=secrets.json&run_uuid=<PLANTED>"),
     "a planted run's folder": Ask(target=f"{API}/artifacts/list?run_id=<PLANTED>"),
-    "a planted run's folder, by the pages' query": Ask(
-        target="/graphql",
-        method="POST",
-        body='{"operationName": "A", "query": "query A($d: MlflowListArtifactsInput!)'
-        ' {mlflowListArtifacts(input: $d) {files {path}}}",'
-        ' "variables": {"d": {"runId": "<PLANTED>"}}}',
-    ),
     "an upload to a planted run": Ask(
         target=f"{AJAX}/upload-artifact?run_uuid=<PLANTED>&path=new.txt", method="POST", body="x"
     ),
@@ -203,3 +196,7 @@ SIGNED_IN = {
     "traces by another protocol": Ask(target="/v1/traces", method="POST", body="{}"),
     "a job": Ask(target="/ajax-api/3.0/jobs/", method="POST", body="{}"),
 }
+LISTED = (
+    '{"operationName": "A", "query": "query A($d: MlflowListArtifactsInput!)'
+    ' {mlflowListArtifacts(input: $d) {files {path}}}", "variables": {"d": {"runId": "<OF>"}}}'
+)
