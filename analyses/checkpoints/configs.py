@@ -8,6 +8,7 @@ from typing import Any
 from analyses import bounds
 from analyses.bounds import TooMuch
 from analyses.checkpoints import plain_json
+from analyses.checkpoints.plain_json import BrokenJson
 from analyses.errors import Refused
 
 _CODE = ("auto_map", "custom_pipelines", "custom_generate", "trust_remote_code")
@@ -71,11 +72,13 @@ class LeadsElsewhere(Refused):
 
 
 def read(path: Path) -> Mapping[str, Any]:
-    """What it says; raises `CustomCode`, `QuantisedWeights`, `LeadsElsewhere`, `TooMuch`."""
+    """What it says; raises `CustomCode`, `QuantisedWeights`, `LeadsElsewhere`, `BrokenJson`, `TooMuch`."""
     config = plain_json.read(path, most=bounds.CONFIG_BYTES)
     for key, value in _entries(config):
         _check_leads_nowhere(path, key, value)
         _check_size(path, key, value)
+    if not isinstance(config.get("model_type"), str):
+        raise BrokenJson(path, "it has no model_type, which names the model's family")
     return config
 
 

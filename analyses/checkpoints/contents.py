@@ -80,9 +80,7 @@ def of(files: ModelFiles, *, remembered: Path | None, expect: str | None = None)
         files=files,
         tokenizer=text,
         stored=stored,
-        tensor_hashes={
-            name: sha for each in weights.values() for name, sha in each.tensors.items()
-        },
+        tensor_hashes=dict(ChainMap(*(dict(found.tensors) for found in weights.values()))),
         remembered=remembered,
         fingerprint=fingerprint,
     )

@@ -191,9 +191,13 @@ def _present(folder: Path, name: str, way_out: str) -> Path:
 def _inside(folder: Path, name: str) -> Path:
     """The path, refused when it leads out of the folder; the hub cache's blobs are its own."""
     path, home = folder / name, folder.resolve()
+    try:
+        target = path.resolve()
+    except RuntimeError:  # links that lead to each other
+        raise LinkLeadsOut(path, path.readlink()) from None
     allowed = [home]
     if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
         allowed.append(home.parent.parent / "blobs")
-    if not any(path.resolve().is_relative_to(each) for each in allowed):
-        raise LinkLeadsOut(path, path.resolve())
+    if not any(target.is_relative_to(each) for each in allowed):
+        raise LinkLeadsOut(path, target)
     return path

@@ -38,7 +38,7 @@ def _depth(value: object) -> int:
     while here and depth <= bounds.JSON_DEPTH:
         depth += 1
         here = [inner for each in here for inner in _inside(each)]
-    return depth - 1
+    return depth
 
 
 def _inside(value: object) -> Iterable[object]:
