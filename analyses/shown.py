@@ -20,7 +20,8 @@ _BREAKS = re.compile(r"[ \t]*\n\s*")
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n|%]")
 # What Markdown, and Streamlit's own of it, would read as more than text; in the words of both
 # CommonMark and Showdown, which MLflow uses.
-_MARKUP = re.compile(r"[\\`*_\[\]~|>#]|:(?=\S)|(?<=:material)/|^[-+=]|^\d+(?=[.)])|[<&$]")
+_MARKUP = re.compile(r"[\\`*_\[\]~|>#]|:|(?<=:material)/|^[-+=]|^\d+(?=[.)])|[<&$]")
+_EMOJI = re.compile(r"[\w+-]+")
 _ENTITIES = {"<": "&lt;", "&": "&amp;", "$": "&#36;"}
 
 
@@ -91,6 +92,14 @@ def _spelled(found: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def _may_be_more(line: str, at: int) -> bool:
+    """Whether a colon begins or ends `:name:`, or begins a directive."""
+    name = line[line.rfind(":", 0, at) + 1 : at]
+    return bool(line[at + 1 : at + 2].strip()) or bool(_EMOJI.fullmatch(name))
+
+
 def _as_text(found: re.Match[str]) -> str:
     markup = found[0]
+    if markup == ":" and not _may_be_more(found.string, found.start()):
+        return markup
     return markup + "\\" if markup.isdigit() else _ENTITIES.get(markup, f"\\{markup}")

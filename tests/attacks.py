@@ -1,47 +1,76 @@
-"""Counts the attacks that were tried, and those that were held off, by row of the fault matrix.
+"""Texts that would do something where they are shown, in every way that we know of."""
 
-A test that is an attack says so: `@pytest.mark.attack(31, "statements of a reader")`; each case of
-a parametrised test is one attack. Where HEADBOOK_TEST_FIGURES names a folder, the counts are
-written there for docs/reliability.md.
-"""
-
-import os
-from collections import Counter
-from pathlib import Path
-
-import pytest
-from faults import figures
-
-_MARK = "attack"
-
-
-class Attacks:
-    """A plugin of pytest. With pytest-xdist the first process counts: all reports reach it."""
-
-    def __init__(self) -> None:
-        self.tried: Counter[tuple[int, str]] = Counter()
-        self.held: Counter[tuple[int, str]] = Counter()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        for mark in item.iter_markers(_MARK):
-            row, kind = mark.args
-            item.user_properties.append((_MARK, f"{row} {kind}"))
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when != "call" or report.skipped:
-            return
-        for name, value in report.user_properties:
-            if name == _MARK:
-                row, _, kind = str(value).partition(" ")
-                self.tried[int(row), kind] += 1
-                self.held[int(row), kind] += report.passed
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        folder = os.environ.get("HEADBOOK_TEST_FIGURES")
-        if not folder or hasattr(session.config, "workerinput"):
-            return
-        for (row, kind), tried in sorted(self.tried.items()):
-            held = self.held[row, kind]
-            said = f"{tried} tried, {held} held off" if held < tried else f"all {tried} held off"
-            figures.add(Path(folder), {"row": row, "fault": kind, "figure": said, "attacks": tried})
+ATTACKS = {
+    # terminals
+    "colour": "\x1b[31mred\x1b[0m",
+    "clear screen": "\x1b[2J\x1b[1;1Hgone",
+    "cursor up": "\x1b[1A\x1b[2Ksucceeded",
+    "window title": "\x1b]0;owned\x07",
+    "link of a terminal": "\x1b]8;;http://evil.example\x1b\\click\x1b]8;;\x1b\\",
+    "clipboard": "\x1b]52;c;cm0gLXJm\x07",
+    "device string": "\x1bP1$r0m\x1b\\",
+    "answerback": "\x1b[6n\x05",
+    "another character set": "\x1b(0lqqk\x0e",
+    "C1 sequence": "\x9b31mred",
+    "C1 title": "\x9d0;owned\x9c",
+    "carriage return": "failed\rsucceeded",
+    "backspace": "no\b\byes",
+    "bell": "ding\x07",
+    "form feed": "a\x0cb\x0bc",
+    "delete": "a\x7fb",
+    "next line": "a\x85b",
+    "forged line": "failed\n2026-01-01 00:00:00.000 run: succeeded",
+    # what is not seen, or in another order
+    "override": "evil\u202egnp.exe",
+    "isolate": "a\u2066b\u2069c",
+    "Arabic mark": "a\u061cb",
+    "zero width": "ad\u200bmin",
+    "joiner": "ad\u200dmin",
+    "byte order mark": "a\ufeffb",
+    "soft hyphen": "ad\u00admin",
+    "line separator": "a\u2028b",
+    "tags": "a\U000e0049\U000e0047b",
+    "filler": "a\u3164b",
+    # rich
+    "rich markup": "[bold red]alarm[/bold red]",
+    "rich link": "[link=http://evil.example]click[/link]",
+    "rich end without a beginning": "[/nothing]",
+    # Markdown, of CommonMark, GitHub, Streamlit and MLflow
+    "link": "[click](http://evil.example)",
+    "script link": "[click](javascript:alert(1))",
+    "picture": "![](http://evil.example/seen.png)",
+    "picture in a link": "[![x](http://evil.example/p.png)](http://evil.example)",
+    "reference": "[a][b]\n\n[b]: http://evil.example",
+    "HTML": "<img src=http://evil.example/x onerror=alert(1)>",
+    "script": "<script>alert(1)</script>",
+    "autolink": "<http://evil.example>",
+    "entity": "&lt;b&gt; &#60;b&#62; &copy;",
+    "emphasis": "**bold** _it_ ~~gone~~",
+    "code": "`code` ``more``",
+    "fence": "```\ncode\n```",
+    "heading": "# Heading",
+    "underlined heading": "Heading\n===",
+    "rule": "a\n\n---\n\nb",
+    "list": "- one\n- two",
+    "numbered list": "1. one\n2) two",
+    "quote": "> quoted",
+    "table": "a|b\n---|---\n1|2",
+    "footnote": "x[^1]\n\n[^1]: note",
+    "formula": "$\\frac{1}{0}$",
+    "broken formula": "costs $5 and \\frac{",
+    "icon": ":material/delete: gone",
+    "emoji": ":skull:",
+    "colour of Streamlit": ":red[failed] :green-badge[succeeded]",
+    "escapes of Markdown": "\\[x\\](y) \\\\`a`",
+    # spreadsheets
+    "function": '=HYPERLINK("http://evil.example","ok")',
+    "plus": "+1+1",
+    "minus": "-2+3",
+    "at": "@SUM(1+1)",
+    "tab": "\t=1+1",
+    "space before": " =1+1",
+    "wide sign": "\uff1d1+1",
+    # formats, and no end
+    "formats": "%s %(x)s {0} {x} %n",
+    "long": "x" * 100_000,
+}

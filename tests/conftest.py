@@ -10,7 +10,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from attacks import Attacks
+from attack_counts import Attacks
 from huggingface_hub import constants
 from local_hub import LocalHub, local_hub, use_hub_at
 from mlflow_login import mlflow_at

@@ -82,11 +82,11 @@ def _spell(figure: Figure) -> None:
     for text in figure.findobj(Text):
         if isinstance(text, Text):
             text.set_parse_math(False)
-            text.set_text(plain(text.get_text()))
+            text.set_text(_spelled(text.get_text))
 
 
 def _spelled(label: Callable[..., str], *where: Any) -> str:
-    return plain(label(*where))
+    return plain(label(*where)).replace("\t", " ")
 
 
 def styled() -> AbstractContextManager[None]:
