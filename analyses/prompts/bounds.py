@@ -44,7 +44,7 @@ class Beyond(Refused):
 class Bounds:
     """The most that is allowed. All that a recipe names is counted together, unless it is said."""
 
-    bytes: int = 2**30  # of files, as they lie on the disk, and as their Parquet pages expand
+    bytes: int = 2**29  # of files, as they lie on the disk, and of what Parquet expands to
     entries: int = 20_000  # files and folders below a folder
     rows: int = 1_000_000
     columns: int = 1_000  # of one file or JSON object

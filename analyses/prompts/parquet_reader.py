@@ -85,9 +85,14 @@ def _read(file: BinaryIO, wanted: list[str], bounds: dict[str, int]) -> Iterator
         columns = [name for name in wanted if name in names]
         _check_claims(table.metadata, set(columns), bounds)
         yield {"names": names}
+        expanded = 0
         for batch in table.iter_batches(_TOGETHER, columns=columns, use_threads=False):
-            rows = batch.to_pylist() if columns else [{}] * batch.num_rows
-            yield from ({"row": row} for row in rows)
+            expanded += batch.nbytes  # a page may hold one long text and the number of its rows
+            if expanded > bounds["bytes"]:
+                raise Beyond("bytes", None)
+            for row in batch.to_pylist() if columns else [{}] * batch.num_rows:
+                _check_cells(row, bounds)
+                yield {"row": row}
 
 
 def _check_footer(file: BinaryIO, most: int) -> None:
@@ -117,6 +122,16 @@ def _check_claims(metadata: Any, columns: set[str], bounds: dict[str, int]) -> N
                 expanded += chunk.total_uncompressed_size
     _check("cells", values, bounds)
     _check("bytes", expanded, bounds)
+
+
+def _check_cells(row: dict[str, Any], bounds: dict[str, int]) -> None:
+    """Before anything longer is made of them."""
+    for value in row.values():
+        if isinstance(value, list):
+            _check("choices", len(value), bounds)
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                _check("cell", len(text), bounds)
 
 
 def _check(bound: str, found: int, bounds: dict[str, int]) -> None:
