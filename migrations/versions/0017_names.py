@@ -7,7 +7,7 @@ be seen in them is left out. Runs that have ended stay as they are.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018"
+revision = "0017"
 down_revision = "0016"
 
 MOST = 200
