@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
