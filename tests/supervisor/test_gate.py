@@ -10,6 +10,7 @@ from tracker.gate.door import Door
 from tracker.gate.mlflow_routes import offered
 from tracker.home import Home
 from tracker.logins import Login, apart
+from tracker.redaction import STRUCK, without_credentials
 from tracker.supervisor import passwords
 from tracker.supervisor.errors import DamagedFile
 from tracker.supervisor.options import BadToken, NotALogin, StackOptions
@@ -79,6 +80,7 @@ def test_a_page_is_our_own_at_the_same_port_or_behind_the_proxy() -> None:
 
 def test_a_door_is_told_by_the_environment_and_shows_no_secret() -> None:
     assert Door.from_environment(DOOR.environment) == DOOR
+    assert without_credentials(f"{DOOR.token} opens it") == f"{STRUCK} opens it"
     assert "ttt" not in repr(DOOR)
     assert "p:w" not in repr(DOOR)
 

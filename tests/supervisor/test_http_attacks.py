@@ -270,6 +270,8 @@ def test_another_user_reads_neither_a_file_nor_the_secrets_of_a_process(servers:
     assert {"mlflow.db", "own.txt", "mlflow.log", "app.log"} <= {path.name for path in files}
     assert all(TOKEN in path.read_text() for path in secret)
     with as_other():
+        stolen = Ask(target="/get-artifact?path=secrets.json&run_uuid=<PLANTED>")
+        assert servers.sent(stolen, "mlflow").status == 401
         assert [path for path in (*files, *secret) if readable(path)] == []
 
 
