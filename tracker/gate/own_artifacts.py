@@ -1,4 +1,4 @@
-"""The one folder of files that our MLflow reads and writes, and the links in it that it does not.
+"""The one folder of files that our MLflow lists, reads, writes and deletes.
 
 MLflow takes an address of files with a request, and finds others in what is stored: of experiments,
 runs, models. All lead to the same registry, so that what it does not hold nobody reaches.
@@ -20,7 +20,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 
 class OwnArtifacts(LocalArtifactRepository):
-    """The server's own folder, without links."""
+    """The server's own folder. Reading and writing keep to it by themselves, with links as well."""
 
     def __init__(
         self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
@@ -28,10 +28,6 @@ class OwnArtifacts(LocalArtifactRepository):
         if artifact_uri != os.environ[ARTIFACTS_DESTINATION_ENV_VAR]:
             _refuse(artifact_uri)
         super().__init__(artifact_uri, tracking_uri, registry_uri)
-
-    def get_local_path(self, artifact_path: str) -> Any:
-        self._check(artifact_path)
-        return super().get_local_path(artifact_path)
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
         folder = self._check(path)
@@ -50,20 +46,6 @@ class OwnArtifacts(LocalArtifactRepository):
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         self._check(artifact_path)
         super().delete_artifacts(artifact_path)  # type: ignore[no-untyped-call]
-
-    def _get_or_create_artifact_dir(self, artifact_path: str | None = None) -> Any:
-        self._check(artifact_path)
-        return super()._get_or_create_artifact_dir(artifact_path)
-
-    def _get_destination_artifact_path(
-        self, artifact_file_name: str, artifact_path: str | None = None
-    ) -> Any:
-        self._check(os.path.join(artifact_path or "", os.path.basename(artifact_file_name)))
-        return super()._get_destination_artifact_path(artifact_file_name, artifact_path)
-
-    def _download_file(self, remote_file_path: str, local_path: str) -> None:
-        self._check(remote_file_path)
-        super()._download_file(remote_file_path, local_path)  # type: ignore[no-untyped-call]
 
     @property
     def _root(self) -> Path:
@@ -93,8 +75,12 @@ def refuse_other_locations() -> Any:
     """
     if not request.path.endswith("/experiments/create"):
         return None
-    asked: Any = handlers
-    if asked._get_request_message(CreateExperiment()).artifact_location:
+    reading: Any = handlers
+    try:
+        asked = reading._get_request_message(CreateExperiment())
+    except MlflowException:  # the route itself reads it again, and says what is wrong
+        return None
+    if asked.artifact_location:
         refusal = MlflowException.invalid_parameter_value(
             "An experiment's files are kept by this server: give no artifact_location."
         )
