@@ -15,7 +15,6 @@ from tracker.cli.queueing import queue
 from tracker.cli.scores import print_scores
 from tracker.cli.session import open_sessions
 from tracker.cli.status import addresses, links
-from tracker.cli.terminal import print_table
 from tracker.cli.waiting import exit_unless_succeeded
 from tracker.db import transaction
 from tracker.errors import TrackerError
@@ -116,4 +115,5 @@ def _print_addresses(home: Home, run_id: object) -> None:
     if sql := addresses(state)["sql"]:
         rows.append(("SQL", sql))
     rows.append(("stop it", ".venv/bin/headbook down"))
-    print_table(["", ""], rows, empty="")
+    for name, value in rows:  # no table: it would break a link in two
+        typer.echo(f"{name:<10}{value}")
