@@ -12,14 +12,14 @@ _KINDS = (
     r"passw(?:or)?d|passphrase|passwd|pwd|secret|credentials?"
     r"|(?:access|auth|api|refresh|id|bearer|security|session|hf|hub|tracking|private|sas)[_-]?token"
     r"|(?:api|access|account|secret|private|signing|shared)[_-]?key|sharedaccesssignature"
-    r"|x-[\w-]+-(?:signature|credential|security-token)"
+    r"|x-\w+(?:-\w+){0,4}-(?:signature|credential|security-token)"
 )
 # In quotes, however often what holds it was quoted in turn: each time adds backslashes.
 _STRING = (
     r"""[bBrRuU]?(?P<quote>\\*["'])(?:(?P=quote){2}|(?!(?<!\\)(?P=quote)).)*(?<!\\)(?P=quote)"""
 )
 _NAMED = re.compile(
-    rf"""(?P<name>(?<![\w-])[\w.-]*?(?:{_KINDS})(?:\s*=\s*|\\*["']\s*:\s*))"""
+    rf"""(?P<name>(?:{_KINDS})(?:\s*=\s*|\\*["']\s*:\s*))"""
     rf"""(?P<value>{_STRING}|(?:\\+.|[^\s&'"\\])+)""",
     re.IGNORECASE | re.DOTALL,
 )
@@ -31,7 +31,7 @@ _IN_QUERY = re.compile(
 _QUERY = re.compile(r"""(?<=[?&])(?P<name>[^=&?\s'"<>]+)=(?P<value>[^&#\s'"<>]*)""")
 _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Credentials of an address. A number before a slash is a port.
-    (re.compile(r"(?<=://)[^/@\s'\"]*:(?!\d+[/?#])(?:(?!://)[^\s'\"])*@"), f"{STRUCK}@"),
+    (re.compile(r"(?<=://)[^/@\s:'\"]*:(?!\d+[/?#])(?:(?!://)[^\s'\"])*@"), f"{STRUCK}@"),
     (re.compile(r"(?<=://)[^\s/@:'\"]{20,}@"), f"{STRUCK}@"),  # a token in the place of a name
     # The same without a scheme, before what can only be a host.
     (
@@ -57,7 +57,7 @@ _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(
-            r"""(\b(?:x-[\w-]*(?:key|token)|private-token)["']?\s*:\s*["']?)[^\s'",;]+""",
+            r"""(\b(?:x-[\w-]{0,40}?(?:key|token)|private-token)["']?\s*:\s*["']?)[^\s'",;]+""",
             re.IGNORECASE,
         ),
         rf"\1{STRUCK}",
@@ -65,7 +65,7 @@ _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Options of commands, lines of files, statements of SQL, and what Postgres stores.
     (
         re.compile(
-            r"(--(?:[\w-]*-)?(?:password|token|secret|api-key|requirepass)[ =])\S+", re.IGNORECASE
+            r"(--[\w-]{0,40}?(?:password|token|secret|api-key|requirepass)[ =])\S+", re.IGNORECASE
         ),
         rf"\1{STRUCK}",
     ),
