@@ -6,9 +6,10 @@ import stat
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import psutil
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from tracker import own_files, ownership
 from tracker.redaction import learn, learn_secret
@@ -20,12 +21,14 @@ _FILES = (
 )
 _FOLDERS = ("logs", "artifacts", "models", "spool", "valkey", "postgres")
 
+Pid = Annotated[int, Field(gt=0, lt=2**31)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackState:
     """Where a running stack can be reached. The URLs hold passwords: the file is 0600."""
 
-    pid: int
+    pid: Pid
     started: float  # the supervisor's creation time: a pid alone may have been reused
     database_url: str = field(repr=False)
     broker_url: str = field(repr=False)

@@ -18,7 +18,7 @@ import psutil
 from pydantic import TypeAdapter
 
 from tracker import own_files
-from tracker.home import Home
+from tracker.home import Home, Pid
 from tracker.ownership import NotReadable
 from tracker.supervisor import sessions
 from tracker.supervisor.errors import AlreadyRunning, HomeNotWritable, StillStopping
@@ -31,7 +31,7 @@ CLEANUP_SECONDS = 30.0
 class Holder:
     """The process that took the lock."""
 
-    pid: int
+    pid: Pid
     started: float
 
     @property
