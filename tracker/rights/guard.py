@@ -43,7 +43,7 @@ CREATE OR REPLACE FUNCTION {SCHEMA}.at_login() RETURNS event_trigger SECURITY DE
 SET search_path = pg_catalog, pg_temp LANGUAGE plpgsql AS $$
 BEGIN
   IF {SCHEMA}.reads((SELECT oid FROM pg_roles WHERE rolname = session_user)) THEN
-    PERFORM set_config(name, wanted, false) FROM {SCHEMA}.wanted() AS ours (name, wanted);
+    PERFORM set_config(name, wanted, false) FROM {SCHEMA}.known() AS ours (name, wanted);
   END IF;
 EXCEPTION WHEN OTHERS THEN
   RAISE LOG 'limits of readers were not set: %', SQLERRM;
@@ -55,11 +55,11 @@ ENDED = f"""
   WHERE backend_type = 'client backend' AND datname = current_database()
     AND {SCHEMA}.reads(usesysid) AND (
       backend_xid IS NOT NULL
-      OR state = 'active' AND query_start < clock_timestamp() - interval '{limits.STATEMENT}s'
-      OR xact_start < clock_timestamp() - interval '{limits.TRANSACTION}s'
+      OR state = 'active' AND query_start < clock_timestamp() - {SCHEMA}.most('statement_timeout')
+      OR xact_start < clock_timestamp() - {SCHEMA}.most('transaction_timeout')
       OR state LIKE 'idle in %'
-        AND state_change < clock_timestamp() - interval '{limits.IDLE_IN_TRANSACTION}s'
-      OR state = 'idle' AND state_change < clock_timestamp() - interval '{limits.IDLE}s'
+        AND state_change < clock_timestamp() - {SCHEMA}.most('idle_in_transaction_session_timeout')
+      OR state = 'idle' AND state_change < clock_timestamp() - {SCHEMA}.most('idle_session_timeout')
       OR EXISTS (
         SELECT FROM pg_stat_activity AS waiting
         WHERE waiting.wait_event_type = 'Lock' AND NOT {SCHEMA}.reads(waiting.usesysid)
@@ -72,7 +72,7 @@ CREATE OR REPLACE FUNCTION {SCHEMA}.settle() RETURNS void
 SET search_path = pg_catalog, pg_temp LANGUAGE plpgsql AS $$
 DECLARE
   reader oid := '{Role.READER}'::regrole;
-  ours text[] := ARRAY(SELECT name || '=' || wanted FROM {SCHEMA}.wanted() AS o (name, wanted));
+  ours text[] := ARRAY(SELECT name || '=' || wanted FROM {SCHEMA}.known() AS o (name, wanted));
   each record;
 BEGIN
   FOR each IN SELECT datname FROM pg_db_role_setting JOIN pg_database AS d ON d.oid = setdatabase
@@ -85,7 +85,7 @@ BEGIN
       AND setconfig @> ours AND ours @> setconfig
   ) THEN
     ALTER ROLE {Role.READER} RESET ALL;
-    FOR each IN SELECT name, wanted FROM {SCHEMA}.wanted() AS o (name, wanted) LOOP
+    FOR each IN SELECT name, wanted FROM {SCHEMA}.known() AS o (name, wanted) LOOP
       EXECUTE format('ALTER ROLE {Role.READER} SET %I = %L', each.name, each.wanted);
     END LOOP;
   END IF;
@@ -142,7 +142,7 @@ END $$"""
 
 
 def wanted(settings: Mapping[str, str], fixed: Mapping[str, str]) -> str:
-    """The function that lists the settings of readers which this server has, and may be set."""
+    """The function that lists the settings of readers, of which some only a superuser may set."""
 
     def rows(of: Mapping[str, str]) -> str:
         return ", ".join(f"('{name}', '{value}')" for name, value in of.items())
@@ -151,9 +151,23 @@ def wanted(settings: Mapping[str, str], fixed: Mapping[str, str]) -> str:
 CREATE OR REPLACE FUNCTION {SCHEMA}.wanted() RETURNS TABLE (name text, wanted text) STABLE
 SET search_path = pg_catalog, pg_temp LANGUAGE sql AS $$
   SELECT column1, column2 FROM (VALUES {rows(settings)}) AS own
-  WHERE current_setting(column1, true) IS NOT NULL
   UNION ALL SELECT column1, column2 FROM (VALUES {rows(fixed)}) AS fixed
   WHERE has_parameter_privilege(column1, 'SET')
+$$"""
+
+
+# An older Postgres lacks some.
+KNOWN = f"""
+CREATE OR REPLACE FUNCTION {SCHEMA}.known() RETURNS TABLE (name text, wanted text) STABLE
+SET search_path = pg_catalog, pg_temp LANGUAGE sql AS $$
+  SELECT * FROM {SCHEMA}.wanted() AS ours (name, wanted)
+  WHERE current_setting(ours.name, true) IS NOT NULL
+$$"""
+MOST = f"""
+CREATE OR REPLACE FUNCTION {SCHEMA}.most(setting text) RETURNS interval STABLE
+SET search_path = pg_catalog, pg_temp LANGUAGE sql AS $$
+  SELECT ours.wanted::interval FROM {SCHEMA}.wanted() AS ours (name, wanted)
+  WHERE ours.name = setting
 $$"""
 
 
@@ -161,8 +175,8 @@ def statements() -> list[str]:
     """All of it, in order; safe to run again."""
     return [
         f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}",
-        *(LOGINS, wanted(limits.SETTINGS, limits.FIXED_SETTINGS), READS, SETTLE, RESTORE),
-        *(TENDS, REMEMBERS, AT_LOGIN),
+        *(LOGINS, wanted(limits.SETTINGS, limits.FIXED_SETTINGS), KNOWN, MOST, READS),
+        *(SETTLE, RESTORE, TENDS, REMEMBERS, AT_LOGIN),
         f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {SCHEMA} FROM PUBLIC",
         f"GRANT USAGE ON SCHEMA {SCHEMA} TO {Role.WORKER}",
         f"GRANT EXECUTE ON FUNCTION {TEND} TO {Role.WORKER}",

@@ -1,20 +1,17 @@
 """What readers may use of the server. The reasons stand in docs/deploy.md, "Readers"."""
 
 CONNECTIONS = 8  # of the shared login; a person's own login has a smaller limit of its own
-STATEMENT = 60  # seconds
-TRANSACTION = 120  # seconds
-IDLE_IN_TRANSACTION = 60  # seconds
-IDLE = 3600  # seconds, between two statements
 TEMP_FILES = "256MB"  # of one session: sorts, hashes, cursors WITH HOLD
 
-# A reader may change most of these for the own session; those above are then held by the guard.
+# A reader may change these for the own session; what must hold then is held by the guard, whose
+# limits of time are these, and by the memory that a session may have.
 SETTINGS = {
     "default_transaction_read_only": "on",
     "search_path": "results",
-    "statement_timeout": f"{STATEMENT}s",
-    "transaction_timeout": f"{TRANSACTION}s",
-    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION}s",
-    "idle_session_timeout": f"{IDLE}s",
+    "statement_timeout": "60s",
+    "transaction_timeout": "120s",
+    "idle_in_transaction_session_timeout": "60s",
+    "idle_session_timeout": "3600s",
     "lock_timeout": "5s",
     "work_mem": "8MB",
     "max_parallel_workers_per_gather": "0",
