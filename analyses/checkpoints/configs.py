@@ -72,7 +72,7 @@ class LeadsElsewhere(Refused):
 
 
 def read(path: Path) -> Mapping[str, Any]:
-    """What it says; raises `CustomCode`, `QuantisedWeights`, `LeadsElsewhere`, `BrokenJson`, `TooMuch`."""
+    """What it says, where it leads nowhere; raises `Refused`."""
     config = plain_json.read(path, most=bounds.CONFIG_BYTES)
     for key, value in _entries(config):
         _check_leads_nowhere(path, key, value)
