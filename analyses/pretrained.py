@@ -1,7 +1,8 @@
 """A checkpoint's weights as a model of transformers, or a sentence that says why not."""
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -73,10 +74,10 @@ def pretrained(contents: Contents, *, dtype: str, device: str) -> Pretrained:
     family = str(files.config.get("model_type"))
     model: PreTrainedModel
     tensors = StoredTensors(contents)
-    with quiet():
+    with quiet(), _alone(contents.config) as alone:
         try:
             with no_larger_than(files.folder, [each.shape for each in contents.stored.values()]):
-                kind, config = _kind(_config(contents))
+                kind, config = _kind(_config(alone))
                 model, report = kind.from_pretrained(
                     None,
                     config=config,
@@ -120,14 +121,19 @@ def torch_dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def _config(contents: Contents) -> PretrainedConfig:
-    """As transformers reads it, in a folder where nothing else lies."""
-    with tempfile.TemporaryDirectory(prefix="headbook-config-") as alone:
-        Path(alone, CONFIG).write_bytes(contents.config)
-        config: PretrainedConfig = cast(Any, AutoConfig).from_pretrained(
-            alone, trust_remote_code=False, local_files_only=True
-        )
-        return config
+@contextmanager
+def _alone(config: bytes) -> Iterator[str]:
+    """A folder where nothing else lies, for what transformers would look for beside a config."""
+    with tempfile.TemporaryDirectory(prefix="headbook-config-") as folder:
+        Path(folder, CONFIG).write_bytes(config)
+        yield folder
+
+
+def _config(folder: str) -> PretrainedConfig:
+    config: PretrainedConfig = cast(Any, AutoConfig).from_pretrained(
+        folder, trust_remote_code=False, local_files_only=True
+    )
+    return config
 
 
 def _kind(config: PretrainedConfig) -> tuple[Any, PretrainedConfig]:

@@ -31,6 +31,7 @@ _OWN_KERNELS = (
     "sdpa",
     "flash_attention_2",
     "flash_attention_3",
+    "flash_attention_4",
     "flex_attention",
     "grouped_mm",
     "batched_mm",

@@ -4,11 +4,13 @@ import pytest
 import torch
 from kinds import HEAD, KINDS, LENGTHS, SOURCE_LENGTHS, alone, confined
 from torch.testing import assert_close
+from transformers.integrations import accelerate
 
 from analyses.engine import memory
 from analyses.engine.interventions import Intervention, Patch, Site
 from analyses.engine.recording import Keep
 from analyses.language_model import LanguageModel
+from analyses.pretrained import TooLarge
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -58,6 +60,15 @@ def test_a_model_placed_by_itself_gives_the_same_numbers(on_both, family: str) -
     """On all GPUs where there are some, else on the CPU."""
     here, placed = on_both(family, "auto")
     assert_close(placed, here, atol=1e-4, rtol=0)
+
+
+def test_a_model_for_which_there_is_no_room_is_refused(
+    saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of it would wait on a disk until they are used."""
+    monkeypatch.setattr(accelerate, "get_max_memory", lambda *_args, **_kwargs: {"cpu": 20_000})
+    with pytest.raises(TooLarge, match="parts of it would lie on disk"):
+        LanguageModel.load(saved("llama"), device="auto")
 
 
 @CUDA

@@ -88,7 +88,7 @@ def check(
         files = refs.fetched(ref, cache=cache, roots=settings.model_roots)
     with in_free_memory(ref), console.status("loading and proving …") as status:
         try:
-            lm = LanguageModel.load(files.folder, dtype=dtype)
+            lm = LanguageModel.load(files.folder, dtype=dtype, cache=cache)
             found = checkup.check(
                 lm, prompts=prompts, progress=lambda name: status.update(f"asking {name} …")
             )
