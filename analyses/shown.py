@@ -12,11 +12,12 @@ LONGEST = 4_000  # characters of a line
 # Control characters, what has no glyph or turns the reading order, line breaks of Unicode, halves
 # of surrogate pairs, variation selectors and tags.
 _STEERS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    r"\r(?!\n)|"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0"
     "\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
-_BREAKS = re.compile(r"[ \t]*\n\s*")
+_BREAKS = re.compile(r"[ \t\r]*\n\s*")
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n|%]")
 # What Markdown, and Streamlit's own of it, would read as more than text; in the words of both
 # CommonMark and Showdown, which MLflow uses.
@@ -28,7 +29,7 @@ _ENTITIES = {"<": "&lt;", "&": "&amp;", "$": "&#36;"}
 def plain(text: object) -> str:
     """The text with every character seen: those that would steer what shows it are spelled.
 
-    Spelled as in Python, such as `\\x1b`. Line feeds and tabs stay.
+    Spelled as in Python, such as `\\x1b`. Line ends and tabs stay.
     """
     return _STEERS.sub(_spelled, str(text))
 
@@ -53,7 +54,7 @@ def in_lines(text: object) -> str:
     """The same in the lines it has, each of them and all together of a length to read."""
     lines = str(text).split("\n")
     more = [f"… {len(lines) - TALLEST} more lines"] if len(lines) > TALLEST else []
-    return "\n".join([*(_cut(plain(line)) for line in lines[:TALLEST]), *more])
+    return "\n".join([*(_cut(plain(line.rstrip("\r"))) for line in lines[:TALLEST]), *more])
 
 
 def in_markdown(text: object) -> str:
