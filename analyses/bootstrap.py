@@ -254,7 +254,8 @@ def _of_summary(
     """The standard error of a summary is the spread of its resamples."""
     n, skipped = int(counted.sum()), int((~counted).sum())
     sem = ci_low = ci_high = None
-    if len(set(draws.item_of_prompt[counted].tolist())) > 1 and len(again) > 1:
+    several = len(set(draws.item_of_prompt[counted].tolist())) > 1 and len(again) > 1
+    if several and np.isfinite(value):
         resampled = np.array(again)
         sem = float(resampled.std(ddof=1))
         ci_low, ci_high = _interval(resampled)

@@ -4,7 +4,7 @@ The parameter `way` is `PLACE:ACT`: which of its functions does what.
 """
 
 WAYWARD = '''
-import atexit, gc, itertools, os, random, sys, time
+import gc, io, itertools, os, random, sys, time
 import numpy as np
 from pydantic import Field, field_validator
 from analyses.registry import Params, analysis
@@ -29,7 +29,7 @@ def change_the_process():
     os.chdir("/")
     os.environ["DATABASE_URL"] = "postgresql://elsewhere/"
     sys.path.insert(0, "/elsewhere")
-    sys.stdout = open(os.devnull, "w")
+    sys.stdout = io.StringIO()
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     torch.set_grad_enabled(True)

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     stall_seconds: Seconds = Field(1800, gt=0)  # without progress; loading a model is one stretch
     part_seconds: Seconds = Field(14_400, gt=0)
     grace_seconds: Seconds = Field(10, ge=0)  # for an analysis that was told to stop
+    plugin_seconds: Seconds = Field(20, gt=0)  # for a plugin's import; read where they are tried
     reap_seconds: Seconds = Field(5, gt=0)
     dispatch_seconds: Seconds = Field(0.5, gt=0)
     look_seconds: Seconds = Field(3, gt=0)  # an idle worker looks for runs, rung for or not
