@@ -51,7 +51,7 @@ class Answering:
         self.pool, self._hub, self._controller = pool, hub, controller
         self._ready = init_callback
         self._doorbell = Doorbell(app)
-        self._look_at = 0.0  # monotonic
+        self._look_at = time.monotonic() + look_every * random.random()
         self._errand: Ring | None = None
         self._task: Any = None  # what the child does now
         self._free, self._ended = threading.Event(), threading.Event()
@@ -101,7 +101,7 @@ class Answering:
         now = time.monotonic()
         if ring is None and now < self._look_at:
             return None
-        # Workers that were started together must not all look at once.
+        # Workers that were rung for together must not all look at once.
         self._look_at = now + self._look_every * random.uniform(0.75, 1.25)
         try:
             with transaction(self._sessions) as session:
@@ -116,7 +116,7 @@ class Answering:
             if self._task.ready():
                 self._task = None
                 self._free.set()
-        elif (errand := self._errand) is not None:
+        elif (errand := self._errand) is not None and not self._ended.is_set():
             self._errand = None
             asked = errand.task, str(errand.run_id)
             self._task = self.pool.apply_async(tasks.answer, asked)

@@ -45,21 +45,17 @@ class Doorbell:
         """The next ring, None while there is none: never an error, whatever is in the queue."""
         end = time.monotonic() + _DRAIN
         while self._again_at <= time.monotonic() < end:
+            found: Any = b""
             try:
-                found = self._take()
+                taken = self._take()
+                if taken is None:
+                    return None
+                headers, found = taken
+                return rings.in_envelope(found) if headers is None else rings.of(headers, found)
             except NoRing as reason:
-                self._drop(reason, b"")
-                continue
+                self._drop(reason, found)
             except Exception as error:  # the transports' errors are many
                 self._fail(error)
-                continue
-            if found is None:
-                return None
-            headers, body = found
-            try:
-                return rings.in_envelope(body) if headers is None else rings.of(headers, body)
-            except NoRing as reason:
-                self._drop(reason, body)
         return None
 
     def _take(self) -> tuple[dict[str, Any] | None, Any] | None:

@@ -13,6 +13,7 @@ from .actor import Actor
 from .world import World
 
 LEASE = "60"  # seconds
+RUNG_ONLY = {"HEADBOOK_LOOK_SECONDS": "36000"}  # of a worker that does not look by itself
 _PENDING = "SELECT count(*) FROM headbook.publication WHERE state = 'pending'"
 _CLAIMS = """
 SELECT run_id, part, count(*) AS claims FROM headbook.run_event
@@ -41,15 +42,15 @@ class Crewed:
         return all(each.alive for each in (self.dispatcher, *self.workers))
 
 
-def crewed(world: World, *, workers: int) -> Crewed:
+def crewed(world: World, *, workers: int, **environment: str) -> Crewed:
     """Start them and wait until they are there; no part is taken from them however busy they are.
 
-    Their leases are not what these tests are about.
+    Their leases are not what these tests are about. The environment is that of the workers.
     """
     made = Crewed(
         world=world,
         dispatcher=world.dispatcher(),
-        workers=[world.worker(HEADBOOK_LEASE_SECONDS=LEASE) for _ in range(workers)],
+        workers=[world.worker(HEADBOOK_LEASE_SECONDS=LEASE, **environment) for _ in range(workers)],
     )
     until(lambda: connected(world, "worker") >= workers, world)
     return made

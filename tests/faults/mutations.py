@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from tracker import db
 from tracker.db import Sessions, transaction
 from tracker.domain import PartClaim, PartState, Run
-from tracker.store import endings, parts, runs
+from tracker.rings import Ring
+from tracker.store import endings, errands, parts, runs
 from tracker.tables import PartRow, RunRow
 
 from . import scenarios
@@ -83,8 +84,9 @@ def without_guard(sessions: Sessions) -> Iterator[None]:
             session.execute(text("ALTER TABLE headbook.part ENABLE TRIGGER guard_part"))
 
 
-def without_second_ring(sessions: Sessions) -> AbstractContextManager[None]:
-    """A run is rung for once."""
+@contextmanager
+def without_second_ring(sessions: Sessions) -> Iterator[None]:
+    """A run is rung for once, and workers do not look by themselves."""
     original = runs.ring_due
 
     def ring_due(session: Session, limit: int = 100) -> list[UUID]:
@@ -93,7 +95,11 @@ def without_second_ring(sessions: Sessions) -> AbstractContextManager[None]:
         session.execute(never.values(dispatch_due_at=text("'infinity'")))
         return rung
 
-    return _replaced(runs, "ring_due", ring_due)
+    def look(session: Session, ring: Ring | None) -> None:
+        return None
+
+    with _replaced(runs, "ring_due", ring_due), _replaced(errands, "next_errand", look):
+        yield
 
 
 @contextmanager
@@ -156,7 +162,7 @@ MUTATIONS = (
         caught_by="epochs never fall and rise at each claim, release and reap",
     ),
     Mutation(
-        name="M4: no second ring",
+        name="M4: no second ring, and no look without one",
         mutated=without_second_ring,
         scenario=scenarios.bell_is_lost,
         caught_by="every run ends",

@@ -14,7 +14,7 @@ from psycopg.errors import UniqueViolation
 from tracker import db, dispatcher
 from tracker.db import BusyDatabase, Sessions, transaction
 from tracker.domain import PartClaim, PartKind
-from tracker.store import endings, parts, runs
+from tracker.store import endings, errands, parts, runs
 from tracker.store.parts import LeaseLost
 
 from . import moves
@@ -69,10 +69,10 @@ def worker_is_lost(sessions: Sessions) -> list[str]:
 
 
 def bell_is_lost(sessions: Sessions) -> list[str]:
-    """The broker loses a ring, and workers look at the queue only when they are rung."""
+    """The broker loses a ring; a worker is rung again, or looks at the queue by itself."""
     moves.queue(sessions, of=moves.facts(sessions))
     assert _rung(sessions)
-    if _comes(lambda: _rung(sessions)):
+    if _comes(lambda: _rung(sessions) or _looked(sessions)):
         go_on(sessions)
     return _found(sessions)
 
@@ -162,6 +162,11 @@ def _commit(sessions: Sessions, claimed: PartClaim) -> None:
 def _rung(sessions: Sessions) -> bool:
     with transaction(sessions) as session:
         return bool(runs.ring_due(session))
+
+
+def _looked(sessions: Sessions) -> bool:
+    with transaction(sessions) as session:
+        return errands.next_errand(session, None) is not None
 
 
 def _reaped(sessions: Sessions) -> bool:

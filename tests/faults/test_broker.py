@@ -1,4 +1,8 @@
-"""Whatever the broker loses, repeats, refuses or withholds, every run ends, and is done once."""
+"""Whatever the broker loses, repeats, refuses or withholds, every run ends, and is done once.
+
+The crew's workers look at Postgres only when they are rung, so that it shows what rings are worth;
+in the last test a worker looks by itself, as workers do.
+"""
 
 import time
 from collections.abc import Callable
@@ -8,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from .conftest import Record, Scale
-from .crewed import LEASE, Crewed, at_rest, claims, connected, crewed, started, until
+from .crewed import LEASE, RUNG_ONLY, Crewed, at_rest, claims, connected, crewed, started, until
 from .peace import LONG
 from .proxy import Mode
 from .recovery import percentiles
@@ -17,24 +21,18 @@ from .world import World
 pytestmark = LONG
 
 RINGS = "headbook:headbook"  # the list that rings hang in
-UNANSWERED = "headbook:unacked"  # those that a worker has taken and not yet acknowledged
 ANSWER = 1.0  # seconds in which a form must answer
 SMALL = {"prompts": 4, "prompts_per_part": 4}
 
 
 @pytest.fixture(scope="module")
 def crew(world: World) -> Crewed:
-    return crewed(world, workers=2)
+    return crewed(world, workers=2, **RUNG_ONLY)
 
 
 def hanging(world: World) -> int:
     with world.valkey.client() as client:
         return int(client.llen(RINGS))  # type: ignore[arg-type]
-
-
-def unanswered(world: World) -> int:
-    with world.valkey.client() as client:
-        return int(client.hlen(UNANSWERED))  # type: ignore[arg-type]
 
 
 def flush(world: World) -> None:
@@ -190,7 +188,6 @@ def test_a_full_broker_takes_no_rings_and_loses_no_run(
             for worker in crew.workers:
                 worker.lines.broker.reset_once()
             until(lambda: "takes no rings" in crew.dispatcher.said(), world)
-            until(lambda: all("maxmemory" in each.said() for each in crew.workers), world)
             time.sleep(1)
             assert crew.all_alive()
             assert not started(world, ids)
@@ -244,14 +241,14 @@ def killed_by_its_ring(crew: Crewed, flag: Path) -> tuple[UUID, bool, float]:
     time.sleep(2)  # nobody is to hear, after the thaw, of what was before
     for other in (crew.dispatcher, *crew.workers):
         other.freeze()
-    flush(world)  # a worker that was killed before leaves what it had not answered
-    point = {"at": "kombu.transport.redis:QoS.append", "do": "fault_acts:kill"}
-    doomed = world.worker(points=[point | {"flag": str(flag)}])
+    flush(world)
+    point = {"at": "tracker.rings:in_envelope", "do": "fault_acts:kill"}
+    doomed = world.worker(points=[point | {"flag": str(flag)}], **RUNG_ONLY)
     until(lambda: connected(world, "worker") > len(crew.workers), world)
     (run_id,), _ = submitted(world, 1)
     world.ring(run_id)
     until(lambda: not doomed.alive, world)
-    kept = hanging(world) + unanswered(world)
+    kept = hanging(world)
     for worker in crew.workers:
         worker.thaw()
     time.sleep(2)
@@ -273,11 +270,39 @@ def test_a_worker_killed_as_it_takes_a_ring_costs_a_delay_only(
     assert crew.world.broken() == []
     record(
         13,
-        "worker killed between BRPOP and its note of the message",
+        "worker killed between taking a ring and heeding it",
         f"the broker lost {times} of {times} rings, and their runs waited for the dispatcher, "
         f"with which they started within {delay:.1f} s",
         runs=times,
         lost=0,
         lost_without_dispatcher=sum(lost for _, lost, _ in found),
         delay_max_s=delay,
+    )
+
+
+def test_workers_that_look_by_themselves_need_no_broker(
+    world: World, crew: Crewed, record: Record, scale: Scale
+) -> None:
+    count = 20 if scale.long else 4
+    world.valkey.kill()
+    alone = world.worker(HEADBOOK_LEASE_SECONDS=LEASE)
+    until(lambda: connected(world, "worker") > len(crew.workers), world)
+    queued = time.time()
+    ids, _ = submitted(world, count)
+    at_rest(world, ids)
+    first = min(started(world, ids).values()) - queued
+    world.valkey.start()
+    assert alone.alive
+    assert crew.all_alive()
+    assert set(claims(world, ids).values()) == {1}
+    assert world.broken() == []
+    alone.end()
+    world.actors.remove(alone)
+    record(
+        8,
+        "broker down for good",
+        f"all {count} runs were done without a ring; the first started after {first:.1f} s",
+        runs=count,
+        lost=0,
+        first_start_s=first,
     )

@@ -98,7 +98,7 @@ def test_no_message_ends_a_process_and_a_run_is_done_after_all_of_them(
         when(worker.empty)
         assert worker.process.poll() is None, kind
         assert worker.pids() == pids, kind
-    worker.client.lpush(QUEUE, *[hostile.message()] * 2_000)
+    worker.client.lpush(QUEUE, *[hostile.message()] * 300)
     worker.client.publish("/0.celery.pidbox", "rubbish")
     for key in ("unacked", "unacked_index", "unacked_mutex", f"_kombu.binding.{QUEUE}"):
         worker.client.set(key, "a string")
