@@ -14,7 +14,7 @@ from analyses.knowledge import KNOWN
 from analyses.registry import Analysis, Params
 from analyses.results import MODEL, Derived, Measured, NamedTensor, NotANumber, ScoreKey
 from analyses.stored import Meanings, as_json
-from tracker import publication, reports, sweeping, tensor_files
+from tracker import mlflow_runs, reports, sweeping, tensor_files
 from tracker.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
 from tracker.errors import CannotKeep, TrackerError
@@ -25,7 +25,6 @@ from tracker.mlflow_pause import MlflowPause, MlflowPaused
 from tracker.spool import Spool
 from tracker.store import distributions, endings, parts, publications, runs, scores, tensors
 from tracker.store.parts import LeaseLost
-from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
 
 Vectors = Mapping[ScoreKey, NDArray[np.float32]]
@@ -95,22 +94,19 @@ def finish(
     _check_finite(found)
     beat(0)
 
-    def commit(session: Session, ids: MlflowIds | None, stored: list[StoredTensor]) -> None:
+    def commit(session: Session, stored: list[StoredTensor]) -> None:
         parts.fence(session, claim, lease=lease)
         scores.insert_scores(session, run.id, run.model_id, found)
         tensors.insert_tensors(session, run.id, stored)
-        if ids is not None:
-            publications.set_mlflow_ids(session, run.id, ids)
         endings.finish_run(session, claim, notes=notes(analysis, params, found))
 
     kept = _kept(joined, derived)
     try:
-        ids: MlflowIds | None = None
         stored: list[StoredTensor] = []
         if kept:
             with pause.after_failure():
-                ids, stored = _store_tensors(run, kept, beat, sessions, mlflow, spool)
-        patiently(sessions, lambda session: commit(session, ids, stored))
+                stored = _store_tensors(run, kept, beat, sessions, mlflow, spool)
+        patiently(sessions, lambda session: commit(session, stored))
     except MlflowPaused:
         raise
     except (LeaseLost, MlflowUnavailable):
@@ -249,10 +245,10 @@ def _store_tensors(
     sessions: Sessions,
     mlflow: MlflowClient,
     spool: Spool,
-) -> tuple[MlflowIds, list[StoredTensor]]:
+) -> list[StoredTensor]:
     with transaction(sessions) as session:
         detail = reports.run_detail(session, run.id)
-    ids = publication.ensure_run(mlflow, detail)
+    ids = mlflow_runs.ensured(sessions, mlflow, detail)
     stored = []
     for name, tensor in named.items():
         beat(0)
@@ -263,4 +259,4 @@ def _store_tensors(
                 raise
             each = tensor_files.store_tensor(mlflow, ids, name, tensor, spool=spool)
         stored.append(each)
-    return ids, stored
+    return stored

@@ -13,7 +13,7 @@ from analyses.errors import Refused
 from analyses.registry import Analysis
 from analyses.results import NamedTensor
 from analyses.shown import in_lines
-from tracker import figures, publication, reports, tensor_files
+from tracker import figures, mlflow_runs, publication, reports, tensor_files
 from tracker.db import Sessions, patiently, transaction
 from tracker.domain import RunState
 from tracker.errors import TrackerError
@@ -88,7 +88,7 @@ class _Publishing:
             detail = reports.run_detail(session, self.run_id)
             lines = reports.scores(session, self.run_id)
             stored = tensors.tensors(session, self.run_id)
-        ids = _ensured(self.sessions, self.mlflow, detail)
+        ids = mlflow_runs.ensured(self.sessions, self.mlflow, detail)
         lost = list(self._lost(ids, stored))
         there = [each for each in stored if each not in [gone for gone, _ in lost]]
         drawn = _pictures(self.mlflow, ids, detail, lines, there, self.spool)
@@ -103,10 +103,10 @@ class _Publishing:
             remarks=remarks,
             app_url=app_url,
         )
-        publication.remove_doubles(self.mlflow, ids, self.run_id)
+        mlflow_runs.remove_doubles(self.mlflow, ids, self.run_id)
         if lost:
             raise TensorsLost(detail, lost)
-        patiently(self.sessions, lambda session: self._done(session, ids))
+        patiently(self.sessions, self._done)
 
     def _lost(self, ids: MlflowIds, stored: Sequence[StoredTensor]) -> Iterator[Lost]:
         """Those that could not be put right; each may take long, so the hold is renewed."""
@@ -117,8 +117,7 @@ class _Publishing:
                 self.sessions, lambda session: publications.renew(session, self.run_id, self.hold)
             )
 
-    def _done(self, session: Session, ids: MlflowIds) -> None:
-        publications.set_mlflow_ids(session, self.run_id, ids)
+    def _done(self, session: Session) -> None:
         publications.published(session, self.run_id, self.hold)
 
     def give_back(self, error: Exception) -> None:
@@ -126,14 +125,6 @@ class _Publishing:
         final = isinstance(error, RefusedByMlflow)
         how = publications.refused if final else publications.not_published
         patiently(self.sessions, lambda session: how(session, self.run_id, self.hold, said))
-
-
-def _ensured(sessions: Sessions, mlflow: MlflowClient, run: RunDetail) -> MlflowIds:
-    """The MLflow run of a run, recorded at once, so that whoever reads its tensors finds it."""
-    ids = publication.ensure_run(mlflow, run)
-    if ids.run_id != run.line.mlflow_run_id:
-        patiently(sessions, lambda session: publications.set_mlflow_ids(session, run.line.id, ids))
-    return ids
 
 
 def check(
@@ -149,11 +140,11 @@ def check(
     with transaction(sessions) as session:
         detail = reports.run_detail(session, run_id)
         stored = tensors.tensors(session, run_id)
-    ids = _ensured(sessions, mlflow, detail)
+    ids = mlflow_runs.ensured(sessions, mlflow, detail)
     made_again = ids.run_id != detail.line.mlflow_run_id
     if made_again:
         patiently(sessions, lambda session: publications.reopen(session, run_id))
-    publication.remove_doubles(mlflow, ids, run_id)
+    mlflow_runs.remove_doubles(mlflow, ids, run_id)
     if detail.line.state is not RunState.SUCCEEDED:
         for path in tensor_files.delete_all(mlflow, ids):
             yield path, Condition.DELETED

@@ -1,7 +1,7 @@
 """The door to MLflow, and a run's mirror there once it has ended.
 
-Postgres holds the truth. Everything here may be repeated: a run is looked up by its tag before it
-is made, files are replaced, metrics carry fixed timestamps.
+Postgres holds the truth. Everything here may be repeated: files are replaced, metrics carry fixed
+timestamps.
 """
 
 import json
@@ -10,12 +10,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from uuid import UUID
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 
 from analyses.shown import in_markdown, plain
 from tracker import logins, mlflow_errors, mlflow_names
@@ -31,7 +29,6 @@ _STATUS = {
     RunState.FAILED: "FAILED",
     RunState.CANCELLED: "KILLED",
 }
-_DELETED = "deleted"
 # By default a server that is down blocks one call for four minutes.
 _MANNERS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -58,72 +55,6 @@ def mlflow_client(tracking_uri: str) -> MlflowClient:
     return MlflowClient(uri)
 
 
-def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
-    """The MLflow run of a run, made if none is recorded and the tag `headbook.run` finds none.
-
-    One that a person has deleted is restored, or made again where MLflow has collected it.
-    """
-    with mlflow_errors.translated():
-        line = run.line
-        if line.mlflow_run_id and line.mlflow_experiment_id:
-            known = MlflowIds(experiment_id=line.mlflow_experiment_id, run_id=line.mlflow_run_id)
-            if _is_there(client, known):
-                return known
-        experiment = _experiment_id(client, line.analysis)
-        found = client.search_runs(
-            [experiment], f"tags.`headbook.run` = '{line.id}'", max_results=1
-        )
-        if found:
-            return MlflowIds(experiment_id=experiment, run_id=found[0].info.run_id)
-        made = client.create_run(
-            experiment, start_time=_millis(line.started_at or line.created_at), tags=_tags(run)
-        )
-        return MlflowIds(experiment_id=experiment, run_id=made.info.run_id)
-
-
-def _is_there(client: MlflowClient, ids: MlflowIds) -> bool:
-    """Whether MLflow has the run, which is restored if it was deleted, as its experiment is."""
-    try:
-        if client.get_run(ids.run_id).info.lifecycle_stage != _DELETED:
-            return True
-        if client.get_experiment(ids.experiment_id).lifecycle_stage == _DELETED:
-            client.restore_experiment(ids.experiment_id)
-        if client.get_run(ids.run_id).info.lifecycle_stage == _DELETED:
-            client.restore_run(ids.run_id)
-    except MlflowException as error:
-        if mlflow_errors.is_gone(error):
-            return False
-        raise
-    return True
-
-
-def remove_doubles(client: MlflowClient, ids: MlflowIds, run_id: UUID) -> None:
-    """Delete other MLflow runs of the same run.
-
-    A worker that was frozen may have made one, or a server that was frozen does late what nobody
-    waits for any more. So this comes last.
-    """
-    with mlflow_errors.translated():
-        for each in client.search_runs([ids.experiment_id], f"tags.`headbook.run` = '{run_id}'"):
-            if each.info.run_id != ids.run_id:
-                client.delete_run(each.info.run_id)
-
-
-def _experiment_id(client: MlflowClient, name: str) -> str:
-    known = client.get_experiment_by_name(name)
-    if known is not None:
-        if known.lifecycle_stage == _DELETED:  # by a person; its runs go on
-            client.restore_experiment(known.experiment_id)
-        return str(known.experiment_id)
-    try:
-        return str(client.create_experiment(name))
-    except MlflowException:  # another worker made it at this moment
-        known = client.get_experiment_by_name(name)
-        if known is None:
-            raise
-        return str(known.experiment_id)
-
-
 def publish(
     client: MlflowClient,
     ids: MlflowIds,
@@ -140,7 +71,7 @@ def publish(
     """
     line = run.line
     with mlflow_errors.translated(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
-        at = _millis(line.finished_at or line.created_at)
+        at = millis(line.finished_at or line.created_at)
         headline, _ = run.notes.get("headline") or ("", "")
         points = summary(scores, headline=headline)
         metrics = [
@@ -150,7 +81,7 @@ def publish(
         # MLflow lets no param be changed: of a model that was renamed the first name stays there.
         known = client.get_run(ids.run_id).data.params
         params = [Param(key, value) for key, value in _params(run).items() if key not in known]
-        tags = [RunTag(key, value) for key, value in _tags(run).items()]
+        tags = [RunTag(key, value) for key, value in tags_of(run).items()]
         note = "\n\n".join([_note(run, app_url), *map(in_markdown, remarks)])
         tags.append(RunTag(NOTE, mlflow_names.tags({NOTE: note})[NOTE]))
         client.log_batch(ids.run_id, metrics=metrics, params=params, tags=tags)
@@ -188,7 +119,7 @@ def _params(run: RunDetail) -> dict[str, str]:
     return mlflow_names.params({key: str(each) for key, each in every.items()})
 
 
-def _tags(run: RunDetail) -> dict[str, str]:
+def tags_of(run: RunDetail) -> dict[str, str]:
     line = run.line
     tags = {
         "headbook.run": str(line.id),
@@ -224,5 +155,5 @@ def _dataset(run: RunDetail) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "analysis")])
 
 
-def _millis(at: datetime) -> int:
+def millis(at: datetime) -> int:
     return int(at.timestamp() * 1000)

@@ -19,7 +19,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from analyses.results import NamedTensor
-from tracker import mlflow_errors
+from tracker import mlflow_errors, mlflow_places
 from tracker.errors import TrackerError
 from tracker.mlflow_errors import MlflowUnavailable
 from tracker.spool import Spool
@@ -94,8 +94,10 @@ def store_tensor(
 def fetch_tensor(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
     """A stored tensor.
 
-    Raises `TensorMissing`, and `TensorChanged` if its bytes are not those that were written.
+    Raises `TensorMissing`, `TensorChanged` if its bytes are not those that were written, and
+    `ForeignPlace` where they may be anybody's.
     """
+    mlflow_places.check_run(client, ids)
     # Of a file that is not there a download says no more than that it could not be had.
     if not _is_there(client, ids, stored):
         raise TensorMissing(stored.mlflow_path)
@@ -130,6 +132,7 @@ def checked(
         condition = _condition(client, ids, stored)
         copy = spool.path(stored.sha256) if condition.lost else None
         if copy is not None:
+            _make_way(client, ids, stored)
             _upload(client, ids, stored, copy)
             condition = Condition.REPAIRED
         yield stored, condition
@@ -143,9 +146,7 @@ def delete_all(client: MlflowClient, ids: MlflowIds) -> list[str]:
     with mlflow_errors.translated():
         there = [each.path for each in client.list_artifacts(ids.run_id, _FOLDER)]
         if there:
-            uri = client.get_run(ids.run_id).info.artifact_uri
-            store: Any = get_artifact_repository(uri, client.tracking_uri)
-            store.delete_artifacts(_FOLDER)
+            _store(client, ids).delete_artifacts(_FOLDER)
     return there
 
 
@@ -157,7 +158,11 @@ def _condition(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> Co
 
 
 def _upload(client: MlflowClient, ids: MlflowIds, stored: StoredTensor, copy: Path) -> None:
-    """Store a file under the tensor's name and read it back; raises `MlflowUnavailable`."""
+    """Store a file under the tensor's name and read it back.
+
+    Raises `MlflowUnavailable`, and `ForeignPlace` before anything is sent.
+    """
+    mlflow_places.check_run(client, ids)
     path = PurePosixPath(stored.mlflow_path)
     with mlflow_errors.translated(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
         named = Path(folder) / path.name
@@ -169,11 +174,28 @@ def _upload(client: MlflowClient, ids: MlflowIds, stored: StoredTensor, copy: Pa
         raise MlflowUnavailable(error) from error
 
 
+def _make_way(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> None:
+    """Delete a folder that stands where the file belongs, or a file where its folder does."""
+    path = PurePosixPath(stored.mlflow_path)
+    with mlflow_errors.translated():
+        top = {each.path: each.is_dir for each in client.list_artifacts(ids.run_id)}
+        there = {each.path: each.is_dir for each in client.list_artifacts(ids.run_id, _FOLDER)}
+        if top.get(str(path.parent)) is False:
+            _store(client, ids).delete_artifacts(str(path.parent))
+        elif there.get(str(path)):
+            _store(client, ids).delete_artifacts(str(path))
+
+
+def _store(client: MlflowClient, ids: MlflowIds) -> Any:
+    uri = client.get_run(ids.run_id).info.artifact_uri
+    return get_artifact_repository(uri, client.tracking_uri)
+
+
 def _is_there(client: MlflowClient, ids: MlflowIds, stored: StoredTensor) -> bool:
     folder = str(PurePosixPath(stored.mlflow_path).parent)
     with mlflow_errors.translated():
         return stored.mlflow_path in [
-            each.path for each in client.list_artifacts(ids.run_id, folder)
+            each.path for each in client.list_artifacts(ids.run_id, folder) if not each.is_dir
         ]
 
 

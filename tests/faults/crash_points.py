@@ -41,6 +41,7 @@ class Point:
 
 _BENCH, _FILES = "tracker.workbench:Workbench", "tracker.tensor_files"
 _PUBLICATION, _HOLDS = "tracker.publication", "tracker.store.publications"
+_MIRRORED = "tracker.mlflow_runs"
 _PARTS, _ENDINGS = "tracker.store.parts", "tracker.store.endings"
 _CLIENT = "mlflow:MlflowClient"
 
@@ -65,8 +66,9 @@ STORIES: dict[str, tuple[tuple[str, int, bool], ...]] = {
         ("tracker.store.tensors:joined_part_tensors", 1, False),
         ("tests.faults.stories:of_the_whole", 1, False),
         ("tracker.finishing:with_statistics", 1, False),
-        (f"{_PUBLICATION}:ensure_run", 1, False),
+        (f"{_MIRRORED}:ensure_run", 1, False),
         (f"{_CLIENT}.create_run", 1, False),
+        (f"{_HOLDS}:set_mlflow_ids", 1, True),
         ("tracker.spool:_write", 1, False),
         ("pathlib:Path.rename", 1, False),
         (f"{_CLIENT}.log_artifact", 1, False),
@@ -77,11 +79,10 @@ STORIES: dict[str, tuple[tuple[str, int, bool], ...]] = {
         (f"{_PARTS}:fence", 3, False),
         ("tracker.store.scores:insert_scores", 1, False),
         ("tracker.store.tensors:insert_tensors", 1, False),
-        (f"{_HOLDS}:set_mlflow_ids", 1, False),
         (f"{_ENDINGS}:finish_run", 1, True),
         (f"{_HOLDS}:take", 3, True),
-        (f"{_PUBLICATION}:ensure_run", 2, False),
-        (f"{_PUBLICATION}:remove_doubles", 1, False),
+        (f"{_MIRRORED}:ensure_run", 2, False),
+        (f"{_MIRRORED}:remove_doubles", 1, False),
         (f"{_HOLDS}:renew", 1, True),
         (f"{_HOLDS}:renew", 2, True),
         (f"{_PUBLICATION}:publish", 1, False),

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url, text
 from stored_runs import detail, whole
 
-from tracker import db, logins, publication, schema
+from tracker import db, logins, mlflow_runs, publication, schema
 from tracker.db import Sessions, transaction
 from tracker.execution import work
 from tracker.mlflow_errors import MlflowLoginRefused
@@ -145,7 +145,7 @@ def test_a_wrong_password_of_mlflow_is_told_without_it(
 ) -> None:
     mlflow = publication.mlflow_client(f"http://ada:s3cret@{guarded}")
     with pytest.raises(MlflowLoginRefused) as refused:
-        publication.ensure_run(mlflow, detail(sessions, submit().run.id))
+        mlflow_runs.ensure_run(mlflow, detail(sessions, submit().run.id))
     assert "MLFLOW_TRACKING_PASSWORD" in str(refused.value)
     assert "s3cret" not in str(refused.value)
 

@@ -16,7 +16,16 @@ from sqlalchemy import update
 from stored_runs import detail, mlflow_ids, reopen, stored_tensors, whole
 
 from analyses.names import BadName
-from tracker import mirror, mlflow_errors, mlflow_names, models, publication, reports, sweeping
+from tracker import (
+    mirror,
+    mlflow_errors,
+    mlflow_names,
+    mlflow_runs,
+    models,
+    publication,
+    reports,
+    sweeping,
+)
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.execution import publish_if_ended, work
@@ -252,9 +261,8 @@ def test_names_longer_than_columns_are_shortened_and_stay_apart(
             id=UUID(int=len(shown)),
         )
         told = replace(known, line=line, studies={"s": "c" * 9000})
-        ids = publication.ensure_run(bench.mlflow, told)
+        ids = mlflow_runs.ensure_run(bench.mlflow, told)
         publication.publish(bench.mlflow, ids, told, [], pictures={}, app_url=None)
-        assert publication.ensure_run(bench.mlflow, told) == ids
         shown.append(bench.mlflow.get_run(ids.run_id))
     for key, most in (("mlflow.runName", 250), ("mlflow.user", 256), ("headbook.study", 5000)):
         assert len(shown[0].data.tags[key]) == most

@@ -9,7 +9,7 @@ from tracker import mirror
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.execution import publish_if_ended, work
-from tracker.publication import ensure_run
+from tracker.mlflow_runs import ensure_run
 from tracker.store import publications, runs
 from tracker.tables import ModelRow, PublicationRow
 from tracker.workbench import Workbench

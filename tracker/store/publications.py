@@ -33,12 +33,19 @@ def mlflow_ids(session: Session, run_id: UUID) -> MlflowIds | None:
     return MlflowIds(experiment_id=row.mlflow_experiment_id, run_id=row.mlflow_run_id)
 
 
-def set_mlflow_ids(session: Session, run_id: UUID, ids: MlflowIds) -> None:
+def set_mlflow_ids(
+    session: Session, run_id: UUID, ids: MlflowIds, *, instead_of: str | None = None
+) -> MlflowIds:
+    """Record where the run is, unless that has changed meanwhile; what is recorded then."""
     session.execute(
         update(PublicationRow)
-        .where(PublicationRow.run_id == run_id)
+        .where(
+            PublicationRow.run_id == run_id,
+            PublicationRow.mlflow_run_id.is_not_distinct_from(instead_of),
+        )
         .values(mlflow_experiment_id=ids.experiment_id, mlflow_run_id=ids.run_id)
     )
+    return mlflow_ids(session, run_id) or ids
 
 
 def due(session: Session, limit: int = 20) -> list[UUID]:
