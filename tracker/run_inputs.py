@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from mlflow import MlflowClient
+from structlog import get_logger
 
 from analyses.results import NamedTensor, Result
 from tracker import tensor_files
@@ -11,22 +12,33 @@ from tracker.db import Sessions, patiently, transaction
 from tracker.errors import TrackerError
 from tracker.heartbeat import Beat
 from tracker.mlflow_errors import GoneFromMlflow
+from tracker.mlflow_places import ForeignPlace
 from tracker.spool import Spool
 from tracker.store import publications, runs, scores, tensors
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
-from tracker.tensor_files import TensorMissing
+from tracker.tensor_files import TensorChanged, TensorMissing
+
+log = get_logger(__name__)
 
 
 class InputGone(TrackerError):
     """MLflow does not have a tensor that a run needs, and neither has this worker."""
 
-    def __init__(self, run_id: UUID, path: str) -> None:
+    def __init__(self, run_id: UUID, path: str, how: str) -> None:
         super().__init__(
-            f"The run needs {path} of run {run_id}, which is gone from MLflow, and no copy is at "
-            f"hand. Run `headbook publish --check {str(run_id)[:8]}` where a worker has one, or "
-            "queue that run again with --force; then queue this one again."
+            f"The run needs {path} of run {run_id}, which is {how}, and no copy is at hand. "
+            f"Run `headbook publish --check {str(run_id)[:8]}` where a worker has one, or queue "
+            "that run again with --force; then queue this one again."
         )
+
+
+_LOST: tuple[tuple[type[TrackerError], str], ...] = (
+    (GoneFromMlflow, "gone from MLflow"),
+    (TensorMissing, "gone from MLflow"),
+    (TensorChanged, "not what was written"),
+    (ForeignPlace, "at a place of somebody else's in MLflow"),
+)
 
 
 def load(
@@ -34,8 +46,7 @@ def load(
 ) -> Mapping[str, Result]:
     """What each input of a run has found, by the name the run has for it; empty without inputs.
 
-    Raises `MlflowUnavailable`, `InputGone`, and `TensorChanged` where a file is not what was
-    stored.
+    Raises `MlflowUnavailable`, `InputGone`.
     """
     with transaction(sessions) as session:
         needed = runs.inputs(session, run_id)
@@ -62,12 +73,14 @@ class _Reading:
         return Result(scores=vectors, means=means, tensors=found)
 
     def _tensor(self, run_id: UUID, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
-        """From MLflow; what it does not have is to be published again, from whoever has a copy."""
+        """From MLflow; what it has lost is to be published again, from whoever has a copy."""
         try:
             return tensor_files.fetch_tensor(self.mlflow, ids, stored)
-        except (GoneFromMlflow, TensorMissing) as error:
+        except tuple(kind for kind, _ in _LOST) as error:
             patiently(self.sessions, lambda session: publications.reopen(session, run_id))
             copy = tensor_files.kept(stored, self.spool)
             if copy is None:
-                raise InputGone(run_id, stored.mlflow_path) from error
+                how = next(how for kind, how in _LOST if isinstance(error, kind))
+                raise InputGone(run_id, stored.mlflow_path, how) from error
+            log.warning("a copy is read", run_id=str(run_id), error=str(error))
             return copy

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -61,3 +62,25 @@ class FreezingClient(MlflowClient):
         if Path(local_path).name == self.file:
             self.then()
         super().log_artifact(run_id, local_path, artifact_path)
+
+
+def store_of(mlflow: MlflowClient, ids: MlflowIds) -> Any:
+    uri = mlflow.get_run(ids.run_id).info.artifact_uri
+    return get_artifact_repository(uri, mlflow.tracking_uri)
+
+
+def upload(mlflow: MlflowClient, ids: MlflowIds, path: str, content: bytes, folder: Path) -> None:
+    """Put bytes at a path of a run."""
+    file = folder / Path(path).name
+    file.write_bytes(content)
+    within = str(Path(path).parent)
+    mlflow.log_artifact(ids.run_id, str(file), None if within == "." else within)
+
+
+def flip(
+    mlflow: MlflowClient, ids: MlflowIds, path: str, where: Callable[[int], int], folder: Path
+) -> None:
+    """Change one bit of a file, of the byte that `where` gives for its size."""
+    content = bytearray(Path(mlflow.download_artifacts(ids.run_id, path, folder)).read_bytes())
+    content[where(len(content))] ^= 1
+    upload(mlflow, ids, path, bytes(content), folder)
