@@ -110,6 +110,8 @@ def test_the_stack_comes_up_and_ends_with_its_supervisor(work):
             assert link in up.stdout
             assert opened(link) == 200, name
             assert opened(shown["addresses"][name]) == 401, name
+        logged = "".join(log.read_text(errors="replace") for log in home.logs.iterdir())
+        assert [name for name, secret in secrets_of(home).items() if secret in logged] == []
         children = family_of(state)
         assert len(children) > 12
         psutil.Process(state.pid).kill()
@@ -140,6 +142,10 @@ def test_a_worker_that_dies_again_and_again_ends_the_start_with_the_reason(work)
 def clear(home):
     control.down(home)
     postgres_place.remove(home)
+
+
+def secrets_of(home):
+    return json.loads(home.secrets_file.read_text())
 
 
 def opened(link):

@@ -41,8 +41,8 @@ def start(home: Home, *, command: tuple[str, ...] = COMMAND) -> StackState:
             supervisor = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=subprocess.DEVNULL,  # the addresses, with what opens them
+                stderr=output,
                 env=environment.made(os.environ) | {"HEADBOOK_HOME": str(home.root)},
                 start_new_session=True,
             )
