@@ -35,7 +35,7 @@ TO_EVERYBODY = """(
     )
   )"""
 # What the owner of the database keeps: all but what Postgres itself gives to superusers alone.
-OF_OWNERS = """NOT EXISTS (
+OF_OWNERS = """function.pronamespace = 'pg_catalog'::regnamespace AND NOT EXISTS (
     SELECT FROM pg_init_privs WHERE objoid = function.oid AND classoid = 'pg_proc'::regclass
   )"""
 LACKING = f"""(
