@@ -10,8 +10,10 @@ import pytest
 from cluster import PAGE, of_page
 
 from tracker import broker, db, deadline, settling, sweeping
+from tracker.rights import limits
 from tracker.settings import Settings
 from tracker.store import publications, runs
+from tracker.supervisor.postgres import ADDRESS_SPACE, SETTINGS
 
 TEXT = PAGE.read_text()
 IN_WORDS = {  # defaults that are no value
@@ -79,6 +81,23 @@ def test_the_times_are_those_of_the_code() -> None:
     }.items():
         (found,) = [seconds for row, seconds in said.items() if what in row]
         assert found == value, what
+
+
+def test_the_limits_of_readers_are_those_of_the_code() -> None:
+    section = TEXT.split("| limit of a reader |", 1)[1].split("\n\n", 1)[0]
+    said = dict(re.findall(r"^\| ([^|]+?) \| (\d+) ", section, re.MULTILINE))
+    limit = {name: value.removesuffix("s") for name, value in limits.SETTINGS.items()}
+    reserved = int(SETTINGS["reserved_connections"]) + 3  # of the superuser
+    assert said == {
+        "connections of `headbook_reader`": str(limits.CONNECTIONS),
+        "connections of all people together": str(int(SETTINGS["max_connections"]) - reserved),
+        "a statement": limit["statement_timeout"],
+        "a transaction": limit["transaction_timeout"],
+        "a transaction that stands still": limit["idle_in_transaction_session_timeout"],
+        "a session that stands still": limit["idle_session_timeout"],
+        "temporary files of a session": limits.TEMP_FILES.removesuffix("MB"),
+        "memory of a session": str(ADDRESS_SPACE // 2**20),
+    }
 
 
 def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:

@@ -32,6 +32,24 @@ def give_password(database_url: str, role: str, password: str) -> None:
         raise MayNotLetIn(role, error) from error
 
 
+def harden(database_url: str) -> bool:
+    """Close to everybody what this user may; whether nothing stands open.
+
+    Raises `UnreachableDatabase`, `RefusedByDatabase`.
+    """
+    from tracker.schema import not_connected
+
+    url = without_psycopg(database_url)
+    try:
+        with psycopg.connect(
+            url, autocommit=True, connect_timeout=5, client_encoding="utf8"
+        ) as connection:
+            hardening.harden(connection)
+            return hardening.is_hardened(connection)
+    except psycopg.OperationalError as error:
+        raise not_connected(error, url) from error
+
+
 def let_in(connection: psycopg.Connection, role: str, password: str) -> None:
     """Make the role where it is missing, and let it log in with that password."""
     name = sql.Identifier(role)

@@ -9,6 +9,7 @@ from tracker import roles, schema
 from tracker.domain import Role
 from tracker.errors import TrackerError
 from tracker.redaction import learn_secret
+from tracker.rights import hardening
 from tracker.settings import Settings
 
 app = typer.Typer(help="The database.", no_args_is_help=True)
@@ -26,12 +27,45 @@ class PasswordNotText(TrackerError):
         )
 
 
+class NotHardened(TrackerError):
+    def __init__(self) -> None:
+        super().__init__(
+            "This user may not take all of it away from everybody; what it may is done. Run it "
+            "with the DATABASE_URL of the server's administrator, or give psql what "
+            "`headbook db harden --print` prints."
+        )
+
+
 @app.command()
 def upgrade() -> None:
     """Bring the database to the schema of this version. Safe to run again."""
     settings = Settings()
     schema.upgrade(settings.owner_database())
     typer.echo("The database has the schema of this version.")
+    if not roles.harden(settings.owner_database()):
+        typer.echo(
+            "Readers may still hold up others: its administrator has to run, once, what "
+            "`headbook db harden --print` prints.",
+            err=True,
+        )
+
+
+@app.command()
+def harden(
+    show: Annotated[
+        bool, typer.Option("--print", help="Print the SQL, for psql, and change nothing.")
+    ] = False,
+) -> None:
+    """Take from everybody what lets one reader hold up all others. Safe to run again.
+
+    Run it as the administrator of the server, after `headbook db upgrade`.
+    """
+    if show:
+        typer.echo(hardening.script(), nl=False)
+        return
+    if not roles.harden(Settings().owner_database()):
+        raise NotHardened
+    typer.echo("Nothing stands open to everybody, and readers have their limits.")
 
 
 @app.command()

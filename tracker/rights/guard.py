@@ -124,9 +124,13 @@ TENDS = f"""
 CREATE OR REPLACE FUNCTION {TEND} RETURNS integer SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp LANGUAGE plpgsql AS $$
 DECLARE
-  ended integer;
+  ended integer := 0;
 BEGIN
-  SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) INTO ended {ENDED};
+  BEGIN
+    SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) INTO ended {ENDED};
+  EXCEPTION WHEN OTHERS THEN
+    RAISE LOG 'readers beyond their limits were not ended: %', SQLERRM;
+  END;
   BEGIN
     PERFORM {SCHEMA}.settle();
   EXCEPTION WHEN OTHERS THEN
@@ -171,12 +175,29 @@ SET search_path = pg_catalog, pg_temp LANGUAGE sql AS $$
 $$"""
 
 
+# What the owner of the database had made, as far as it could, becomes the administrator's.
+TAKEN_OVER = f"""
+DO $harden$
+DECLARE
+  one record;
+BEGIN
+  FOR one IN SELECT p.oid::regprocedure AS signature FROM pg_proc AS p
+    WHERE pronamespace = '{SCHEMA}'::regnamespace
+      AND proowner <> to_regrole(quote_ident(current_user))
+  LOOP
+    EXECUTE format('ALTER FUNCTION %s OWNER TO CURRENT_USER', one.signature);
+  END LOOP;
+  ALTER TABLE {SCHEMA}.login OWNER TO CURRENT_USER;
+  ALTER SCHEMA {SCHEMA} OWNER TO CURRENT_USER;
+END $harden$"""
+
+
 def statements() -> list[str]:
     """All of it, in order; safe to run again."""
     return [
         f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}",
         *(LOGINS, wanted(limits.SETTINGS, limits.FIXED_SETTINGS), KNOWN, MOST, READS),
-        *(SETTLE, RESTORE, TENDS, REMEMBERS, AT_LOGIN),
+        *(SETTLE, RESTORE, TENDS, REMEMBERS, AT_LOGIN, TAKEN_OVER),
         f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {SCHEMA} FROM PUBLIC",
         f"GRANT USAGE ON SCHEMA {SCHEMA} TO {Role.WORKER}",
         f"GRANT EXECUTE ON FUNCTION {TEND} TO {Role.WORKER}",

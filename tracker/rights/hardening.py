@@ -1,5 +1,6 @@
 """What the administrator of a server does once, as one script; the embedded one at each start."""
 
+from contextlib import suppress
 from hashlib import sha256
 
 import psycopg
@@ -91,9 +92,13 @@ def is_hardened(connection: psycopg.Connection) -> bool:
 
 
 def harden(connection: psycopg.Connection) -> None:
-    """Close what stands open to everybody in this database; quick where nothing does."""
+    """Close what stands open to everybody in this database; quick where nothing does.
+
+    A connection that commits by itself. Whoever may not make all of it makes none of it.
+    """
     if not is_hardened(connection):
-        connection.execute(sql.SQL(script()))
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            connection.execute(sql.SQL(script()))
 
 
 def tend(connection: psycopg.Connection) -> None:

@@ -1,0 +1,80 @@
+"""`headbook db harden` on a server that somebody else runs, set up as docs/deploy.md says."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from cluster import of_page
+from plain_connection import connect, plain
+from sqlalchemy import make_url
+from typer.testing import CliRunner
+
+from tracker.cli import app
+from tracker.cli.databases import NotHardened
+from tracker.home import Home
+from tracker.rights import hardening
+from tracker.supervisor import binaries, postgres_place, waiting
+from tracker.supervisor.postgres import EmbeddedPostgres
+from tracker.supervisor.process import Process
+
+OWNER = "headbook_owner"
+
+
+@dataclass
+class Server:
+    """Its administrator has run the page's SQL; every password is `secret`."""
+
+    admin: str
+
+    def url(self, role: str) -> str:
+        url = make_url(self.admin)
+        return url.set(username=role, password="secret").render_as_string(hide_password=False)
+
+    def headbook(self, *words: str, url: str, given: str = "") -> str:
+        ran = CliRunner().invoke(
+            app, ["db", *words], input=given, env={"DATABASE_URL": url}, catch_exceptions=False
+        )
+        return ran.output
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = Home(tmp_path_factory.mktemp("outside"))
+    postgres = EmbeddedPostgres(home, settings={"fsync": "off"})
+    process = Process(postgres.prepare())
+    try:
+        waiting.until(postgres.ready, process=process, seconds=60)
+        with connect(postgres.url("postgres")) as connection:
+            for statement in re.sub(r"<\w+ PASSWORD>", "secret", of_page("sql")).split(";")[:-1]:
+                connection.execute(statement)  # type: ignore[arg-type]
+        yield Server(plain(postgres.url("headbook")))
+    finally:
+        process.stop()
+        postgres_place.remove(home)
+
+
+def test_an_owner_does_what_it_may_and_the_administrator_the_rest(server: Server) -> None:
+    owner = server.url(OWNER)
+    assert "headbook db harden --print" in server.headbook("upgrade", url=owner)
+    with pytest.raises(NotHardened, match="harden --print"):
+        server.headbook("harden", url=owner)
+    script = server.headbook("harden", "--print", url=owner)
+    psql = (binaries.postgres() / "psql", "-X", "-v", "ON_ERROR_STOP=1", "-d", server.admin)
+    for _ in range(2):
+        subprocess.run(psql, input=script, text=True, check=True, capture_output=True)
+        with connect(owner) as connection:
+            assert hardening.is_hardened(connection)
+    assert "administrator" not in server.headbook("upgrade", url=owner)
+    server.headbook("password", "headbook_reader", url=owner, given="secret\n")
+    with connect(server.url("headbook_reader")) as reader:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("SELECT pg_advisory_lock(1)")
+        reader.execute("SET default_transaction_read_only = off")
+        reader.execute("ALTER ROLE headbook_reader PASSWORD 'mine'")
+    server.headbook("harden", url=server.admin)
+    with connect(owner) as connection:
+        connection.execute("SELECT headbook_guard.tend()")
+    connect(server.url("headbook_reader")).close()
