@@ -7,13 +7,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from plain_connection import connect
 
 from tracker.supervisor.postgres import ADDRESS_SPACE
 
 from .reader_attacks import ALL, Attack
 from .readers import Cluster, provisioned
 
-TEMP_BYTES = 256 * 2**20
 # What is there of everything that an attack might have made, or kept.
 STATE = """
 SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_proc),
@@ -37,8 +37,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def before(cluster: Cluster) -> list[tuple[Any, ...]]:
-    return cluster.ask(STATE)
+def watcher(cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
+    """A superuser who looks on."""
+    with connect(cluster.admin) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def before(watcher: psycopg.Connection[Any]) -> tuple[Any, ...] | None:
+    return watcher.execute(STATE).fetchone()
 
 
 def peak(pid: int) -> int:
@@ -61,7 +68,10 @@ def run(connection: psycopg.Connection[Any], statement: str) -> None:
 
 @pytest.mark.parametrize("attack", ALL, ids=lambda attack: f"{attack.kind}: {attack.sql[-1][:60]}")
 def test_an_attack_ends_within_bounds_and_leaves_nothing(
-    cluster: Cluster, before: list[tuple[Any, ...]], attack: Attack
+    cluster: Cluster,
+    watcher: psycopg.Connection[Any],
+    before: tuple[Any, ...],
+    attack: Attack,
 ) -> None:
     state = None
     with cluster.reader() as connection:
@@ -71,10 +81,10 @@ def test_an_attack_ends_within_bounds_and_leaves_nothing(
         except psycopg.Error as error:
             state = error.sqlstate
         assert peak(connection.info.backend_pid) < ADDRESS_SPACE
-        locks = cluster.ask(HELD)[0][0]
+        (locks,) = watcher.execute(HELD).fetchone() or (0,)
     assert (state or "passed").startswith(attack.refused or "passed")
     assert locks < 500
-    assert cluster.ask(STATE) == before
+    assert watcher.execute(STATE).fetchone() == before
 
 
 def test_there_are_attacks_enough_and_none_twice() -> None:

@@ -97,7 +97,7 @@ def harden(connection: psycopg.Connection) -> None:
     A connection that commits by itself. Whoever may not make all of it makes none of it.
     """
     if not is_hardened(connection):
-        with suppress(psycopg.errors.InsufficientPrivilege):
+        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
             connection.execute(sql.SQL(script()))
 
 
