@@ -195,7 +195,7 @@ def _readers_give_way(engine: Engine) -> Iterator[None]:
     over = Event()
 
     def end_them() -> None:
-        with engine.connect() as connection:
+        with suppress(DBAPIError), engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             while not over.wait(_LOOK):
                 with suppress(DBAPIError):  # whom this user may not end is waited for
