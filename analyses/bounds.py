@@ -6,7 +6,7 @@ from analyses.errors import Refused
 
 CONFIG_BYTES = 8 * 2**20
 INDEX_BYTES = 64 * 2**20
-TOKENIZER_BYTES = 256 * 2**20
+TOKENIZER_BYTES = 64 * 2**20
 JSON_DEPTH = 64
 HEADER_BYTES = 32 * 2**20  # of one safetensors file
 TENSORS = 500_000  # of one safetensors file

@@ -83,6 +83,8 @@ FILES: Mapping[str, Write] = {
     "a list without end": _file(_list(_U8, 2**50)),
     "a list that breaks off": _file(_list(_U64, 3_000_000)),
     "texts without end": _file(_list(_STRING, 2**40)),
+    "a long list": _file(_list(_U8, 20_000_000, bytes(20_000_000))),
+    "many texts": _file(_list(_STRING, 5_000_000, bytes(40_000_000))),
     "a list of lists": _file(_list(_ARRAY, 1, struct.pack("<IQ", _ARRAY, 1) * 1000)),
     "a value of no kind": _file(_field("general.name", 77, b"1234")),
     "lists of no kind": _file(_list(77, 10)),
