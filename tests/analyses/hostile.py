@@ -42,8 +42,8 @@ def _may_be_read(path: str) -> bool:
     return os.path.basename(path) in READ or path.endswith((".safetensors", ".gguf"))
 
 
-class Hangs(Exception):
-    pass
+class Hangs(BaseException):
+    """No exception that is made a sentence of."""
 
 
 def _ring(*_: object) -> None:
