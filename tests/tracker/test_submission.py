@@ -111,15 +111,19 @@ def test_a_token_that_the_embedding_lacks_is_refused_at_the_door(
 
 
 def test_a_token_that_only_an_option_in_words_needs_is_refused_at_the_door(
-    submit: Submit, sessions: Sessions, add: Callable[..., None], tmp_path: Path
+    submit: Submit, sessions: Sessions, home: Home, tmp_path: Path
 ) -> None:
     """An option is read after the question alone as well, where no label stands before it."""
     spec = DistributionSpec(size=8)
-    add("whole", seed=1)
-    path = tmp_path / "whole" / "tokenizer.json"
+    folder = tmp_path / "whole"
+    save_tiny_llama(folder, seed=1)
+    path = folder / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.add_tokens([f"Answer: {build(spec).prompts[3].options[0]}"])
     tokenizer.save(str(path))
+    models.add_model(
+        str(folder), name="whole", dtype="float32", home=home, roots=(), sessions=sessions
+    )
     with pytest.raises(InvalidRequest, match=r"Prompt 3 needs the token 257, .* has 257 rows"):
         submit(model="whole", distribution=spec)
     assert rows(sessions) == 0
