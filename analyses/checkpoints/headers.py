@@ -60,19 +60,28 @@ def stored_tensors(files: ModelFiles) -> Mapping[str, StoredTensor]:
 
 def read(path: Path, file: BinaryIO) -> Mapping[str, StoredTensor]:
     """A file's tensors in the order of their bytes, which follow the head without a gap."""
-    size = size_of(file)
-    length = int.from_bytes(file.read(_LENGTH), "little")
-    if not 2 <= length <= size - _LENGTH:
-        raise BrokenWeights(path, f"its head would be {length} bytes of a file of {size}")
-    bounds.check(path, "the length of its head in bytes", length, bounds.HEADER_BYTES)
-    head = _json(path, file.read(length))
-    head.pop("__metadata__", None)
-    bounds.check(path, "its number of tensors", len(head), bounds.TENSORS)
-    begin = _LENGTH + length
-    tensors = {name: _tensor(path, name, said, begin) for name, said in head.items()}
-    inside = dict(sorted(tensors.items(), key=lambda each: (each[1].start, each[1].n_bytes)))
-    _check_without_gaps(path, inside, begin, size)
-    return inside
+    return tensors(path, head(path, file), size_of(file))
+
+
+def head(path: Path, file: BinaryIO) -> bytes:
+    """What stands before the tensors, its length first."""
+    size, length = size_of(file), file.read(_LENGTH)
+    n_bytes = int.from_bytes(length, "little")
+    if not 2 <= n_bytes <= size - _LENGTH:
+        raise BrokenWeights(path, f"its head would be {n_bytes} bytes of a file of {size}")
+    bounds.check(path, "the length of its head in bytes", n_bytes, bounds.HEADER_BYTES)
+    return length + file.read(n_bytes)
+
+
+def tensors(path: Path, head: bytes, size: int) -> Mapping[str, StoredTensor]:
+    """What a head says of a file of that size."""
+    entries = _json(path, head[_LENGTH:])
+    entries.pop("__metadata__", None)
+    bounds.check(path, "its number of tensors", len(entries), bounds.TENSORS)
+    found = {name: _tensor(path, name, said, len(head)) for name, said in entries.items()}
+    in_order = dict(sorted(found.items(), key=lambda each: (each[1].start, each[1].n_bytes)))
+    _check_without_gaps(path, in_order, len(head), size)
+    return in_order
 
 
 def _json(path: Path, head: bytes) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -66,3 +67,15 @@ def test_many_may_hash_the_same_file_at_once(tmp_path: Path) -> None:
         )
     assert len(set(found)) == 1
     assert [note.suffix for note in (tmp_path / "hashes").iterdir()] == [".json"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"abc", b"\xff" * 40, b"\2" + b"\0" * 7 + b"{}", b"\2" + b"\0" * 7 + b"[]tail"]
+)
+def test_the_hash_of_a_file_is_that_of_its_bytes_whatever_it_holds(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    found = hashes.file_sha256(path, remembered=None)
+    assert found == hashlib.sha256(content).hexdigest()

@@ -75,10 +75,13 @@ def test_weights_in_several_files_are_those_the_index_names(
     loaded.append(LanguageModel.load(files.folder))
 
 
-def test_a_file_that_is_not_what_the_hub_lists_is_refused(ref: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("place", "whence"), [(-1, 2), (3, 0)])
+def test_a_file_that_is_not_what_the_hub_lists_is_refused(
+    ref: str, tmp_path: Path, place: int, whence: int
+) -> None:
     (weights,) = refs.fetched(ref, cache=tmp_path).weights
     with weights.resolve().open("r+b") as blob:
-        blob.seek(-1, 2)
+        blob.seek(place, whence)
         blob.write(b"!")
     with pytest.raises(CorruptDownload, match=r"model\.safetensors is not the file.*Delete"):
         refs.fetched(ref, cache=tmp_path)
