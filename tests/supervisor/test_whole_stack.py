@@ -47,7 +47,11 @@ sslCertFile = "/nowhere"
 [global]
 developmentMode = true
 """
-BROKEN = "raise ImportError('libnowhere.so: cannot open shared object file')"
+BROKEN = """
+import sys
+if sys.orig_argv[-1] == "worker":
+    raise SystemExit("libnowhere.so: cannot open shared object file")
+"""
 
 
 @pytest.fixture
@@ -123,14 +127,10 @@ def test_the_stack_comes_up_and_ends_with_its_supervisor(work):
 
 def test_a_worker_that_dies_again_and_again_ends_the_start_with_the_reason(work):
     home = Home(work / ".headbook")
-    (work / "plugins").mkdir()
-    (work / "plugins" / "broken.py").write_text(BROKEN)
-    info = work / "plugins" / "broken-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[headbook.analyses]\nbroken = broken\n")
+    (work / "broken").mkdir()
+    (work / "broken" / "sitecustomize.py").write_text(BROKEN)
     try:
-        up = run(work, "up", "--detach", PYTHONPATH="plugins")
+        up = run(work, "up", "--detach", PYTHONPATH="broken")
         assert up.returncode == 1
         assert "worker did not start" in up.stderr
         assert "libnowhere.so" in up.stderr
