@@ -3,7 +3,6 @@
 import gc
 import locale
 import logging
-import multiprocessing
 import os
 import random
 import signal
@@ -92,9 +91,14 @@ def _put_handlers_back(before: dict[int, Any]) -> None:
             signal.signal(number, handler)
 
 
-def _start_method(before: str | None) -> None:
-    if multiprocessing.get_start_method(allow_none=True) != before:
-        multiprocessing.set_start_method(before, force=True)
+def _start_method() -> str | None:
+    processes = sys.modules.get("multiprocessing")
+    return processes.get_start_method(allow_none=True) if processes else None
+
+
+def _put_start_method_back(before: str | None) -> None:
+    if _start_method() != before:
+        sys.modules["multiprocessing"].set_start_method(before, force=True)
 
 
 def _torch() -> tuple[Any, ...] | None:
@@ -148,7 +152,7 @@ _PARTS = (
     Part(sys.getrecursionlimit, sys.setrecursionlimit),
     Part(sys.getswitchinterval, sys.setswitchinterval),
     Part(socket.getdefaulttimeout, socket.setdefaulttimeout),
-    Part(lambda: multiprocessing.get_start_method(allow_none=True), _start_method),
+    Part(_start_method, _put_start_method_back),
     Part(lambda: signal.getitimer(signal.ITIMER_REAL), lambda old: _timer(old)),
     Part(_handlers, _put_handlers_back),
     Part(_torch, _put_torch_back),
