@@ -281,8 +281,7 @@ def analysis(
     20 seconds (`HEADBOOK_PLUGIN_SECONDS`), and to leave no thread or process behind. What it prints
     is no part of a command's output, and what it changes of the process, such as the folder, the
     environment or random numbers, is put back.
-    Raises `DuplicateAnalysis` when another function holds the name, `BadPlotName`, and
-    `BadDefinition`.
+    Raises `BadDefinition`, `BadPlotName`, and `DuplicateAnalysis` when another holds the name.
     """
 
     def register(function: Measure) -> Measure:
