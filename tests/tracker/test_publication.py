@@ -1,17 +1,22 @@
 """A run's mirror in MLflow comes about once, whatever is away meanwhile."""
 
 import time
+from dataclasses import replace
 
+from attacks import ATTACKS
+from markdown_it import MarkdownIt
 from mlflow import MlflowClient
 from stored_runs import content, detail, due_now, mlflow_ids, reopen
 
-from tracker import mirror
+from analyses.shown import one_line
+from tracker import mirror, publication
 from tracker.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.execution import publish_if_ended, work
 from tracker.mlflow_runs import ensure_run
+from tracker.store import models as model_store
 from tracker.store import publications, runs
-from tracker.tables import ModelRow, PublicationRow
+from tracker.tables import PublicationRow
 from tracker.workbench import Workbench
 
 from .conftest import Submit
@@ -144,12 +149,53 @@ def test_a_run_of_a_model_that_was_renamed_is_published_again(
     run = submit().run
     work(bench, hint=None)
     with transaction(sessions) as session:
-        session.query(ModelRow).update({ModelRow.name: "renamed"})
-    reopen(sessions, run.id)
+        model_store.rename(session, "tiny", "renamed", renamed_by="ada")
+    assert not detail(sessions, run.id).line.published
     publish_if_ended(bench, run.id)
     assert detail(sessions, run.id).line.published
     seen = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).data
     assert (seen.params["model"], seen.tags["headbook.model"]) == ("tiny", "renamed")
+
+
+def test_what_mlflow_shows_of_a_run_does_nothing_that_a_text_asks_for(
+    submit: Submit, bench: Workbench, sessions: Sessions
+) -> None:
+    """Its note is Markdown: one link of ours, and text. Tags and params are shown as they are."""
+    attacks = [each for each in ATTACKS.values() if len(each) < 1000]
+    run = submit().run
+    with transaction(sessions) as session:
+        runs.cancel(session, run.id)
+    known = detail(sessions, run.id)
+    params = {f"p{number}": each for number, each in enumerate(attacks)}
+    line = replace(known.line, params=params, reason="".join(attacks), created_by="a\x1b[31mb")
+    told = replace(known, line=line, studies={"s": "".join(attacks)})
+    for at in range(0, len(attacks), 20):
+        ids = publication.ensure_run(bench.mlflow, told)
+        publication.publish(
+            bench.mlflow,
+            ids,
+            told,
+            [],
+            pictures={},
+            remarks=attacks[at : at + 20],
+            app_url="http://h",
+        )
+        seen = bench.mlflow.get_run(ids.run_id).data
+        blocks = MarkdownIt("commonmark", {"html": True}).parse(
+            seen.tags.pop("mlflow.note.content")
+        )
+        tokens = [token for block in blocks for token in (block, *(block.children or ()))]
+        assert [token.attrs for token in tokens if token.type == "link_open"] == [
+            {"href": f"http://h/run?id={run.id}"}
+        ]
+        shown = {"link_open", "link_close", "code_inline", "text", "text_special", "hardbreak"}
+        shown |= {"paragraph_open", "paragraph_close", "inline", "softbreak"}
+        assert {token.type for token in tokens} <= shown
+        said = "".join(token.content for token in tokens if token.type.startswith("text"))
+        assert "".join(map(one_line, "".join(attacks[at : at + 3]).split("\n"))) in said
+        for value in (*seen.tags.values(), *seen.params.values()):
+            assert all(each.isprintable() or each in "\n\t" for each in value)
+        assert seen.params["p0"] == "\\x1b[31mred\\x1b[0m"
 
 
 def test_what_was_refused_and_then_could_not_be_tried_is_due_again(
