@@ -8,6 +8,7 @@ from analyses import bootstrap
 from analyses.pictures.plots import HEADS
 from analyses.registry import Analysis, Params
 from analyses.results import Kind
+from analyses.shown import plain
 from analyses.stored import Place, Stored
 
 HEAD = """\
@@ -71,7 +72,10 @@ def _split(analysis: Analysis) -> str:
 
 def _table(title: str, columns: Row, rows: Iterable[Row]) -> list[str]:
     """A heading and a table, or nothing where there are no rows."""
-    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    lines = [
+        " | ".join(plain(cell).replace("|", "\\|").replace("\n", " ") for cell in row)
+        for row in rows
+    ]
     if not lines:
         return []
     head = [" | ".join(columns), " | ".join("---" for _ in columns)]
