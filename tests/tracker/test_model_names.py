@@ -1,5 +1,6 @@
 """A model has one name, which only a command of its own changes, for everybody and on record."""
 
+import platform
 import shutil
 from pathlib import Path
 
@@ -7,16 +8,20 @@ import pytest
 from sqlalchemy import select, text
 from stack import Stack
 
+from analyses.errors import Refused
 from analyses.names import BadName
-from tracker import models
+from analyses.prompts.distributions import DistributionSpec
+from tracker import models, submission, worker
 from tracker.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.home import Home
 from tracker.reports import runs as run_lines
+from tracker.settings import user
 from tracker.store import models as store
 from tracker.store import publications, studies
 from tracker.store.models import NamedOtherwise, NameTaken, UnknownModel
 from tracker.store.studies import StudyLooksAlike
+from tracker.submission import Request
 from tracker.tables import PublicationRow
 
 from .conftest import MakeRun
@@ -137,3 +142,37 @@ def test_a_study_does_not_look_like_another(make_run: MakeRun, sessions: Session
     assert first == again
     with pytest.raises(StudyLooksAlike), transaction(sessions) as session:
         studies.add_to_study(session, name="scan", created_by="ada", runs=[run.id])
+
+
+BAD = ("a\x1b[31mb", "a\u202eb", "a\u200bb", "a\nb", "a" * 5000, "a\udce9")
+
+
+@pytest.mark.parametrize(
+    "bad", BAD, ids=["escape", "override", "zero width", "lines", "long", "byte"]
+)
+def test_every_door_refuses_what_cannot_be_a_name(
+    tiny: Model,
+    sessions: Sessions,
+    home: Home,
+    model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bad: str,
+) -> None:
+    asked = {"analysis": "attribution", "model": "tiny", "distribution": DistributionSpec(size=8)}
+    for change in ({"study": bad, "created_by": "ada"}, {"created_by": bad}):
+        with pytest.raises(BadName):
+            submission.submit(Request(**asked | change), sessions=sessions, home=home)
+    for field in ("question_column", "answer_column", "subject_column"):
+        with pytest.raises(Refused):
+            DistributionSpec(**{field: bad})
+    for spec in ({"data": f"file:/{bad}"}, {"choices_columns": ("choices", bad)}):
+        with pytest.raises(Refused):
+            DistributionSpec(**spec)
+    with pytest.raises(BadName):
+        add(model_folder, sessions, home, name=bad)
+    monkeypatch.setenv("LOGNAME", bad)
+    with pytest.raises(BadName, match="LOGNAME"):
+        user()
+    monkeypatch.setattr(platform, "node", lambda: bad)
+    with pytest.raises(BadName, match="host"):
+        worker._host()
