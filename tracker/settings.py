@@ -19,6 +19,7 @@ from tracker.urls import for_links, with_psycopg
 
 _ADDRESSES = ("DATABASE_URL", "CELERY_BROKER_URL", "MLFLOW_TRACKING_URI")
 
+LONGEST_PATH = 2000  # bytes: the files of a home need the rest of the 4096 that there are
 Memory = Annotated[ByteSize, Field(le=2**60)]
 Seconds = Annotated[float, Field(le=10**8, allow_inf_nan=False)]  # three years
 
@@ -98,7 +99,10 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        whole = home.expanduser().absolute()
+        if len(bytes(whole)) > LONGEST_PATH or any(len(os.fsencode(p)) > 255 for p in whole.parts):
+            raise ValueError("no system has so long a path")
+        return whole
 
     @field_validator("model_roots", mode="before")
     @classmethod

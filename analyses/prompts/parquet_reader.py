@@ -87,12 +87,24 @@ def _read(file: BinaryIO, wanted: list[str], bounds: dict[str, int]) -> Iterator
         yield {"names": names}
         expanded = 0
         for batch in table.iter_batches(_TOGETHER, columns=columns, use_threads=False):
-            expanded += batch.nbytes  # a page may hold one long text and the number of its rows
+            batch = _decoded(batch)  # a page may hold one long text, and in how many rows it stands
+            expanded += batch.nbytes
             if expanded > bounds["bytes"]:
                 raise Beyond("bytes", None)
             for row in batch.to_pylist() if columns else [{}] * batch.num_rows:
                 _check_cells(row, bounds)
                 yield {"row": row}
+
+
+def _decoded(batch: Any) -> Any:
+    """The same rows without dictionaries, so that its bytes are those of its texts."""
+    import pyarrow as pa
+
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names) if columns else batch
 
 
 def _check_footer(file: BinaryIO, most: int) -> None:

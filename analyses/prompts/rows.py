@@ -129,7 +129,7 @@ class Reader:
                         self._tally.add("entries", 1)
                         if entry.is_dir(follow_symlinks=False):
                             left.append(Path(entry.path))
-                        elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                        elif entry.name.lower().endswith(SUFFIXES) and Path(entry.path).is_file():
                             yield Path(entry.path)
             except OSError as error:
                 raise MayNotBeRead(error, folder) from None

@@ -12,6 +12,8 @@ from tracker.redaction import learn_secret
 from tracker.rights import hardening
 from tracker.settings import Settings
 
+LONGEST = 1000  # bytes of a password
+
 app = typer.Typer(help="The database.", no_args_is_help=True)
 
 
@@ -34,6 +36,11 @@ class NotHardened(TrackerError):
             "with the DATABASE_URL of the server's administrator, or give psql what "
             "`headbook db harden --print` prints."
         )
+
+
+class LongPassword(TrackerError):
+    def __init__(self) -> None:
+        super().__init__(f"The password has more than {LONGEST} bytes. Choose a shorter one.")
 
 
 @app.command()
@@ -79,11 +86,13 @@ def password(
     if sys.stdin.isatty():
         given = typer.prompt(f"Password of {role}", hide_input=True, confirmation_prompt=True)
     else:
-        given = _first_line(sys.stdin.buffer.readline())
+        given = _first_line(sys.stdin.buffer.readline(LONGEST + 2))  # which may have no end
     if not given:
         raise NoPassword
     if "\0" in given:
         raise PasswordNotText
+    if len(given.encode()) > LONGEST:
+        raise LongPassword
     learn_secret(given)
     roles.give_password(Settings().owner_database(), role, given)
     typer.echo(f"{role} may log in.")
