@@ -150,8 +150,9 @@ def _differing(answers: Sequence[Answer], readings: Sequence[Reading]) -> Answer
 
 def _right(answer: Answer, readings: Sequence[Reading], column: str) -> int | str:
     """The choice that is right by the readings, or why there is none; a number by the first."""
-    found = {answer.by[each] for each in readings if each in answer.by}
-    there = readings[0] in answer.by or not answer.is_number
+    by = answer.by
+    found = {by[each] for each in readings if each in by}
+    there = readings[0] in by or not answer.is_number
     if len(found) == 1 and there:
         return found.pop()
     if found and there:

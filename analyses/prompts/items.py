@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 from analyses.prompts.data_names import SHIPPED, UnknownData
 from analyses.prompts.references import Order
-from analyses.prompts.streams import Stream, content_hash
+from analyses.prompts.streams import Stream, content_hash_of_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ def asked(question: str, answer: str) -> str:
 
 def digest(items: Sequence[Item]) -> str:
     """What the items are, as one hash."""
-    return content_hash([_content(each) for each in items])
+    return content_hash_of_all(_content(each) for each in items)
 
 
 def _content(item: Item) -> list[object]:

@@ -27,8 +27,14 @@ class OptionSets:
     """The sets of an item that are in a split, in a random order, each once; drawn when asked."""
 
     def __init__(self, item: Item, *, options: int, split: Split, seed: int) -> None:
+        self._all = split == "all" and len(item.distractors) >= options - 1
         self._drawn: list[OptionSet] = []
         self._rest = _sets(item, options - 1, split, Stream(seed, "sets", item.id))
+
+    @property
+    def there(self) -> bool:
+        """Whether there is one; drawn only where the split decides it."""
+        return self._all or self.get(0) is not None
 
     def get(self, number: int) -> OptionSet | None:
         """The set of that number from 0, or None where there are fewer."""

@@ -85,7 +85,7 @@ def plan(spec: DistributionSpec, data: Data) -> Planned:
         item.id: OptionSets(item, options=spec.options, split=spec.split, seed=spec.seed)
         for item in asked
     }
-    items = [item for item in _in_rounds(asked, spec.seed) if sets[item.id].get(0)]
+    items = [item for item in _in_rounds(asked, spec.seed) if sets[item.id].there]
     drawn = _draw(items, sets, spec, skipped=len(data.items) - len(asked))
     positions = _positions(drawn, spec)
     shots = _Shots(items, sets, spec)

@@ -1,7 +1,7 @@
 """Numbers that look random and are the same on every machine, in every process and Python."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import TypeVar
 
@@ -13,8 +13,21 @@ Value = TypeVar("Value")
 
 def content_hash(value: object) -> str:
     """sha256 over the canonical JSON of plain values: the same on every machine."""
+    return sha256(_canonical(value)).hexdigest()
+
+
+def content_hash_of_all(values: Iterable[object]) -> str:
+    """The hash of the list of these values, without the list or its text in memory."""
+    found = sha256(b"[")
+    for number, value in enumerate(values):
+        found.update((b"," if number else b"") + _canonical(value))
+    found.update(b"]")
+    return found.hexdigest()
+
+
+def _canonical(value: object) -> bytes:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return sha256(text.encode("ascii")).hexdigest()
+    return text.encode("ascii")
 
 
 def rank(*key: str | int) -> bytes:

@@ -1,5 +1,7 @@
 """For every prompt a source that differs in what its kind says, and in nothing else."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.labels import SCHEMES
 from analyses.prompts.mutations import Mutation, NoMutation
 from analyses.prompts.sources import Difference, SourceKind, pairs
+from analyses.prompts.streams import Stream
 
 LIST = "list:α,β,γ,δ,ε,ζ,η,θ,ι,κ"  # noqa: RUF001 - Greek is meant
 QUESTION, OPTIONS, LABELS, POSITION, LABEL, SHOTS, WORDING = Difference
@@ -181,3 +184,24 @@ def test_what_cannot_be_told_otherwise_is_refused():
         pairs(build(DistributionSpec(prelude=False)), Mutation.NO_PRELUDE)
     with pytest.raises(NoMutation, match="labelled 1, 2, 3, 4 already"):
         pairs(build(DistributionSpec(labels="numbers")), Mutation.NUMBERS)
+
+
+def test_resample_is_the_first_prompt_from_a_random_one_on_with_another_label(tmp_path):
+    """Held against a look at one prompt after the other; nearly all have the same answer."""
+    path = tmp_path / "x.jsonl"
+    choices = ["one", "two", "All of the above"]
+    rows = [
+        {"question": f"q{n}?", "choices": choices, "answer": 2 if n % 9 else n // 9 % 2}
+        for n in range(40)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fields = {"options": 3, "size": 40, "option_references": "keep", "answer_reading": "from_0"}
+    built = build(DistributionSpec(data=f"file:{path}", **fields))
+    labels = [plan.correct_label for plan in built.plans]
+    assert labels.count("C") == 35
+    for seed in range(5):
+        for pair in pairs(built, SourceKind.RESAMPLE, seed=seed):
+            start = Stream(built.hash, "resample", seed, pair.base.number).below(40)
+            others = ((start + step) % 40 for step in range(40))
+            first = next(n for n in others if labels[n] != labels[pair.base.number])
+            assert pair.source.number == first

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from analyses.prompts.items import Item
 from analyses.prompts.option_sets import OptionSets, half
-from analyses.prompts.streams import Stream
+from analyses.prompts.streams import Stream, content_hash, content_hash_of_all
 
 KNOWN = [286, 447, 625, 669, 474, 405]
 KNOWN_LARGE = 496837586224287860433325266894
@@ -56,3 +56,8 @@ def test_every_set_of_options_comes_once_in_its_half(options):
     assert set(drawn["all"]) == every
     for split in ("train", "test"):
         assert set(drawn[split]) == {each for each in every if half(["a", *each]) == split}
+
+
+@pytest.mark.parametrize("values", [[], ["a"], [["é", 1], {"b": None, "a": [1.5]}]])
+def test_the_hash_of_all_values_is_that_of_their_list(values):
+    assert content_hash_of_all(iter(values)) == content_hash(values)
