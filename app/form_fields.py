@@ -126,6 +126,6 @@ def _read(text: str, kind: FieldKind) -> Any:
                 return float(text)
             case FieldKind.JSON | FieldKind.BOOLEAN:
                 return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     return text

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, ValidationError
 from streamlit.testing.v1 import AppTest
 
 from analyses.methods.attribution import AttributionParams
-from app.form_fields import FieldKind, fields_of
+from app.form_fields import FieldKind, FormField, fields_of
 
 
 class Colour(StrEnum):
@@ -178,3 +178,9 @@ def test_what_is_entered_is_what_the_model_gets():
     held = at.session_state["held"]
     assert (held["count"], held["small"], held["exact"]) == (16, 0.25, False)
     assert (held["colour"], held["layers"]) == ("red", [4, 5])
+
+
+@pytest.mark.parametrize("written", ["[" * 100_000, "9" * 5000, '{"a":' * 50_000])
+def test_what_is_written_too_deep_or_long_stays_for_the_model_to_refuse(written):
+    field = FormField(name="x", title="x", description=None, kind=FieldKind.JSON)
+    assert field.value(written) == written

@@ -5,6 +5,10 @@ import re
 import pytest
 from attacked import attack, checked, commanded
 
+from tracker.db import transaction
+from tracker.store import runs
+from tracker.store.runs import UnknownRun
+
 ASK = ("submit", "attribution", "--model", "m", "--distribution", "facts", "--split", "all")
 SHOW = ("distributions", "show")
 MANY = 10**30
@@ -117,3 +121,10 @@ def test_a_password_without_end_is_not_read(tmp_path):
     path.write_text("x" * 2_000_000)
     ended = attack(commanded, command, {"HEADBOOK_HOME": str(tmp_path)}, str(path))
     assert "The password has more than 1000 bytes" in ended.said
+
+
+@pytest.mark.parametrize("prefix", ["a" * 100_000, "x" * 100_000, "0" * 37, "%" * 1000])
+def test_an_id_is_refused_before_the_database_is_asked(sessions, prefix):
+    with transaction(sessions) as session, pytest.raises(UnknownRun) as refused:
+        runs.find_run(session, prefix)
+    assert len(str(refused.value)) < 300

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from analyses import names
 from analyses.checkpoints.shapes import LayerShape, ModelShape
-from analyses.errors import did_you_mean
+from analyses.errors import did_you_mean, shown
 from analyses.prompts.limits import Limits
 from analyses.results import Component, Kind
 from tracker.domain import Model
@@ -30,7 +30,7 @@ RENEWED = ("n_embeddings", "max_positions", "trained_positions")
 class UnknownModel(TrackerError):
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(
-            f"No model named {name!r}.{did_you_mean(name, known)} "
+            f"No model named {shown(name)}.{did_you_mean(name, known)} "
             f"Known models: {', '.join(known) or 'none'}. "
             "Add one with `headbook models add REF`."
         )

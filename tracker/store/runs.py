@@ -8,11 +8,13 @@ from sqlalchemy import ColumnElement, Text, cast, collate, exists, func, select,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from analyses.errors import shown
 from tracker.domain import ACTIVE, PartKind, PartState, Priority, Run, RunState
 from tracker.errors import TrackerError
 from tracker.store import inputs as input_store
 from tracker.tables import BY_CODE, PartRow, PublicationRow, RunInputRow, RunRow
 
+LONGEST_ID = 36  # characters
 _LONGEST_WAIT = 15  # seconds between two rings for a run that does not move
 _SECOND = func.make_interval(0, 0, 0, 0, 0, 0, 1)
 _TURN = 7_309_459  # any number; the same for everybody who submits
@@ -20,7 +22,9 @@ _TURN = 7_309_459  # any number; the same for everybody who submits
 
 class UnknownRun(TrackerError):
     def __init__(self, run_id: object) -> None:
-        super().__init__(f"No run {str(run_id)!r}. `headbook runs list` shows the runs there are.")
+        super().__init__(
+            f"No run {shown(str(run_id))}. `headbook runs list` shows the runs there are."
+        )
 
 
 class AmbiguousRun(TrackerError):
@@ -43,7 +47,7 @@ def run(session: Session, run_id: UUID) -> Run:
 
 def find_run(session: Session, prefix: str) -> Run:
     """The run whose id begins so; raises `UnknownRun`, `AmbiguousRun`."""
-    if not set(prefix.lower()) <= set("0123456789abcdef-") or not prefix:
+    if not set(prefix.lower()) <= set("0123456789abcdef-") or not 0 < len(prefix) <= LONGEST_ID:
         raise UnknownRun(prefix)
     pattern = prefix.lower() + "%"
     rows = session.scalars(select(RunRow).where(cast(RunRow.id, Text).like(pattern)).limit(5)).all()
