@@ -10,6 +10,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 OTHER = "\0other"  # the key under which a value that JSON does not have is told
@@ -49,7 +50,8 @@ def _confine(memory: int, seconds: int) -> None:
     ):
         hard = resource.getrlimit(what)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+        with suppress(ValueError, OSError):  # a system that keeps no such limit
+            resource.setrlimit(what, (most, most))
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others take address space ahead
 
 

@@ -223,6 +223,12 @@ PARQUET = [
         for codec in ("zstd", "gzip", "snappy", "brotli")
     ),
     Hostile("size", table(question=["a" * 6_000_000]), "has 6,000,.*", bounds={"bytes": 5_000_000}),
+    Hostile(
+        "memory",
+        table(question=["a" * 30_000_000]),
+        "takes more than 370,000,000 bytes of memory",
+        bounds={"memory": 370_000_000},
+    ),
     Hostile("footer", _footer(0xFFFFFFF0), "list of columns of 4,294,967,280 bytes"),
     Hostile("sparse footer", _footer(100, before=b"\0" * 10), "cannot be read"),
     Hostile("encrypted", _footer(100, b"PARE"), "it is encrypted"),
