@@ -29,9 +29,9 @@ ColumnName = Annotated[str, StringConstraints(max_length=MOST_NAME)]
 
 
 class UnreadableName(Refused):
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, many: str) -> None:
         super().__init__(
-            f"The distribution name {shown(name)} has too many parts, or is too long. "
+            f"The distribution name {shown(name)} has too many {many}. "
             f"A name is data/template/labels, such as {DistributionSpec().name!r}."
         )
 
@@ -227,10 +227,10 @@ _OWN = re.compile(rf"(?P<data>[^/:]+)/(?P<template>{templates.OWN}.+?)(/{_LABELS
 
 def _parts(name: str) -> dict[str, str]:
     if len(name) > 4 * MOST_NAME:  # more than three parts can have
-        raise UnreadableName(name)
+        raise UnreadableName(name, many="characters")
     if long := _LONG.fullmatch(name) or _OWN.fullmatch(name):
         return {field: part for field, part in long.groupdict().items() if part is not None}
     parts = name.split("/")
     if len(parts) > 3:
-        raise UnreadableName(name)
+        raise UnreadableName(name, many="parts")
     return dict(zip(("data", "template", "labels"), parts, strict=False))

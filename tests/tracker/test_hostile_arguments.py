@@ -50,7 +50,6 @@ ARGUMENTS = {
     "top": ("scores", "x", "--top", str(-MANY)),
     "limit": ("runs", "list", "--limit", str(MANY)),
     "part": ("runs", "logs", "x", "--part", "9" * 5000),
-    "sources": (*SHOW, "facts", "--sources", "x" * 100_000),
 }  # fmt: skip
 
 
@@ -58,7 +57,7 @@ ARGUMENTS = {
 def test_an_argument_is_refused_in_a_sentence(tmp_path, arguments):
     ended = attack(commanded, arguments, {"HEADBOOK_HOME": str(tmp_path)})
     assert "No database is known" not in ended.said
-    assert 0 < len(ended.said.replace("x" * 100_000, "")) < 3000
+    assert 0 < len(ended.said) < 6000
 
 
 def test_a_value_that_is_no_json_is_a_text(tmp_path):
