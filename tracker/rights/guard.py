@@ -30,7 +30,9 @@ CREATE OR REPLACE FUNCTION {SCHEMA}.reads(login oid) RETURNS boolean STABLE
 SET search_path = pg_catalog, pg_temp LANGUAGE sql AS $$
   SELECT coalesce((
     SELECT NOT rolsuper AND oid <> datdba
-      AND (pg_has_role(oid, '{Role.READER}', 'USAGE') OR pg_has_role(oid, '{Role.READER}', 'SET'))
+      AND (pg_has_role(oid, '{Role.READER}', 'USAGE')
+        OR pg_has_role(oid, '{Role.READER}', CASE  -- an older Postgres does not tell them apart
+          WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END))
       AND NOT pg_has_role(oid, '{Role.WORKER}', 'USAGE')
     FROM pg_roles, (SELECT datdba FROM pg_database WHERE datname = current_database()) AS ours
     WHERE oid = login
