@@ -75,8 +75,8 @@ class Readers:
                             self.refused[error.sqlstate or "lost"] += 1
                             if connection.closed:
                                 break
-            except psycopg.Error:
-                self.refused["login"] += 1
+            except psycopg.Error as error:
+                self.refused[f"login: {str(error)[-90:]}"] += 1
                 time.sleep(0.1)
 
     def __enter__(self) -> "Readers":
