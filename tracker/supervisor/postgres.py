@@ -38,16 +38,16 @@ SOCKET = f".s.PGSQL.{PORT}"
 ADDRESS_SPACE = 512 * 2**20  # bytes of one session: beyond them its statement fails, and no more
 SETTINGS = {
     "listen_addresses": "",
-    # Whoever is neither worker, owner nor MLflow has what is not reserved; the superuser has 3.
-    "max_connections": "100",
-    "reserved_connections": "85",
+    # So many are left to workers, owner and MLflow whatever people have taken; the superuser has 3.
+    "max_connections": "180",
+    "reserved_connections": "100",
     "authentication_timeout": "10s",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "log_parameter_max_length_on_error": "0",
     # What anybody could fill: the table of locks, and notifications that nobody fetches.
-    "max_locks_per_transaction": "128",
+    "max_locks_per_transaction": "96",
     "max_notify_queue_pages": "64",
     # Memory that sessions share is counted as that of none; these tables are small.
     "max_parallel_workers": "0",
