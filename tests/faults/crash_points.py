@@ -119,7 +119,6 @@ _WITHIN = {  # what others have written for in the same transaction
     f"{_ENDINGS}:finish_part",
     "tracker.store.scores:insert_scores",
     "tracker.store.tensors:insert_tensors",
-    f"{_HOLDS}:set_mlflow_ids",
     f"{_ENDINGS}:finish_run",
     f"{_HOLDS}:due",
     "tracker.store.studies:add_to_study",
@@ -127,7 +126,7 @@ _WITHIN = {  # what others have written for in the same transaction
 _WRITES = _WITHIN | {
     f"{_PARTS}:claim",
     f"{_PARTS}:fence",
-    *(f"{_HOLDS}:{name}" for name in ("take", "renew", "published", "reopen")),
+    *(f"{_HOLDS}:{name}" for name in ("take", "renew", "published", "reopen", "set_mlflow_ids")),
     "tracker.store.runs:cancel",
     "tracker.store.runs:insert_run",
     "tracker.store.runs:ring_due",

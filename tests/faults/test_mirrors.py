@@ -49,7 +49,7 @@ def mirrored(sessions: Sessions, mlflow_uri: str, tmp_path: Path) -> Iterator[Mi
         mlflow.log_artifact(made, str(file), "tensors")
         mlflow.set_terminated(made)
         with transaction(sessions) as session:
-            publications.set_mlflow_ids(session, run.id, ids)
+            publications.set_mlflow_ids(session, run.id, ids, instead_of=str(run.id))
             digest = hashlib.sha256(b"the tensor").hexdigest()
             session.execute(text("UPDATE headbook.tensor SET sha256 = :it"), {"it": digest})
         yield Mirrored(run=run, ids=ids, sessions=sessions, mlflow=mlflow, file=file)
