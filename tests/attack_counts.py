@@ -43,5 +43,5 @@ class Attacks:
             return
         for (row, kind), tried in sorted(self.tried.items()):
             held = self.held[row, kind]
-            said = f"{tried} tried, {held} held off" if held < tried else f"all {tried} held off"
+            said = f"{tried} cases, {'all' if held == tried else held} held off"
             figures.add(Path(folder), {"row": row, "fault": kind, "figure": said, "attacks": tried})

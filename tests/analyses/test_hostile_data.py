@@ -16,6 +16,8 @@ from analyses.prompts.bounds import Beyond, Bounds
 from analyses.prompts.data import load
 from analyses.prompts.distributions import DistributionSpec, build
 
+pytestmark = pytest.mark.attack(38, "data files")
+
 CASES = [
     *(("csv", each) for each in CSV),
     *(("jsonl", each) for each in JSONL),

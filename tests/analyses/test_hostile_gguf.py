@@ -11,6 +11,8 @@ from analyses.checkpoints import gguf, refs
 from analyses.errors import Refused
 from analyses.regular_files import ChangedWhileRead
 
+pytestmark = pytest.mark.attack(33, "hostile GGUF files")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def converted_once(tmp_path_factory: pytest.TempPathFactory) -> None:

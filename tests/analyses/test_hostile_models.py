@@ -18,6 +18,8 @@ from analyses.errors import Refused
 from analyses.language_model import LanguageModel
 from analyses.prompts.tokenization import load_tokenizer
 
+pytestmark = pytest.mark.attack(33, "hostile model folders")
+
 REFUSED = {
     f"{kind}, {name}": spoil
     for kind, table in {"config": CONFIGS, "files": FILES, "weights": WEIGHTS}.items()

@@ -3,6 +3,8 @@
 import pytest
 from attacked import attack, built
 
+pytestmark = pytest.mark.attack(38, "templates")
+
 PLAIN = "{{ question }}{% for o in options %}({{ o.label }}) {{ o.text }} {% endfor %}"
 
 

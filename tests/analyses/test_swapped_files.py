@@ -21,6 +21,8 @@ from analyses.language_model import LanguageModel
 from analyses.pretrained import pretrained
 from analyses.regular_files import ChangedWhileRead
 
+pytestmark = pytest.mark.attack(33, "files swapped or changed under a fingerprint")
+
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 Swap = Callable[[Path, Path], None]
 

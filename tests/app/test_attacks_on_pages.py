@@ -15,6 +15,8 @@ from analyses.shown import one_line
 from tracker.db import transaction
 from tracker.store import endings, parts
 
+pytestmark = pytest.mark.attack(40, "texts on pages")
+
 SHORT = {name: each for name, each in ATTACKS.items() if len(each) < 1000}
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 # What Streamlit looks for in the source, apart from Markdown (its StreamlitMarkdown.js).

@@ -168,11 +168,14 @@ def _rows(rows: Iterable[Sequence[object]]) -> str:
 
 def renewed(page: str, figures: Figures) -> str:
     """The page with the rows of these figures in place of its own, and the commits they are of."""
-    rows = sorted({int(each["row"]) for each in figures})
-    lines = [line for line in page.splitlines() if _row_of(line) not in rows]
-    at = next(n for n, line in enumerate(lines) if (_row_of(line) or 0) > rows[-1])
-    ours = [(_name(each["row"]), each["fault"], each["figure"]) for each in figures]
-    lines[at:at] = _rows(sorted(ours)).splitlines()
+    measured = {int(each["row"]) for each in figures}
+    lines = page.splitlines()
+    at = [n for n, line in enumerate(lines) if _row_of(line) is not None]
+    kept = [lines[n] for n in at if _row_of(lines[n]) not in measured]
+    new = _rows((_name(each["row"]), each["fault"], each["figure"]) for each in figures)
+    lines[at[0] : at[-1] + 1] = sorted(
+        [*kept, *new.splitlines()], key=lambda row: _row_of(row) or 0
+    )
     return _MEASURED.sub(lambda found: _renewed_commits(found[1], figures), "\n".join(lines)) + "\n"
 
 

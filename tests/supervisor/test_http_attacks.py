@@ -31,6 +31,8 @@ from .http_attacks import (
     TOKEN,
 )
 
+pytestmark = pytest.mark.attack(35, "requests to MLflow and the app")
+
 SECRET = "what no request may read"
 REFUSED = (400, 401, 403, 404, 405)
 

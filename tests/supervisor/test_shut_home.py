@@ -16,7 +16,10 @@ from tracker.supervisor import postgres_place, postgres_user
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.process import Owner, can_run
 
-pytestmark = only_root
+pytestmark = [
+    only_root,
+    pytest.mark.attack(37, "root's Postgres, reached for by another local user"),
+]
 FAST = {"fsync": "off"}
 
 

@@ -30,6 +30,8 @@ from tracker.workbench import Workbench
 
 from .conftest import MakeRun
 
+pytestmark = pytest.mark.attack(40, "texts on terminals and in CSV")
+
 SHORT = {name: each for name, each in ATTACKS.items() if len(each) < 1000}
 OWN_STYLES = re.compile(r"\x1b\[(1|0)m")  # the bold heads of tables
 

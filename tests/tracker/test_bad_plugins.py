@@ -11,6 +11,8 @@ from typing import Any
 import bad_plugins
 import pytest
 
+pytestmark = pytest.mark.attack(39, "plugins that misbehave when they are imported")
+
 SECONDS = "8"
 SHIPPED = {"attention", "attribution", "behaviour", "bases", "patching", "subspace"}
 

@@ -20,6 +20,8 @@ from tracker.home import Home
 from . import test_example_analysis
 from .test_example_analysis import rung_until_published
 
+pytestmark = pytest.mark.attack(39, "plugins that misbehave when they are used")
+
 SOME = ("raises", "exits", "leaves", "sleeps", "crashes", "kills_its_parent", "takes_our_name")
 
 

@@ -34,6 +34,8 @@ from .conftest import MakeRun, Submit
 from .harm import collect, flip, store_of, upload
 from .test_mlflow_refusals import answered
 
+pytestmark = pytest.mark.attack(34, "tensors lost or changed in the store")
+
 TABLE, LENGTHS = "tensors/table.safetensors", "tensors/lengths.safetensors"
 
 

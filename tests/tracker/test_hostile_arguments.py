@@ -9,6 +9,8 @@ from tracker.db import transaction
 from tracker.store import runs
 from tracker.store.runs import UnknownRun
 
+pytestmark = pytest.mark.attack(38, "arguments, variables and parameters")
+
 ASK = ("submit", "attribution", "--model", "m", "--distribution", "facts", "--split", "all")
 SHOW = ("distributions", "show")
 MANY = 10**30

@@ -25,6 +25,8 @@ from tracker.rings import HELP_WITH_RUN, PUBLISH_RUN, TASKS, NoRing, Ring
 from . import hostile
 from .conftest import Submit
 
+pytestmark = pytest.mark.attack(32, "messages in the broker")
+
 QUEUE = broker.QUEUE
 
 

@@ -30,6 +30,8 @@ from tracker.workbench import Workbench
 
 from .conftest import MakeRun, Submit
 
+pytestmark = pytest.mark.attack(34, "experiments and runs planted in MLflow")
+
 Plant = Callable[[str], str]
 
 

@@ -25,7 +25,7 @@ from tracker.spool import Spool
 from tracker.supervisor import control, folders, lock, passwords, ports, processes
 from tracker.supervisor.process import log_file
 
-pytestmark = only_root
+pytestmark = [only_root, pytest.mark.attack(37, "homes that another local user has planted")]
 
 COMMANDS = (
     *(("up",), ("up", "--detach"), ("down",), ("status",), ("worker",), ("dispatch",), ("app",)),

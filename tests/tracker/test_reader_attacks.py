@@ -14,6 +14,8 @@ from tracker.supervisor.postgres import ADDRESS_SPACE
 from .reader_attacks import ALL, Attack
 from .readers import Cluster, provisioned
 
+pytestmark = pytest.mark.attack(31, "statements of a reader")
+
 # What is there of everything that an attack might have made, or kept.
 STATE = """
 SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_proc),

@@ -19,6 +19,8 @@ from tracker.workbench import Workbench
 
 from .conftest import Submit
 
+pytestmark = pytest.mark.attack(33, "files swapped or changed under a fingerprint")
+
 
 @pytest.fixture
 def model(model_folder: Path, sessions: Sessions, home: Home, tmp_path: Path) -> Model:

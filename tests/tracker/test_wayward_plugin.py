@@ -25,6 +25,8 @@ from tracker.workbench import Workbench
 
 from .conftest import Submit
 
+pytestmark = pytest.mark.attack(39, "plugins that misbehave when they are used")
+
 PACKAGE = "the package wayward 1.0"
 FAILS = {  # what it does where, and a part of the reason that its run has
     "measure:raises": "ended with ZeroDivisionError: division by zero",
