@@ -319,7 +319,7 @@ class LanguageModel:
 def _check_fits(files: ModelFiles, dtype: str) -> None:
     """Before its bytes are hashed: a file may pretend to be of any size."""
     n_bytes = n_weights(files) * torch_dtype(dtype).itemsize
-    if n_bytes > memory.of_machine():
+    if not memory.machine_holds(n_bytes):
         raise DoesNotFit(f"{files.folder}, {n_bytes / 2**30:.0f} GiB of weights,")
 
 

@@ -45,7 +45,7 @@ def add_model(
         "fingerprint": fingerprint,
     }
     with transaction(sessions) as session:
-        known = store.name_of_weights(session, fingerprint, dtype)
+        known = store.name_of_weights(session, **identity)
         named = names.checked("model", name or known or _file_name(source))
         store.check_name(session, named, **identity)  # before the work
     lm = LanguageModel.load(

@@ -24,11 +24,17 @@ def free_share(device: torch.device) -> int:
     return int(SHARE * psutil.virtual_memory().available)
 
 
-def of_machine() -> int:
-    """All bytes that there are, on the disk for swapping and on the GPUs too."""
+def machine_holds(n_bytes: int) -> bool:
+    """Whether there are so many at all, on the disk for swapping and on the GPUs too.
+
+    These are asked last: a process that has asked them has CUDA begun, and one may be in its way.
+    """
+    of_machine = psutil.virtual_memory().total + psutil.swap_memory().total
+    if n_bytes <= of_machine:
+        return True
     gpus = range(torch.cuda.device_count())
     of_gpus = sum(torch.cuda.get_device_properties(each).total_memory for each in gpus)
-    return int(psutil.virtual_memory().total + psutil.swap_memory().total + of_gpus)
+    return bool(n_bytes <= of_machine + of_gpus)
 
 
 def give_back(device: torch.device) -> None:

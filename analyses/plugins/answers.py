@@ -1,5 +1,6 @@
 """What the functions of a plugin's analysis give back, checked before it is used."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,14 +34,25 @@ class BadAnswer(Refused):
 
 @contextmanager
 def called() -> Iterator[None]:
-    """Inside the block code of others runs: the process stays, and is as it was after it."""
+    """Inside the block code of others runs: the process stays, and is as it was after it.
+
+    Unless somebody else ends it: who works on the run then takes it up again.
+    """
     try:
         with process_state.kept():
             yield
     except Exception:
         raise
     except BaseException as error:
+        if _told_to_end():
+            raise
         raise time_limit.Ended(error) from error
+
+
+def _told_to_end() -> bool:
+    """Whether a signal has ended this process of a worker, for which the pool raises SystemExit."""
+    pool = sys.modules.get("billiard.common")
+    return pool is not None and bool(pool.terminate_handler_fired())
 
 
 def measuring(function: Function) -> Function:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,9 @@ def _installed() -> list[str]:
 
 
 def _files(plugin: Plugin) -> Iterator[tuple[str, int, int]]:
-    with suppress(Exception):  # a finder that somebody has added
-        spec = PathFinder.find_spec(plugin.module.partition(".")[0])
+    with suppress(Exception):  # a finder that somebody has added, such as of an editable install
+        package = plugin.module.partition(".")[0]
+        spec = PathFinder.find_spec(package) or find_spec(package)
         if spec is None:
             return
         yield from ((spec.origin, *_seen(Path(spec.origin))) for _ in (1,) if spec.origin)

@@ -72,7 +72,10 @@ def tried(plugin: Plugin) -> Verdict:
         said, _ = process.communicate(asked, timeout=limit)
     except subprocess.TimeoutExpired as error:
         stage = _told(error.stdout or b"").get("stage", "begin")
-        return Verdict(reason=f"it did not return within {limit:g} s {_STAGES.get(stage, '')}")
+        where = _STAGES.get(stage, "")
+        return Verdict(
+            reason=f"it did not return within {limit:g} s {where} ({_SECONDS} gives it more)"
+        )
     finally:
         _end(process)
     return _verdict(_told(said), process.returncode)

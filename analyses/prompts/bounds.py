@@ -83,7 +83,11 @@ class Tally:
         self.bounds = bounds
         self._what = what
         self._counts = dict.fromkeys(("bytes", "entries", "rows", "cells"), 0)
-        self._ends = monotonic() + bounds.seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """Count time from now on: what a download took is no reading."""
+        self._ends = monotonic() + self.bounds.seconds
 
     @property
     def seconds_left(self) -> float:

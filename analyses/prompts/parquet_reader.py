@@ -52,7 +52,10 @@ def _confine(memory: int, seconds: int) -> None:
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with suppress(ValueError, OSError):  # a system that keeps no such limit
             resource.setrlimit(what, (most, most))
-    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others take address space ahead
+    # What takes address space ahead: other pools, and numpy's threads, 40 MB for each core.
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
 
 
 def _answer(file: BinaryIO, wanted: list[str], bounds: dict[str, int]) -> Iterator[str]:

@@ -114,6 +114,7 @@ class Reader:
         self._tally.add("entries", len(files))
         self._tally.bounds.check("bytes", sum(sizes[path] for path in files), which)
         folder = hub.fetch(which, files)
+        self._tally.begin()
         for path in files:
             yield from self.of_file(folder / path)
 

@@ -1,7 +1,9 @@
 """Names have a length and an alphabet; a model's name that became another is on record.
 
 Names that older versions took are mended where rows may still change: shortened, and what cannot
-be seen in them is left out. Runs that have ended stay as they are.
+be seen in them is left out. Those of models and studies are composed (NFC) and lose what nobody
+can type any more: spaces at the ends and two in a row, a dash before them. Runs that have ended
+stay as they are.
 """
 
 import sqlalchemy as sa
@@ -25,6 +27,23 @@ def mended(column: str, most: int = MOST) -> str:
     """What is left of a name, in so many characters."""
     seen = f"btrim(left(regexp_replace({column}, '{UNSEEN}', '', 'g'), {most}))"
     return f"coalesce(nullif({seen}, ''), 'unnamed')"
+
+
+def tidied(column: str) -> str:
+    """The name as a person has to type it from now on."""
+    seen = f"regexp_replace(normalize({column}, NFC), ' {{2,}}', ' ', 'g')"
+    return f"coalesce(nullif(btrim(ltrim({seen}, ' -')), ''), 'unnamed')"
+
+
+def tidying(table: str) -> str:
+    """Two names that become the same are kept apart by their numbers."""
+    alike = f"other.name <> it.name AND {tidied('other.name')} = {tidied('it.name')}"
+    return (
+        f"UPDATE headbook.{table} AS it SET name = CASE"
+        f" WHEN EXISTS (SELECT FROM headbook.{table} AS other WHERE {alike})"
+        f" THEN left({tidied('it.name')}, 160) || ' ' || it.id ELSE {tidied('it.name')} END"
+        f" WHERE it.name <> {tidied('it.name')}"
+    )
 
 
 NAME, HOST, WORKER, DISTRIBUTION = (
@@ -53,6 +72,8 @@ MENDING = (
     f" WHERE finished_at IS NULL AND NOT ({ANALYSIS} AND {PEOPLE})",
     f"UPDATE headbook.distribution SET name = {mended('name', 3000)} WHERE NOT ({DISTRIBUTION})",
     f"DELETE FROM headbook.worker WHERE NOT ({WORKER} AND {HOST})",
+    tidying("model"),
+    tidying("study"),
 )
 
 RENAMINGS = """

@@ -5,11 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bad_plugins
 import pytest
+
+from analyses.plugins import remembered
+from analyses.plugins.found import Plugin
 
 pytestmark = pytest.mark.attack(39, "plugins that misbehave when they are imported")
 
@@ -231,6 +236,24 @@ def test_a_plugin_that_was_mended_is_used_and_one_that_broke_is_known_by_its_ana
     assert refused.returncode == 1
     assert "No analysis 'hopeful' can be used here" in refused.stderr
     assert "no more" in refused.stderr
+
+
+def test_a_change_of_an_editable_install_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its modules lie beside no path: a finder of its own, as setuptools writes it, knows them."""
+    source = tmp_path / "editable_analyses.py"
+    source.write_text("")
+    finder = SimpleNamespace(
+        find_spec=lambda name, *_: (
+            spec_from_file_location(name, source) if name == source.stem else None
+        )
+    )
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, finder])
+    plugin = Plugin(name="editable", value=source.stem, distribution="editable 1.0")
+    before = remembered._state(plugin)
+    source.write_text("# an analysis more")
+    assert remembered._state(plugin) != before
 
 
 def test_a_cache_that_others_may_write_to_is_not_believed(tmp_path: Path) -> None:

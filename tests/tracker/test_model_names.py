@@ -3,6 +3,7 @@
 import platform
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -91,6 +92,49 @@ def test_other_weights_do_not_take_a_name_nor_one_that_looks_like_it(
     with pytest.raises(NameTaken, match="Nothing else can be called"):
         add(copy, sessions, home, name=name)
     assert names_of(sessions) == ["tiny"]
+
+
+@pytest.fixture
+def facts(model: Model) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in Model.__dataclass_fields__ if name != "id"}
+
+
+def test_weights_that_older_versions_gave_two_names_keep_both(
+    facts: dict[str, Any], sessions: Sessions
+) -> None:
+    with transaction(sessions) as session:
+        other = store.add_model(session, **facts | {"ref": "/copy"})
+        session.execute(text(f"UPDATE headbook.model SET name = 'copy' WHERE id = {other.id}"))
+    for ref, name in (("/copy", "copy"), (facts["ref"], "tiny")):
+        identity = {each: facts[each] for each in store.WEIGHTS} | {"ref": ref}
+        with transaction(sessions) as session:
+            assert store.name_of_weights(session, **identity) == name
+            assert store.add_model(session, **facts | identity | {"name": name}).name == name
+    with pytest.raises(NamedOtherwise, match="as 'copy'"), transaction(sessions) as session:
+        store.add_model(session, **facts | {"ref": "/copy", "name": "tiny"})
+    assert names_of(sessions) == ["copy", "tiny"]
+
+
+def test_a_name_that_older_versions_gave_to_two_models_can_be_added_again(
+    facts: dict[str, Any], sessions: Sessions
+) -> None:
+    other = facts | {"ref": "/other", "fingerprint": "e" * 64, "name": "other"}
+    with transaction(sessions) as session:
+        store.add_model(session, **other)
+        session.execute(text("UPDATE headbook.model SET name = 'tiny'"))
+    with transaction(sessions) as session:
+        assert store.add_model(session, **other | {"name": "tiny"}).name == "tiny"
+
+
+def test_a_later_revision_on_the_hub_takes_over_the_name(
+    facts: dict[str, Any], sessions: Sessions
+) -> None:
+    for digit in "ab":
+        revision = digit * 40
+        later = {"ref": f"hub:o/m@{revision}", "revision": revision, "fingerprint": digit * 64}
+        with transaction(sessions) as session:
+            store.add_model(session, **facts | later | {"name": "m"})
+    assert names_of(sessions) == ["m", "m", "tiny"]
 
 
 def test_a_renamed_model_is_renamed_in_its_runs_and_it_is_kept_who_did_it(

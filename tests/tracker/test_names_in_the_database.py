@@ -8,6 +8,7 @@ import pytest
 from plain_connection import connect as plain
 from sqlalchemy import make_url
 
+from analyses.names import checked
 from tracker import schema
 from tracker.domain import Model
 
@@ -69,6 +70,27 @@ INSERT INTO headbook.run (id, fingerprint, analysis, analysis_version, engine_ve
   model_id, distribution_id, seed, priority, state, n_prompts, n_parts, created_by)
 VALUES (%s, %s, 'attribution', 1, 1, '{}', %s, %s, 0, 3, 'queued', 1, 1, %s)
 """
+
+
+def test_an_upgrade_makes_names_such_as_a_person_can_type(old_database: str) -> None:
+    """A name from a path of macOS is decomposed, and what is typed is composed."""
+    given = {"e\u0301tude": "\u00e9tude", " two  spaces ": "two spaces", "--draft": "draft"}
+    with plain(old_database) as connection:
+        for number, name in enumerate([*given, "plain", "a  b", "a b"]):
+            connection.execute(MODEL, [name, str(number)])
+            connection.execute(
+                "INSERT INTO headbook.study (id, name, created_by) VALUES (%s, %s, 'ada')",
+                [uuid4(), name],
+            )
+    schema.migrate(old_database, "0017")
+    with plain(old_database) as connection:
+        for table in ("model", "study"):
+            rows = connection.execute(f"SELECT name FROM headbook.{table}")  # type: ignore[arg-type]
+            found = {name for (name,) in rows}
+            assert found > {*given.values(), "plain", "a b"}
+            assert all(name == checked(table, name) for name in found)
+            assert len(found) == 6
+    schema.migrate(old_database, "0016")
 
 
 def test_an_upgrade_mends_old_names_and_keeps_runs_that_have_ended(old_database: str) -> None:

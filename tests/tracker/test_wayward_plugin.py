@@ -3,6 +3,7 @@
 import gc
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -176,3 +177,21 @@ def test_what_a_plugin_prints_while_it_is_asked_is_no_output(
     printed = capfd.readouterr()
     assert printed.out == ""
     assert printed.err.count("said by the plugin") == 2
+
+
+ENDED_BY_ANOTHER = """
+import os, signal, time
+from billiard import common
+from analyses.plugins import answers
+common.reset_signals(full=True)  # as in a worker's child
+def measure():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+answers.measuring(measure)()
+"""
+
+
+def test_who_ends_the_process_of_a_worker_is_not_taken_for_the_plugin() -> None:
+    """The run is taken up again by another; it does not fail."""
+    ended = subprocess.run([sys.executable, "-c", ENDED_BY_ANOTHER], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (256 - 241, "")

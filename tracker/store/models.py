@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analyses import names
+from analyses.checkpoints import hub
 from analyses.checkpoints.shapes import LayerShape, ModelShape
 from analyses.errors import did_you_mean, shown
 from analyses.prompts.limits import Limits
@@ -99,11 +100,14 @@ def add_model(session: Session, *, name: str, **facts: Any) -> Model:
     return to_model(row)
 
 
-def name_of_weights(session: Session, fingerprint: str, dtype: str) -> str | None:
-    """What weights are called that are there already, in that dtype."""
+def name_of_weights(
+    session: Session, *, ref: str, revision: str, dtype: str, fingerprint: str
+) -> str | None:
+    """What weights are called that are there already, in that dtype: first those of that place."""
     same = and_(ModelRow.fingerprint == fingerprint, ModelRow.dtype == dtype)
-    query = select(ModelRow.name).where(same).order_by(ModelRow.id.desc()).limit(1)
-    return session.scalars(query).one_or_none()
+    of_place = and_(ModelRow.ref == ref, ModelRow.revision == revision)
+    newest = of_place.desc(), ModelRow.id.desc()
+    return session.scalars(select(ModelRow.name).where(same).order_by(*newest).limit(1)).first()
 
 
 def check_name(
@@ -111,17 +115,30 @@ def check_name(
 ) -> None:
     """Raises `NamedOtherwise` or `NameTaken` where a model cannot be added under that name.
 
-    In another dtype the same weights are another model, and may have another name.
+    In another dtype the same weights are another model, and may have another name. Older versions
+    gave one name to several weights, and several to one: what has a name already keeps it.
     """
     known = all_models(session)
+    there = [
+        each for each in known if (each.ref, each.revision, each.dtype) == (ref, revision, dtype)
+    ]
+    same = there or [
+        each for each in known if (each.fingerprint, each.dtype) == (fingerprint, dtype)
+    ]
+    if same and name not in {each.name for each in same}:
+        raise NamedOtherwise(ref, same[0].name, name)
     for each in known:
-        same = each.fingerprint == fingerprint or (each.ref, each.revision) == (ref, revision)
-        if same and each.dtype == dtype and each.name != name:
-            raise NamedOtherwise(ref, each.name, name)
+        its_own = each.fingerprint == fingerprint or _place(each.ref) == _place(ref)
+        if each.name == name and its_own:
+            return
     for each in known:
-        its_own = each.name == name and (each.fingerprint == fingerprint or each.ref == ref)
-        if names.alike(each.name) == names.alike(name) and not its_own:
+        if names.alike(each.name) == names.alike(name):
             raise NameTaken(name, each)
+
+
+def _place(ref: str) -> str:
+    """Where a model lies, whatever its revision."""
+    return ref.partition("@")[0] if ref.startswith(hub.PREFIX) else ref
 
 
 def rename(session: Session, old: str, new: str, *, renamed_by: str) -> Renaming:
