@@ -135,15 +135,23 @@ def _shut(folder: Path) -> str:
 
 
 def _is_private(path: Path, gid: int) -> bool:
-    """Whether a group is one user's own, as many systems make them, and no list adds to it."""
+    """Whether a group is one user's own, as many systems make them, and no list adds to it.
+
+    Such a group is called as the user is. Of another nobody knows who is in it: a directory of a
+    network's users need not list them.
+    """
     if _has_list(path):
         return False
     try:
-        named = grp.getgrgid(gid).gr_mem
+        group = grp.getgrgid(gid)
     except KeyError:
         return gid == os.getegid()  # in a container that knows no names
-    users = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == gid or user.pw_name in named}
-    return users <= trusted()
+    if name_of(os.geteuid()) != f"user {group.gr_name}" and group.gr_name != "root":
+        return False
+    in_it = {
+        user.pw_uid for user in pwd.getpwall() if user.pw_gid == gid or user.pw_name in group.gr_mem
+    }
+    return in_it <= trusted()
 
 
 def _has_list(path: Path) -> bool:

@@ -71,7 +71,7 @@ _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(
-            r"^(\s*[\w.-]*(?:password|requirepass)(?:\s*:)?[ \t]+)(?=\S)[^\s:]+$",
+            r"^([ \t]*[\w.-]*(?:password|requirepass)(?:\s*:)?[ \t]+)(?=\S)[^\s:]+$",
             re.IGNORECASE | re.MULTILINE,
         ),
         rf"\1{STRUCK}",
@@ -84,7 +84,7 @@ _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(
             r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
             r"|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{20,}|dapi[0-9a-f]{32}"
-            r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+            r"|(?<!-)eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
         ),
         STRUCK,
     ),

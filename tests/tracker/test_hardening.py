@@ -78,3 +78,44 @@ def test_an_owner_does_what_it_may_and_the_administrator_the_rest(server: Server
     with connect(owner) as connection:
         connection.execute("SELECT headbook_guard.tend()")
     connect(server.url("headbook_reader")).close()
+
+
+def test_a_password_that_is_older_than_the_guard_is_put_back_too(server: Server) -> None:
+    server.headbook("upgrade", url=server.url(OWNER))
+    server.headbook("password", "headbook_reader", url=server.url(OWNER), given="secret\n")
+    server.headbook("harden", url=server.admin)
+    with connect(server.url("headbook_reader")) as reader:
+        reader.execute("SET default_transaction_read_only = off")
+        reader.execute("ALTER ROLE headbook_reader PASSWORD 'mine'")
+    with connect(server.url(OWNER)) as connection:
+        connection.execute("SELECT headbook_guard.tend()")
+    connect(server.url("headbook_reader")).close()
+
+
+PLANTED = """
+CREATE FUNCTION public.rise() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  ALTER ROLE headbook_owner SUPERUSER; RETURN new; EXCEPTION WHEN OTHERS THEN RETURN new; END $$;
+CREATE FUNCTION public.obj_description(regnamespace, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+  ALTER ROLE headbook_owner SUPERUSER; RETURN ''; EXCEPTION WHEN OTHERS THEN RETURN ''; END $$;
+CREATE SCHEMA headbook_guard;
+CREATE TABLE headbook_guard.login (role name PRIMARY KEY, verifier text NOT NULL);
+CREATE TRIGGER rise BEFORE INSERT ON headbook_guard.login
+  FOR EACH ROW EXECUTE FUNCTION public.rise()
+"""
+
+
+def test_an_administrator_runs_nothing_that_an_owner_has_planted(server: Server) -> None:
+    server.headbook("upgrade", url=server.url(OWNER))
+    with connect(server.url(OWNER)) as owner:
+        owner.execute("DROP SCHEMA headbook_guard CASCADE")
+        owner.execute(PLANTED)  # type: ignore[arg-type]
+    server.headbook("password", "headbook_reader", url=server.admin, given="secret\n")
+    server.headbook("harden", url=server.admin)
+    server.headbook("password", "headbook_reader", url=server.admin, given="secret\n")
+    with connect(server.admin) as admin:
+        assert (
+            admin.execute(
+                "SELECT rolname FROM pg_roles WHERE rolsuper AND rolname <> 'postgres'"
+            ).fetchall()
+            == []
+        )

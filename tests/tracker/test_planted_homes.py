@@ -1,7 +1,9 @@
 """Homes that another local user has planted, or can change, are used by no command."""
 
+import grp
 import json
 import os
+import pwd
 import signal
 import socket
 import struct
@@ -150,6 +152,15 @@ def a_home_open_to_a_group(trap: Trap) -> None:
     os.chown(ours(trap, 0o775), 0, OTHER.pw_gid)
 
 
+def a_home_open_to_a_group_that_names_nobody(trap: Trap) -> None:
+    """Who is in it stands in a directory of the network, which need not list its users."""
+    had = {user.pw_gid for user in pwd.getpwall()}
+    empty = (each.gr_gid for each in grp.getgrall() if not each.gr_mem and each.gr_gid not in had)
+    if (gid := next(empty, None)) is None:
+        pytest.skip("this system has no such group")
+    os.chown(ours(trap, 0o775), 0, gid)
+
+
 def a_home_with_an_access_list(trap: Trap) -> None:
     entries = ((1, 7, -1), (2, 7, OTHER.pw_uid), (4, 5, -1), (16, 7, -1), (32, 5, -1))
     packed = [struct.pack("<HHi", tag, rights, who) for tag, rights, who in entries]
@@ -234,6 +245,7 @@ PLANTED: dict[str, Callable[[Trap], None]] = {
             *(a_whole_home, a_home_made_by_the_other_user, an_empty_home, a_link_to_another_home),
             *(a_link_to_a_home_of_ours, our_link_to_theirs, a_home_open_to_all),
             *(a_home_in_a_sticky_mode, a_home_open_to_a_group, a_home_with_an_access_list),
+            a_home_open_to_a_group_that_names_nobody,
             *(a_folder_above_that_is_theirs, a_folder_above_that_all_may_write),
             *(a_folder_above_that_a_group_may_write, a_sticky_folder_above_that_is_theirs),
             file_open_to_all,

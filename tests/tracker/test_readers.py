@@ -308,10 +308,22 @@ def test_only_readers_sessions_compute_last(cluster: Cluster) -> None:
     assert server is not None
     priorities = Priorities()
     with cluster.reader() as reader, connect(cluster.url("headbook_worker")) as worker:
-        priorities.tend(server.pid)
+        priorities.tend(server.pid, owner=server.command.owner)
         assert os.getpriority(os.PRIO_PROCESS, reader.info.backend_pid) == LAST
         assert os.getpriority(os.PRIO_PROCESS, worker.info.backend_pid) != LAST
         assert os.getpriority(os.PRIO_PROCESS, server.pid) != LAST
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc of Linux")
+def test_a_part_stores_a_tensor_larger_than_the_memory_of_a_reader(cluster: Cluster) -> None:
+    server = cluster.postgres._process
+    assert server is not None
+    bytes_sent = ["SELECT length(%b)", [bytes(200 * 2**20)]]
+    with cluster.reader() as reader, connect(cluster.url("headbook_worker")) as worker:
+        Priorities().tend(server.pid, owner=server.command.owner)
+        assert worker.execute(*bytes_sent).fetchone() == (200 * 2**20,)  # type: ignore[arg-type]
+        with pytest.raises(psycopg.errors.OutOfMemory):
+            reader.execute(*bytes_sent)  # type: ignore[arg-type]
 
 
 # What readers are for

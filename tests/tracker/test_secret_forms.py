@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -223,6 +224,13 @@ def test_what_libpq_reads_from_a_file_is_known(
     monkeypatch.setenv("PGPASSFILE", str(passfile))
     Settings()
     assert without_credentials("said a:b-hunter and no-hunter") == "said *** and no-hunter"
+
+
+@pytest.mark.parametrize("text", ["\n", "eyJ-", "x-a-", "://a:", "a:b@", "password=\\'", "-"])
+def test_a_long_text_is_searched_once(text: str) -> None:
+    started = time.process_time()
+    without_credentials(text * (100_000 // len(text)))
+    assert time.process_time() - started < 5
 
 
 def test_a_query_teaches_what_is_meant_and_what_is_written() -> None:

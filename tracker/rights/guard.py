@@ -177,29 +177,33 @@ SET search_path = pg_catalog, pg_temp LANGUAGE sql AS $$
 $$"""
 
 
-# What the owner of the database had made, as far as it could, becomes the administrator's.
-TAKEN_OVER = f"""
-DO $harden$
-DECLARE
-  one record;
-BEGIN
-  FOR one IN SELECT p.oid::regprocedure AS signature FROM pg_proc AS p
-    WHERE pronamespace = '{SCHEMA}'::regnamespace
-      AND proowner <> to_regrole(quote_ident(current_user))
-  LOOP
-    EXECUTE format('ALTER FUNCTION %s OWNER TO CURRENT_USER', one.signature);
-  END LOOP;
-  ALTER TABLE {SCHEMA}.login OWNER TO CURRENT_USER;
-  ALTER SCHEMA {SCHEMA} OWNER TO CURRENT_USER;
+# Somebody else could have hung effects on what is run here with an administrator's rights.
+CLEARED = f"""
+DO $harden$ BEGIN
+  IF EXISTS (
+    SELECT FROM pg_namespace JOIN pg_roles AS owner ON owner.oid = nspowner
+    WHERE nspname = '{SCHEMA}' AND rolname <> current_user AND NOT rolsuper
+  ) THEN
+    DROP SCHEMA {SCHEMA} CASCADE;
+  END IF;
+END $harden$"""
+
+# A password that was set before there was a guard.
+REMEMBERED = f"""
+DO $harden$ BEGIN
+  IF NOT EXISTS (SELECT FROM {SCHEMA}.login) THEN
+    PERFORM {REMEMBER};
+  END IF;
 END $harden$"""
 
 
 def statements() -> list[str]:
     """All of it, in order; safe to run again."""
     return [
+        CLEARED,
         f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}",
         *(LOGINS, wanted(limits.SETTINGS, limits.FIXED_SETTINGS), KNOWN, MOST, READS),
-        *(SETTLE, RESTORE, TENDS, REMEMBERS, AT_LOGIN, TAKEN_OVER),
+        *(SETTLE, RESTORE, TENDS, REMEMBERS, AT_LOGIN, REMEMBERED),
         f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {SCHEMA} FROM PUBLIC",
         f"GRANT USAGE ON SCHEMA {SCHEMA} TO {Role.WORKER}",
         f"GRANT EXECUTE ON FUNCTION {TEND} TO {Role.WORKER}",

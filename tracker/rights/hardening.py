@@ -9,6 +9,9 @@ from psycopg import sql
 from tracker.domain import Role
 from tracker.rights import functions, guard
 
+# What the owner of the database has put into other schemas is not called by an administrator.
+_OURS_ALONE = "SET search_path = pg_catalog, pg_temp"
+
 _ROLES = f"""
 DO $harden$ BEGIN
   IF to_regrole('{Role.WORKER}') IS NULL OR to_regrole('{Role.READER}') IS NULL THEN
@@ -76,7 +79,7 @@ SELECT (SELECT count(*) FROM ({functions.AMISS}) AS amiss),
 
 def script() -> str:
     """What `harden` runs, for psql; safe to run again."""
-    ours = [_ROLES, _TAKEN, *guard.statements(), _GIVEN, _AT_LOGIN]
+    ours = [_OURS_ALONE, _ROLES, _TAKEN, *guard.statements(), _GIVEN, _AT_LOGIN]
     text = ";\n".join(statement.strip() for statement in ours) + ";\n"
     digest = sha256(text.encode()).hexdigest()
     mark = f"COMMENT ON SCHEMA {guard.SCHEMA} IS 'limits of readers, {digest[:16]}'"
@@ -85,6 +88,7 @@ def script() -> str:
 
 def is_hardened(connection: psycopg.Connection) -> bool:
     """Whether nothing stands open, and the guard is that of this version."""
+    connection.execute(sql.SQL(_OURS_ALONE))
     row = connection.execute(sql.SQL(_STATE)).fetchone()
     assert row is not None
     amiss, others, mark = row

@@ -35,7 +35,8 @@ from tracker.supervisor.process import Command, Process, as_user
 
 PORT = 5432  # part of the socket's name; no TCP port is opened
 SOCKET = f".s.PGSQL.{PORT}"
-ADDRESS_SPACE = 512 * 2**20  # bytes of one session: beyond them its statement fails, and no more
+# Bytes of a reader's session, beyond which its statement fails; `Priorities` frees our own.
+ADDRESS_SPACE = 512 * 2**20
 SETTINGS = {
     "listen_addresses": "",
     # So many are left to workers, owner and MLflow whatever people have taken; the superuser has 3.

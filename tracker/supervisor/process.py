@@ -50,7 +50,7 @@ class Command:
     owner: Owner | None = None
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)  # politest first
     grace: float = 10.0  # seconds, for all of them together
-    address_space: int | None = None  # bytes, of it and of each of its children; on Linux
+    address_space: int | None = None  # bytes each process begins with, of what it may have; Linux
 
 
 class Process:
@@ -179,7 +179,9 @@ def _at_birth(number: signal.Signals, address_space: int | None) -> Callable[[],
         if os.getppid() != parent:  # it died before the call
             os._exit(1)
         if address_space:
-            resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+            most = resource.getrlimit(resource.RLIMIT_AS)[1]
+            least = address_space if most == resource.RLIM_INFINITY else min(address_space, most)
+            resource.setrlimit(resource.RLIMIT_AS, (least, most))
 
     return in_child
 

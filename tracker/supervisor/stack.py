@@ -164,7 +164,8 @@ class Stack:
         for component in self._components:
             component.tend()
             if component.name == "postgres" and component.process:
-                self._priorities.tend(component.process.pid)
+                process = component.process
+                self._priorities.tend(process.pid, owner=process.command.owner)
         self._guard.tend()
         self._notice.write(self._state, self._components)
         time.sleep(TICK)
