@@ -129,7 +129,8 @@ def _read_note(note: Path, seen: str) -> Hashes | None:
 
 def _write_note(note: Path, seen: str, found: Hashes) -> None:
     """Whole or not at all, whoever else writes the same note."""
-    note.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (note.parent.parent, note.parent):  # the user's own, whatever the umask
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=note.parent, prefix=".writing-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump({"seen": seen, "whole": found.whole, "tensors": found.tensors}, file)

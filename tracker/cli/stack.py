@@ -99,7 +99,7 @@ def app() -> None:
 def _own_token(settings: Settings) -> str:
     """The home's, made now where it has none."""
     home = Home(settings.home)
-    home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.make()
     return passwords.of_home(home).token
 
 
