@@ -31,7 +31,10 @@ from .http_attacks import (
     TOKEN,
 )
 
-pytestmark = pytest.mark.attack(35, "requests to MLflow and the app")
+pytestmark = [
+    pytest.mark.attack(35, "requests to MLflow and the app"),
+    pytest.mark.xdist_group("requests"),
+]
 
 SECRET = "what no request may read"
 REFUSED = (400, 401, 403, 404, 405)

@@ -18,6 +18,7 @@ from tracker.supervisor.process import Owner, can_run
 
 pytestmark = [
     only_root,
+    pytest.mark.xdist_group("shut home"),
     pytest.mark.attack(37, "root's Postgres, reached for by another local user"),
 ]
 FAST = {"fsync": "off"}

@@ -18,6 +18,8 @@ from waits import when
 
 from tracker import db, publication, tensor_files
 
+pytestmark = pytest.mark.xdist_group("end to end")  # its servers start once
+
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")

@@ -20,6 +20,8 @@ from tracker.domain import RunState
 from tracker.reports import RunLine
 from tracker.tables import RunRow
 
+pytestmark = pytest.mark.xdist_group("interruptions")  # its servers start once
+
 PATIENCE = 120.0  # seconds
 
 

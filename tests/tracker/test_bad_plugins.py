@@ -16,7 +16,10 @@ import pytest
 from analyses.plugins import remembered
 from analyses.plugins.found import Plugin
 
-pytestmark = pytest.mark.attack(39, "plugins that misbehave when they are imported")
+pytestmark = [
+    pytest.mark.attack(39, "plugins that misbehave when they are imported"),
+    pytest.mark.xdist_group("bad plugins"),
+]
 
 SECONDS = "8"
 SHIPPED = {"attention", "attribution", "behaviour", "bases", "patching", "subspace"}

@@ -14,7 +14,10 @@ from tracker.supervisor.postgres import ADDRESS_SPACE
 from .reader_attacks import ALL, Attack
 from .readers import Cluster, provisioned
 
-pytestmark = pytest.mark.attack(31, "statements of a reader")
+pytestmark = [
+    pytest.mark.attack(31, "statements of a reader"),
+    pytest.mark.xdist_group("reader attacks"),
+]
 
 # What is there of everything that an attack might have made, or kept.
 STATE = """

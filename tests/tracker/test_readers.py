@@ -25,6 +25,8 @@ from tracker.supervisor.provision import OWNER
 
 from .readers import Cluster, provisioned
 
+pytestmark = pytest.mark.xdist_group("readers")  # its servers start once
+
 READER = "headbook_reader"
 
 
