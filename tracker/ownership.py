@@ -23,7 +23,7 @@ class NotReadable(TrackerError):
 class BelongsToAnother(TrackerError):
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"A stack of another user has run here: {described(path)}, and this is "
+            f"This home belongs to another user: {described(path)}, and this is "
             f"{name_of(os.geteuid())}. Nothing was touched. Run the command as its owner, or name "
             "a folder of your own with HEADBOOK_HOME."
         )
@@ -120,7 +120,8 @@ def name_of(uid: int) -> str:
 
 def _check_above(path: Path, folder: Path, found: os.stat_result) -> None:
     if found.st_uid not in trusted():
-        raise NotOurs(path, f"{described(folder)}, who may put another in its place. Move it")
+        said = f"{described(folder)}, who could put another in its place"
+        raise NotOurs(path, f"{said}. Use a folder of your own")
     if others_write(folder, found) and not found.st_mode & stat.S_ISVTX:
         said = f"{_open_to_others(folder, found)}, and could put another in its place"
         raise NotOurs(path, f"{said}. Forbid it with {_shut(folder)}")

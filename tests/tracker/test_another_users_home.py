@@ -98,7 +98,7 @@ def test_the_commands_say_it_in_one_sentence(home: Home) -> None:
         environment = {"PATH": "/usr/bin:/bin", "HEADBOOK_HOME": str(home.root)}
         ran = run_as_other("from tracker.cli import main", "main()", *command, env=environment)
         assert (ran.returncode, ran.stdout) == (1, "")
-        assert ran.stderr.startswith("Error: A stack of another user has run here")
+        assert ran.stderr.startswith("Error: This home belongs to another user")
         assert f"the folder {home.root} belongs to user root" in ran.stderr
         assert ran.stderr.count("\n") == 1
 
@@ -154,7 +154,7 @@ def test_a_stack_of_another_user_is_not_stopped(home: Home) -> None:
         path.chmod(0o666)
     environment = {"PATH": "/usr/bin:/bin", "HEADBOOK_HOME": str(home.root)}
     ran = run_as_other("from tracker.cli import main", "main()", "down", env=environment)
-    assert ran.stderr.startswith("Error: A stack of another user has run here")
+    assert ran.stderr.startswith("Error: This home belongs to another user")
     assert "belongs to user root" in ran.stderr
 
 

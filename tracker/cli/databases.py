@@ -32,7 +32,7 @@ class PasswordNotText(TrackerError):
 class NotHardened(TrackerError):
     def __init__(self) -> None:
         super().__init__(
-            "This user may not take all of it away from everybody; what it may is done. Run it "
+            "This user may not take all of it away from everybody, so nothing was changed. Run it "
             "with the DATABASE_URL of the server's administrator, or give psql what "
             "`headbook db harden --print` prints."
         )

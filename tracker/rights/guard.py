@@ -24,7 +24,7 @@ SELECT EXISTS (
 )"""
 
 
-# Superusers and whoever may write are no readers, even where they are members of the role.
+# Superusers, the database's owner and workers are no readers, even as members of that role.
 READS = f"""
 CREATE OR REPLACE FUNCTION {SCHEMA}.reads(login oid) RETURNS boolean STABLE
 SET search_path = pg_catalog, pg_temp LANGUAGE sql AS $$
