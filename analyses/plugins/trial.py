@@ -21,6 +21,8 @@ from analyses.plugins.found import Plugin, plain
 _SECONDS = "HEADBOOK_PLUGIN_SECONDS"
 _USUAL = 20.0
 _TRIAL = "HEADBOOK_PLUGIN_TRIAL"  # set in the process of a trial, and in all that it starts
+# Of libraries whose threads take 40 MB each for every core: the memory of a trial has a bound.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # The path is taken over first, so that nothing is imported from where one stands.
 _START = (
     "import json, sys; asked = json.load(sys.stdin); sys.path[:] = asked['path']; "
@@ -64,7 +66,7 @@ def tried(plugin: Plugin) -> Verdict:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {_TRIAL: "1"},
+        env=os.environ | dict.fromkeys(_ONE_THREAD, "1") | {_TRIAL: "1"},
         start_new_session=True,
     )
     asked = json.dumps({"path": sys.path, "plugin": asdict(plugin)}).encode()
