@@ -76,6 +76,7 @@ ACTS = {
     "not_finite": lambda: {key("odd"): float("nan")},
     "no_number": lambda: {key("odd"): "many"},
     "escapes": lambda: {key("\\x1b[31mred"): 1.0},
+    "calculates": lambda: {key("=1+1"): 1.0},
     "unknown": lambda: {key("share"): (key("this"), key("that"))},
     "long": lambda: {key("x" * 10_000): 1.0},
     "deep": lambda: {key("one", component=Component(kind=Kind.HEAD, layer=10**9, index=0)): 1.0},

@@ -26,6 +26,8 @@ PICTURE_SECONDS = 120.0
 
 Function = Callable[..., Any]
 
+_FORMULA = ("=", "+", "-", "@")  # with these a spreadsheet begins to calculate
+
 
 class BadAnswer(Refused):
     def __init__(self, of: str, problem: str) -> None:
@@ -185,9 +187,10 @@ def _check_tensors(of: str, given: object) -> None:
 
 
 def _check_name(of: str, what: str, name: object) -> None:
-    if not isinstance(name, str) or len(name) > LONGEST or not name.isprintable():
+    printable = isinstance(name, str) and len(name) <= LONGEST and name.isprintable()
+    if not printable or str(name).startswith(_FORMULA):
         raise BadAnswer(
             of,
             f"a {what} with {plain(repr(name), 80)} in its name: up to {LONGEST} characters that "
-            "can be printed",
+            f"can be printed, the first none of {' '.join(_FORMULA)}",
         )

@@ -40,6 +40,7 @@ FAILS = {  # what it does where, and a part of the reason that its run has
     "measure:unkeyed": "under 'one', which is no ScoreKey",
     "measure:endless_map": "more than 1000 scores",
     "measure:escapes": r"'\x1b[31mred' in its name",
+    "measure:calculates": "'=1+1' in its name",
     "measure:long": "in its name: up to 200 characters",
     "measure:deep": "of the layer and index (1000000000, 0)",
     "measure:far": "a score at x = inf",
