@@ -28,6 +28,7 @@ from tracker.submission import Submitted
 from tracker.workbench import Workbench
 
 from . import wide_tensors
+from .traps import trap as trap
 
 MakeRun = Callable[..., Run]
 Submit = Callable[..., Submitted]
