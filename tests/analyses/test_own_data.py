@@ -317,9 +317,16 @@ def test_a_byte_that_is_not_utf8_is_named_by_its_line(tmp_path):
         load(DistributionSpec(data=f"file:{tmp_path / 'x.csv'}"))
 
 
-@pytest.mark.parametrize("name", ["~nosuchuser/x.csv", "x" * 900 + ".csv", "a\0b.csv"])
-def test_a_file_that_cannot_be_is_refused(name):
-    with pytest.raises(Refused, match="No file at"):
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("~nosuchuser/x.csv", "No file at"),
+        ("x" * 900 + ".csv", "No file at"),
+        ("a\0b.csv", r"holds U\+0000, a control character"),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused(name, says):
+    with pytest.raises(Refused, match=says):
         load(DistributionSpec(data=f"file:{name}"))
 
 
