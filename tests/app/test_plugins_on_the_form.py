@@ -60,7 +60,7 @@ def test_one_that_fails_when_the_form_asks_costs_its_own_form_alone(visit, model
     model()
     worker()
     at = visit("queue_form", analysis="odd_form")
-    assert "'odd_form' of the package odd_form 1.0 called sys.exit(0)" in words(at.error)
+    assert r"'odd\_form' of the package odd\_form 1.0 called sys.exit(0)" in words(at.error)
     (chosen,) = [each for each in at.selectbox if each.label == "Analysis"]
     chosen.set_value("wayward").run()
     assert not at.error

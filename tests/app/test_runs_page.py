@@ -33,7 +33,7 @@ def test_a_run_that_waits_for_another_says_for_which_and_leads_there(visit, queu
     at = visit("run", id=waiting.id)
     assert why in words(at.markdown)
     (link,) = at.get("page_link")
-    assert link.proto.label == f"bases: attribution {str(needed.id)[:8]}, queued"
+    assert link.proto.label == rf"bases\: attribution {str(needed.id)[:8]}, queued"
     assert str(needed.id) in link.proto.query_string
     (link,) = visit("run", id=needed.id).get("page_link")
     assert str(waiting.id) in link.proto.query_string
