@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from analyses.bootstrap import Statistics
 from analyses.errors import Refused
 from analyses.results import MODEL, ScoreKey
 from analyses.shown import one_line, plain
-from tracker import cli, logs, settling
+from tracker import cli, log_records, settling
 from tracker.cli import terminal
 from tracker.db import NotText, Sessions, transaction
 from tracker.domain import Run, RunState
@@ -245,8 +246,10 @@ def test_progress_bars_of_libraries_still_begin_their_line_again(headbook: Headb
     assert done.stderr == b"\r 50%a\\x0db"
 
 
-def test_records_of_libraries_are_spelled(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.without_credentials_in_records()
+def test_records_of_libraries_are_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sys, threading):  # what else it sets is put back
+        monkeypatch.setattr(module, "excepthook", module.excepthook)
+    log_records.without_secrets()
     try:
         record: Any = logging.getLogRecordFactory()(
             "lib", logging.WARNING, "f.py", 1, "said %s", ("\x1b[31mred",), None
