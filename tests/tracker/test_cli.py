@@ -424,4 +424,6 @@ sys.exit('torch' in sys.modules or 'celery' in sys.modules)
 
 def test_json_is_json_even_for_what_a_person_wrote(cli: Stack, make_run: MakeRun) -> None:
     make_run(created_by='[bold]"ada" \\n é')
-    assert json.loads(cli.headbook("runs", "list", "--json"))[0]["created_by"] == '[bold]"ada" \\n é'
+    assert (
+        json.loads(cli.headbook("runs", "list", "--json"))[0]["created_by"] == '[bold]"ada" \\n é'
+    )
