@@ -170,7 +170,7 @@ def test_what_mlflow_shows_of_a_run_does_nothing_that_a_text_asks_for(
     line = replace(known.line, params=params, reason="".join(attacks), created_by="a\x1b[31mb")
     told = replace(known, line=line, studies={"s": "".join(attacks)})
     for at in range(0, len(attacks), 20):
-        ids = publication.ensure_run(bench.mlflow, told)
+        ids = ensure_run(bench.mlflow, told)
         publication.publish(
             bench.mlflow,
             ids,

@@ -337,7 +337,8 @@ def test_a_notebook_reads_and_a_reader_takes_a_file(cluster: Cluster) -> None:
         frame = pd.read_sql(text("SELECT * FROM head_scores"), connection)
         assert {"layer", "head", "mean"} <= set(frame.columns)
         found = inspect(connection)
-        assert set(found.get_view_names("results")) == {"head_scores", "run_inputs", "run_logs"}
+        views = {"head_scores", "model_renamings", "run_inputs", "run_logs"}
+        assert set(found.get_view_names("results")) == views
         assert found.get_columns("head_scores", schema="results")
         assert found.get_schema_names()
     engine.dispose()

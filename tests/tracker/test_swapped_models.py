@@ -1,7 +1,6 @@
 """A worker and whoever queues a run use the model that was added, or say that it is another now."""
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,9 +22,10 @@ pytestmark = pytest.mark.attack(33, "files swapped or changed under a fingerprin
 
 
 @pytest.fixture
-def model(model_folder: Path, sessions: Sessions, home: Home, tmp_path: Path) -> Model:
+def model(sessions: Sessions, home: Home, tmp_path: Path) -> Model:
     """One whose files this test may change."""
-    folder = shutil.copytree(model_folder, tmp_path / "mine")
+    folder = tmp_path / "mine"
+    save_tiny_llama(folder, seed=2)
     return models.add_model(
         str(folder), name="mine", dtype="float32", home=home, roots=(), sessions=sessions
     )

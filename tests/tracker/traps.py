@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import structlog
 from second_user import OTHER, as_other, shared_folder
 
 from tracker import redaction
@@ -67,6 +68,7 @@ def trap(monkeypatch: pytest.MonkeyPatch) -> Iterator[Trap]:
         yield Trap(folder, sleeper, ear)
     sleeper.kill()
     sleeper.wait()
+    structlog.reset_defaults()  # a command that was run here may have set it, on its own stdout
 
 
 def give(path: Path) -> None:
