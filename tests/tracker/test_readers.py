@@ -14,6 +14,7 @@ import pandas as pd
 import psycopg
 import pytest
 from plain_connection import connect
+from second_user import OTHER, as_other, only_root
 from sqlalchemy import create_engine, inspect, make_url, text
 from waits import when
 
@@ -314,6 +315,34 @@ def test_only_readers_sessions_compute_last(cluster: Cluster) -> None:
         assert os.getpriority(os.PRIO_PROCESS, reader.info.backend_pid) == LAST
         assert os.getpriority(os.PRIO_PROCESS, worker.info.backend_pid) != LAST
         assert os.getpriority(os.PRIO_PROCESS, server.pid) != LAST
+
+
+@only_root
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="needs groups of sessions")
+def test_an_ordinary_user_puts_readers_last_that_begin_at_once() -> None:
+    """The kernel lets such a user change one group in a tenth of a second."""
+    title = "postgres: headbook_reader headbook [local] idle"
+    as_theirs: Any = {"user": OTHER.pw_uid, "group": OTHER.pw_gid, "extra_groups": []}
+    sessions = [
+        subprocess.Popen(
+            [title, "60"], executable="/bin/sleep", start_new_session=True, **as_theirs
+        )
+        for _ in range(4)
+    ]
+    priorities = Priorities()
+
+    def all_are_last() -> bool:
+        with as_other():
+            priorities.tend(os.getpid())
+        groups = [Path(f"/proc/{each.pid}/autogroup").read_text() for each in sessions]
+        return all(group.endswith(f"nice {LAST}\n") for group in groups)
+
+    try:
+        when(all_are_last)
+    finally:
+        for each in sessions:
+            each.kill()
+            each.wait()
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc of Linux")

@@ -36,9 +36,9 @@ class Priorities:
             title = _title(pid)
             if " [local] " not in title:  # of the server itself, or not logged in yet
                 continue
-            self._seen.add(pid)
             ours = title.startswith(tuple(f"postgres: {login} " for login in _OURS))
-            _change(partial(_free if ours else _put_last, pid), owner)
+            if _change(partial(_free if ours else _put_last, pid), owner):
+                self._seen.add(pid)
         self._seen &= living
 
 
@@ -57,15 +57,21 @@ def _title(pid: int) -> str:
         return ""
 
 
-def _change(change: Callable[[], None], owner: Owner | None) -> None:
-    """Root of a container may lack a right over others' processes that they have themselves."""
+def _change(change: Callable[[], None], owner: Owner | None) -> bool:
+    """Whether nothing is left to do for that session.
+
+    Root of a container may lack a right over others' processes that they have themselves.
+    """
     try:
         change()
+    except BlockingIOError:  # a user may change one group in a tenth of a second: at the next look
+        return False
     except PermissionError:
         if owner is not None:
             _change_as(owner, change)
     except OSError:  # it has ended
-        return
+        pass
+    return True
 
 
 def _change_as(owner: Owner, change: Callable[[], None]) -> None:
@@ -85,9 +91,9 @@ def _change_as(owner: Owner, change: Callable[[], None]) -> None:
 
 def _put_last(pid: int) -> None:
     os.setpriority(os.PRIO_PROCESS, pid, LAST)
-    with suppress(OSError):
-        # Where the kernel groups processes by their sessions, each session of Postgres is a group.
-        Path(f"/proc/{pid}/autogroup").write_text(str(LAST))
+    # Where the kernel groups processes by their sessions, each session of Postgres is a group.
+    if (group := Path(f"/proc/{pid}/autogroup")).exists():
+        group.write_text(str(LAST))
 
 
 def _free(pid: int) -> None:
