@@ -46,7 +46,7 @@ FAULTS = {
 }
 MUTATIONS = 36  # the row of rules that tests take out, to see that the checker finds it
 LATER = {
-    12: "workers acknowledge a message before they begin, so there is no such timeout",
+    12: "the broker forgets a message as a worker takes it, so there is no such timeout",
     21: "needs a disk of its own",
     22: "needs a disk of its own",
 } | dict.fromkeys((31, 32, 33, 34, 35, 37, 38, 39, 40), "measured by `make attacks`")
