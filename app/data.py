@@ -21,17 +21,19 @@ from analyses.prompts.distributions import DistributionSpec, Recipe
 from analyses.registry import Analysis
 from app import links
 from app.form_fields import FormField, fields_of
-from tracker import db, reports, submission
-from tracker.db import Sessions, transaction
+from tracker import reports
+from tracker.database import db
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, Priority, RunState
 from tracker.errors import NoTrackingServer
 from tracker.gate.door import TOKEN
-from tracker.home import Home, StackState
-from tracker.run_names import RunName, name_of
-from tracker.settings import Settings, user
+from tracker.home.home import Home, StackState
+from tracker.queueing import submission
+from tracker.queueing.submission import Request, Submitted
+from tracker.reports.run_names import RunName, name_of
+from tracker.settings.settings import Settings, user
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
-from tracker.submission import Request, Submitted
 from tracker.supervisor import services
 
 NEWEST = 500  # runs that the list shows at the most

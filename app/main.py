@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import again
 from app.refusals import said
-from tracker import log_records
+from tracker.run_logs import log_records
 
 log_records.without_secrets()
 # Of an error that nobody foresaw the page shows where it was; the log has what it says.

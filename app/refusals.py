@@ -8,7 +8,7 @@ import streamlit as st
 from analyses.errors import Refused
 from analyses.shown import in_markdown
 from tracker.errors import TrackerError
-from tracker.urls import without_credentials
+from tracker.secrets.urls import without_credentials
 
 
 @contextmanager

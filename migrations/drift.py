@@ -19,8 +19,9 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import make_url
 
-from tracker import environment, postgres_session, schema
-from tracker.home import Home
+from tracker.database import postgres_session, schema
+from tracker.home.home import Home
+from tracker.settings import environment
 from tracker.supervisor import binaries, postgres_place
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.provision import OWNER

@@ -5,9 +5,9 @@ import os
 from alembic import context
 from sqlalchemy import Connection, text
 
-from tracker import postgres_session
+from tracker.database import postgres_session
+from tracker.secrets.urls import with_psycopg
 from tracker.tables import Row
-from tracker.urls import with_psycopg
 
 LOCK = 7_309_458  # any number; the same for everybody who migrates
 

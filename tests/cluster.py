@@ -20,7 +20,7 @@ import psutil
 import psycopg
 from mlflow_login import mlflow_at
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import binaries, passwords, ports, postgres_place, services, waiting
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.process import Command, Process

@@ -17,9 +17,9 @@ from mlflow_login import mlflow_at
 from plain_connection import connect
 from sqlalchemy import make_url, text
 
-from tracker import db, schema
-from tracker.db import Sessions
-from tracker.home import Home
+from tracker.database import db, schema
+from tracker.database.db import Sessions
+from tracker.home.home import Home
 from tracker.supervisor import ports, postgres_place, services, waiting
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.process import Process

@@ -7,7 +7,7 @@ import psutil
 from sqlalchemy import select
 from waits import when
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import PartState
 from tracker.tables import PartRow
 

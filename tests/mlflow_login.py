@@ -1,6 +1,6 @@
 """The login of the MLflow servers that tests start, as the stack gives its own one."""
 
-from tracker.logins import Login
+from tracker.secrets.logins import Login
 
 LOGIN = Login(user="headbook", password="known-to-the-tests")
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tracker.home import Home, StackState
+from tracker.home.home import Home, StackState
 from tracker.supervisor import postgres_place
 
 

@@ -16,7 +16,7 @@ from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.results import ScoreKey
 from tracker import reports
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, PartKind, Priority, Run
 from tracker.reports import RunDetail
 from tracker.store import distributions as distribution_store
@@ -26,7 +26,7 @@ from tracker.store import scores as score_store
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
 from tracker.tables import RunRow, ScoreRow
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
 
 Vectors = dict[tuple[int, str, float], NDArray[np.float32]]
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from cluster import PAGE, of_page
 
-from tracker import broker, db, deadline, settling, sweeping
-from tracker.rights import limits
-from tracker.settings import Settings
+from tracker.database import db
+from tracker.database.rights import limits
+from tracker.publishing import spool_cleanup
+from tracker.queueing import broker
+from tracker.settings.settings import Settings
 from tracker.store import publications, runs
 from tracker.supervisor.postgres import ADDRESS_SPACE, SETTINGS
+from tracker.working import deadline, unfinished_parts
 
 TEXT = PAGE.read_text()
 IN_WORDS = {  # defaults that are no value
@@ -72,12 +75,12 @@ def test_the_times_are_those_of_the_code() -> None:
         "cannot renew": f"{deadline.SHARE * lease:g}",
         "does not move": f"1, 2, 4 … {runs._LONGEST_WAIT}",
         "publication that failed": f"1, 2, 4 … {publications._LONGEST_WAIT}",
-        "waits for MLflow": f"{settling._MLFLOW_WAIT:g}",
+        "waits for MLflow": f"{unfinished_parts._MLFLOW_WAIT:g}",
         "take, and wait for a lock": f"{limits['transaction_timeout']}, {limits['lock_timeout']}",
         "stand still": limits["idle_in_transaction_session_timeout"],
         "repeats a transaction": f"{db.PATIENCE:g}",
         "answer of the broker": str(broker._REDIS["socket_timeout"]),
-        "spool keeps": f"{sweeping.KEPT:g}",
+        "spool keeps": f"{spool_cleanup.KEPT:g}",
     }.items():
         (found,) = [seconds for row, seconds in said.items() if what in row]
         assert found == value, what

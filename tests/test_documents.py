@@ -12,7 +12,7 @@ from stored_runs import add_distribution, add_model, finished_run
 from analyses.bootstrap import Statistics
 from analyses.results import Component, Kind, ScoreKey
 from tracker.cli import app
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

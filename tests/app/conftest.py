@@ -13,7 +13,7 @@ from analyses import bootstrap
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.results import MODEL, Component, Kind, ScoreKey
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.domain import Priority
 from tracker.reports import ScoreLine
 from tracker.store import distributions as distribution_store

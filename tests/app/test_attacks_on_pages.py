@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 import app
 from analyses.shown import one_line
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.store import endings, parts
 
 pytestmark = pytest.mark.attack(40, "texts on pages")

@@ -12,7 +12,7 @@ from analyses.results import Component, Kind, ScoreKey
 from analyses.stored import Stored, as_json
 from app import data
 from tracker import reports
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.domain import LogLevel, PartClaim, PartKind, RunState, SaidLine
 from tracker.store import log_lines
 

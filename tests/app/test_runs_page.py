@@ -1,6 +1,6 @@
 """The list of runs, on a real database."""
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.domain import RunState
 from tracker.store import runs as run_store
 

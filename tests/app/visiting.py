@@ -4,7 +4,7 @@ from pathlib import Path
 
 import app
 from tracker import reports
-from tracker.db import transaction
+from tracker.database.db import transaction
 
 MAIN = str(Path(app.__file__).with_name("main.py"))
 

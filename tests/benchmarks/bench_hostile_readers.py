@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import psycopg  # noqa: E402
 
-from tracker.home import Home  # noqa: E402
+from tracker.home.home import Home  # noqa: E402
 from tracker.supervisor import postgres_place  # noqa: E402
 
 HEADBOOK = Path(sys.executable).with_name("headbook")

@@ -27,7 +27,7 @@ from sqlalchemy import func, select, text  # noqa: E402
 from analyses import registry  # noqa: E402
 from analyses.results import Measured  # noqa: E402
 from tracker import reports  # noqa: E402
-from tracker.db import transaction  # noqa: E402
+from tracker.database.db import transaction  # noqa: E402
 from tracker.domain import PartClaim  # noqa: E402
 from tracker.store import endings, models, parts, runs, scores  # noqa: E402
 from tracker.tables import RunRow  # noqa: E402

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import text
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 
 _TABLES = """
 CREATE SCHEMA faults;

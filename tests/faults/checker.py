@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 
 from . import mirrors
 from .audit import NotAudited

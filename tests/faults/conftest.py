@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from analyses import registry
-from tracker.db import Sessions
+from tracker.database.db import Sessions
 
 from . import figures
 from .scene import Scene, staged

@@ -39,9 +39,9 @@ class Point:
         return self.when == "before the COMMIT of" or (self.when == "after" and self.at in _WRITES)
 
 
-_BENCH, _FILES = "tracker.workbench:Workbench", "tracker.tensor_files"
-_PUBLICATION, _HOLDS = "tracker.publication", "tracker.store.publications"
-_MIRRORED = "tracker.mlflow_runs"
+_BENCH, _FILES = "tracker.working.context:Workbench", "tracker.publishing.tensor_files"
+_PUBLICATION, _HOLDS = "tracker.publishing.publication", "tracker.store.publications"
+_MIRRORED = "tracker.publishing.mlflow_runs"
 _PARTS, _ENDINGS = "tracker.store.parts", "tracker.store.endings"
 _CLIENT = "mlflow:MlflowClient"
 
@@ -65,15 +65,15 @@ STORIES: dict[str, tuple[tuple[str, int, bool], ...]] = {
         ("tracker.store.scores:joined_part_scores", 1, False),
         ("tracker.store.tensors:joined_part_tensors", 1, False),
         ("tests.faults.stories:of_the_whole", 1, False),
-        ("tracker.finishing:with_statistics", 1, False),
+        ("tracker.working.finishing:with_statistics", 1, False),
         (f"{_MIRRORED}:ensure_run", 1, False),
         (f"{_CLIENT}.create_run", 1, False),
         (f"{_HOLDS}:set_mlflow_ids", 1, True),
-        ("tracker.spool:_write", 1, False),
+        ("tracker.publishing.spool:_write", 1, False),
         ("pathlib:Path.rename", 1, False),
         (f"{_CLIENT}.log_artifact", 1, False),
         (f"{_FILES}:fetch_tensor", 1, False),
-        ("tracker.spool:Spool.put", 2, False),
+        ("tracker.publishing.spool:Spool.put", 2, False),
         (f"{_CLIENT}.log_artifact", 2, False),
         (f"{_FILES}:fetch_tensor", 2, False),
         (f"{_PARTS}:fence", 3, False),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 
 from .actor import Actor
 from .world import World

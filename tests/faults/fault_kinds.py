@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from tracker import broker
-from tracker.db import transaction
+from tracker.database.db import transaction
+from tracker.queueing import broker
 
 from .actor import Actor
 from .proxy import SERVER_ERROR, Mode, Proxy

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 from sqlalchemy import text
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 
 from .actor import Actor
 from .world import World

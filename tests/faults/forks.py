@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 
 import psutil
 
-from tracker import logs
+from tracker.run_logs import logs
 
 from . import stories, survivors
 from .stories import Act, Place

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 
 from .nemesis import Nemesis
 from .world import World

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 
 Step = Callable[[Session], object]
 T = TypeVar("T")

@@ -15,11 +15,12 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from analyses.prompts.distributions import DistributionSpec
-from tracker import db, submission
-from tracker.db import passes, transaction
+from tracker.database import db
+from tracker.database.db import passes, transaction
 from tracker.errors import TrackerError
+from tracker.queueing import submission
+from tracker.queueing.submission import Checked, Request
 from tracker.store import runs
-from tracker.submission import Checked, Request
 
 from . import checker
 from .checker import References

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from sqlalchemy import text
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 
 _TENSORS = """
 SELECT run_id, mlflow_run_id, name, mlflow_path, sha256 FROM headbook.tensor

@@ -10,7 +10,7 @@ from analyses import bootstrap
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import PartClaim, Priority, Run
 from tracker.store import distributions as distribution_store
 from tracker.store import endings, models, parts, runs, scores, tensors

@@ -13,10 +13,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, text, update
 from sqlalchemy.orm import Session
 
-from tracker import db
-from tracker.db import Sessions, transaction
+from tracker.database import db
+from tracker.database.db import Sessions, transaction
 from tracker.domain import PartClaim, PartState, Run
-from tracker.rings import Ring
+from tracker.domain.wakeups import Ring
 from tracker.store import endings, errands, parts, runs
 from tracker.tables import PartRow, RunRow
 

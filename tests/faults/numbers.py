@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 
 _SCORES = """
 SELECT kind, layer, index, metric, site, condition, x, n, skipped,

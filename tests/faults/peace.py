@@ -10,7 +10,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 
 from . import checker
 from .actor import Actor

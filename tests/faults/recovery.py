@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import text
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 
 # The part that a worker held at that moment, and when somebody claimed it next or the run ended.
 _NEXT = """

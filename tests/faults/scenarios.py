@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg.errors import UniqueViolation
 
-from tracker import db, dispatcher
-from tracker.db import BusyDatabase, Sessions, transaction
+from tracker.database import db
+from tracker.database.db import BusyDatabase, Sessions, transaction
 from tracker.domain import PartClaim, PartKind
+from tracker.queueing import dispatcher
 from tracker.store import endings, errands, parts, runs
 from tracker.store.parts import LeaseLost
 

@@ -10,11 +10,12 @@ import torch
 from sqlalchemy import text
 from tiny_llama import save_tiny_llama
 
-from tracker import db, models, submission
-from tracker.db import Sessions, transaction
-from tracker.execution import work
-from tracker.home import Home
-from tracker.workbench import Workbench
+from tracker.database import db
+from tracker.database.db import Sessions, transaction
+from tracker.home.home import Home
+from tracker.queueing import models, submission
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from . import stories
 from .audit import audited

@@ -9,8 +9,9 @@ import psutil
 import redis
 from mlflow_login import mlflow_at
 
-from tracker import schema
-from tracker.home import Home
+from tracker.database import schema
+from tracker.home.home import Home
+from tracker.secrets.urls import with_psycopg
 from tracker.supervisor import passwords, ports, sessions, waiting
 from tracker.supervisor import services as stack_services
 from tracker.supervisor.component import Service
@@ -18,7 +19,6 @@ from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.process import Process
 from tracker.supervisor.services import Addresses
 from tracker.supervisor.valkey import EmbeddedValkey
-from tracker.urls import with_psycopg
 
 SECONDS = 120.0  # to become ready
 

@@ -21,15 +21,18 @@ from analyses import registry, streaming
 from analyses.prompts.distributions import DistributionSpec
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Derived, Measured, NamedTensor, ScoreKey
-from tracker import db, dispatcher, logs, settling, submission, tasks
-from tracker.db import Sessions, transaction
-from tracker.execution import work
-from tracker.heartbeat import Limits
-from tracker.home import Home
-from tracker.publication import mlflow_client
+from tracker.database import db
+from tracker.database.db import Sessions, transaction
+from tracker.home.home import Home
+from tracker.publishing.publication import mlflow_client
+from tracker.queueing import dispatcher, submission
+from tracker.queueing.submission import Request
+from tracker.run_logs import logs
 from tracker.store import parts, publications, runs
-from tracker.submission import Request
-from tracker.workbench import Workbench
+from tracker.working import tasks, unfinished_parts
+from tracker.working.context import Workbench
+from tracker.working.execution import work
+from tracker.working.heartbeat import Limits
 
 from .crash_points import Point, arm
 
@@ -146,7 +149,7 @@ class Act:
             db.LIMITS["idle_in_transaction_session_timeout"] = IDLE
         logs.configure()
         publications._LONGEST_TRY = 1
-        settling._MLFLOW_WAIT = 0.1
+        unfinished_parts._MLFLOW_WAIT = 0.1
         with registered():
             arm(self.point, lambda: os.kill(os.getpid(), self.signal))
             _STORIES[self.point.story](place.bench(self.writer), self.run_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 
 from .checker import Violation
 from .invariants import Harm

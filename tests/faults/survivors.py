@@ -4,11 +4,11 @@ import time
 
 from sqlalchemy import text
 
-from tracker import dispatcher
-from tracker.db import Sessions, transaction
-from tracker.execution import publish_if_ended, work
+from tracker.database.db import Sessions, transaction
+from tracker.queueing import dispatcher
 from tracker.store import publications, runs
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import publish_if_ended, work
 
 _LEFT = """
 SELECT count(*) FROM headbook.run LEFT JOIN headbook.publication ON run_id = id

@@ -242,7 +242,7 @@ def killed_by_its_ring(crew: Crewed, flag: Path) -> tuple[UUID, bool, float]:
     for other in (crew.dispatcher, *crew.workers):
         other.freeze()
     flush(world)
-    point = {"at": "tracker.rings:in_envelope", "do": "fault_acts:kill"}
+    point = {"at": "tracker.domain.wakeups:in_envelope", "do": "fault_acts:kill"}
     doomed = world.worker(points=[point | {"flag": str(flag)}], **RUNG_ONLY)
     until(lambda: connected(world, "worker") > len(crew.workers), world)
     (run_id,), _ = submitted(world, 1)

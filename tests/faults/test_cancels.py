@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.domain import RunState
 from tracker.reports import RunLine
 
@@ -26,7 +26,7 @@ PAUSE = 0.3  # seconds between two batches
 STEADY: dict[str, Any] = {"params": {"batch_size": 1, "pause": PAUSE}}
 AT_ONCE: dict[str, Any] = {"params": {"batch_size": 2, "tensor": True}}
 SLOW_FINISH: Point = {
-    "at": "tracker.finishing:with_statistics",
+    "at": "tracker.working.finishing:with_statistics",
     "do": "fault_acts:sleep",
     "seconds": 0.7,
 }

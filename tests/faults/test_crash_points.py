@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 
-from tracker import submission
-from tracker.db import transaction
+from tracker.database.db import transaction
+from tracker.queueing import submission
 from tracker.store.runs import made_by
 
 from . import forks, stories, survivors

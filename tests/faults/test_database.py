@@ -6,7 +6,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tracker.deadline import SHARE
+from tracker.working.deadline import SHARE
 
 from . import peace
 from .actor import Actor

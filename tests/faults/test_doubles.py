@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.store import parts, workers
 
 from .conftest import Record, Scale

@@ -16,9 +16,9 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from tracker import schema
-from tracker.db import transaction
-from tracker.urls import with_psycopg
+from tracker.database import schema
+from tracker.database.db import transaction
+from tracker.secrets.urls import with_psycopg
 
 from . import footprint
 from .actor import Actor

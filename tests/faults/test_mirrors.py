@@ -10,9 +10,9 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import text
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
-from tracker.publication import mlflow_client
+from tracker.publishing.publication import mlflow_client
 from tracker.store import publications
 from tracker.store.publications import MlflowIds
 

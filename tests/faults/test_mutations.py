@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tracker.db import Sessions
+from tracker.database.db import Sessions
 
 from . import scenarios
 from .audit import audited

@@ -4,7 +4,7 @@ import time
 
 from sqlalchemy import text
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 
 from . import figures
 from .conftest import Scale

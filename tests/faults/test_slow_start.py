@@ -7,7 +7,11 @@ pytestmark = LONG
 
 
 def test_a_child_that_takes_six_seconds_to_start_is_waited_for(world: World) -> None:
-    slow = {"at": "tracker.heartbeat:StopRequest.listen", "do": "fault_acts:sleep", "seconds": 6}
+    slow = {
+        "at": "tracker.working.heartbeat:StopRequest.listen",
+        "do": "fault_acts:sleep",
+        "seconds": 6,
+    }
     world.dispatcher()
     worker = world.worker(points=[slow])
     (line,) = world.ended([world.submit().id])

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import TERMINAL, PartClaim
 from tracker.store import runs as run_store
 from tracker.store.parts import CancelSeen, LeaseLost

@@ -12,10 +12,10 @@ import pytest
 from celery import Celery
 from sqlalchemy import Engine, event
 
-from tracker import broker, dispatcher, submission
-from tracker.db import transaction
-from tracker.execution import publish_if_ended, work
+from tracker.database.db import transaction
+from tracker.queueing import broker, dispatcher, submission
 from tracker.store import parts, runs, scores, workers
+from tracker.working.execution import publish_if_ended, work
 
 from . import stories
 from .conftest import Record

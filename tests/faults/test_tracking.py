@@ -11,8 +11,8 @@ import pytest
 from mlflow_login import mlflow_at
 from sqlalchemy import text
 
-from tracker.db import transaction
-from tracker.publication import mlflow_client
+from tracker.database.db import transaction
+from tracker.publishing.publication import mlflow_client
 
 from . import peace
 from .actor import Actor

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.domain import RunState
 from tracker.tables import PartRow, RunEventRow, RunRow
 

@@ -26,13 +26,13 @@ REFUSED = "the part was taken back; its results are dropped"
 
 # A deadline that is an hour late: nothing but the fence stands between a zombie and the rows.
 WITHOUT_DEADLINE: Point = {
-    "at": "tracker.deadline:Deadline._left",
+    "at": "tracker.working.deadline:Deadline._left",
     "do": "fault_acts:shift",
     "seconds": 3600.0,
 }
 PLACES = {
     "before it commits its part": {"at": "tracker.store.parts:fence"},
-    "while it finishes the run": {"at": "tracker.finishing:with_statistics"},
+    "while it finishes the run": {"at": "tracker.working.finishing:with_statistics"},
     "in its transaction": {"at": "tracker.store.scores:insert_part_scores", "when": "after"},
 }
 

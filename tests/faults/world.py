@@ -21,11 +21,13 @@ from sqlalchemy import text
 from tiny_llama import save_tiny_llama
 
 from analyses.prompts.distributions import DistributionSpec
-from tracker import broker, db, models, reports, submission
-from tracker.db import transaction
+from tracker import reports
+from tracker.database import db
+from tracker.database.db import transaction
 from tracker.domain import Run
-from tracker.home import Home
-from tracker.publication import mlflow_client
+from tracker.home.home import Home
+from tracker.publishing.publication import mlflow_client
+from tracker.queueing import broker, models, submission
 from tracker.reports import RunLine
 from tracker.store import runs as run_store
 from tracker.supervisor import postgres_place

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import postgres_place
 
 from .light_stack import SUPERVISOR, clean_environment, wait_ready

@@ -13,7 +13,7 @@ import pytest
 from http_asking import Answer, Ask, ask
 from mlflow_login import mlflow_at
 
-from tracker.home import Home, StackState
+from tracker.home.home import Home, StackState
 from tracker.supervisor import ports, services, waiting
 
 from .light_stack import clean_environment

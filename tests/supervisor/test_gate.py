@@ -8,9 +8,9 @@ import pytest
 from tracker.gate import tickets
 from tracker.gate.door import Door
 from tracker.gate.mlflow_routes import offered
-from tracker.home import Home
-from tracker.logins import Login, apart
-from tracker.redaction import STRUCK, without_credentials
+from tracker.home.home import Home
+from tracker.secrets.logins import Login, apart
+from tracker.secrets.redaction import STRUCK, without_credentials
 from tracker.supervisor import passwords
 from tracker.supervisor.errors import DamagedFile
 from tracker.supervisor.options import BadToken, NotALogin, StackOptions

@@ -14,7 +14,7 @@ from http_asking import Answer, Ask, ask, handshake
 from mlflow_login import LOGIN, mlflow_at
 from second_user import as_other, only_root, shared_folder
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import ports, services, waiting
 from tracker.supervisor.process import Process
 from tracker.supervisor.services import Addresses

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mlflow_login import mlflow_at
 
-from tracker import publication
-from tracker.home import Home
+from tracker.home.home import Home
+from tracker.publishing import publication
 from tracker.supervisor import ports, services, waiting
 from tracker.supervisor.process import Process
 from tracker.supervisor.services import Addresses

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from plain_connection import connect, plain
 
-from tracker.home import Home
-from tracker.ownership import NotOurs
+from tracker.home.home import Home
+from tracker.home.ownership import NotOurs
 from tracker.supervisor import binaries, folders, postgres_place, postgres_user
 from tracker.supervisor.errors import (
     BinaryMissing,

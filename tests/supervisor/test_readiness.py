@@ -6,7 +6,7 @@ import sys
 import pytest
 from waits import when
 
-from tracker import readiness
+from tracker.home import readiness
 from tracker.supervisor import control, services
 
 from .light_stack import component, wait_ready

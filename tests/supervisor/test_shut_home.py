@@ -11,7 +11,7 @@ import pytest
 from plain_connection import connect
 from second_user import OTHER, as_other, only_root, run_as_other, shared_folder
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import postgres_place, postgres_user
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.process import Owner, can_run

@@ -11,7 +11,7 @@ import pytest
 from plain_connection import plain
 from waits import when
 
-from tracker.home import StackState
+from tracker.home.home import StackState
 from tracker.supervisor import background, control, services
 from tracker.supervisor.errors import AlreadyRunning
 

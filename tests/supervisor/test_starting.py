@@ -8,7 +8,7 @@ import pytest
 from plain_connection import plain
 from waits import when
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import background, control, ports, postgres_place, reachability
 from tracker.supervisor.errors import HomeNotWritable, PortInUse, Unreachable
 from tracker.supervisor.options import NotAPort, StackOptions

@@ -7,7 +7,7 @@ import pytest
 import redis
 from kombu import Connection
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import binaries
 from tracker.supervisor.errors import BinaryMissing, StartFailed
 from tracker.supervisor.valkey import EmbeddedValkey

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from waits import when
 
-from tracker import logins
-from tracker.home import StackState
+from tracker.home.home import StackState
+from tracker.secrets import logins
 from tracker.supervisor import services
 
 from .light_stack import clean_environment, family_of, still_there

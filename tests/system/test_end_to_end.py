@@ -16,7 +16,8 @@ from stack import Stack
 from stored_runs import mlflow_ids, stored_tensors
 from waits import when
 
-from tracker import db, publication, tensor_files
+from tracker.database import db
+from tracker.publishing import publication, tensor_files
 
 pytestmark = pytest.mark.xdist_group("end to end")  # its servers start once
 

@@ -14,8 +14,9 @@ from tiny_llama import save_tiny_llama
 from waits import when
 
 from tests.faults.numbers import Numbers, numbers
-from tracker import db, reports
-from tracker.db import Sessions, transaction
+from tracker import reports
+from tracker.database import db
+from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.reports import RunLine
 from tracker.tables import RunRow

@@ -20,12 +20,12 @@ from stored_runs import detail
 from waits import when
 
 from tests.faults.numbers import Numbers, numbers
-from tracker import db
-from tracker.db import Sessions
+from tracker.database import db
+from tracker.database.db import Sessions
 from tracker.reports import RunDetail, RunLine
+from tracker.secrets.urls import with_psycopg
 from tracker.supervisor import ports
 from tracker.supervisor.process import Process
-from tracker.urls import with_psycopg
 
 pytestmark = pytest.mark.slow
 

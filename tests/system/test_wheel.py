@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import postgres_place
 
 from .conftest import PACKAGES, ROOT

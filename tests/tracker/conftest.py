@@ -15,17 +15,19 @@ from tiny_llama import save_tiny_llama
 
 from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
-from tracker import db, logs, models, run_log, submission
-from tracker.db import Sessions, transaction
+from tracker.database import db
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, Priority, Run
-from tracker.home import Home
-from tracker.loaded_models import LoadedModels
-from tracker.publication import mlflow_client
+from tracker.home.home import Home
+from tracker.publishing.publication import mlflow_client
+from tracker.queueing import models, submission
+from tracker.queueing.submission import Submitted
+from tracker.run_logs import logs, run_log
 from tracker.store import distributions as distribution_store
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
-from tracker.submission import Submitted
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.loaded_models import LoadedModels
 
 from . import wide_tensors
 from .traps import trap as trap

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
 

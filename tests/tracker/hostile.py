@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tracker.rings import HELP_WITH_RUN
+from tracker.domain.wakeups import HELP_WITH_RUN
 
 NOBODY = str(uuid4())  # a run that nobody queued
 NOTHING = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlalchemy import text, update
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import PartClaim, RunState
 from tracker.store import endings, parts, runs
 from tracker.tables import PartRow

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 from plain_connection import connect, plain
 
-from tracker import schema
-from tracker.home import Home
+from tracker.database import schema
+from tracker.home.home import Home
 from tracker.supervisor import postgres_place
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.provision import OWNER

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from tracker import reports, run_log
-from tracker.db import Sessions, transaction
+from tracker import reports
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
 from tracker.reports import LogLine
+from tracker.run_logs import run_log
 
 from .part_work import claim
 

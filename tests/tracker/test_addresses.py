@@ -15,14 +15,16 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url, text
 from stored_runs import detail, whole
 
-from tracker import db, logins, mlflow_runs, publication, schema
-from tracker.db import Sessions, transaction
-from tracker.execution import work
-from tracker.mlflow_errors import MlflowLoginRefused
-from tracker.postgres_session import BadDatabaseUrl
+from tracker.database import db, schema
+from tracker.database.db import Sessions, transaction
+from tracker.database.postgres_session import BadDatabaseUrl
+from tracker.publishing import mlflow_runs, publication
+from tracker.publishing.mlflow_errors import MlflowLoginRefused
+from tracker.secrets import logins
+from tracker.secrets.urls import with_psycopg, without_password, without_psycopg
 from tracker.supervisor import ports, reachability
-from tracker.urls import with_psycopg, without_password, without_psycopg
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import Submit
 

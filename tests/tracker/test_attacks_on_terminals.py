@@ -20,14 +20,16 @@ from analyses.bootstrap import Statistics
 from analyses.errors import Refused
 from analyses.results import MODEL, ScoreKey
 from analyses.shown import one_line, plain
-from tracker import cli, log_records, settling
+from tracker import cli
 from tracker.cli import terminal
-from tracker.db import NotText, Sessions, transaction
+from tracker.database.db import NotText, Sessions, transaction
 from tracker.domain import Run, RunState
-from tracker.home import Home
-from tracker.publication import mlflow_client
+from tracker.home.home import Home
+from tracker.publishing.publication import mlflow_client
+from tracker.run_logs import log_records
 from tracker.store import endings, parts, runs, scores
-from tracker.workbench import Workbench
+from tracker.working import unfinished_parts
+from tracker.working.context import Workbench
 
 from .conftest import MakeRun
 
@@ -204,7 +206,7 @@ def test_a_run_fails_for_any_reason_that_there_is(
         with transaction(sessions) as session:
             claim = parts.claim(session, run.id, worker="w1", lease=60)
         assert claim is not None
-        settling.settle(bench, claim, Refused(said))
+        unfinished_parts.settle(bench, claim, Refused(said))
         with transaction(sessions) as session:
             ended = runs.run(session, run.id)
         assert ended.state is RunState.FAILED

@@ -13,9 +13,9 @@ from stack import Stack
 from waits import when
 from wayward_plugin import WAYWARD
 
-from tracker.db import Sessions
+from tracker.database.db import Sessions
 from tracker.domain import Model
-from tracker.home import Home
+from tracker.home.home import Home
 
 from . import test_example_analysis
 from .test_example_analysis import rung_until_published

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tracker import broker
-from tracker.broker import RefusedByBroker
+from tracker.queueing import broker
+from tracker.queueing.broker import RefusedByBroker
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from stored_runs import detail
 
 from analyses.prompts.distributions import DistributionSpec
 from tracker import reports
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import Workbench, work
-from tracker.submission import InvalidRequest
+from tracker.queueing.submission import InvalidRequest
+from tracker.working.execution import Workbench, work
 
 from .conftest import Submit
 

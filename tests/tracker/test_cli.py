@@ -24,9 +24,9 @@ from analyses.prompts.sources import SourceKind, pairs
 from analyses.results import Component, Kind, ScoreKey
 from analyses.stored import Stored, as_json
 from tracker.cli import app, main
-from tracker.db import Sessions, transaction
-from tracker.execution import Workbench, work
+from tracker.database.db import Sessions, transaction
 from tracker.store import studies
+from tracker.working.execution import Workbench, work
 
 from .conftest import MakeRun, Submit
 

@@ -9,8 +9,9 @@ from plain_connection import connect as plain
 from sqlalchemy import make_url, text
 
 from analyses.results import Kind
-from tracker import reports, schema
-from tracker.db import Sessions, transaction
+from tracker import reports
+from tracker.database import schema
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.store import tensors
 from tracker.store.tensors import StoredTensor

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from tracker import db
-from tracker.db import passes, transaction
-from tracker.schema import UnreachableDatabase
+from tracker.database import db
+from tracker.database.db import passes, transaction
+from tracker.database.schema import UnreachableDatabase
 
 
 def test_a_server_that_accepts_and_never_answers_is_unreachable_for_now() -> None:

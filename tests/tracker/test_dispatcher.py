@@ -6,8 +6,8 @@ import pytest
 from celery import Celery
 from sqlalchemy import text, update
 
-from tracker import broker, dispatcher
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
+from tracker.queueing import broker, dispatcher
 from tracker.store import parts, runs, workers
 from tracker.tables import PartRow, RunRow
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import PartState, RunState
 from tracker.store import endings, parts, runs
 from tracker.store.parts import CancelSeen, LeaseLost

@@ -11,7 +11,8 @@ import pytest
 import requests.utils
 from stack import Stack
 
-from tracker import broker, environment
+from tracker.queueing import broker
+from tracker.settings import environment
 
 from .conftest import MakeRun
 
@@ -111,7 +112,7 @@ def test_a_python_that_is_started_does_not_import_from_where_one_stands(
             (sys.executable, *words), cwd=tmp_path, env=env, capture_output=True, text=True
         )
 
-    code = "import of_ada, tracker.environment, analyses.registry"
+    code = "import of_ada, tracker.settings.environment, analyses.registry"
     assert "where one stands" in python("-c", code, env=dict(shell)).stderr
     monkeypatch.chdir(tmp_path)
     made = environment.made(shell)

@@ -18,10 +18,12 @@ import pytest
 from plain_connection import connect
 from stack import Stack
 
-from tracker import broker, dispatcher, publication, reports
-from tracker.db import Sessions, transaction
+from tracker import reports
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
-from tracker.home import Home
+from tracker.home.home import Home
+from tracker.publishing import publication
+from tracker.queueing import broker, dispatcher
 from tracker.reports import RunLine
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-analysis"

@@ -12,13 +12,15 @@ from stored_runs import detail, mlflow_ids, stored_tensors, vectors
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind
 from analyses.results import Kind
-from tracker import models, reports, tensor_files
-from tracker.db import Sessions, transaction
+from tracker import reports
+from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import work
-from tracker.home import Home
+from tracker.home.home import Home
+from tracker.publishing import tensor_files
+from tracker.queueing import models
 from tracker.store import pairs as pair_store
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import Submit
 

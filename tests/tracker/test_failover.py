@@ -16,13 +16,21 @@ from waits import when
 from analyses import registry
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
-from tracker import broker, db, dispatcher, reports, standbys
+from tracker import reports
 from tracker.cli import app, run_logs, waiting
-from tracker.db import BusyDatabase, ReadOnlyDatabase, Sessions, TroubledDatabase, transaction
+from tracker.database import db, standbys
+from tracker.database.db import (
+    BusyDatabase,
+    ReadOnlyDatabase,
+    Sessions,
+    TroubledDatabase,
+    transaction,
+)
 from tracker.domain import RunState
-from tracker.execution import work
+from tracker.queueing import broker, dispatcher
 from tracker.store import runs
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import MakeRun, Submit
 from .part_work import state_of

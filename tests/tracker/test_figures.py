@@ -15,10 +15,10 @@ from analyses.pictures.findings import Findings, Grid
 from analyses.registry import Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import Stored
-from tracker import mirror
-from tracker.db import Sessions
-from tracker.execution import Workbench, work
-from tracker.mlflow_errors import MlflowUnavailable
+from tracker.database.db import Sessions
+from tracker.publishing import mirror
+from tracker.publishing.mlflow_errors import MlflowUnavailable
+from tracker.working.execution import Workbench, work
 
 from .conftest import Submit
 

@@ -20,8 +20,8 @@ from analyses.results import (
     Resampled,
     ScoreKey,
 )
-from tracker import finishing
-from tracker.missing_ratios import missing_ratios
+from tracker.working import finishing
+from tracker.working.missing_ratios import missing_ratios
 
 SET = Component(kind=Kind.SET)
 ITEMS = [f"item {number}" for number in range(40)]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from stored_runs import detail, due_now, stored_tensors
 
-from tracker.db import Sessions
+from tracker.database.db import Sessions
 from tracker.domain import RunState
-from tracker.execution import work
-from tracker.home import Home
-from tracker.workbench import Workbench
+from tracker.home.home import Home
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import Submit
 from .wide_tensors import MANY

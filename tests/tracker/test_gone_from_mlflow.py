@@ -16,18 +16,19 @@ from mlflow import MlflowClient
 from stored_runs import detail, due_now, finished_run, mlflow_ids, whole
 
 from analyses.results import NamedTensor
-from tracker import mirror, mlflow_runs, run_inputs, tensor_files
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, RunState
-from tracker.execution import work
-from tracker.home import Home
-from tracker.mirror import TensorsLost
-from tracker.mlflow_errors import GoneFromMlflow, MlflowUnavailable
-from tracker.run_inputs import InputGone
+from tracker.home.home import Home
+from tracker.publishing import mirror, mlflow_runs, tensor_files
+from tracker.publishing.mirror import TensorsLost
+from tracker.publishing.mlflow_errors import GoneFromMlflow, MlflowUnavailable
+from tracker.publishing.tensor_files import Condition
 from tracker.store import publications, tensors
 from tracker.store.publications import MlflowIds
-from tracker.tensor_files import Condition
-from tracker.workbench import Workbench
+from tracker.working import run_inputs
+from tracker.working.context import Workbench
+from tracker.working.execution import work
+from tracker.working.run_inputs import InputGone
 
 from . import needing
 from .conftest import MakeRun, Submit

@@ -11,16 +11,16 @@ from sqlalchemy import func, select
 from tiny_llama import save_tiny_llama
 from typer.testing import CliRunner, Result
 
-from tracker import models
 from tracker.cli import app, waiting
 from tracker.cli.grid import TooManyCells, cells
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
-from tracker.execution import Workbench, work
-from tracker.home import Home
+from tracker.home.home import Home
+from tracker.queueing import models
+from tracker.queueing.submission import InvalidRequest
 from tracker.store import runs
-from tracker.submission import InvalidRequest
 from tracker.tables import DistributionRow, RunInputRow, RunRow, StudyRow
+from tracker.working.execution import Workbench, work
 
 from . import needing
 

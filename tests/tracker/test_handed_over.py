@@ -11,11 +11,11 @@ from sqlalchemy import select
 from stored_runs import detail, due_now, mlflow_ids, stored_tensors
 
 from analyses.prompts.distributions import DistributionSpec
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Priority, Run, RunState
-from tracker.execution import Workbench, publish_if_ended, work
 from tracker.store import publications, scores
 from tracker.tables import RunEventRow, RunRow
+from tracker.working.execution import Workbench, publish_if_ended, work
 
 from . import needing
 from .conftest import Submit

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from tracker.cli import app
 from tracker.cli.databases import NotHardened
-from tracker.home import Home
-from tracker.rights import hardening
+from tracker.database.rights import hardening
+from tracker.home.home import Home
 from tracker.supervisor import binaries, postgres_place, waiting
 from tracker.supervisor.postgres import EmbeddedPostgres
 from tracker.supervisor.process import Process

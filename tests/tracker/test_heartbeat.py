@@ -12,13 +12,13 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import select
 
-from tracker.db import Sessions, transaction
-from tracker.deadline import GONE, SHARE
+from tracker.database.db import Sessions, transaction
 from tracker.domain import PartClaim, PartState, RunState
-from tracker.heartbeat import Limits, OutOfTime, Released, StopRequest, kept_alive
 from tracker.store import runs
 from tracker.store.parts import CancelSeen, LeaseLost
 from tracker.tables import PartRow
+from tracker.working.deadline import GONE, SHARE
+from tracker.working.heartbeat import Limits, OutOfTime, Released, StopRequest, kept_alive
 
 from .conftest import MakeRun
 from .part_work import claim, expire, state_of

@@ -5,7 +5,7 @@ import re
 import pytest
 from attacked import attack, checked, commanded
 
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.store import runs
 from tracker.store.runs import UnknownRun
 

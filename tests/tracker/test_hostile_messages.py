@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from stored_runs import detail
 from waits import when
 
-from tracker import broker, rings
-from tracker.db import Sessions
-from tracker.rings import HELP_WITH_RUN, PUBLISH_RUN, TASKS, NoRing, Ring
+from tracker.database.db import Sessions
+from tracker.domain import wakeups
+from tracker.domain.wakeups import HELP_WITH_RUN, PUBLISH_RUN, TASKS, NoRing, Ring
+from tracker.queueing import broker
 
 from . import hostile
 from .conftest import Submit
@@ -131,20 +132,20 @@ def test_a_queue_that_is_no_list_costs_rings_and_no_run(
 @pytest.mark.parametrize("kind", hostile.not_rings(Path("/nowhere")))
 def test_what_is_no_ring_is_told_apart_with_a_reason(kind: str, tmp_path: Path) -> None:
     with pytest.raises(NoRing, match=r"^(it|its|what|the message) "):
-        rings.in_envelope(hostile.not_rings(tmp_path / "tripwire")[kind])
+        wakeups.in_envelope(hostile.not_rings(tmp_path / "tripwire")[kind])
     assert not (tmp_path / "tripwire").exists()
 
 
 @pytest.mark.parametrize("kind", hostile.odd_rings())
 def test_of_a_ring_nothing_is_kept_but_its_task_and_its_run(kind: str) -> None:
-    heard = rings.in_envelope(hostile.odd_rings()[kind])
+    heard = wakeups.in_envelope(hostile.odd_rings()[kind])
     assert heard == Ring(HELP_WITH_RUN, UUID(hostile.NOBODY))
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(repr).map(str.encode))
 def test_no_bytes_raise_anything_else(found: bytes) -> None:
     with pytest.raises(NoRing):
-        rings.in_envelope(found)
+        wakeups.in_envelope(found)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_no_bytes_raise_anything_else(found: bytes) -> None:
 )
 def test_rabbitmqs_messages_are_judged_alike(message: Message) -> None:
     with pytest.raises(NoRing):
-        rings.of(message.headers, message.body)
+        wakeups.of(message.headers, message.body)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -173,7 +174,7 @@ def test_what_the_dispatcher_sends_is_a_ring(task: str, broker_url: str) -> None
         client = connection.default_channel.client
         client.delete(QUEUE, f"_kombu.binding.{QUEUE}")
         sends[task](app, run_id)
-        assert rings.in_envelope(client.rpop(QUEUE)) == Ring(task, run_id)
+        assert wakeups.in_envelope(client.rpop(QUEUE)) == Ring(task, run_id)
     app.close()
 
 

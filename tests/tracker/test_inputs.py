@@ -11,7 +11,7 @@ from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import aliased
 
 from tracker import reports
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import ACTIVE, PartState, RunState
 from tracker.reports import RunLine
 from tracker.store import endings, inputs, parts, runs

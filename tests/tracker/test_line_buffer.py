@@ -4,9 +4,9 @@ from uuid import UUID
 
 import pytest
 
-from tracker import line_buffer
 from tracker.domain import LogLevel
-from tracker.line_buffer import LineBuffer, clean
+from tracker.run_logs import line_buffer
+from tracker.run_logs.line_buffer import LineBuffer, clean
 
 
 @pytest.fixture

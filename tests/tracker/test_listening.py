@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tracker import logs
 from tracker.domain import LogLevel
-from tracker.listening import heard_by
+from tracker.run_logs import logs
+from tracker.run_logs.current_run import heard_by
 
 Heard = list[tuple[str, str]]
 say = print  # what an analysis does

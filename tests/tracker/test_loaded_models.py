@@ -10,12 +10,12 @@ from tiny_llama import save_tiny_llama
 from analyses.checkpoints import folders
 from analyses.checkpoints.sizes import n_weights
 from analyses.language_model import LanguageModel
-from tracker import models
-from tracker.db import Sessions
+from tracker.database.db import Sessions
 from tracker.domain import Model
-from tracker.home import Home
-from tracker.loaded_models import LoadedModels, memory_of
-from tracker.workbench import Workbench
+from tracker.home.home import Home
+from tracker.queueing import models
+from tracker.working.context import Workbench
+from tracker.working.loaded_models import LoadedModels, memory_of
 
 
 @pytest.fixture

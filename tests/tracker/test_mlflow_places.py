@@ -18,15 +18,15 @@ from stored_runs import detail, mlflow_ids
 from analyses import registry
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
-from tracker import mlflow_places, mlflow_runs, tensor_files
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import work
-from tracker.home import Home
-from tracker.mlflow_places import ForeignPlace
+from tracker.home.home import Home
+from tracker.publishing import mlflow_places, mlflow_runs, tensor_files
+from tracker.publishing.mlflow_places import ForeignPlace
 from tracker.store import publications
 from tracker.store.publications import MlflowIds
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import MakeRun, Submit
 

@@ -16,31 +16,31 @@ from sqlalchemy import update
 from stored_runs import detail, mlflow_ids, reopen, stored_tensors, whole
 
 from analyses.names import BadName
-from tracker import (
+from tracker import reports
+from tracker.database.db import Sessions, transaction
+from tracker.domain import RunState
+from tracker.home.home import Home
+from tracker.publishing import (
     mirror,
     mlflow_errors,
     mlflow_names,
     mlflow_runs,
-    models,
     publication,
-    reports,
-    sweeping,
+    spool_cleanup,
 )
-from tracker.db import Sessions, transaction
-from tracker.domain import RunState
-from tracker.execution import publish_if_ended, work
-from tracker.home import Home
-from tracker.mirror import TensorsLost
-from tracker.mlflow_errors import (
+from tracker.publishing.mirror import TensorsLost
+from tracker.publishing.mlflow_errors import (
     GoneFromMlflow,
     MlflowLoginRefused,
     MlflowUnavailable,
     RefusedByMlflow,
 )
+from tracker.publishing.tensor_files import Condition
+from tracker.queueing import models
 from tracker.store import publications
 from tracker.tables import PublicationRow
-from tracker.tensor_files import Condition
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import publish_if_ended, work
 
 from . import needing
 from .conftest import Submit
@@ -133,7 +133,7 @@ def test_a_copy_elsewhere_stays_when_mlflow_is_found_without_it(
         checked(other, run.id)
     then = time.time() - 2 * DAY
     os.utime(bench.spool.folder / stored.sha256, (then, then))
-    assert sweeping.sweep(sessions, bench.spool) == 0
+    assert spool_cleanup.sweep(sessions, bench.spool) == 0
     with transaction(sessions) as session:
         assert publications.due(session) == [run.id]
     publish_if_ended(bench, run.id)

@@ -12,18 +12,19 @@ from stack import Stack
 from analyses.errors import Refused
 from analyses.names import BadName
 from analyses.prompts.distributions import DistributionSpec
-from tracker import models, submission, worker
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
-from tracker.home import Home
+from tracker.home.home import Home
+from tracker.queueing import models, submission
+from tracker.queueing.submission import Request
 from tracker.reports import runs as run_lines
-from tracker.settings import user
+from tracker.settings.settings import user
 from tracker.store import models as store
 from tracker.store import publications, studies
 from tracker.store.models import NamedOtherwise, NameTaken, UnknownModel
 from tracker.store.studies import StudyLooksAlike
-from tracker.submission import Request
 from tracker.tables import PublicationRow
+from tracker.working import worker
 
 from .conftest import MakeRun
 

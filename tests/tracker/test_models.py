@@ -13,14 +13,14 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from analyses.checkpoints.quiet import quiet
 from analyses.checkpoints.shapes import LayerShape
 from analyses.errors import Refused
-from tracker import models
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
-from tracker.home import Home
-from tracker.publication import mlflow_client
+from tracker.home.home import Home
+from tracker.publishing.publication import mlflow_client
+from tracker.queueing import models
 from tracker.store import models as store
 from tracker.tables import ModelRow
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
 
 
 def add(folder: Path, sessions: Sessions, home: Home, *, roots: tuple[Path, ...] = ()) -> Model:

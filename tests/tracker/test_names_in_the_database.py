@@ -9,7 +9,7 @@ from plain_connection import connect as plain
 from sqlalchemy import make_url
 
 from analyses.names import checked
-from tracker import schema
+from tracker.database import schema
 from tracker.domain import Model
 
 UNSEEN = {

@@ -11,11 +11,11 @@ from stored_runs import detail
 
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.spec import MOST_SEED
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, Priority, RunState
-from tracker.home import Home
+from tracker.home.home import Home
+from tracker.queueing.submission import InvalidRequest, Request, submit_all
 from tracker.store import runs, studies
-from tracker.submission import InvalidRequest, Request, submit_all
 from tracker.tables import DistributionRow, RunInputRow, RunRow
 
 from . import needing

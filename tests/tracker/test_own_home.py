@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from second_user import OTHER, only_root
 
-from tracker.home import Home
-from tracker.ownership import NotOurs
-from tracker.spool import Spool
+from tracker.home.home import Home
+from tracker.home.ownership import NotOurs
+from tracker.publishing.spool import Spool
 from tracker.supervisor import control, folders, lock, passwords, ports, processes
 from tracker.supervisor.process import log_file
 

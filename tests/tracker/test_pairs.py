@@ -14,8 +14,8 @@ from analyses import bootstrap
 from analyses.prompts import distributions, items, sources
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind
-from tracker import schema
-from tracker.db import Sessions, transaction
+from tracker.database import schema
+from tracker.database.db import Sessions, transaction
 from tracker.store import distributions as distribution_store
 from tracker.store import pairs as pair_store
 from tracker.tables import PromptPairRow, PromptRow

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, PartKind, Priority, RunState
 from tracker.store import endings, models, parts
 from tracker.store.parts import LeaseLost

@@ -11,12 +11,12 @@ import pytest
 from second_user import OTHER, as_other, only_root
 from typer.testing import CliRunner
 
-from tracker import redaction
 from tracker.cli import app
 from tracker.errors import NoDatabase
-from tracker.home import Home
-from tracker.ownership import BelongsToAnother, NotOurs
-from tracker.settings import Settings
+from tracker.home.home import Home
+from tracker.home.ownership import BelongsToAnother, NotOurs
+from tracker.secrets import redaction
+from tracker.settings.settings import Settings
 from tracker.supervisor import control, lock, passwords
 
 from .traps import PLANTED, Trap, give, ours

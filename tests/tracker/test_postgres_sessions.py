@@ -9,9 +9,9 @@ from plain_connection import connect as plain
 from sqlalchemy import make_url, text
 
 from migrations import drift
-from tracker import db, postgres_session, schema
-from tracker.db import transaction
-from tracker.postgres_session import BadDatabaseUrl, UnfitDatabase
+from tracker.database import db, postgres_session, schema
+from tracker.database.db import transaction
+from tracker.database.postgres_session import BadDatabaseUrl, UnfitDatabase
 
 HOSTILE = {
     "DateStyle": "German, DMY",

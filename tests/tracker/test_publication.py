@@ -9,15 +9,15 @@ from mlflow import MlflowClient
 from stored_runs import content, detail, due_now, mlflow_ids, reopen
 
 from analyses.shown import one_line
-from tracker import mirror, publication
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import publish_if_ended, work
-from tracker.mlflow_runs import ensure_run
+from tracker.publishing import mirror, publication
+from tracker.publishing.mlflow_runs import ensure_run
 from tracker.store import models as model_store
 from tracker.store import publications, runs
 from tracker.tables import PublicationRow
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import publish_if_ended, work
 
 from .conftest import Submit
 

@@ -8,13 +8,13 @@ from stored_runs import detail, mlflow_ids, reopen, stored_tensors
 from typer.testing import CliRunner, Result
 
 from tracker.cli import app
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import work
 from tracker.store import runs
 from tracker.store.publications import MlflowIds
 from tracker.store.runs import UnknownRun
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import Submit
 from .harm import FreezingClient, delete, overwrite

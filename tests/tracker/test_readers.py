@@ -18,8 +18,9 @@ from second_user import OTHER, as_other, only_root
 from sqlalchemy import create_engine, inspect, make_url, text
 from waits import when
 
-from tracker import db, dispatcher, schema
-from tracker.rights import guard, hardening, limits
+from tracker.database import db, schema
+from tracker.database.rights import guard, hardening, limits
+from tracker.queueing import dispatcher
 from tracker.supervisor import binaries
 from tracker.supervisor.priorities import LAST, Priorities
 from tracker.supervisor.provision import OWNER

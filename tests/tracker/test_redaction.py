@@ -14,11 +14,12 @@ import structlog
 from kombu import Connection
 from sqlalchemy import create_engine
 
-from tracker import logs, redaction
-from tracker.home import Home, StackState
-from tracker.line_buffer import clean
-from tracker.redaction import first_line, secrets_of, without_credentials, without_password
-from tracker.settings import BadEnvironment, Settings
+from tracker.home.home import Home, StackState
+from tracker.run_logs import logs
+from tracker.run_logs.line_buffer import clean
+from tracker.secrets import redaction
+from tracker.secrets.redaction import first_line, secrets_of, without_credentials, without_password
+from tracker.settings.settings import BadEnvironment, Settings
 from tracker.supervisor import lock, reachability
 from tracker.supervisor.errors import SchemaFailed, Unreachable, last_lines
 from tracker.supervisor.options import StackOptions
@@ -242,7 +243,7 @@ def test_the_end_of_a_log_and_a_foreign_error_are_shown_without_what_is_known(
 def test_a_traceback_of_a_command_shows_no_password() -> None:
     code = (
         "import os, tracker.cli as cli\n"
-        "from tracker.settings import Settings\n"
+        "from tracker.settings.settings import Settings\n"
         "def broken():\n"
         "    raise KeyError(Settings().database_url)\n"
         "cli.app.command('broken')(broken)\n"

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import TERMINAL, RunState
 from tracker.store import runs
 from tracker.tables import RunRow

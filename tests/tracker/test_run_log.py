@@ -17,14 +17,15 @@ from waits import when
 from analyses import registry
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
-from tracker import reports, run_log
-from tracker.db import Sessions, transaction
+from tracker import reports
+from tracker.database.db import Sessions, transaction
 from tracker.domain import LogLevel, Run, RunState, SaidLine
-from tracker.execution import work
+from tracker.run_logs import run_log
 from tracker.store import endings, log_lines
 from tracker.store.log_lines import Kept
 from tracker.tables import RunLogRow
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import MakeRun, Submit
 from .part_work import claim, expire, state_of

@@ -8,9 +8,10 @@ import pytest
 from plain_connection import connect, cut_all, plain
 from waits import when
 
-from tracker import db, line_buffer, logs, run_log
-from tracker.db import Sessions, transaction
+from tracker.database import db
+from tracker.database.db import Sessions, transaction
 from tracker.domain import LogLevel, SaidLine
+from tracker.run_logs import line_buffer, logs, run_log
 from tracker.store import log_lines
 from tracker.store.log_lines import Kept
 

@@ -13,9 +13,9 @@ from queue import Queue
 import pytest
 from stack import Stack
 
-from tracker import run_log
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
+from tracker.run_logs import run_log
 from tracker.store import endings, runs
 
 from .conftest import MakeRun

@@ -13,12 +13,12 @@ from stored_runs import add_distribution, add_model, mlflow_ids
 from analyses import registry
 from analyses.prompts.distributions import DistributionSpec
 from tracker import reports
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Priority
-from tracker.execution import Workbench, publish_if_ended
 from tracker.reports import RunLine
-from tracker.run_names import name_of
+from tracker.reports.run_names import name_of
 from tracker.store import runs
+from tracker.working.execution import Workbench, publish_if_ended
 
 from .conftest import Submit
 

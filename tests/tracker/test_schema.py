@@ -13,9 +13,9 @@ from plain_connection import connect as plain
 from sqlalchemy import create_engine, make_url, text
 
 from migrations import drift
-from tracker import schema
-from tracker.db import Sessions, connect, transaction
-from tracker.schema import NoRoles, NotMigratable, NotMigrated, UnreachableDatabase
+from tracker.database import schema
+from tracker.database.db import Sessions, connect, transaction
+from tracker.database.schema import NoRoles, NotMigratable, NotMigrated, UnreachableDatabase
 from tracker.store import models
 
 

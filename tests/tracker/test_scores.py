@@ -11,7 +11,7 @@ from analyses.bootstrap import Statistics
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, NotANumber, ScoreKey
 from analyses.stored import Stored, as_json
 from tracker import reports
-from tracker.db import BusyDatabase, Sessions, passes, transaction
+from tracker.database.db import BusyDatabase, Sessions, passes, transaction
 from tracker.domain import Model
 from tracker.store import endings, parts, scores, tensors
 from tracker.store.tensors import UnequalParts

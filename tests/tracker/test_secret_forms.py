@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tracker import logs, redaction
-from tracker.environment import without_secrets
-from tracker.line_buffer import clean
-from tracker.redaction import first_line, secrets_of, without_credentials, without_password
-from tracker.settings import Settings
+from tracker.run_logs import logs
+from tracker.run_logs.line_buffer import clean
+from tracker.secrets import redaction
+from tracker.secrets.redaction import first_line, secrets_of, without_credentials, without_password
+from tracker.secrets.urls import for_links
+from tracker.settings.environment import without_secrets
+from tracker.settings.settings import Settings
 from tracker.supervisor.errors import SchemaFailed, Unreachable, last_lines
-from tracker.urls import for_links
 
 TOKEN = "hunter" + "2fA9kL0qWmZx7RtYb3Cd"
 

@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from tracker.errors import NoBroker, NoDatabase, NoTrackingServer
-from tracker.home import Home, StackState
-from tracker.settings import BadEnvironment, Settings
+from tracker.home.home import Home, StackState
+from tracker.settings.settings import BadEnvironment, Settings
 
 
 def state(pid: int, started: float) -> StackState:

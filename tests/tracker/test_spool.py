@@ -14,10 +14,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
-from tracker import sweeping
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.errors import CannotKeep
-from tracker.spool import Spool
+from tracker.publishing import spool_cleanup
+from tracker.publishing.spool import Spool
 from tracker.store import publications, runs, tensors
 from tracker.store.tensors import StoredTensor
 from tracker.tables import PublicationRow
@@ -156,9 +156,9 @@ def test_copies_go_a_day_after_their_publication_and_what_belongs_to_nothing_aft
     stored(sessions, make_run().id, old["verified"], published=True)
     stored(sessions, make_run().id, young["verified"], published=True)
     stored(sessions, make_run().id, old["waiting"], published=False)
-    assert sweeping.sweep(sessions, spool) == len("verified" + "nobody's" + "half")
+    assert spool_cleanup.sweep(sessions, spool) == len("verified" + "nobody's" + "half")
     assert names(spool) == {old["waiting"], *young.values()}
-    assert sweeping.sweep(sessions, spool) == 0
+    assert spool_cleanup.sweep(sessions, spool) == 0
 
 
 def test_a_copy_that_two_runs_share_waits_for_the_later_publication(
@@ -168,10 +168,10 @@ def test_a_copy_that_two_runs_share_waits_for_the_later_publication(
     grow_older(spool, name, 25 * 3600)
     stored(sessions, make_run().id, name, published=True)
     stored(sessions, make_run().id, name, published=False)
-    assert sweeping.sweep(sessions, spool) == 0
+    assert spool_cleanup.sweep(sessions, spool) == 0
     with transaction(sessions) as session:
         session.execute(update(PublicationRow).values(state="published"))
-    assert sweeping.sweep(sessions, spool) == len(b"the same bits")
+    assert spool_cleanup.sweep(sessions, spool) == len(b"the same bits")
 
 
 def test_a_spool_that_is_too_large_loses_what_is_verified_the_oldest_first(
@@ -184,8 +184,8 @@ def test_a_spool_that_is_too_large_loses_what_is_verified_the_oldest_first(
     for name in (one, two, three):
         stored(sessions, make_run().id, name, published=True)
     stored(sessions, make_run().id, four, published=False)
-    assert sweeping.sweep(sessions, spool, most_bytes=300) == 100
+    assert spool_cleanup.sweep(sessions, spool, most_bytes=300) == 100
     assert names(spool) == {one, two, four}
     grow_older(spool, one, 60)  # it may be on its way to MLflow
-    assert sweeping.sweep(sessions, spool, most_bytes=0) == 100
+    assert spool_cleanup.sweep(sessions, spool, most_bytes=0) == 100
     assert names(spool) == {one, four}

@@ -5,10 +5,10 @@ from postgres_speaker import refusing
 from psycopg import errors
 from sqlalchemy import make_url
 
-from tracker import db, roles, schema
-from tracker.db import BusyDatabase, Sessions, passes, transaction
-from tracker.schema import RefusedByDatabase, UnreachableDatabase
-from tracker.sqlstates import Meaning, meaning
+from tracker.database import db, roles, schema
+from tracker.database.db import BusyDatabase, Sessions, passes, transaction
+from tracker.database.schema import RefusedByDatabase, UnreachableDatabase
+from tracker.database.sqlstates import Meaning, meaning
 from tracker.supervisor.ports import free
 
 

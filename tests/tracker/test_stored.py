@@ -7,9 +7,9 @@ from analyses.confined import COMBINATIONS
 from analyses.prompts.distributions import DistributionSpec
 from analyses.results import ScoreKey
 from tracker import reports
-from tracker.db import Sessions, transaction
-from tracker.execution import Workbench, work
+from tracker.database.db import Sessions, transaction
 from tracker.store import tensors
+from tracker.working.execution import Workbench, work
 
 from .conftest import Submit
 

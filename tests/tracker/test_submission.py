@@ -14,16 +14,17 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from analyses.checkpoints.quiet import quiet
 from analyses.prompts.distributions import DistributionSpec, build
-from tracker import models, reports
-from tracker.db import Sessions, transaction
+from tracker import reports
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, RunState
-from tracker.execution import work
-from tracker.home import Home
-from tracker.ledger import part_bounds
+from tracker.home.home import Home
+from tracker.queueing import models
+from tracker.queueing.run_records import part_bounds
+from tracker.queueing.submission import InvalidRequest
 from tracker.store.models import UnknownModel
-from tracker.submission import InvalidRequest
 from tracker.tables import DistributionRow, ModelRow, PartRow, RunRow, StudyRow
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import Submit
 

@@ -6,13 +6,13 @@ import pytest
 
 from analyses.bootstrap import Statistics
 from analyses.results import MODEL, Component, Kind, ScoreKey
-from tracker import mirror
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
-from tracker.execution import Workbench
+from tracker.publishing import mirror
+from tracker.publishing.summary import MOST_KEYS, Point, summary
 from tracker.reports import ScoreLine
 from tracker.store import endings, parts, publications, scores
-from tracker.summary import MOST_KEYS, Point, summary
+from tracker.working.execution import Workbench
 
 from .conftest import MakeRun
 from .part_work import claim

@@ -9,12 +9,12 @@ import torch
 from tiny_llama import save_tiny_llama
 
 from analyses.checkpoints.contents import Changed
-from tracker import models
-from tracker.db import Sessions
+from tracker.database.db import Sessions
 from tracker.domain import Model
-from tracker.home import Home
-from tracker.submission import InvalidRequest
-from tracker.workbench import Workbench
+from tracker.home.home import Home
+from tracker.queueing import models
+from tracker.queueing.submission import InvalidRequest
+from tracker.working.context import Workbench
 
 from .conftest import Submit
 

@@ -10,15 +10,15 @@ from sqlalchemy import text, update
 from stored_runs import detail, mlflow_ids, reopen, stored_tensors, whole
 
 from analyses.results import NamedTensor
-from tracker import mirror, tensor_files
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import publish_if_ended, work
-from tracker.mirror import TensorsLost
+from tracker.publishing import mirror, tensor_files
+from tracker.publishing.mirror import TensorsLost
+from tracker.publishing.tensor_files import TensorChanged, encoded
 from tracker.store import endings, publications
 from tracker.tables import PartRow
-from tracker.tensor_files import TensorChanged, encoded
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import publish_if_ended, work
 
 from .conftest import Submit
 from .harm import HARMS, FreezingClient, Harm, flip_a_bit, overwrite

@@ -16,13 +16,13 @@ from stored_runs import detail, mlflow_ids, vectors
 from analyses import registry
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.execution import work
 from tracker.reports import RunLine
 from tracker.store import runs
 from tracker.tables import RunRow
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import Submit
 

@@ -19,10 +19,10 @@ from analyses import registry
 from analyses.plugins import answers, found
 from analyses.plugins.brought import Brought
 from tracker.domain import RunState
-from tracker.execution import work
+from tracker.queueing.submission import InvalidRequest
 from tracker.reports import RunLine
-from tracker.submission import InvalidRequest
-from tracker.workbench import Workbench
+from tracker.working.context import Workbench
+from tracker.working.execution import work
 
 from .conftest import Submit
 

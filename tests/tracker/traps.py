@@ -16,7 +16,7 @@ import pytest
 import structlog
 from second_user import OTHER, as_other, shared_folder
 
-from tracker import redaction
+from tracker.secrets import redaction
 from tracker.supervisor import passwords
 
 

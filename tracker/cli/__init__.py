@@ -9,7 +9,6 @@ import typer
 from analyses.errors import Refused
 from analyses.plugins import output
 from analyses.shown import in_lines
-from tracker import environment, log_records
 from tracker.cli import (
     analyses,
     databases,
@@ -26,8 +25,10 @@ from tracker.cli import (
 )
 from tracker.cli.streams import use_streams
 from tracker.errors import DiskFull, TrackerError, is_full
-from tracker.ownership import NotReadable
-from tracker.urls import without_credentials
+from tracker.home.ownership import NotReadable
+from tracker.run_logs import log_records
+from tracker.secrets.urls import without_credentials
+from tracker.settings import environment
 
 app = typer.Typer(
     name="headbook",

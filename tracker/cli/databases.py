@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from tracker import roles, schema
+from tracker.database import roles, schema
+from tracker.database.rights import hardening
 from tracker.domain import Role
 from tracker.errors import TrackerError
-from tracker.redaction import learn_secret
-from tracker.rights import hardening
-from tracker.settings import Settings
+from tracker.secrets.redaction import learn_secret
+from tracker.settings.settings import Settings
 
 LONGEST = 1000  # bytes of a password
 

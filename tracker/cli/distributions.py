@@ -14,9 +14,9 @@ from tracker.cli import recipe
 from tracker.cli.recipe import DEFAULT
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.errors import NoDatabase
-from tracker.settings import Settings
+from tracker.settings.settings import Settings
 
 app = typer.Typer(help="Prompt distributions.", no_args_is_help=True)
 

@@ -11,10 +11,10 @@ from analyses.plurals import counted
 from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.domain import Model
-from tracker.home import Home
-from tracker.settings import Settings, user
+from tracker.home.home import Home
+from tracker.settings.settings import Settings, user
 from tracker.store import models as store
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def add(
         with transaction(sessions) as session:  # no proof for a database that cannot take it
             store.all_models(session)
         from analyses.foreign import in_free_memory  # loads torch
-        from tracker.models import add_model
+        from tracker.queueing.models import add_model
 
         with in_free_memory(ref), console.status("hashing, loading and proving …"):
             model = add_model(

@@ -6,7 +6,7 @@ from typing import TypeVar
 import typer
 
 from analyses.shown import in_lines
-from tracker.db import BusyDatabase, passes, repeated
+from tracker.database.db import BusyDatabase, passes, repeated
 from tracker.errors import TrackerError
 
 T = TypeVar("T")

@@ -9,11 +9,11 @@ import typer
 
 from tracker.cli.patience import through_outages
 from tracker.cli.session import open_sessions
-from tracker.db import transaction
+from tracker.database.db import transaction
 from tracker.errors import TrackerError
-from tracker.home import Home
-from tracker.settings import Settings
-from tracker.spool import Spool
+from tracker.home.home import Home
+from tracker.publishing.spool import Spool
+from tracker.settings.settings import Settings
 from tracker.store import publications, runs
 
 RunId = Annotated[
@@ -37,8 +37,8 @@ def publish(run: RunId = None, check: Check = False) -> None:
             only = None if run is None else runs.find_run(session, run).id
             waiting = _chosen(publications.pending(session), only)
             stored = _chosen(publications.checkable(session), only) if check else []
-        from tracker import mirror
-        from tracker.publication import mlflow_client
+        from tracker.publishing import mirror
+        from tracker.publishing.publication import mlflow_client
 
         looked_at: set[UUID] = set()
         there = sessions, mlflow_client(settings.tracking()), Spool(Home(settings.home).spool)

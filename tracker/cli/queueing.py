@@ -6,17 +6,17 @@ from uuid import UUID
 
 import typer
 
-from tracker import submission
 from tracker.cli import waiting
 from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import print_table
-from tracker.db import Sessions
+from tracker.database.db import Sessions
 from tracker.domain import RunState
-from tracker.home import Home
+from tracker.home.home import Home
+from tracker.queueing import submission
+from tracker.queueing.submission import Checked, Outlook, Request, Submitted
 from tracker.reports import RunLine
-from tracker.settings import Settings
-from tracker.submission import Checked, Outlook, Request, Submitted
+from tracker.settings.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

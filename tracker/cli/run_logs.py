@@ -14,12 +14,12 @@ from tracker.cli.runs import RunId
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, print_json, print_json_line
 from tracker.cli.waiting import exit_unless_succeeded, lines
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
 from tracker.errors import TrackerError
 from tracker.reports import LogLine
 from tracker.reports.log_lines import Read
-from tracker.settings import Settings
+from tracker.settings.settings import Settings
 from tracker.store import runs as store
 
 _LOOK_EVERY = 1.0  # seconds

@@ -10,11 +10,11 @@ from tracker import reports
 from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import Run, RunState
 from tracker.reports import RunLine
-from tracker.run_names import name_of
-from tracker.settings import Settings
+from tracker.reports.run_names import name_of
+from tracker.settings.settings import Settings
 from tracker.store import runs as store
 
 app = typer.Typer(help="Runs.", no_args_is_help=True)

@@ -9,8 +9,8 @@ from tracker import reports
 from tracker.cli.runs import RunId
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, print_json, print_table
-from tracker.db import transaction
-from tracker.settings import Settings
+from tracker.database.db import transaction
+from tracker.settings.settings import Settings
 from tracker.store import runs as store
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tracker import db
-from tracker.db import Sessions
-from tracker.settings import Settings
+from tracker.database import db
+from tracker.database.db import Sessions
+from tracker.settings.settings import Settings
 
 
 @contextmanager

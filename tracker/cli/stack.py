@@ -9,11 +9,11 @@ from tracker.cli.status import UNGUARDED, addresses, links, restarted
 from tracker.cli.terminal import AsJson, print_json
 from tracker.gate.door import Door
 from tracker.gate.people import with_token
-from tracker.home import Home, StackState
-from tracker.settings import Settings
+from tracker.home.home import Home, StackState
+from tracker.secrets.urls import without_psycopg
+from tracker.settings.settings import Settings
 from tracker.supervisor import control, passwords, services
 from tracker.supervisor.options import StackOptions
-from tracker.urls import without_psycopg
 
 APP_PORT = 8501  # where HEADBOOK_APP_PORT names no other
 
@@ -54,15 +54,17 @@ def down() -> None:
 
 def worker() -> None:
     """Work on queued runs until stopped."""
-    from tracker.worker import run_worker
+    from tracker.working.worker import run_worker
 
     raise typer.Exit(run_worker(Settings()))
 
 
 def dispatch() -> None:
     """Ring workers for what waits in the database, until stopped. One is enough."""
-    from tracker import broker, db, logs
-    from tracker.dispatcher import dispatch_forever
+    from tracker.database import db
+    from tracker.queueing import broker
+    from tracker.queueing.dispatcher import dispatch_forever
+    from tracker.run_logs import logs
 
     logs.configure()
     settings = Settings()

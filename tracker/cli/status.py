@@ -7,11 +7,11 @@ import typer
 from tracker.cli.terminal import AsJson, print_json, print_table
 from tracker.errors import NoDatabase, TrackerError
 from tracker.gate.people import with_token
-from tracker.home import Home, StackState
-from tracker.settings import Settings
+from tracker.home.home import Home, StackState
+from tracker.secrets.urls import for_people, without_credentials, without_psycopg
+from tracker.settings.settings import Settings
 from tracker.supervisor import control
 from tracker.supervisor.control import StackStatus
-from tracker.urls import for_people, without_credentials, without_psycopg
 
 if TYPE_CHECKING:
     from tracker.reports import QueueState
@@ -57,7 +57,7 @@ def _queue(settings: Settings) -> tuple["QueueState | None", str | None]:
     """The queue, or why it cannot be told; neither where no database is known."""
     from tracker import reports
     from tracker.cli.session import open_sessions
-    from tracker.db import transaction
+    from tracker.database.db import transaction
 
     try:
         with open_sessions(settings) as sessions, transaction(sessions) as session:

@@ -16,9 +16,9 @@ from tracker.cli.terminal import AsJson, print_json
 from tracker.cli.waiting import exit_unless_succeeded
 from tracker.domain import Priority
 from tracker.errors import TrackerError
-from tracker.planned_runs import usual_split
-from tracker.settings import user
-from tracker.submission import InvalidRequest, Request
+from tracker.queueing.planned_runs import usual_split
+from tracker.queueing.submission import InvalidRequest, Request
+from tracker.settings.settings import user
 
 PARAM = "-p "  # before the name of a parameter, among options
 SPEC = {  # options of the recipe that may have several values, and its fields

@@ -12,7 +12,7 @@ from analyses.shown import one_line
 from tracker import reports
 from tracker.cli.patience import through_outages
 from tracker.cli.terminal import console
-from tracker.db import Sessions, transaction
+from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.reports import RunLine
 

@@ -10,8 +10,8 @@ from typing import Self
 
 from tracker.gate import tickets
 from tracker.gate.alike import alike
-from tracker.logins import Login
-from tracker.redaction import learn_secret
+from tracker.secrets.logins import Login
+from tracker.secrets.redaction import learn_secret
 
 VARIABLE = "HEADBOOK_DOOR"  # of the server's process; no argument, which every user could read
 TOKEN = "token"  # of a link's query

@@ -15,10 +15,10 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
 from tracker.domain import PartClaim, PartKind, PartState, Run, RunState
+from tracker.secrets.urls import without_credentials
 from tracker.store import inputs, runs
 from tracker.store.parts import NOW, held, seconds
 from tracker.tables import PartRow, PartScoreRow, PartTensorRow, RunRow
-from tracker.urls import without_credentials
 
 
 def finish_part(session: Session, claim: PartClaim, *, provenance: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from tracker.domain import PublicationState
-from tracker.rings import HELP_WITH_RUN, PUBLISH_RUN, Ring
+from tracker.domain.wakeups import HELP_WITH_RUN, PUBLISH_RUN, Ring
 from tracker.store import parts, publications
 from tracker.tables import PublicationRow
 

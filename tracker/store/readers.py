@@ -3,7 +3,7 @@
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tracker.rights import guard
+from tracker.database.rights import guard
 
 
 def tend(session: Session) -> int:

@@ -6,9 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from tracker import environment
 from tracker.errors import TrackerError
-from tracker.home import Home, StackState
+from tracker.home.home import Home, StackState
+from tracker.settings import environment
 from tracker.supervisor import folders
 from tracker.supervisor.errors import HomeNotWritable, last_lines
 from tracker.supervisor.process import log_file

@@ -9,14 +9,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 
-from tracker.home import Home, StackState
+from tracker.home.home import Home, StackState
+from tracker.secrets.urls import for_people
 from tracker.supervisor import background, lock, processes, services, waiting
 from tracker.supervisor.errors import AlreadyRunning, DidNotStop
 from tracker.supervisor.options import StackOptions
 from tracker.supervisor.process import log_file
 from tracker.supervisor.processes import ComponentStatus
 from tracker.supervisor.stack import MakeServices, Stack
-from tracker.urls import for_people
 
 STOP_SECONDS = 90.0
 

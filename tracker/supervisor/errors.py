@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from tracker import ownership
 from tracker.errors import TrackerError
-from tracker.urls import first_line, without_credentials
+from tracker.home import ownership
+from tracker.secrets.urls import first_line, without_credentials
 
 
 class HomeNotWritable(TrackerError):

@@ -7,8 +7,8 @@ import shutil
 import stat
 from pathlib import Path
 
-from tracker import ownership
-from tracker.ownership import NotOurs
+from tracker.home import ownership
+from tracker.home.ownership import NotOurs
 from tracker.supervisor.errors import NoShortFolder
 from tracker.supervisor.process import Owner
 

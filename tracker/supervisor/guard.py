@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from tracker import environment
+from tracker.settings import environment
 from tracker.supervisor import sessions
 
 GRACE = 5.0  # seconds to end by themselves

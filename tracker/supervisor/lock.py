@@ -17,12 +17,12 @@ from pathlib import Path
 import psutil
 from pydantic import TypeAdapter
 
-from tracker import own_files
-from tracker.home import Home, Pid
-from tracker.ownership import NotReadable
+from tracker.home import own_files
+from tracker.home.home import Home, Pid
+from tracker.home.ownership import NotReadable
+from tracker.secrets.urls import for_people
 from tracker.supervisor import sessions
 from tracker.supervisor.errors import AlreadyRunning, HomeNotWritable, StillStopping
-from tracker.urls import for_people
 
 CLEANUP_SECONDS = 30.0
 

@@ -5,9 +5,9 @@ import json
 import secrets
 from dataclasses import asdict, dataclass, field
 
-from tracker import own_files
-from tracker.home import Home
-from tracker.redaction import learn_secret
+from tracker.home import own_files
+from tracker.home.home import Home
+from tracker.secrets.redaction import learn_secret
 from tracker.supervisor.errors import DamagedFile
 
 

@@ -5,8 +5,8 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tracker import own_files
-from tracker.home import Home
+from tracker.home import own_files
+from tracker.home.home import Home
 from tracker.supervisor.errors import PortInUse
 from tracker.supervisor.options import StackOptions
 

@@ -14,11 +14,11 @@ import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from tracker import own_files
-from tracker.greeting import greeting
-from tracker.home import Home
-from tracker.ownership import NotOurs
-from tracker.sqlstates import WRONG_PASSWORD
+from tracker.database.login_codes import greeting
+from tracker.database.sqlstates import WRONG_PASSWORD
+from tracker.home import own_files
+from tracker.home.home import Home
+from tracker.home.ownership import NotOurs
 from tracker.supervisor import (
     folders,
     passwords,

@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
-from tracker import own_files
-from tracker.home import Home
+from tracker.home import own_files
+from tracker.home.home import Home
 from tracker.supervisor import binaries, folders, postgres_user
 from tracker.supervisor.errors import DamagedFile, FolderUnreachable
 from tracker.supervisor.process import Owner, can_run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import folders
 from tracker.supervisor.errors import NoOrdinaryUser
 from tracker.supervisor.process import Owner, can_run

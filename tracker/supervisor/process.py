@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import psutil
 
-from tracker import own_files
-from tracker.ownership import NotOurs
+from tracker.home import own_files
+from tracker.home.ownership import NotOurs
 from tracker.supervisor import sessions
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tracker import own_files
-from tracker.home import Home
+from tracker.home import own_files
+from tracker.home.home import Home
 from tracker.supervisor import sessions
 from tracker.supervisor.component import Component
 

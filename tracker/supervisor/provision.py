@@ -8,9 +8,9 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from tracker import roles
+from tracker.database import roles
+from tracker.database.rights import hardening
 from tracker.domain import Role
-from tracker.rights import hardening
 
 OWNER = "headbook_owner"
 LOGINS = (OWNER, *Role, "mlflow")

@@ -8,11 +8,11 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 
-from tracker import logins
-from tracker.redaction import learn
+from tracker.secrets import logins
+from tracker.secrets.redaction import learn
+from tracker.secrets.urls import first_line, without_password, without_psycopg
 from tracker.supervisor.errors import Unreachable
 from tracker.supervisor.options import StackOptions
-from tracker.urls import first_line, without_password, without_psycopg
 
 SECONDS = 5
 PORTS = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672, "redis": 6379, "rediss": 6379}

@@ -11,9 +11,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import tracker
-from tracker import environment, logins, readiness
 from tracker.gate.door import Door
-from tracker.home import Home
+from tracker.home import readiness
+from tracker.home.home import Home
+from tracker.secrets import logins
+from tracker.settings import environment
 from tracker.supervisor.component import Service
 from tracker.supervisor.process import Command
 

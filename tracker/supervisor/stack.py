@@ -11,9 +11,10 @@ from types import FrameType
 
 import psutil
 
-from tracker import logins
 from tracker.errors import TrackerError
-from tracker.home import Home, StackState
+from tracker.home.home import Home, StackState
+from tracker.secrets import logins
+from tracker.secrets.urls import with_psycopg
 from tracker.supervisor import folders, passwords, ports, reachability, services
 from tracker.supervisor.component import Component, Service
 from tracker.supervisor.errors import HomeNotWritable, Interrupted, SchemaFailed
@@ -25,7 +26,6 @@ from tracker.supervisor.processes import Notice
 from tracker.supervisor.provision import OWNER
 from tracker.supervisor.services import Addresses
 from tracker.supervisor.valkey import EmbeddedValkey
-from tracker.urls import with_psycopg
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,9 @@ class Stack:
         return postgres, valkey
 
     def _upgrade(self, postgres: EmbeddedPostgres | None) -> None:
-        from tracker import schema  # SQLAlchemy and Alembic: not needed to stop or ask for status
+        from tracker.database import (
+            schema,  # SQLAlchemy and Alembic: not needed to stop or ask for status
+        )
 
         if postgres:
             postgres.provide()

@@ -9,7 +9,7 @@ import shutil
 import socket
 from datetime import UTC, datetime
 
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import binaries, folders, passwords, waiting
 from tracker.supervisor.errors import StartFailed
 from tracker.supervisor.process import Command, Process

@@ -1,0 +1,1 @@
+"""Postgres: connections and transactions, roles and rights, the schema's version."""

@@ -1,0 +1,74 @@
+"""Who may log in to Postgres: a role with a password, whose verifier is all the server sees."""
+
+import psycopg
+from psycopg import sql
+
+from tracker.database.rights import hardening
+from tracker.errors import TrackerError
+from tracker.secrets.urls import first_line, without_psycopg
+
+
+class MayNotLetIn(TrackerError):
+    def __init__(self, role: str, error: psycopg.Error) -> None:
+        super().__init__(
+            f"This user may not set the password of {role}: {first_line(error)}. Do it as who made "
+            "the role: the user that ran `headbook db upgrade` first, or the administrator."
+        )
+
+
+def give_password(database_url: str, role: str, password: str) -> None:
+    """Let a role of the schema log in to that database; raises `MayNotLetIn`."""
+    from tracker.database.schema import (
+        not_connected,  # SQLAlchemy and Alembic, which a stack starts without
+    )
+
+    url = without_psycopg(database_url)
+    try:
+        with psycopg.connect(url, connect_timeout=5, client_encoding="utf8") as connection:
+            let_in(connection, role, password)
+            let_connect(connection, role, connection.info.dbname)
+            hardening.remember(connection)
+    except psycopg.OperationalError as error:
+        raise not_connected(error, url) from error
+    except psycopg.ProgrammingError as error:
+        raise MayNotLetIn(role, error) from error
+
+
+def harden(database_url: str) -> bool:
+    """Close to everybody what this user may; whether nothing stands open.
+
+    Raises `UnreachableDatabase`, `RefusedByDatabase`.
+    """
+    from tracker.database.schema import not_connected
+
+    url = without_psycopg(database_url)
+    try:
+        with psycopg.connect(
+            url, autocommit=True, connect_timeout=5, client_encoding="utf8"
+        ) as connection:
+            hardening.harden(connection)
+            return hardening.is_hardened(connection)
+    except psycopg.OperationalError as error:
+        raise not_connected(error, url) from error
+
+
+def let_in(connection: psycopg.Connection, role: str, password: str) -> None:
+    """Make the role where it is missing, and let it log in with that password."""
+    name = sql.Identifier(role)
+    found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    if not found:
+        connection.execute(sql.SQL("CREATE ROLE {}").format(name))
+    verifier = connection.pgconn.encrypt_password(
+        password.encode(), role.encode(), b"scram-sha-256"
+    ).decode()
+    connection.execute(
+        sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(verifier))
+    )
+
+
+def let_connect(connection: psycopg.Connection, role: str, database: str) -> None:
+    connection.execute(
+        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
+            sql.Identifier(database), sql.Identifier(role)
+        )
+    )

@@ -1,0 +1,100 @@
+"""The pictures of a run: the map of its heads, and those that its analysis draws, as PNG."""
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from structlog import get_logger
+
+from analyses.pictures import drawing
+from analyses.pictures.findings import Estimate, Findings, Grid, NoSuchTensor
+from analyses.pictures.plots import HEADS, Plot, loaded
+from analyses.results import NamedTensor
+from tracker.publishing.mlflow_errors import MlflowUnavailable
+from tracker.reports import RunDetail, ScoreLine
+from tracker.reports.run_names import name_of
+from tracker.secrets.urls import first_line
+from tracker.store.tensors import StoredTensor
+
+log = get_logger(__name__)
+
+SILENT = {"batch_size"}  # parameters that change no number a picture could show
+HEADLINE_MAP = "analyses.pictures.heads:headline_map"
+_LETTERS = 200  # of the parameters in a title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """PNG files by name, and why others could not be drawn."""
+
+    drawn: Mapping[str, bytes]
+    failed: Mapping[str, str]
+
+
+def pictures(run: RunDetail, found: Findings, plots: Mapping[str, Plot | str]) -> Pictures:
+    """Every picture that has something to show.
+
+    One that raises costs the run nothing but this picture; raises `MlflowUnavailable` alone.
+    """
+    drawn: dict[str, bytes] = {}
+    failed: dict[str, str] = {}
+    for name, plot in {HEADS: HEADLINE_MAP, **plots}.items():
+        try:
+            content = _drawn(plot, found, title=title(run))
+        except MlflowUnavailable:
+            raise
+        except Exception as error:
+            log.exception("a picture could not be drawn", run_id=str(run.line.id), picture=name)
+            failed[name] = f"{type(error).__name__}: {first_line(error)}"
+        else:
+            if content is not None:
+                drawn[name] = content
+    return Pictures(drawn=drawn, failed=failed)
+
+
+def _drawn(plot: Plot | str, found: Findings, *, title: str) -> bytes | None:
+    with drawing.styled():
+        figure = loaded(plot)(found)
+        return None if figure is None else drawing.png(figure, title=title)
+
+
+def title(run: RunDetail) -> str:
+    """What was measured, on what, and how."""
+    line = run.line
+    params = ", ".join(f"{key}={value}" for key, value in line.params.items() if key not in SILENT)
+    name = name_of(line)
+    subject = f"{name.analysis} · {name.model} · {name.prompts}"
+    return f"{subject}\n{textwrap.shorten(params, _LETTERS, placeholder=' …')}"
+
+
+def findings(
+    run: RunDetail,
+    scores: Sequence[ScoreLine],
+    tensors: Sequence[StoredTensor],
+    *,
+    units: Mapping[str, str],
+    fetch: Callable[[StoredTensor], NamedTensor],
+) -> Findings:
+    """What pictures of a run are drawn from; tensors are fetched when they are asked for."""
+    stored = {each.name: each for each in tensors}
+
+    def tensor(name: str) -> NamedTensor:
+        if name not in stored:
+            raise NoSuchTensor(name)
+        return fetch(stored[name])
+
+    metric, condition = run.notes.get("headline") or ("", "")
+    return Findings(
+        scores={line.key: each for line in scores if (each := _estimate(line)) is not None},
+        varied=frozenset(line.key for line in scores if line.varied),
+        grid=Grid(layers=run.n_layers, heads=run.n_heads, kv_heads=run.n_kv_heads),
+        headline=(metric, condition),
+        units=units,
+        tensor=tensor,
+    )
+
+
+def _estimate(line: ScoreLine) -> Estimate | None:
+    if line.mean is None:
+        return None
+    return Estimate(n=line.n, mean=line.mean, ci_low=line.ci_low, ci_high=line.ci_high)

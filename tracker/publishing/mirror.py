@@ -1,0 +1,188 @@
+"""A run's mirror in MLflow, brought about once it has ended: its tensors checked, its end shown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from mlflow import MlflowClient
+from sqlalchemy.orm import Session
+
+from analyses import registry
+from analyses.errors import Refused
+from analyses.registry import Analysis
+from analyses.results import NamedTensor
+from analyses.shown import in_lines
+from tracker import reports
+from tracker.database.db import Sessions, patiently, transaction
+from tracker.domain import RunState
+from tracker.errors import TrackerError
+from tracker.publishing import figures, mlflow_runs, publication, tensor_files
+from tracker.publishing.figures import Pictures
+from tracker.publishing.mlflow_errors import RefusedByMlflow
+from tracker.publishing.spool import Spool
+from tracker.publishing.tensor_files import Condition
+from tracker.reports import RunDetail, ScoreLine
+from tracker.secrets.urls import without_credentials
+from tracker.store import publications, tensors
+from tracker.store.publications import HoldLost, MlflowIds
+from tracker.store.tensors import StoredTensor
+
+Lost = tuple[StoredTensor, Condition]
+
+
+class TensorsLost(TrackerError):
+    """Files of a run are not what was written, and no copy of them is at hand."""
+
+    def __init__(self, run: RunDetail, lost: Sequence[Lost]) -> None:
+        said = ", ".join(f"{each.mlflow_path} is {condition}" for each, condition in lost)
+        copies = ", ".join(f"spool/{each.sha256[:12]}…" for each, _ in lost)
+        super().__init__(
+            f"Of run {run.line.id}, {said}. The worker {_writer(run)} may have a copy: {copies} of "
+            f"its HEADBOOK_HOME. Run `headbook publish --check {run.line.id}` there; if it is gone "
+            "there too, queue the run again with --force."
+        )
+
+
+def _writer(run: RunDetail) -> str:
+    """The worker that finished the run."""
+    ended = [event for event in run.events if event.part is not None and event.worker]
+    return next((str(e.worker) for e in reversed(ended) if e.event == "succeeded"), "of the run")
+
+
+def publish(
+    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID, *, app_url: str | None
+) -> bool:
+    """Make MLflow show how a run ended; False if it has not, or somebody else is at it.
+
+    What keeps it from being published is recorded and raised: `MlflowUnavailable` above all, and
+    `TensorsLost` once everything else is shown. Either is tried again, by any worker. What raises
+    `RefusedByMlflow` is tried again by who asks for it, and keeps its copies in the spools.
+    """
+    with transaction(sessions) as session:
+        hold = publications.take(session, run_id)
+    if hold is None:
+        return False
+    publishing = _Publishing(sessions, mlflow, spool, run_id, hold)
+    try:
+        publishing.publish(app_url)
+    except HoldLost:
+        return False
+    except Exception as error:
+        publishing.give_back(error)
+        raise
+    return True
+
+
+@dataclass
+class _Publishing:
+    """One run's publication, held while it is done."""
+
+    sessions: Sessions
+    mlflow: MlflowClient
+    spool: Spool
+    run_id: UUID
+    hold: datetime
+
+    def publish(self, app_url: str | None) -> None:
+        with transaction(self.sessions) as session:
+            detail = reports.run_detail(session, self.run_id)
+            lines = reports.scores(session, self.run_id)
+            stored = tensors.tensors(session, self.run_id)
+        ids = mlflow_runs.ensured(self.sessions, self.mlflow, detail)
+        lost = list(self._lost(ids, stored))
+        there = [each for each in stored if each not in [gone for gone, _ in lost]]
+        drawn = _pictures(self.mlflow, ids, detail, lines, there, self.spool)
+        remarks = [f"No plots/{name}.png: {why}" for name, why in drawn.failed.items()]
+        remarks += [f"Do not use {each.mlflow_path}: it is {how}." for each, how in lost]
+        publication.publish(
+            self.mlflow,
+            ids,
+            detail,
+            lines,
+            pictures=drawn.drawn,
+            remarks=remarks,
+            app_url=app_url,
+        )
+        mlflow_runs.remove_doubles(self.mlflow, ids, self.run_id)
+        if lost:
+            raise TensorsLost(detail, lost)
+        patiently(self.sessions, self._done)
+
+    def _lost(self, ids: MlflowIds, stored: Sequence[StoredTensor]) -> Iterator[Lost]:
+        """Those that could not be put right; each may take long, so the hold is renewed."""
+        for each, condition in tensor_files.checked(self.mlflow, ids, stored, self.spool):
+            if condition.lost:
+                yield each, condition
+            self.hold = patiently(
+                self.sessions, lambda session: publications.renew(session, self.run_id, self.hold)
+            )
+
+    def _done(self, session: Session) -> None:
+        publications.published(session, self.run_id, self.hold)
+
+    def give_back(self, error: Exception) -> None:
+        said = in_lines(without_credentials(str(error)))[:1000]
+        final = isinstance(error, RefusedByMlflow)
+        how = publications.refused if final else publications.not_published
+        patiently(self.sessions, lambda session: how(session, self.run_id, self.hold, said))
+
+
+def check(
+    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID, *, app_url: str | None
+) -> Iterator[tuple[str, Condition]]:
+    """Read the tensor files of a published run back, and repair from the spool what can be.
+
+    A run that ended while it finished, without a result, may have stored some: they are deleted.
+    Each path in MLflow comes with what was found there. A run that MLflow no longer has, or whose
+    tensors are lost here, is to be published again: until then no worker's copy expires. Raises
+    `MlflowUnavailable` on the way, and `TensorsLost` at the end.
+    """
+    with transaction(sessions) as session:
+        detail = reports.run_detail(session, run_id)
+        stored = tensors.tensors(session, run_id)
+    ids = mlflow_runs.ensured(sessions, mlflow, detail)
+    made_again = ids.run_id != detail.line.mlflow_run_id
+    if made_again:
+        patiently(sessions, lambda session: publications.reopen(session, run_id))
+    mlflow_runs.remove_doubles(mlflow, ids, run_id)
+    if detail.line.state is not RunState.SUCCEEDED:
+        for path in tensor_files.delete_all(mlflow, ids):
+            yield path, Condition.DELETED
+    lost = []
+    for each, condition in tensor_files.checked(mlflow, ids, stored, spool):
+        if condition.lost:
+            lost.append((each, condition))
+        yield each.mlflow_path, condition
+    if lost:
+        patiently(sessions, lambda session: publications.reopen(session, run_id))
+        raise TensorsLost(detail, lost)
+    if made_again:
+        publish(sessions, mlflow, spool, run_id, app_url=app_url)
+
+
+def _installed(analysis: str) -> Analysis | None:
+    try:
+        return registry.find(analysis)
+    except Refused:
+        return None
+
+
+def _pictures(
+    mlflow: MlflowClient,
+    ids: MlflowIds,
+    run: RunDetail,
+    lines: Sequence[ScoreLine],
+    stored: Sequence[StoredTensor],
+    spool: Spool,
+) -> Pictures:
+    """Those of the analysis, where it is installed here, and the map of the heads."""
+    installed = _installed(run.line.analysis)
+    plots = installed.plots if installed else {}
+    units = installed.units if installed else {}
+
+    def fetch(tensor: StoredTensor) -> NamedTensor:
+        return tensor_files.at_hand(mlflow, ids, tensor, spool)
+
+    found = figures.findings(run, lines, stored, units=units, fetch=fetch)
+    return figures.pictures(run, found, plots if lines else {})

@@ -1,0 +1,128 @@
+"""A worker's own copies of tensor files, by hash, until MLflow is known to hold them."""
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from tracker.errors import CannotKeep
+from tracker.home import own_files, ownership
+from tracker.home.ownership import NotOurs, NotReadable
+
+_LOCK = "lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A file of the spool as it was found; its name is the hash of a whole one."""
+
+    name: str
+    size: int  # bytes
+    written: int  # nanoseconds of this host's clock
+    age: float  # seconds
+
+
+@dataclass(frozen=True)
+class Spool:
+    """A folder that the workers of one home share."""
+
+    folder: Path
+
+    def put(self, content: bytes) -> str:
+        """Keep a file, on disk before this returns; its sha256. Raises `CannotKeep`.
+
+        A file that is there already is written again: it may be damaged, and is young after that.
+        """
+        sha256 = hashlib.sha256(content).hexdigest()
+        draft = self.folder / f"{sha256}.{uuid4().hex[:8]}"
+        try:
+            own_files.make_folders(self.folder)
+            _write(draft, content)
+            with self._locked():
+                draft.rename(self.folder / sha256)
+            _sync(self.folder)
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink()
+            forbidden = isinstance(error, PermissionError)
+            whose = ownership.whose(self.folder) if forbidden else None
+            raise CannotKeep(self.folder, error, whose=whose) from error
+        return sha256
+
+    def path(self, sha256: str) -> Path | None:
+        """The file of that hash, checked; a damaged one is deleted. Raises `NotReadable`."""
+        path = self.folder / sha256
+        try:
+            with os.fdopen(own_files.opened(path), "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return None
+        except PermissionError:  # it may well be there: nobody may take it for lost
+            raise NotReadable(path) from None
+        except NotOurs:  # a link or a pipe: as good as damaged
+            found = ""
+        if found != sha256:
+            path.unlink(missing_ok=True)
+            return None
+        return path
+
+    def copies(self) -> list[Copy]:
+        """What lies here, the oldest first, drafts of workers that were killed included.
+
+        Raises `NotReadable`.
+        """
+        now = time.time()
+        found = []
+        for path in own_files.entries(self.folder):
+            try:
+                stat = path.lstat()
+            except FileNotFoundError:  # another worker of this home has just removed it
+                continue
+            if path.name != _LOCK:
+                age = now - stat.st_mtime
+                written = stat.st_mtime_ns
+                found.append(Copy(name=path.name, size=stat.st_size, written=written, age=age))
+        return sorted(found, key=lambda copy: copy.written)
+
+    def remove(self, copy: Copy) -> bool:
+        """Delete a file; False if it has been written again since it was found."""
+        path = self.folder / copy.name
+        with self._locked():
+            try:
+                if path.stat().st_mtime_ns != copy.written:
+                    return False
+                path.unlink()
+            except FileNotFoundError:
+                return False
+        return True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        file = own_files.opened(self.folder / _LOCK, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+
+def _write(path: Path, content: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(file, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Without this a rename may be undone by a power cut."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,0 +1,1 @@
+"""How a request becomes a run: planned, recorded, and workers told of it."""

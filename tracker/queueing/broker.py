@@ -1,0 +1,141 @@
+"""The door to Celery: a doorbell that may lose or repeat a ring, and nothing breaks."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from celery import Celery
+from celery.loaders.app import AppLoader
+from structlog import get_logger
+
+from tracker.domain.wakeups import HELP_WITH_RUN, PUBLISH_RUN, TASKS
+from tracker.errors import TrackerError
+from tracker.secrets.urls import first_line
+
+log = get_logger(__name__)
+
+Ring = Callable[[Celery, UUID], None]
+
+QUEUE = "headbook"
+
+# Without limits of time a broker that takes a connection and never answers would be waited for.
+_REDIS: Mapping[str, Any] = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "retry_on_timeout": False,
+    "health_check_interval": 10,
+    "socket_keepalive": True,
+    "global_keyprefix": "headbook:",
+    "priority_steps": [0],  # one list, which is all that workers look into
+}
+_AMQP: Mapping[str, Any] = {"read_timeout": 5, "write_timeout": 5, "confirm_publish": True}
+
+SETTINGS: Mapping[str, Any] = {
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "result_serializer": "json",
+    "result_backend": None,
+    "task_ignore_result": True,
+    "task_default_queue": QUEUE,
+    "worker_concurrency": 1,
+    "worker_pool": "prefork",
+    "worker_pool_start_method": "spawn",  # CUDA does not survive a fork
+    # A fresh interpreter on a busy machine takes longer than the 4 s of the default; then each is
+    # killed before it is there, and so is the one that follows it, for ever.
+    "worker_proc_alive_timeout": 120.0,
+    "worker_max_tasks_per_child": 20,
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    "task_send_sent_event": False,
+    "broker_connection_timeout": 4,
+    "task_publish_retry": True,
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+}
+
+
+class RefusedByBroker(TrackerError):
+    """The broker answers, and says no: waiting changes nothing."""
+
+    def __init__(self, error: Exception) -> None:
+        said = first_line(error).rstrip(".")
+        super().__init__(
+            f"The broker refuses this login: {said}. Check the user, the password and the path of "
+            "CELERY_BROKER_URL."
+        )
+
+
+class _Loader(AppLoader):
+    """Imports as Python does. Celery's own puts the folder where one stands before all others."""
+
+    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> Any:
+        return (imp or self.import_module)(module, package=package)
+
+
+class _App(Celery):
+    """Knows our two tasks, and none of those that Celery brings along."""
+
+    def finalize(self, auto: bool = False) -> None:
+        super().finalize(auto)
+        tasks: Any = self._tasks  # type: ignore[attr-defined]
+        for name in set(tasks) - set(TASKS):
+            del tasks[name]
+
+
+def celery_app(broker_url: str | None = None) -> Celery:
+    """A Celery app with our settings; nothing is contacted before the first message."""
+    app = _App("headbook", set_as_current=False, loader=_Loader)
+    app.conf.update(SETTINGS)
+    if broker_url is not None:
+        options = _AMQP if broker_url.startswith(("amqp", "pyamqp")) else _REDIS
+        url = _verifying(broker_url)
+        # Celery prefers CELERY_BROKER_URL, as it stands in the environment, to `broker_url` alone.
+        app.conf.update(broker_url=url, broker_read_url=url, broker_write_url=url)
+        app.conf.update(broker_transport_options=dict(options))
+    return app
+
+
+def _verifying(broker_url: str) -> str:
+    """With certificates checked: kombu takes any for `rediss` unless it is told otherwise."""
+
+    def one(url: str) -> str:
+        if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
+            return url
+        return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
+
+    return ";".join(map(one, broker_url.split(";")))
+
+
+def check(app: Celery) -> None:
+    """Raises `RefusedByBroker`; a broker that does not answer is passed over."""
+    from amqp.exceptions import AccessRefused, NotAllowed
+    from redis.exceptions import AuthenticationError, NoPermissionError
+
+    try:
+        with app.connection_for_read() as connection:
+            connection.connect()
+    except (AccessRefused, AuthenticationError, NoPermissionError, NotAllowed) as error:
+        raise RefusedByBroker(error) from error
+    except Exception as error:  # the transports' errors are many
+        log.warning("the broker does not answer yet", error=first_line(error))
+
+
+def hanging(app: Celery) -> int:
+    """How many rings no worker has answered yet."""
+    pool: Any = app.pool  # of connections, whatever its stubs say
+    with pool.acquire(block=True, timeout=5) as connection:
+        # Declared as the workers declare it: RabbitMQ refuses other words for the same queue, and
+        # asking passively fails on Redis under a key prefix.
+        queue: Any = app.amqp.queues[QUEUE].bind(connection.default_channel)
+        return int(queue.queue_declare().message_count)
+
+
+def ring(app: Celery, run_id: UUID) -> None:
+    """Tell some worker to look at a run."""
+    app.send_task(HELP_WITH_RUN, args=[str(run_id)])
+
+
+def ring_to_publish(app: Celery, run_id: UUID) -> None:
+    """Tell some worker that MLflow does not show a run's end yet."""
+    app.send_task(PUBLISH_RUN, args=[str(run_id)])

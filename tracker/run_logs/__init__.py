@@ -1,0 +1,1 @@
+"""What is logged and printed while a run is worked on, kept with the run."""

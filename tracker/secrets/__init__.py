@@ -1,0 +1,1 @@
+"""Passwords and tokens: taken out of addresses, records and messages."""

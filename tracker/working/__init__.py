@@ -1,0 +1,1 @@
+"""A worker: it claims parts, runs their analysis, and finishes runs."""

@@ -1,0 +1,100 @@
+"""What one worker process works with: its doors, its limits, the models and inputs it holds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from mlflow import MlflowClient
+
+from analyses.checkpoints import folders, refs
+from analyses.checkpoints.hub import CorruptDownload
+from analyses.checkpoints.sizes import n_weights
+from analyses.hub import HubUnreachable, NotOnHub
+from analyses.language_model import LanguageModel
+from analyses.pretrained import DTYPES
+from analyses.results import Result
+from tracker.database.db import Sessions, transaction
+from tracker.domain import Model
+from tracker.home.home import Home
+from tracker.publishing.mlflow_pause import MlflowPause
+from tracker.publishing.spool import Spool
+from tracker.store import models as model_store
+from tracker.working import run_inputs
+from tracker.working.finishing import NotHere
+from tracker.working.heartbeat import Beat, Limits, StopRequest
+from tracker.working.loaded_models import LoadedModels
+from tracker.working.run_inputs import InputGone
+
+# What another host may have: another folder, another disk, another login.
+_OF_THIS_HOST = (
+    folders.NoSuchModel,
+    folders.OutsideRoots,
+    folders.MissingFile,
+    HubUnreachable,
+    NotOnHub,
+    CorruptDownload,
+)
+
+
+@dataclass
+class Workbench:
+    """What one worker process works with; it keeps models, and the inputs it loaded last."""
+
+    name: str
+    sessions: Sessions
+    aside: Sessions  # for heartbeats and logs: a pool in use never costs a lease
+    mlflow: MlflowClient
+    home: Home
+    roots: Sequence[Path]
+    device: str
+    limits: Limits = field(default_factory=Limits)
+    app_url: str | None = None
+    memory_budget: int | None = None  # bytes above the loaded model; None: a share of what is free
+    stop: StopRequest = field(default_factory=StopRequest)
+    avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
+    pause: MlflowPause = field(default_factory=MlflowPause)
+    loaded: LoadedModels = field(default_factory=LoadedModels)
+    inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of the run they were loaded for
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.home.spool)
+
+    def language_model(self, model: Model) -> LanguageModel:
+        """The model in memory, loaded now unless it is there; raises `Refused`, `NotHere`."""
+        there = self.loaded.get(model)
+        if there is not None:
+            return there if self.memory_budget else there.with_free_memory()
+        try:
+            files = refs.fetched(model.ref, cache=self.home.models, roots=self.roots)
+        except _OF_THIS_HOST as error:
+            raise NotHere(str(error)) from error
+        self.loaded.make_room(n_weights(files) * DTYPES[model.dtype].itemsize, self.device)
+        loaded = LanguageModel.load(
+            files.folder,
+            dtype=model.dtype,
+            device=self.device,
+            expect=model.fingerprint,
+            cache=self.home.models,
+            memory_budget=self.memory_budget,
+        )
+        self.loaded.add(model, loaded)
+        if model.shapes is None or model.n_embeddings is None:  # added before they were kept
+            with transaction(self.sessions) as session:
+                model_store.record_facts(session, model.id, loaded.shape, loaded.limits)
+        return loaded
+
+    def inputs_of(self, run_id: UUID, beat: Beat) -> Mapping[str, Result]:
+        """The results that the run needs, kept for its parts; raises as `run_inputs.load` does.
+
+        Another worker may have a copy of what is gone: that is `NotHere`.
+        """
+        if self.inputs is None or self.inputs[0] != run_id:
+            self.inputs = None
+            doors = self.sessions, self.mlflow, self.spool
+            try:
+                self.inputs = run_id, run_inputs.load(*doors, run_id, beat)
+            except InputGone as error:
+                raise NotHere(str(error)) from error
+        return self.inputs[1]

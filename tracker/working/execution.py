@@ -1,0 +1,164 @@
+"""What a worker does: claim a part, measure its prompts, commit; and finish runs. Loads torch."""
+
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from structlog import get_logger
+
+from analyses import knowledge
+from analyses.prompts.examples import examples
+from analyses.prompts.prompt import Prompt
+from analyses.prompts.sources import Companion
+from tracker.database.db import patiently, transaction
+from tracker.domain import PartClaim, PartKind, Run
+from tracker.errors import TrackerError
+from tracker.publishing import mirror
+from tracker.publishing.mlflow_pause import MlflowPaused
+from tracker.run_logs import run_log
+from tracker.store import distributions, endings, parts, runs, scores, tensors, workers
+from tracker.store import models as model_store
+from tracker.store import pairs as pair_store
+from tracker.working import finishing
+from tracker.working.context import Workbench
+from tracker.working.heartbeat import Beat, kept_alive
+from tracker.working.provenance import provenance
+from tracker.working.unfinished_parts import settle
+
+log = get_logger(__name__)
+
+
+def work(bench: Workbench, hint: UUID | None) -> int:
+    """Do parts, the most urgent first, until none waits; how many were done."""
+    done = 0
+    while not bench.stop:
+        found = _claim_next(bench, hint)
+        if found is None:
+            break
+        claim, since = found
+        _show(bench, busy_with=claim.run_id)
+        with run_log.kept(claim, sessions=bench.aside, worker=bench.name):
+            _do(bench, claim, since)
+        hint = claim.run_id  # what was loaded for it serves its next part
+        done += 1
+    _show(bench, busy_with=None)
+    return done
+
+
+def _claim_next(bench: Workbench, hint: UUID | None) -> tuple[PartClaim, float] | None:
+    """A claim, and when it was asked for on the monotonic clock: its lease began no earlier."""
+    loaded = bench.loaded.ids
+    now = time.monotonic()
+    avoid = [run_id for run_id, until in bench.avoid.items() if until > now]
+    waiting = patiently(
+        bench.sessions,
+        lambda session: parts.waiting_runs(session, loaded=loaded, hint=hint, avoid=avoid),
+    )
+    for run_id in waiting:
+        since = time.monotonic()
+        with transaction(bench.sessions) as session:
+            claim = parts.claim(session, run_id, worker=bench.name, lease=bench.limits.lease)
+        if claim is not None:
+            return claim, since
+    return None
+
+
+def _do(bench: Workbench, claim: PartClaim, since: float) -> None:
+    """Work on a claimed part; whatever happens, the part ends or goes back to the queue."""
+    try:
+        with kept_alive(
+            claim,
+            since=since,
+            sessions=bench.aside,
+            limits=bench.limits,
+            stop=bench.stop,
+            give_up=lambda verdict: settle(bench, claim, verdict),
+        ) as beat:
+            if claim.kind is PartKind.FINISH:
+                lease, doors = bench.limits.lease, (bench.sessions, bench.mlflow, bench.spool)
+                finishing.finish(claim, beat, *doors, pause=bench.pause, lease=lease)
+            else:
+                _measure(bench, claim, beat)
+    except Exception as error:
+        settle(bench, claim, error)
+    else:
+        log.info("part done", run_id=str(claim.run_id), part=claim.number)
+    publish_if_ended(bench, claim.run_id)
+
+
+def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
+    """Measure a slice of prompts and commit all of it, or none of it."""
+    with transaction(bench.sessions) as session:
+        run = runs.run(session, claim.run_id)
+        model = model_store.model(session, run.model_id)
+        prompts = distributions.prompts(session, run.distribution_id, claim.start, claim.stop)
+    analysis = finishing.analysis_of(run)
+    params = analysis.ask(lambda: analysis.checked(run.params))
+    kinds = analysis.ask(lambda: tuple(params.companions))
+    companions = _companions(bench, run, kinds, claim)
+    inputs = bench.inputs_of(run.id, beat)
+    lm = bench.language_model(model)
+    _show(bench, busy_with=claim.run_id)
+    beat(0)
+    measured = knowledge.measured(
+        analysis.measure(),
+        lm,
+        examples(lm.tokenizer, prompts, companions),
+        params,
+        beat,
+        inputs=inputs,
+    )
+    measured.check([each.number for each in prompts])
+
+    def commit(session: Session) -> None:
+        parts.fence(session, claim, lease=bench.limits.lease)
+        scores.insert_part_scores(session, claim, model.id, measured)
+        tensors.insert_part_tensors(session, claim, measured.tensors)
+        endings.finish_part(session, claim, provenance=provenance(lm))
+
+    patiently(bench.sessions, commit)
+
+
+def _companions(
+    bench: Workbench, run: Run, kinds: Sequence[Companion], claim: PartClaim
+) -> dict[Companion, dict[int, Prompt]]:
+    """The prompts beside those of a slice, as they were stored when the run was queued."""
+    where = run.distribution_id, claim.start, claim.stop
+    with transaction(bench.sessions) as session:
+        return {
+            kind: {
+                pair.base.number: pair.source
+                for pair in pair_store.pairs(session, kind, *where, seed=run.seed)
+            }
+            for kind in kinds
+        }
+
+
+def publish_if_ended(bench: Workbench, run_id: UUID) -> None:
+    """Make MLflow show a run's end; when that fails, the dispatcher rings for it again."""
+    doors = bench.sessions, bench.mlflow, bench.spool
+    try:
+        with bench.pause.after_failure():
+            mirror.publish(*doors, run_id, app_url=bench.app_url)
+    except MlflowPaused:
+        return
+    except TrackerError as error:
+        log.warning("not published yet", run_id=str(run_id), error=str(error))
+    except Exception:
+        log.exception("publishing failed", run_id=str(run_id))
+
+
+def _show(bench: Workbench, *, busy_with: UUID | None) -> None:
+    used = bench.loaded.last_used
+
+    def show(session: Session) -> None:
+        workers.works_on(
+            session,
+            name=bench.name,
+            run_id=None if busy_with is None else str(busy_with),
+            loaded_model=", ".join(bench.loaded.names) or None,
+            device=None if used is None else str(used.device),
+        )
+
+    patiently(bench.sessions, show)

@@ -1,0 +1,172 @@
+"""Keeps a claimed part alive while an analysis works on it, and says when to stop."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from structlog import get_logger
+
+from tracker.database import db
+from tracker.database.db import Sessions
+from tracker.domain import PartClaim
+from tracker.store import parts
+from tracker.store.parts import CancelSeen, LeaseLost
+from tracker.working.deadline import GONE, Deadline
+
+log = get_logger(__name__)
+
+_REPORT_EVERY = 1.0  # seconds between two writes of progress
+_LOOK_EVERY = 1.0  # seconds between two looks at the clock
+
+Beat = Callable[[int], None]
+GiveUp = Callable[[Exception], None]
+
+
+class Released(Exception):
+    """The worker is stopping and gives its part back."""
+
+
+class OutOfTime(Exception):
+    """The part took too long, or stood still too long; the attempt has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Seconds that a worker gives a part."""
+
+    lease: float = 60  # how long a part is held without a heartbeat
+    heartbeat: float = 15  # between two of them
+    stall: float = 1800  # without a report of progress; loading a model is one stretch
+    part: float = 14_400  # for all of it
+    grace: float = 10  # for an analysis that was told to stop, before its process ends
+
+
+class StopRequest:
+    """Set by a signal: the worker stops, its part goes back after the current batch."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def listen(self, number: signal.Signals) -> None:
+        signal.signal(number, lambda *_: self._event.set())
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+
+@contextmanager
+def kept_alive(
+    claim: PartClaim,
+    *,
+    since: float,
+    sessions: Sessions,
+    limits: Limits,
+    stop: StopRequest,
+    give_up: GiveUp,
+) -> Iterator[Beat]:
+    """Inside the block a thread renews the lease; the block reports how many prompts are done.
+
+    The lease began with a request that was sent at `since`, on the monotonic clock. A report
+    raises `CancelSeen`, `LeaseLost`, `OutOfTime` or `Released` when the work should stop. Where no
+    report comes within the grace, the thread calls `give_up` with that error and ends the process.
+    Give it `sessions` that no other work can use up.
+    """
+    deadline = Deadline(limits.lease, since=since)
+    beating = _Beating(
+        claim, limits=limits, stop=stop, deadline=deadline, sessions=sessions, give_up=give_up
+    )
+    thread = threading.Thread(target=beating.run, name=f"heartbeat-{claim.run_id}", daemon=True)
+    deadline.start()
+    thread.start()
+    try:
+        yield beating.report
+    finally:
+        beating.ended.set()
+        thread.join()
+        deadline.lift()
+
+
+class _Beating:
+    def __init__(
+        self,
+        claim: PartClaim,
+        *,
+        limits: Limits,
+        stop: StopRequest,
+        deadline: Deadline,
+        sessions: Sessions,
+        give_up: GiveUp,
+    ) -> None:
+        self.claim, self.limits, self.stop, self.deadline = claim, limits, stop, deadline
+        self.sessions = sessions
+        self.give_up = give_up
+        self.ended = threading.Event()
+        self.done = 0
+        self.verdict: Exception | None = None
+        self.begun = self.progressed = self.beaten = time.monotonic()
+        self.judged = 0.0  # when the verdict was reached
+
+    def run(self) -> None:
+        while not self.ended.wait(min(_LOOK_EVERY, self.limits.heartbeat)):
+            self._judge()
+            now = time.monotonic()
+            if self.verdict is not None and now - self.judged > self.limits.grace:
+                self._leave(self.verdict)
+            if now - self.beaten >= self.limits.heartbeat:
+                self._beat()
+
+    def report(self, done: int) -> None:
+        self.done = done
+        self.progressed = time.monotonic()
+        if self.progressed - self.beaten >= min(_REPORT_EVERY, self.limits.heartbeat):
+            self._beat()
+        self._judge()
+        if self.verdict is not None:
+            raise self.verdict
+
+    def _judge(self) -> None:
+        """Whether a limit has passed, or the worker is to stop."""
+        now = time.monotonic()
+        if now - self.begun > self.limits.part:
+            self._conclude(OutOfTime(f"timeout: a part may take {self.limits.part:g} s"))
+        elif now - self.progressed > self.limits.stall:
+            self._conclude(OutOfTime(f"stalled: no progress for {self.limits.stall:g} s"))
+        elif self.stop:
+            self._conclude(Released())
+
+    def _conclude(self, verdict: Exception) -> None:
+        if self.verdict is None:
+            self.judged = time.monotonic()
+            self.verdict = verdict
+
+    def _leave(self, verdict: Exception) -> None:
+        """The analysis does not hear: nothing but the end of its process stops it."""
+        log.error(
+            "the analysis did not stop when it was told to; its process ends",
+            run_id=str(self.claim.run_id),
+            part=self.claim.number,
+            told=repr(verdict),
+        )
+        try:
+            self.give_up(verdict)
+        finally:
+            os._exit(GONE)
+
+    def _beat(self) -> None:
+        sent = self.beaten = time.monotonic()
+        try:
+            with db.transaction(self.sessions) as session:
+                lease, done = self.limits.lease, self.done
+                asked = parts.heartbeat(session, self.claim, lease=lease, done=done)
+            self.deadline.put_off(sent)
+            if asked:
+                self._conclude(CancelSeen(self.claim))
+        except LeaseLost as lost:
+            self._conclude(lost)
+        except Exception:
+            # The lease outlasts several missed beats; if it does not, the next write is refused.
+            log.warning("heartbeat missed", run_id=str(self.claim.run_id), exc_info=True)

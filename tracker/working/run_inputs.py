@@ -1,0 +1,86 @@
+"""The results of the runs that a run needs, as its analysis reads them."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from mlflow import MlflowClient
+from structlog import get_logger
+
+from analyses.results import NamedTensor, Result
+from tracker.database.db import Sessions, patiently, transaction
+from tracker.errors import TrackerError
+from tracker.publishing import tensor_files
+from tracker.publishing.mlflow_errors import GoneFromMlflow
+from tracker.publishing.mlflow_places import ForeignPlace
+from tracker.publishing.spool import Spool
+from tracker.publishing.tensor_files import TensorChanged, TensorMissing
+from tracker.store import publications, runs, scores, tensors
+from tracker.store.publications import MlflowIds
+from tracker.store.tensors import StoredTensor
+from tracker.working.heartbeat import Beat
+
+log = get_logger(__name__)
+
+
+class InputGone(TrackerError):
+    """MLflow does not have a tensor that a run needs, and neither has this worker."""
+
+    def __init__(self, run_id: UUID, path: str, how: str) -> None:
+        super().__init__(
+            f"The run needs {path} of run {run_id}, which is {how}, and no copy is at hand. "
+            f"Run `headbook publish --check {str(run_id)[:8]}` where a worker has one, or queue "
+            "that run again with --force; then queue this one again."
+        )
+
+
+_LOST: tuple[tuple[type[TrackerError], str], ...] = (
+    (GoneFromMlflow, "gone from MLflow"),
+    (TensorMissing, "gone from MLflow"),
+    (TensorChanged, "not what was written"),
+    (ForeignPlace, "at a place of somebody else's in MLflow"),
+)
+
+
+def load(
+    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID, beat: Beat
+) -> Mapping[str, Result]:
+    """What each input of a run has found, by the name the run has for it; empty without inputs.
+
+    Raises `MlflowUnavailable`, `InputGone`.
+    """
+    with transaction(sessions) as session:
+        needed = runs.inputs(session, run_id)
+    reading = _Reading(sessions, mlflow, spool, beat)
+    return {name: reading.result(run.id) for name, run in needed.items()}
+
+
+class _Reading:
+    """Reads runs' results; a beat comes before each tensor."""
+
+    def __init__(self, sessions: Sessions, mlflow: MlflowClient, spool: Spool, beat: Beat) -> None:
+        self.sessions, self.mlflow, self.spool, self.beat = sessions, mlflow, spool, beat
+
+    def result(self, run_id: UUID) -> Result:
+        with transaction(self.sessions) as session:
+            vectors, means = scores.vectors_and_means(session, run_id)
+            stored = tensors.tensors(session, run_id)
+            ids = publications.mlflow_ids(session, run_id)
+        found = {}
+        for each in stored:
+            self.beat(0)
+            assert ids is not None  # a run with tensors is in MLflow
+            found[each.name] = self._tensor(run_id, ids, each)
+        return Result(scores=vectors, means=means, tensors=found)
+
+    def _tensor(self, run_id: UUID, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
+        """From MLflow; what it has lost is to be published again, from whoever has a copy."""
+        try:
+            return tensor_files.fetch_tensor(self.mlflow, ids, stored)
+        except tuple(kind for kind, _ in _LOST) as error:
+            patiently(self.sessions, lambda session: publications.reopen(session, run_id))
+            copy = tensor_files.kept(stored, self.spool)
+            if copy is None:
+                how = next(how for kind, how in _LOST if isinstance(error, kind))
+                raise InputGone(run_id, stored.mlflow_path, how) from error
+            log.warning("a copy is read", run_id=str(run_id), error=str(error))
+            return copy

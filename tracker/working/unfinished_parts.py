@@ -1,0 +1,100 @@
+"""How a part ends that was not done: it fails, waits for another try, or goes back."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.orm import Session
+from structlog import get_logger
+
+from analyses.errors import Refused
+from analyses.foreign import is_out_of_memory, said_by
+from analyses.shown import in_lines
+from tracker.database.db import TroubledDatabase, passes, patiently
+from tracker.database.schema import NotMigrated
+from tracker.domain import PartClaim
+from tracker.errors import CannotKeep, TrackerError
+from tracker.publishing.mlflow_errors import MlflowUnavailable
+from tracker.secrets.urls import first_line, without_credentials
+from tracker.store import endings, models, runs
+from tracker.store.parts import CancelSeen, LeaseLost
+from tracker.working.context import Workbench
+from tracker.working.finishing import NotHere, origin_of
+from tracker.working.heartbeat import OutOfTime, Released
+
+log = get_logger(__name__)
+
+_MLFLOW_WAIT = 15.0  # seconds before a run that could not store its tensors is tried again
+_SCHEMA_WAIT = 5.0  # seconds before a run is tried again whose database was of another version
+_HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
+
+
+def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
+    """Say in the database what became of the part; refused by itself if the lease is lost."""
+    logger = log.bind(run_id=str(claim.run_id), part=claim.number)
+
+    def end(how: Callable[..., object], **why: Any) -> None:
+        if "reason" in why:  # an error may hold what no database keeps
+            why["reason"] = in_lines(why["reason"])
+        patiently(bench.sessions, lambda session: how(session, claim, **why))
+
+    if isinstance(error, LeaseLost):
+        logger.warning("the part was taken back; its results are dropped")
+    elif isinstance(error, CancelSeen):
+        end(endings.cancelled)
+    elif isinstance(error, Released):
+        end(endings.release, reason="released: its worker was stopped")
+    elif isinstance(error, OutOfTime):
+        logger.warning("out of time", error=str(error))
+        end(endings.retry, reason=f"{error}{_brought_by(bench, claim)}")
+    elif isinstance(error, MlflowUnavailable):
+        logger.warning("MLflow is away", error=str(error))
+        end(endings.release, wait=_MLFLOW_WAIT, reason=f"waiting for MLflow: {error}")
+    elif isinstance(error, CannotKeep):
+        logger.warning("this worker's disk is full", error=str(error))
+        bench.avoid[claim.run_id] = time.monotonic() + _MLFLOW_WAIT + _HEAD_START
+        end(endings.release, wait=_MLFLOW_WAIT, reason=f"waiting for room on {bench.name}: {error}")
+    elif isinstance(error, NotHere):
+        logger.warning("this worker cannot do the part", error=str(error))
+        bench.avoid[claim.run_id] = time.monotonic() + _HEAD_START
+        end(endings.retry, reason=f"{bench.name}: {error}")
+    elif isinstance(error, NotMigrated):
+        logger.warning("the schema is of another version; the part goes back", error=str(error))
+        end(endings.release, wait=_SCHEMA_WAIT, reason=f"waiting for the schema: {error}")
+    elif passes(error):
+        logger.warning("the database is away; the part goes back", error=str(error))
+        end(endings.release, reason="released: the database was away")
+    elif isinstance(error, TroubledDatabase):
+        logger.warning("the database failed; the part is tried again", error=str(error))
+        end(endings.retry, reason=str(error))
+    elif isinstance(error, Refused | TrackerError):
+        end(endings.fail, reason=f"{error}{_brought_by(bench, claim)}")
+    elif is_out_of_memory(error):
+        logger.warning("out of memory", error=str(error))
+        bench.loaded.drop_all()
+        end(endings.retry, reason=f"oom: {first_line(error)}{_brought_by(bench, claim)}")
+    else:
+        logger.error("the analysis raised", exc_info=error)
+        end(endings.fail, reason=_in_words(bench, claim, error))
+
+
+def _in_words(bench: Workbench, claim: PartClaim, error: Exception) -> str:
+    """An exception that nobody foresaw, with what it was that ended so."""
+
+    def subject(session: Session) -> tuple[str, str]:
+        run = runs.run(session, claim.run_id)
+        return run.analysis, models.model(session, run.model_id).family
+
+    analysis, family = patiently(bench.sessions, subject)
+    return (
+        f"error: {analysis!r} of a {family!r} model ended with "
+        f"{without_credentials(said_by(error))}. The run's log has the traceback: "
+        f"headbook runs logs {claim.run_id}{_brought_by(bench, claim)}"
+    )
+
+
+def _brought_by(bench: Workbench, claim: PartClaim) -> str:
+    """The package that the analysis of a part comes from, to be said after a reason."""
+    run = patiently(bench.sessions, lambda session: runs.run(session, claim.run_id))
+    origin = origin_of(run)
+    return f" ({run.analysis!r} is of the package {origin})" if origin else ""

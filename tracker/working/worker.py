@@ -1,0 +1,131 @@
+"""A Celery worker's parent process: it says that the worker lives; its one child does the work."""
+
+import os
+import platform
+import signal
+import threading
+import time
+from functools import partial
+from secrets import token_hex
+from typing import Any
+
+import psutil
+from celery import signals
+from structlog import get_logger
+
+from analyses import names, registry
+from tracker.database import db
+from tracker.home import readiness
+from tracker.home.home import Home
+from tracker.publishing import spool_cleanup
+from tracker.publishing.spool import Spool
+from tracker.queueing import broker
+from tracker.run_logs import logs
+from tracker.settings.settings import Settings
+from tracker.store import workers
+from tracker.working.consumer import Answering
+
+log = get_logger(__name__)
+
+_SIGN_OF_LIFE = 15.0  # seconds
+_SWEEP_EVERY = 3600.0  # seconds
+
+
+def run_worker(settings: Settings) -> int:
+    """Work until stopped; the exit code of the process."""
+    logs.configure()
+    app = broker.celery_app(settings.broker())
+    broker.check(app)
+    settings.tracking()  # a worker that could never finish a run does not start
+    threading.Thread(target=_name_broken_plugins, name="plugins", daemon=True).start()
+    app.conf.imports = ("tracker.working.tasks",)
+    # Containers share host names and process ids: no other worker may ever have the same name.
+    name = f"{_host()}:{os.getpid()}.{token_hex(2)}"
+    os.environ["HEADBOOK_WORKER"] = name  # for the child, which is a fresh interpreter
+    life = _SignsOfLife(name, settings)
+    db.check(life.sessions)
+    signals.worker_ready.connect(life.start, weak=False)
+    signals.worker_shutting_down.connect(_tell_child_to_release, weak=False)
+    answering = partial(Answering, sessions=life.sessions, look_every=settings.look_seconds)
+    worker: Any = app.Worker(
+        hostname=f"headbook@{name}", loglevel="INFO", quiet=True, consumer_cls=answering
+    )
+    try:
+        worker.start()
+    finally:
+        life.end()
+    return int(worker.exitcode or 0)
+
+
+def _host() -> str:
+    return names.checked("host", platform.node() or "unnamed", most=names.LONGEST_HOST)
+
+
+def _name_broken_plugins() -> None:
+    """Beside: a worker is ready for all other analyses however long a plugin takes."""
+    try:
+        for each in registry.broken():
+            log.warning("a plugin is not used", said=str(each), analyses=list(each.analyses))
+    except Exception:
+        log.exception("the plugins could not be looked at")
+
+
+class _SignsOfLife:
+    """Keeps the worker's row fresh and its spool small, in a thread of the parent.
+
+    The parent never computes, so that this happens however busy the worker is.
+    """
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name, self.device = name, settings.device
+        self.sessions = db.connect(settings.database(), pool_size=1)
+        self.spool = Spool(Home(settings.home).spool)
+        self.next_sweep = time.monotonic()
+        self.ended = threading.Event()
+
+    def start(self, **_: Any) -> None:
+        threading.Thread(target=self._run, name="signs-of-life", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                with db.transaction(self.sessions) as session:
+                    workers.seen(
+                        session,
+                        name=self.name,
+                        host=_host(),
+                        pid=os.getpid(),
+                        device=self.device,
+                    )
+                readiness.announce()
+            except Exception as error:
+                log.warning("no sign of life could be given", error=str(error))
+            self._sweep_now_and_then()
+            if self.ended.wait(_SIGN_OF_LIFE):
+                return
+
+    def _sweep_now_and_then(self) -> None:
+        if time.monotonic() < self.next_sweep:
+            return
+        self.next_sweep = time.monotonic() + _SWEEP_EVERY
+        try:
+            if freed := spool_cleanup.sweep(self.sessions, self.spool):
+                log.info("the spool was swept", freed_bytes=freed)
+        except Exception as error:
+            log.warning("the spool could not be swept", error=str(error))
+
+    def end(self) -> None:
+        self.ended.set()
+        try:
+            with db.transaction(self.sessions) as session:
+                workers.stopped(session, name=self.name)
+        except Exception as error:
+            log.warning("the goodbye was not recorded", error=str(error))
+        db.close(self.sessions)
+
+
+def _tell_child_to_release(**_: Any) -> None:
+    """A warm shutdown waits for the child's task; this ends the task after its current batch."""
+    for child in psutil.Process().children():
+        if "spawn_main" in " ".join(child.cmdline()):  # others keep semaphores; they must stay
+            child.send_signal(signal.SIGUSR2)
