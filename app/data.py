@@ -1,4 +1,4 @@
-"""The app's only door: the one module that reads settings, opens sessions and asks the tracker.
+"""The app's data access: the only module that reads settings, opens sessions and asks the tracker.
 
 Everything here returns values. What a person can put right is raised as a `TrackerError` or
 `Refused`, whose message is the sentence to show.
@@ -22,11 +22,11 @@ from analyses.registry import Analysis
 from app import links
 from app.form_fields import FormField, fields_of
 from tracker import reports
+from tracker.access.policy import TOKEN
 from tracker.database import db
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, Priority, RunState
 from tracker.errors import NoTrackingServer
-from tracker.gate.door import TOKEN
 from tracker.home.home import Home, StackState
 from tracker.queueing import submission
 from tracker.queueing.submission import Request, Submitted
@@ -212,8 +212,8 @@ def mlflow_pages() -> str | None:
 def mlflow_entrance(*, signed_in: bool) -> str:
     """Where a browser enters MLflow: who has signed in to this app is known there, too."""
     stack = _embedded()
-    door = stack and services.mlflow_door(stack.mlflow_tracking_uri, stack.mlflow_token)
-    query = f"?{urlencode({TOKEN: door.new_link()})}" if door and signed_in else ""
+    policy = stack and services.mlflow_access(stack.mlflow_tracking_uri, stack.mlflow_token)
+    query = f"?{urlencode({TOKEN: policy.new_link()})}" if policy and signed_in else ""
     return f"{mlflow_address() or ''}/{query}"
 
 

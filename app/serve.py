@@ -10,10 +10,10 @@ from starlette.routing import Route
 from streamlit.starlette import App
 
 from app import links
-from tracker.gate.door import Door
-from tracker.gate.gate import Gate
+from tracker.access.middleware import AccessMiddleware
+from tracker.access.policy import AccessPolicy
 
-DOOR = Door.from_environment()
+POLICY = AccessPolicy.from_environment()
 
 
 def to_mlflow(_: Request) -> RedirectResponse:
@@ -24,12 +24,12 @@ def to_mlflow(_: Request) -> RedirectResponse:
     """
     from app import data  # all that the pages need, which the first of them loads
 
-    address = data.mlflow_entrance(signed_in=DOOR.asks)
+    address = data.mlflow_entrance(signed_in=POLICY.asks)
     return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
 
 
 app = App(
     "main.py",
     routes=[Route(f"/{links.MLFLOW}/", to_mlflow)],
-    middleware=[Middleware(Gate, door=DOOR, open_paths=("/_stcore/health",))],
+    middleware=[Middleware(AccessMiddleware, policy=POLICY, open_paths=("/_stcore/health",))],
 )

@@ -84,7 +84,7 @@ def test_the_app_tells_its_link_which_leads_on_to_mlflow(start: Start, home: Hom
     entrance, _, ticket = onward.partition("?token=")
     assert entrance == "http://127.0.0.1:5000/"
     assert token not in onward
-    assert services.mlflow_door(mlflow_at(5000), token).knows_token(ticket)
+    assert services.mlflow_access(mlflow_at(5000), token).knows_token(ticket)
 
 
 def test_a_token_that_is_given_opens_the_app_and_is_not_told(start: Start) -> None:

@@ -179,7 +179,7 @@ def test_what_the_dispatcher_sends_is_a_ring(task: str, broker_url: str) -> None
 
 
 def test_celery_brings_no_task_of_its_own_along() -> None:
-    import tracker.tasks  # noqa: F401
+    import tracker.working.tasks  # noqa: F401
 
     app: Celery = broker.celery_app()
     assert set(app.tasks) == set(TASKS)

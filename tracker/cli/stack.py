@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from tracker.access.links import with_token
+from tracker.access.policy import AccessPolicy
 from tracker.cli.status import UNGUARDED, addresses, links, restarted
 from tracker.cli.terminal import AsJson, print_json
-from tracker.gate.door import Door
-from tracker.gate.people import with_token
 from tracker.home.home import Home, StackState
 from tracker.secrets.urls import without_psycopg
 from tracker.settings.settings import Settings
@@ -84,15 +84,15 @@ def app() -> None:
     """Serve the app on 127.0.0.1, until stopped; `up` does it for its own stack."""
     settings, options = Settings(), StackOptions.from_environment()
     settings.database()  # an app without one does not start
-    door = services.app_door(
+    policy = services.app_access(
         options.app_port or APP_PORT,
         token=options.app_token or _own_token(settings),
         asks=options.app_asks,
         app_url=settings.app_url,
     )
-    _say_who_may_come_in(door, given=options.app_token is not None)
-    argv = services.app_argv(door)
-    os.environ.update({"HEADBOOK_HOME": str(settings.home), **door.environment})
+    _say_who_may_come_in(policy, given=options.app_token is not None)
+    argv = services.app_argv(policy)
+    os.environ.update({"HEADBOOK_HOME": str(settings.home), **policy.environment})
     os.umask(0o077)
     os.chdir(services.APP.parent)  # a .streamlit folder where one stands is for other apps
     os.execv(argv[0], argv)
@@ -105,13 +105,13 @@ def _own_token(settings: Settings) -> str:
     return passwords.of_home(home).token
 
 
-def _say_who_may_come_in(door: Door, *, given: bool) -> None:
+def _say_who_may_come_in(policy: AccessPolicy, *, given: bool) -> None:
     """On stderr, for who has started it; a token that was given is known already."""
-    address = f"http://127.0.0.1:{door.port}/"
-    if not door.asks:
+    address = f"http://127.0.0.1:{policy.port}/"
+    if not policy.asks:
         said = f"HEADBOOK_APP_LOGIN is none: whoever reaches {address} may queue and cancel."
     elif given:
         said = f"The app is at {address}; a link with HEADBOOK_APP_TOKEN as its token opens it."
     else:
-        said = f"The app is at {with_token(address, door.token)}"
+        said = f"The app is at {with_token(address, policy.token)}"
     typer.echo(said, err=True)

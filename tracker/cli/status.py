@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tracker.access.links import with_token
 from tracker.cli.terminal import AsJson, print_json, print_table
 from tracker.errors import NoDatabase, TrackerError
-from tracker.gate.people import with_token
 from tracker.home.home import Home, StackState
 from tracker.secrets.urls import for_people, without_credentials, without_psycopg
 from tracker.settings.settings import Settings

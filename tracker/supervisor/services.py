@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import tracker
-from tracker.gate.door import Door
+from tracker.access.policy import AccessPolicy
 from tracker.home import readiness
 from tracker.home.home import Home
 from tracker.secrets import logins
@@ -60,17 +60,17 @@ def mlflow_server(home: Home, addresses: Addresses) -> Service:
     port = addresses.mlflow_port
     hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
     address, _ = logins.apart(addresses.mlflow_tracking_uri)
-    door = mlflow_door(addresses.mlflow_tracking_uri, addresses.token)
+    policy = mlflow_access(addresses.mlflow_tracking_uri, addresses.token)
     return Service(
         command=Command(
             name="mlflow",
             argv=(
-                *(sys.executable, "-m", "tracker.gate.mlflow_server", "--port", str(port)),
+                *(sys.executable, "-m", "tracker.access.mlflow_server", "--port", str(port)),
                 # Relative to its folder: MLflow reads a path as an address, and %20 as a space.
                 *("--artifacts", f"./{home.artifacts.name}"),
             ),
             env=environment.made(os.environ)
-            | door.environment
+            | policy.environment
             | {
                 "MLFLOW_BACKEND_STORE_URI": addresses.mlflow_backend or "",  # holds a password
                 "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
@@ -114,12 +114,12 @@ def workers(home: Home, addresses: Addresses) -> list[Service]:
 
 
 def app(home: Home, addresses: Addresses) -> Service:
-    door = app_door(addresses.app_port, token=addresses.token, asks=addresses.app_asks)
+    policy = app_access(addresses.app_port, token=addresses.token, asks=addresses.app_asks)
     return Service(
         command=Command(
             name="app",
-            argv=app_argv(door),
-            env=_environment(home, addresses) | door.environment,
+            argv=app_argv(policy),
+            env=_environment(home, addresses) | policy.environment,
             cwd=APP.parent,
             log=home.log("app"),
         ),
@@ -128,17 +128,19 @@ def app(home: Home, addresses: Addresses) -> Service:
     )
 
 
-def mlflow_door(uri: str, token: str | None) -> Door:
+def mlflow_access(uri: str, token: str | None) -> AccessPolicy:
     """That of the MLflow which programs find under this address, by the login in it."""
     address, login = logins.apart(uri)
     port = urlsplit(address).port or 0
-    return Door(name="mlflow", port=port, hosts=HOSTS, token=token, login=login)
+    return AccessPolicy(name="mlflow", port=port, hosts=HOSTS, token=token, login=login)
 
 
-def app_door(port: int, *, token: str | None, asks: bool, app_url: str | None = None) -> Door:
+def app_access(
+    port: int, *, token: str | None, asks: bool, app_url: str | None = None
+) -> AccessPolicy:
     """People come to the app as localhost, or by the host of `app_url`."""
     outside = urlsplit(app_url or "")
-    return Door(
+    return AccessPolicy(
         name="app",
         port=port,
         hosts=(*HOSTS, *([outside.hostname] if outside.hostname else [])),
@@ -148,13 +150,13 @@ def app_door(port: int, *, token: str | None, asks: bool, app_url: str | None = 
     )
 
 
-def app_argv(door: Door) -> tuple[str, ...]:
+def app_argv(policy: AccessPolicy) -> tuple[str, ...]:
     """How to serve the app."""
     return (
         *(sys.executable, "-m", "streamlit", "run", str(APP)),
         *("--server.headless", "true", "--server.address", "127.0.0.1"),
-        *("--server.port", str(door.port)),
-        *(word for host in door.hosts for word in ("--server.allowedHosts", host)),
+        *("--server.port", str(policy.port)),
+        *(word for host in policy.hosts for word in ("--server.allowedHosts", host)),
         *("--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"),
         *("--client.toolbarMode", "viewer"),
         # What a person's own ~/.streamlit/config.toml would change: address and certificates.

@@ -1,7 +1,7 @@
-"""What MLflow does for who is let in: what workers, people's pages and a comparison need.
+"""The MLflow routes that are served: those that workers and MLflow's own pages need.
 
-Its server has several hundred routes more: they read files that a request names, ask other servers,
-call language models and run commands.
+The server has several hundred others, which read files that a request names, call other servers
+and language models, and run commands.
 """
 
 import re
@@ -23,7 +23,7 @@ _READ = (
     _FILES + r"(?:/.+)?",
 )
 _POSTED = (
-    r"/graphql",  # by which the pages read runs
+    r"/graphql",  # the pages read runs by it
     _VERSION_2 + r"experiments/(?:create|update|delete|restore|search|search-datasets)",
     _VERSION_2 + r"experiments/(?:set|delete)-experiment-tag",
     _VERSION_2 + r"runs/(?:create|update|delete|restore|search|set-tag|delete-tag)",
@@ -47,6 +47,6 @@ _OFFERED = {
 
 
 def offered(method: str, path: str) -> bool:
-    """Whether MLflow is asked at all."""
+    """Whether a request for this route is passed on to MLflow."""
     paths = _OFFERED.get(method)
     return paths is not None and paths.fullmatch(path) is not None

@@ -1,7 +1,9 @@
-"""MLflow's tracking server behind the gate, in one process; `python -m tracker.gate.mlflow_server`.
+"""MLflow's tracking server with access control, in one process.
+
+Run as `python -m tracker.access.mlflow_server`.
 
 `mlflow server` starts the same application in a second process, after loading all of it in the
-first; here it is loaded once. The environment names the database and who may come in.
+first; here it is loaded once. The environment holds the database and the access policy.
 """
 
 import argparse
@@ -10,18 +12,18 @@ import uuid
 
 import uvicorn  # before MLflow, which looks for it to know that it is a server
 
-from tracker.gate.door import Door
-from tracker.gate.gate import Gate
-from tracker.gate.mlflow_routes import offered
+from tracker.access.middleware import AccessMiddleware
+from tracker.access.mlflow_routes import offered
+from tracker.access.policy import AccessPolicy
 
 HEALTH = "/health"
-ROOT = "mlflow-artifacts:/"  # of all experiments: kept by the server itself
+ROOT = "mlflow-artifacts:/"  # of all experiments: the server stores artifacts itself
 
 
 def serve(port: int, artifacts: str) -> None:
-    """Until stopped. Requests are not logged: an address may hold a token."""
+    """Serve until stopped. Requests are not logged: an address may hold a token."""
     os.umask(0o077)
-    _tell_mlflow(artifacts)
+    _configure_mlflow(artifacts)
     from mlflow.server import _UVICORN_LOG_CONFIG
 
     uvicorn.run(
@@ -33,8 +35,8 @@ def serve(port: int, artifacts: str) -> None:
     )
 
 
-def _tell_mlflow(artifacts: str) -> None:
-    """What `mlflow server` tells the processes that it starts."""
+def _configure_mlflow(artifacts: str) -> None:
+    """Set what `mlflow server` sets for the processes that it starts."""
     from mlflow import environment_variables as variables
     from mlflow.server import constants
 
@@ -52,19 +54,19 @@ def _tell_mlflow(artifacts: str) -> None:
     )
 
 
-def _application() -> Gate:
+def _application() -> AccessMiddleware:
     from mlflow.server import app as flask_app
     from mlflow.server import fastapi_app, handlers
 
-    from tracker.gate import own_artifacts
+    from tracker.access import artifact_folder
 
-    own_artifacts.keep_to_own()
+    artifact_folder.use_for_all_uris()
     backend = os.environ["MLFLOW_BACKEND_STORE_URI"]
     handlers.initialize_backend_stores(backend, backend, ROOT)
-    flask_app.before_request(own_artifacts.refuse_other_locations)
-    return Gate(
+    flask_app.before_request(artifact_folder.refuse_other_locations)
+    return AccessMiddleware(
         fastapi_app.app,
-        door=Door.from_environment(),
+        policy=AccessPolicy.from_environment(),
         open_paths=(HEALTH,),
         allows=offered,
     )

@@ -1,13 +1,13 @@
-"""Secrets of a door: what is known as theirs, for how long, and where."""
+"""Secrets of a policy: what is known as theirs, for how long, and where."""
 
 import json
 from dataclasses import asdict, replace
 
 import pytest
 
-from tracker.gate import tickets
-from tracker.gate.door import Door
-from tracker.gate.mlflow_routes import offered
+from tracker.access import signed_tokens
+from tracker.access.mlflow_routes import offered
+from tracker.access.policy import AccessPolicy
 from tracker.home.home import Home
 from tracker.secrets.logins import Login, apart
 from tracker.secrets.redaction import STRUCK, without_credentials
@@ -15,7 +15,7 @@ from tracker.supervisor import passwords
 from tracker.supervisor.errors import DamagedFile
 from tracker.supervisor.options import BadToken, NotALogin, StackOptions
 
-DOOR = Door(
+POLICY = AccessPolicy(
     name="app",
     port=8501,
     hosts=("127.0.0.1", "localhost", "book.example"),
@@ -26,32 +26,32 @@ DOOR = Door(
 
 
 def test_a_cookie_is_good_at_its_own_door_of_its_own_home_until_it_ends() -> None:
-    cookie = DOOR.new_cookie()
-    assert DOOR.knows_cookie(["another", cookie])
+    cookie = POLICY.new_cookie()
+    assert POLICY.knows_cookie(["another", cookie])
     for other in ({"port": 8502}, {"name": "mlflow"}, {"token": "u" * 30}, {"token": None}):
-        assert not replace(DOOR, **other).knows_cookie([cookie])
-    ended = tickets.issue("t" * 30, "cookie app 8501", seconds=-1)
-    assert not DOOR.knows_cookie([ended])
+        assert not replace(POLICY, **other).knows_cookie([cookie])
+    ended = signed_tokens.issue("t" * 30, "cookie app 8501", seconds=-1)
+    assert not POLICY.knows_cookie([ended])
     later = str(int(ended.partition(".")[0]) + 9999) + ended[ended.index(".") :]
-    assert not DOOR.knows_cookie([later, "", ".", "٣.x", "9" * 99 + ".x"])
+    assert not POLICY.knows_cookie([later, "", ".", "٣.x", "9" * 99 + ".x"])
 
 
 def test_a_link_of_a_minute_is_no_cookie_and_a_cookie_no_link() -> None:
-    assert DOOR.knows_token("t" * 30)
-    assert DOOR.knows_token(DOOR.new_link())
-    assert not DOOR.knows_token(DOOR.new_cookie())
-    assert not DOOR.knows_cookie([DOOR.new_link(), "t" * 30])
-    assert not replace(DOOR, token=None).knows_token("None")
+    assert POLICY.knows_token("t" * 30)
+    assert POLICY.knows_token(POLICY.new_link())
+    assert not POLICY.knows_token(POLICY.new_cookie())
+    assert not POLICY.knows_cookie([POLICY.new_link(), "t" * 30])
+    assert not replace(POLICY, token=None).knows_token("None")
 
 
 def test_a_login_is_known_by_its_name_and_its_whole_password() -> None:
     def known(user: str, password: str) -> bool:
-        return DOOR.knows_login(Login(user=user, password=password).header["Authorization"])
+        return POLICY.knows_login(Login(user=user, password=password).header["Authorization"])
 
     assert known("headbook", "p:w")
     assert not any(known(*each) for each in (("headbook", "p"), ("headboo", "kp:w"), ("", "")))
-    assert not DOOR.knows_login(None)
-    assert not replace(DOOR, login=None).knows_login("Basic Og==")
+    assert not POLICY.knows_login(None)
+    assert not replace(POLICY, login=None).knows_login("Basic Og==")
 
 
 @pytest.mark.parametrize(
@@ -68,21 +68,21 @@ def test_a_login_is_known_by_its_name_and_its_whole_password() -> None:
     ],
 )
 def test_a_host_is_ours_by_its_whole_name(host: str, ours: bool) -> None:
-    assert DOOR.is_called(host) is ours
+    assert POLICY.is_own_host(host) is ours
 
 
 def test_a_page_is_our_own_at_the_same_port_or_behind_the_proxy() -> None:
-    assert DOOR.is_own_page("http://localhost:9000", "localhost:9000")
-    assert DOOR.is_own_page("https://book.example", "127.0.0.1:8501")
+    assert POLICY.is_own_page("http://localhost:9000", "localhost:9000")
+    assert POLICY.is_own_page("https://book.example", "127.0.0.1:8501")
     for other in ("http://localhost:9001", "https://book.example:444", "null", ""):
-        assert not DOOR.is_own_page(other, "localhost:9000")
+        assert not POLICY.is_own_page(other, "localhost:9000")
 
 
 def test_a_door_is_told_by_the_environment_and_shows_no_secret() -> None:
-    assert Door.from_environment(DOOR.environment) == DOOR
-    assert without_credentials(f"{DOOR.token} opens it") == f"{STRUCK} opens it"
-    assert "ttt" not in repr(DOOR)
-    assert "p:w" not in repr(DOOR)
+    assert AccessPolicy.from_environment(POLICY.environment) == POLICY
+    assert without_credentials(f"{POLICY.token} opens it") == f"{STRUCK} opens it"
+    assert "ttt" not in repr(POLICY)
+    assert "p:w" not in repr(POLICY)
 
 
 def test_a_home_from_before_there_were_tokens_keeps_its_passwords(home: Home) -> None:

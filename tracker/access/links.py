@@ -1,10 +1,10 @@
-"""The links by which people come in."""
+"""Sign-in links."""
 
-from tracker.gate.door import TOKEN
+from tracker.access.policy import TOKEN
 
 
 def with_token(url: str, token: str | None) -> str:
-    """The address with a token in its query, where there is one."""
+    """The address with the token, if any, in its query."""
     if token is None:
         return url
     return f"{url}{'&' if '?' in url else '?'}{TOKEN}={token}"

@@ -1,7 +1,7 @@
-"""The one folder of files that our MLflow lists, reads, writes and deletes.
+"""The one folder whose files the embedded MLflow lists, reads, writes and deletes.
 
-MLflow takes an address of files with a request, and finds others in what is stored: of experiments,
-runs, models. All lead to the same registry, so that what it does not hold nobody reaches.
+MLflow takes artifact URIs from requests and from its database (of experiments, runs, models). All
+are resolved by one registry of repositories, so one that is not registered there is out of reach.
 """
 
 import os
@@ -19,8 +19,8 @@ from mlflow.store.artifact import artifact_repository_registry
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 
-class OwnArtifacts(LocalArtifactRepository):
-    """The server's own folder. Reading and writing keep to it by themselves, with links as well."""
+class ArtifactFolder(LocalArtifactRepository):
+    """The server's artifact folder. MLflow itself keeps reads and writes inside, links included."""
 
     def __init__(
         self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
@@ -35,12 +35,12 @@ class OwnArtifacts(LocalArtifactRepository):
             return []
         return [
             FileInfo(
-                str(each.relative_to(self._root)),
-                each.is_dir(),
-                None if each.is_dir() else each.stat().st_size,
+                str(path.relative_to(self._root)),
+                path.is_dir(),
+                None if path.is_dir() else path.stat().st_size,
             )
-            for each in sorted(folder.iterdir())
-            if not each.is_symlink() and not each.name.startswith(".artifact.uploading.")
+            for path in sorted(folder.iterdir())
+            if not path.is_symlink() and not path.name.startswith(".artifact.uploading.")
         ]
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
@@ -52,48 +52,48 @@ class OwnArtifacts(LocalArtifactRepository):
         return Path(self.artifact_dir).resolve()
 
     def _check(self, path: str | None) -> Path:
-        """The place in the folder; refused where it is outside or a link is on the way."""
+        """The path inside the folder; refused if it leads outside or through a link."""
         wanted = Path(os.path.normpath(self._root / (path or "")))
         if not wanted.is_relative_to(self._root) or wanted.resolve() != wanted:
             _refuse(path or "")
         return wanted
 
 
-def keep_to_own() -> None:
-    """From here on no other place of files is read or written in this process."""
+def use_for_all_uris() -> None:
+    """From here on this process reads and writes artifacts in this folder only."""
     registry: Any = artifact_repository_registry._artifact_repository_registry
     for scheme in tuple(registry.get_registered_artifact_repositories()):
-        registry.register(scheme, _foreign)
+        registry.register(scheme, _unsupported)
     for scheme in ("", "file"):
-        registry.register(scheme, OwnArtifacts)
+        registry.register(scheme, ArtifactFolder)
 
 
 def refuse_other_locations() -> Any:
-    """Before a request: an experiment is made with no place of files that somebody names.
+    """Before a request: refuse to create an experiment with an artifact location of its own.
 
-    It is read as MLflow reads it, since JSON has several ways to name a field.
+    The request is parsed by MLflow's own parser, as JSON has several spellings of a field.
     """
     if not request.path.endswith("/experiments/create"):
         return None
     reading: Any = handlers
     try:
         asked = reading._get_request_message(CreateExperiment())
-    except MlflowException:  # the route itself reads it again, and says what is wrong
+    except MlflowException:  # the route parses it again and answers with the error
         return None
     if asked.artifact_location:
         refusal = MlflowException.invalid_parameter_value(
-            "An experiment's files are kept by this server: give no artifact_location."
+            "artifact_location is not supported: this server stores all artifacts itself."
         )
         return Response(refusal.serialize_as_json(), 400, mimetype="application/json")
     return None
 
 
-def _foreign(artifact_uri: str, **_given: object) -> NoReturn:
+def _unsupported(artifact_uri: str, **_given: object) -> NoReturn:
     _refuse(artifact_uri)
 
 
 def _refuse(place: str) -> NoReturn:
     raise MlflowException(
-        f"{place!r} is no file among this server's own, which are all that it reads and writes.",
+        f"{place!r} is outside this server's artifact folder.",
         error_code=PERMISSION_DENIED,
     )

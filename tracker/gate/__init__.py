@@ -1,1 +1,0 @@
-"""Who is let into MLflow and the app, and what MLflow does for them."""
