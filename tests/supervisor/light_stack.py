@@ -15,7 +15,7 @@ SUPERVISOR = """
 import sys
 from pathlib import Path
 from tracker.errors import TrackerError
-from tracker.home import Home
+from tracker.home.home import Home
 from tracker.supervisor import control, services
 from tracker.supervisor.component import Service
 from tracker.supervisor.process import Command

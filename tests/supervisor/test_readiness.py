@@ -11,7 +11,7 @@ from tracker.supervisor import control, services
 
 from .light_stack import component, wait_ready
 
-ANNOUNCES = "from tracker import readiness; readiness.announce()"
+ANNOUNCES = "from tracker.home import readiness; readiness.announce()"
 DEAD = "http://127.0.0.1:1"
 
 
@@ -44,9 +44,9 @@ def test_only_a_living_child_of_ours_is_ready(tmp_path, monkeypatch):
 def test_a_service_that_dies_while_it_is_not_ready_yet_ends_the_start(home, start):
     code = "import time; time.sleep(2.2); raise SystemExit('no such module')"
     _, said = start(code).communicate(timeout=90)
-    assert "extra did not start: it ended 3 times, last with 1" in said
+    assert "extra failed to start: it exited 3 times, last with code 1" in said
     assert str(home.log("extra")) in said
-    assert "starting it again" in said  # what `up` shows meanwhile
+    assert "restarting it" in said  # what `up` shows meanwhile
     assert control.status(home).state == "stopped"
 
 
@@ -54,7 +54,7 @@ def test_the_status_tells_how_often_a_service_was_started_and_why(home, start):
     code = f"{ANNOUNCES}; import time; time.sleep(1); raise SystemExit('out of luck')"
     wait_ready(start(code))
     found = when(lambda: (c := component(home, "extra")) and c.restarts and c)
-    assert found.last_end == "exit 1, its last line: out of luck"
+    assert found.last_end == "exit 1, last line of its log: out of luck"
     assert component(home, "web").last_end is None
 
 

@@ -22,7 +22,7 @@ def test_a_stop_while_starting_stops_what_has_started(home, start):
     process = start()
     when(lambda: component(home, "postgres"))
     children = family_of(process)
-    assert "Stopped before everything was up" in end(process)
+    assert "Stopped before the stack was ready" in end(process)
     assert still_there(children) == []
 
 

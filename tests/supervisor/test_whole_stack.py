@@ -135,7 +135,7 @@ def test_a_worker_that_dies_again_and_again_ends_the_start_with_the_reason(work)
     try:
         up = run(work, "up", "--detach", PYTHONPATH="broken")
         assert up.returncode == 1
-        assert "worker did not start" in up.stderr
+        assert "worker failed to start" in up.stderr
         assert "libnowhere.so" in up.stderr
         shown = json.loads(run(work, "status", "--json").stdout)
         assert shown["stack"]["state"] == "stopped"

@@ -96,9 +96,9 @@ DEAF = """
 import sys, time
 from pathlib import Path
 from uuid import UUID
-from tracker import db
+from tracker.database import db
 from tracker.domain import PartClaim, PartKind
-from tracker.heartbeat import Limits, StopRequest, kept_alive
+from tracker.working.heartbeat import Limits, StopRequest, kept_alive
 
 url, run_id, number, epoch, limits = sys.argv[1:]
 claim = PartClaim(UUID(run_id), int(number), PartKind.PROMPTS, int(epoch), 0, 4)

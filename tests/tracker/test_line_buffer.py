@@ -53,7 +53,7 @@ def test_beyond_the_most_lines_one_says_where_the_rest_is_and_our_own_events_go_
     for number in range(10):
         buffer.hear(LogLevel.STDOUT, f"{number}\n{number}")
     buffer.hear(LogLevel.ERROR, "the analysis raised", own=True)
-    rest = "more than 3 lines: the rest is only in the own log of worker w1"
+    rest = "more than 3 lines: see the log of worker w1 for the rest"
     assert said(buffer) == ["0", "0", "1", rest, "the analysis raised"]
 
 
@@ -72,7 +72,7 @@ def test_the_oldest_lines_are_dropped_when_nobody_takes_them_and_counted(
     monkeypatch.setattr(line_buffer, "HELD", 10)
     for number in range(7):
         buffer.hear(LogLevel.STDOUT, f"line{number}")
-    dropped = "5 earlier lines were dropped: they could not be written in time"
+    dropped = "5 earlier lines were dropped: the database was unreachable for too long"
     assert said(buffer) == [dropped, "line5", "line6"]
     buffer.hear(LogLevel.STDOUT, "more")
     assert said(buffer) == ["more"]

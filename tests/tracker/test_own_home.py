@@ -1,4 +1,4 @@
-"""Files of a home are read and written as plain files of our own, whatever stands there."""
+"""Files of a home are read and written as regular files of our own, whatever is there."""
 
 import os
 import signal

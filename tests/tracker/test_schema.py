@@ -51,7 +51,7 @@ def test_four_processes_may_upgrade_at_once(new_database: str) -> None:
     upgrade = [
         sys.executable,
         "-c",
-        "import sys; from tracker import schema; schema.upgrade(sys.argv[1])",
+        "import sys; from tracker.database import schema; schema.upgrade(sys.argv[1])",
     ]
     running = [subprocess.Popen([*upgrade, new_database]) for _ in range(4)]
     assert [process.wait(60) for process in running] == [0] * 4

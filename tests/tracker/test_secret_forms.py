@@ -247,7 +247,7 @@ def test_a_link_to_the_app_holds_no_login(monkeypatch: pytest.MonkeyPatch) -> No
 
 UNCAUGHT = """
 import threading
-from tracker import log_records
+from tracker.run_logs import log_records
 log_records.without_secrets()
 def fail():
     raise RuntimeError("postgresql://ada:hunter2@db/h")

@@ -78,7 +78,7 @@ def test_a_worker_that_is_killed_while_it_writes_leaves_no_half_file_under_the_h
     spool: Spool,
 ) -> None:
     writing = (
-        "import os, sys; from pathlib import Path; from tracker import spool;"
+        "import os, sys; from pathlib import Path; from tracker.publishing import spool;"
         "spool._write = lambda path, content: (path.write_bytes(content[:1]), os.kill(os.getpid(),"
         " 9)); spool.Spool(Path(sys.argv[1])).put(b'a tensor')"
     )

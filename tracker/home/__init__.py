@@ -1,1 +1,1 @@
-"""The folder of a stack: whose it is, and files in it that nobody else can write."""
+"""The folder of a stack: its ownership, and its files, which only their owner can write."""

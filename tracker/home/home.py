@@ -1,4 +1,4 @@
-"""The folder of one embedded stack, and the state file in which its supervisor writes addresses."""
+"""The folder of an embedded stack, with the state file in which its supervisor stores addresses."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter
 from tracker.home import own_files, ownership
 from tracker.secrets.redaction import learn, learn_secret
 
-# Entries of a home that are ours; whatever else lies there is left alone.
+# Entries of a home that are ours; anything else in it is left alone.
 _FILES = (
     *("state.json", "lock.json", "secrets.json", "processes.json"),
     *("ports.json", "postgres.json", "mlflow.db"),
@@ -26,7 +26,7 @@ Pid = Annotated[int, Field(gt=0, lt=2**31)]
 
 @dataclass(frozen=True, kw_only=True)
 class StackState:
-    """Where a running stack can be reached. The URLs hold passwords: the file is 0600."""
+    """The addresses of a running stack. The URLs contain passwords: the file has mode 0600."""
 
     pid: Pid
     started: float  # the supervisor's creation time: a pid alone may have been reused
@@ -34,11 +34,11 @@ class StackState:
     broker_url: str = field(repr=False)
     mlflow_tracking_uri: str = field(repr=False)
     app_url: str
-    # May change the schema; the given DATABASE_URL where there is one.
+    # May change the schema; DATABASE_URL if it was set.
     owner_url: str = field(repr=False)
-    # May only read `results`; none when DATABASE_URL was given.
+    # May only read `results`; None if DATABASE_URL was set.
     reader_url: str | None = field(default=None, repr=False)
-    # Of people's links; none where the app asks nobody, or MLflow is somebody else's.
+    # In sign-in links; None if the app asks for none, or MLflow is external.
     app_token: str | None = field(default=None, repr=False)
     mlflow_token: str | None = field(default=None, repr=False)
 
@@ -49,16 +49,16 @@ class StackState:
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
-        except psutil.AccessDenied:  # another user's: the number was given anew
+        except psutil.AccessDenied:  # another user's: the pid was reused
             return False
 
 
 @dataclass(frozen=True)
 class Home:
-    """Paths below one home folder, which is this user's own to change, or not there yet.
+    """Paths in a home folder, which only this user can write to, or which does not exist yet.
 
-    That is checked here, before anything is read, so that nobody has a home that somebody else has
-    planted. Raises `BelongsToAnother`, `NotOurs`, `NotReadable`.
+    This is checked on construction, before anything is read, so that a home planted by another
+    user is never used. Raises `BelongsToAnother`, `NotOurs`, `NotReadable`.
     """
 
     root: Path
@@ -71,11 +71,11 @@ class Home:
                 own_files.check_entry(self.root / name, reachable=reachable)
 
     def make(self) -> None:
-        """Make the folder, and close those of our files in it that others can read.
+        """Create the folder, and revoke others' access to our files in it.
 
-        Raises `OSError`, and what a home raises if somebody was quicker.
+        Raises `OSError`, and as the constructor does if another user creates it first.
         """
-        # Postgres' own user may have to pass through a home that root makes.
+        # Postgres' user may need to traverse a home created by root.
         own_files.make_folders(self.root, mode=0o711 if os.geteuid() == 0 else 0o700)
         Home(self.root)
         for name in _FILES:
@@ -89,7 +89,7 @@ class Home:
 
     @property
     def lock_file(self) -> Path:
-        """Held by the supervisor while it lives; says who it is."""
+        """Locked by the supervisor while it runs; contains its pid."""
         return self.root / "lock.json"
 
     @property
@@ -98,7 +98,7 @@ class Home:
 
     @property
     def processes_file(self) -> Path:
-        """What the supervisor has started, for `status`."""
+        """The supervisor's components, for `status`."""
         return self.root / "processes.json"
 
     @property
@@ -110,7 +110,7 @@ class Home:
 
     @property
     def artifacts(self) -> Path:
-        """What MLflow stores."""
+        """MLflow's artifacts."""
         return self.root / "artifacts"
 
     @property
@@ -120,13 +120,13 @@ class Home:
 
     @property
     def spool(self) -> Path:
-        """Copies of tensor files, until MLflow is known to hold them."""
+        """Copies of tensor files until MLflow is known to have them."""
         return self.root / "spool"
 
     def running(self) -> StackState | None:
-        """The stack that runs on this home now, if one does; its passwords are shown nowhere.
+        """The stack running on this home, or None. Its passwords are redacted from now on.
 
-        Raises `NotReadable` and `NotOurs` for a file that is not ours to read.
+        Raises `NotReadable` and `NotOurs`.
         """
         try:
             state = _states().validate_json(own_files.read_text(self.state_file) or "{}")
@@ -139,7 +139,7 @@ class Home:
         return state if state.alive() else None
 
     def write_state(self, state: StackState) -> None:
-        """Replace the state file at once, readable by its owner only."""
+        """Replace the state file atomically, readable by its owner only."""
         own_files.write_text(self.state_file, json.dumps(asdict(state), indent=1))
 
 

@@ -1,7 +1,7 @@
-"""Files of one user: read where they are this user's own, told from absent ones, and written anew.
+"""Reads and writes files that must be this user's own.
 
-A file that may not be seen is never taken for one that is not there, and no link, pipe or second
-name of another file for a file of ours.
+A file that cannot be read is never treated as missing, and no symbolic link, hard link or pipe as
+a file of ours.
 """
 
 import errno
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tracker.home.ownership import NotOurs, NotReadable, described, others_write, trusted
 
-_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is opened without waiting for it
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # so that opening a pipe does not block
 
 
 def opened(path: Path, flags: int = os.O_RDONLY, *, of: set[int] | None = None) -> int:
-    """A descriptor of a regular file, ours or that of a user in `of`; the caller closes it.
+    """A descriptor of a regular file owned by us or a user in `of`; the caller closes it.
 
     Raises `NotOurs`, and `OSError` as `os.open` does.
     """
@@ -23,7 +23,9 @@ def opened(path: Path, flags: int = os.O_RDONLY, *, of: set[int] | None = None) 
         file = os.open(path, flags | _SAFELY, 0o600)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise NotOurs(path, f"{described(path)}, and is no plain file. Move it away") from None
+            raise NotOurs(
+                path, f"{described(path)}, and is not a regular file. Move it away"
+            ) from None
         raise
     try:
         _check(path, os.fstat(file), of or trusted())
@@ -34,7 +36,7 @@ def opened(path: Path, flags: int = os.O_RDONLY, *, of: set[int] | None = None) 
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a file, None where there is none; raises `NotReadable`, `NotOurs`."""
+    """The text of a file, None if it does not exist; raises `NotReadable`, `NotOurs`."""
     try:
         file = opened(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -46,7 +48,7 @@ def read_text(path: Path) -> str | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file at once, readable by its owner only, and on disk before it has its name."""
+    """Replace the file atomically, readable by its owner only, synced before it is renamed."""
     draft = path.with_name(f"{path.name}.tmp")
     draft.unlink(missing_ok=True)
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
@@ -58,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there, a link that leads nowhere included; raises `NotReadable`."""
+    """Whether the path exists, dangling links included; raises `NotReadable`."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -69,7 +71,7 @@ def exists(path: Path) -> bool:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, nothing where there is none; raises `NotReadable`."""
+    """The entries of a folder, none if it does not exist; raises `NotReadable`."""
     try:
         return list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -79,16 +81,16 @@ def entries(folder: Path) -> list[Path]:
 
 
 def make_folders(folder: Path, *, mode: int = 0o700) -> None:
-    """Make the folder and those above it that are missing, writable by their owner only."""
+    """Create the folder and its missing parents, writable by their owner only."""
     for each in (*reversed(folder.parents), folder):
         if not each.is_dir():
             each.mkdir(mode=mode if each == folder else 0o755, exist_ok=True)
 
 
 def check_entry(path: Path, *, reachable: bool) -> None:
-    """Raise `NotOurs` for an entry of another user, and for one that others may write to.
+    """Raises `NotOurs` for an entry of another user, or one that others may write to.
 
-    What others cannot reach may have any mode.
+    In a folder that others cannot enter, any mode is fine.
     """
     try:
         found = path.lstat()
@@ -102,8 +104,8 @@ def check_entry(path: Path, *, reachable: bool) -> None:
 
 def _check(path: Path, found: os.stat_result, owners: set[int]) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise NotOurs(path, f"{described(path)}, and is no plain file. Move it away")
+        raise NotOurs(path, f"{described(path)}, and is not a regular file. Move it away")
     if found.st_uid not in owners:
         raise NotOurs(path, f"{described(path)}. Move it away")
     if found.st_nlink > 1:
-        raise NotOurs(path, "it has a second name somewhere (a hard link). Make a copy of it")
+        raise NotOurs(path, "it has another hard link. Replace it by a copy")

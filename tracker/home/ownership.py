@@ -1,4 +1,4 @@
-"""Whose a path is, and whether another user may lead it elsewhere or change what it leads to."""
+"""Ownership of paths: whether another user could redirect one or change what it contains."""
 
 import grp
 import os
@@ -15,8 +15,8 @@ _MOST_LINKS = 40  # as the kernel follows them
 class NotReadable(TrackerError):
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} may not be used by {name_of(os.geteuid())}: {whose(path)}. Run the command as "
-            "its owner, or use a folder of your own: HEADBOOK_HOME names that of a stack."
+            f"Permission denied for {name_of(os.geteuid())} on {path}: {whose(path)}. Run "
+            "the command as its owner, or set HEADBOOK_HOME to a folder of your own."
         )
 
 
@@ -24,25 +24,25 @@ class BelongsToAnother(TrackerError):
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"This home belongs to another user: {described(path)}, and this is "
-            f"{name_of(os.geteuid())}. Nothing was touched. Run the command as its owner, or name "
-            "a folder of your own with HEADBOOK_HOME."
+            f"{name_of(os.geteuid())}. Nothing was changed. Run the command as its owner, or "
+            "set HEADBOOK_HOME to a folder of your own."
         )
 
 
 class NotOurs(TrackerError):
-    """A folder or file that another user, or a link of one, may have put or changed there."""
+    """A folder or file that another user may have created or changed, or a link to one."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
             f"{path} is not safe to use: {reason}, or choose another home with HEADBOOK_HOME. "
-            "What it holds was not touched."
+            "Nothing in it was changed."
         )
 
 
 def check_own(folder: Path) -> None:
-    """Raise where the folder, if it is there, is not this user's alone to change.
+    """Check that only this user can write to the folder, if it exists.
 
-    `BelongsToAnother`, `NotOurs` or `NotReadable`. A link of this user's own may lead to it.
+    Raises `BelongsToAnother`, `NotOurs`, `NotReadable`. A link of this user's own is followed.
     """
     place = real_place(folder)
     found = _lstat(place)
@@ -55,10 +55,10 @@ def check_own(folder: Path) -> None:
 
 
 def real_place(path: Path) -> Path:
-    """Where the path leads; raises `NotOurs` if another user may lead it elsewhere.
+    """The path with its links resolved; raises `NotOurs` if another user could redirect it.
 
-    That may who owns a link or a folder on the way, and who may write to such a folder unless it
-    is one like /tmp, in which each user's entries stay. What is not there yet is taken as it is.
+    Another user could if they own a link or folder on the way, or may write to such a folder,
+    unless it is sticky like /tmp. Parts that do not exist yet are left as they are.
     """
     here, links = Path("/"), 0
     left = list(reversed(path.absolute().parts[1:]))
@@ -76,7 +76,7 @@ def real_place(path: Path) -> Path:
             continue
         links += 1
         if links > _MOST_LINKS or found.st_uid not in trusted():
-            raise NotOurs(path, f"{described(step)} leads elsewhere. Remove that link")
+            raise NotOurs(path, f"{described(step)} is a link. Remove it")
         target = Path(os.readlink(step))
         here = Path("/") if target.is_absolute() else here
         left.extend(part for part in reversed(target.parts) if part != "/")
@@ -84,19 +84,19 @@ def real_place(path: Path) -> Path:
 
 
 def others_write(path: Path, found: os.stat_result) -> bool:
-    """Whether a user besides this one and root may write there."""
+    """Whether any user other than this one and root may write to it."""
     if found.st_mode & stat.S_IWOTH:
         return True
     return bool(found.st_mode & stat.S_IWGRP) and not _is_private(path, found.st_gid)
 
 
 def trusted() -> set[int]:
-    """Whose files are as safe as our own: ours, and root's, who may do everything anyway."""
+    """The users whose files are trusted: this one, and root, who may do anything anyway."""
     return {os.geteuid(), _root()}
 
 
 def whose(path: Path) -> str:
-    """Whose the path is, or the folder above it that keeps us from it, and with what mode."""
+    """The owner and mode of the path, or of the parent that denies us access to it."""
     seen = [each for each in (path, *path.parents) if _seen(each)]
     shut = [each for each in seen if not _open(each)]
     return described((shut or seen)[0])
@@ -111,7 +111,7 @@ def described(path: Path) -> str:
 
 
 def name_of(uid: int) -> str:
-    """The user's name, or its number where it has none here."""
+    """The user's name, or its uid if it has none."""
     try:
         return f"user {pwd.getpwuid(uid).pw_name}"
     except KeyError:
@@ -120,10 +120,10 @@ def name_of(uid: int) -> str:
 
 def _check_above(path: Path, folder: Path, found: os.stat_result) -> None:
     if found.st_uid not in trusted():
-        said = f"{described(folder)}, who could put another in its place"
+        said = f"{described(folder)}, who could replace it"
         raise NotOurs(path, f"{said}. Use a folder of your own")
     if others_write(folder, found) and not found.st_mode & stat.S_ISVTX:
-        said = f"{_open_to_others(folder, found)}, and could put another in its place"
+        said = f"{_open_to_others(folder, found)}, and could replace it"
         raise NotOurs(path, f"{said}. Forbid it with {_shut(folder)}")
 
 
@@ -136,17 +136,17 @@ def _shut(folder: Path) -> str:
 
 
 def _is_private(path: Path, gid: int) -> bool:
-    """Whether a group is one user's own, as many systems make them, and no list adds to it.
+    """Whether a group is a user's private group and has no other members.
 
-    Such a group is called as the user is. Of another nobody knows who is in it: a directory of a
-    network's users need not list them.
+    A private group has its user's name. The members of other groups are unknown: a directory
+    service need not list them.
     """
     if _has_list(path):
         return False
     try:
         group = grp.getgrgid(gid)
     except KeyError:
-        return gid == os.getegid()  # in a container that knows no names
+        return gid == os.getegid()  # in a container without names
     if name_of(os.geteuid()) != f"user {group.gr_name}" and group.gr_name != "root":
         return False
     in_it = {
@@ -156,16 +156,16 @@ def _is_private(path: Path, gid: int) -> bool:
 
 
 def _has_list(path: Path) -> bool:
-    """Whether an access list lets in others than the mode says."""
+    """Whether an access control list grants more than the mode."""
     try:
         return bool(os.getxattr(path, "system.posix_acl_access"))
-    except (OSError, AttributeError):  # none, or a system that keeps none
+    except (OSError, AttributeError):  # none, or not supported
         return False
 
 
 @cache
 def _root() -> int:
-    """The number that root's files have here: a container may show them as nobody's."""
+    """The uid of root's files here: containers may map it to nobody."""
     try:
         lines = Path("/proc/self/uid_map").read_text().splitlines()
         if any(int(line.split()[0]) == 0 for line in lines):

@@ -1,6 +1,6 @@
-"""How a long-running process tells whoever started it that it does its work.
+"""How a long-running process tells its parent that it is ready.
 
-Being alive for some seconds says little: one that fails at an import is alive for as long.
+Being alive for some seconds is not enough: a process that fails at an import is alive that long.
 """
 
 import os
@@ -15,9 +15,9 @@ VARIABLE = "HEADBOOK_READY_FILE"
 
 
 def announce() -> bool:
-    """Write who this process is into the file that its parent has named, if one has.
+    """Write this process's identity into the file named by its parent, if any.
 
-    False where it cannot be written: a full disk keeps nobody from working.
+    Returns False if it cannot be written: a full disk must not stop the process.
     """
     if file := os.environ.get(VARIABLE):
         try:
@@ -28,7 +28,7 @@ def announce() -> bool:
 
 
 def announced(file: Path) -> bool:
-    """Whether a living child of this process has said so; what a dead one said is nothing."""
+    """Whether a running child of this process is ready; files of dead ones do not count."""
     try:
         pid, started = (own_files.read_text(file) or "").split()
         process = psutil.Process(int(pid))

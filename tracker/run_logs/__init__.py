@@ -1,1 +1,1 @@
-"""What is logged and printed while a run is worked on, kept with the run."""
+"""The log of a run: what is logged and printed while workers execute it."""

@@ -1,7 +1,7 @@
-"""Taps on what is said in this process: prints, warnings, records of `logging`.
+"""Captures this process's output: prints, warnings, `logging` records.
 
-Nothing is held back: it is still said where it was said before. What C code or another process
-writes is not heard.
+It is copied, not redirected: everything still goes where it went before. Output of C code and of
+other processes is not captured.
 """
 
 import logging
@@ -16,21 +16,21 @@ from tracker.domain import LogLevel
 
 
 class Ear(Protocol):
-    """What is told of all that is said."""
+    """Receives all captured output."""
 
     def printed(self, stream: LogLevel, text: str) -> None: ...
     def recorded(self, record: logging.LogRecord) -> None: ...
     def warned(self, text: str) -> None: ...
 
 
-WhoHears = Callable[[], Ear | None]  # asked by the thread that says something
+WhoHears = Callable[[], Ear | None]  # called by the thread that writes
 
 _TOLD: ContextVar[bool] = ContextVar("told", default=False)
 
 
 @contextmanager
 def tapped(who: WhoHears) -> Iterator[None]:
-    """Inside the block everything that is said is told, once, to whoever hears it then."""
+    """Inside the block, all output is passed to the current listener, once."""
 
     def hears() -> Ear | None:
         return None if _TOLD.get() else who()
@@ -39,7 +39,7 @@ def tapped(who: WhoHears) -> Iterator[None]:
         _instead(sys, "stdout", _Stream(sys.stdout, LogLevel.STDOUT, hears)),
         _instead(sys, "stderr", _Stream(sys.stderr, LogLevel.STDERR, hears)),
         _instead(warnings, "showwarning", _warnings(warnings.showwarning, hears)),
-        # Not a handler: libraries keep their records from the root logger.
+        # Not a handler: some libraries do not propagate to the root logger.
         _instead(logging.Logger, "callHandlers", _records(logging.Logger.callHandlers, hears)),
     ):
         yield
@@ -47,7 +47,7 @@ def tapped(who: WhoHears) -> Iterator[None]:
 
 @contextmanager
 def _instead(owner: object, name: str, new: Any) -> Iterator[None]:
-    """Inside the block the attribute is another, unless somebody else replaces it in turn."""
+    """Inside the block the attribute is replaced; restored unless someone else has replaced it."""
     old = getattr(owner, name)
     setattr(owner, name, new)
     try:
@@ -58,7 +58,7 @@ def _instead(owner: object, name: str, new: Any) -> Iterator[None]:
 
 
 class _Stream:
-    """A stream that goes where it went before. A library's handler may keep it for ever."""
+    """A stream that also writes to the original one. A library's handler may keep it forever."""
 
     def __init__(self, stream: TextIO, name: LogLevel, who: WhoHears) -> None:
         self._stream, self._name, self._who = stream, name, who
@@ -101,7 +101,7 @@ def _warnings(original: Any, who: WhoHears) -> Any:
 
 
 def _say(original: Any, *arguments: Any, **named: Any) -> None:
-    """Say what was told, so that what it becomes, a record or a print, is not told again."""
+    """Inside the block, output that results from captured output is not captured again."""
     before = _TOLD.set(True)
     try:
         original(*arguments, **named)

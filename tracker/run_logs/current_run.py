@@ -1,4 +1,4 @@
-"""Which run it is about when something is said in this process."""
+"""Attributes output of this process to the run that is being worked on."""
 
 import logging
 import threading
@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from tracker.domain import LogLevel
 from tracker.run_logs.captured_output import tapped
 
-_LONGEST_PRINT = 16_000  # characters of a line that has not ended yet
+_LONGEST_PRINT = 16_000  # characters of an unfinished line
 _FORMAT = logging.Formatter("%(name)s: %(message)s")
 _SHOWN_APART = {"timestamp", "level", "event", "run_id", "part", "exception"}
 
 
 class Listener(Protocol):
-    """Who wants to hear what is said about a run; `own` is what the tracker says itself."""
+    """Receives the lines about a run; `own` marks the tracker's own events."""
 
     @property
     def run_id(self) -> str: ...
@@ -26,16 +26,16 @@ class Listener(Protocol):
 
 @contextmanager
 def heard_by(listener: Listener, *, packages: Collection[str] = ()) -> Iterator[None]:
-    """Inside the block the listener hears what this thread says, and those that it starts.
+    """Inside the block, the listener gets the output of this thread and of threads it starts.
 
-    Of our own events it hears those that carry its run, from any thread. Records of `logging` count
-    from INFO for `packages` and the tracker, from WARNING for others.
+    It gets our own events that carry its run from any thread. `logging` records are included from
+    INFO for `packages` and the tracker, from WARNING for others.
     """
     ear = _Ear(listener, packages)
     with _LOCK:
         if not _EARS:
             with warnings.catch_warnings():
-                pass  # forgets which warnings were shown: the run before may have had the same
+                pass  # resets which warnings were shown: an earlier run may have had the same
             _TAPS.enter_context(tapped(_ear))
         _EARS.append(ear)
     before = _HERE.set(ear)
@@ -51,7 +51,7 @@ def heard_by(listener: Listener, *, packages: Collection[str] = ()) -> Iterator[
 
 
 def overhear(_logger: object, _method: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The processor of structlog that tells an event to whoever listens to its run."""
+    """A structlog processor that passes an event to the listener of its run."""
     ear = _ear_of(event)
     if ear is not None:
         more = [f"{key}={value!r}" for key, value in event.items() if key not in _SHOWN_APART]
@@ -63,7 +63,7 @@ def overhear(_logger: object, _method: str, event: Mapping[str, Any]) -> Mapping
 
 
 class _Ear:
-    """A listener, and the threads it does not listen to: those that were there before it."""
+    """A listener, and the threads it ignores: those that were running before it."""
 
     def __init__(self, listener: Listener, packages: Collection[str]) -> None:
         self.listener, self.packages = listener, frozenset({"tracker", *packages})
@@ -100,7 +100,7 @@ _LOCK = threading.Lock()
 
 
 def _ear() -> _Ear | None:
-    """Whoever listens to this thread: where it is in no block, it may have been started in one."""
+    """The listener of this thread, which may have been started inside a block."""
     here = _HERE.get()
     if here is not None:
         return here
@@ -117,14 +117,14 @@ def _ear_of(event: Mapping[str, Any]) -> _Ear | None:
 
 
 def _as_drawn(line: str) -> str:
-    """What a terminal shows in the end of a line that was drawn again, as progress bars are."""
+    """What a terminal finally shows of a line that is redrawn, as progress bars are."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
 def _text(record: logging.LogRecord) -> str:
     try:
         return _FORMAT.format(record)
-    except Exception:  # its arguments do not fit it: the handlers complain about that
+    except Exception:  # arguments that do not fit the format: the handlers report that
         return f"{record.name}: {record.msg}"
 
 

@@ -1,4 +1,4 @@
-"""Lines of a part's log until they are written: clean, few, and never waited for."""
+"""A bounded buffer of a part's log lines, which never blocks."""
 
 import re
 import threading
@@ -9,22 +9,22 @@ from uuid import UUID
 from tracker.domain import LogLevel, SaidLine
 from tracker.secrets.urls import without_credentials
 
-MOST_LINES = 5_000  # of one claim that are kept, apart from our own events
-MOST_OWN = 1_000  # of our own events and their tracebacks
-LONGEST = 4_000  # characters of a line
-HELD = 1_000_000  # characters that wait while the database is away
+MOST_LINES = 5_000  # lines kept per claim, apart from our own events
+MOST_OWN = 1_000  # lines of our own events and their tracebacks
+LONGEST = 4_000  # characters per line
+HELD = 1_000_000  # characters buffered while the database is unreachable
 
-_READ = 2 * LONGEST  # so that a password is found before the line is cut
+_READ = 2 * LONGEST  # so that a password is redacted before the line is cut
 _URGENT = (LogLevel.ERROR, LogLevel.CRITICAL)
-# Escape sequences of terminals, other control characters, and what no text in UTF-8 may hold.
+# Terminal escape sequences, other control characters, and surrogates, which UTF-8 cannot encode.
 _UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class LineBuffer:
-    """What is said about one claimed part, from any thread, until a writer takes it.
+    """The output about one claimed part, from any thread, until a writer takes it.
 
-    Nothing here waits or fails: beyond `HELD` the oldest lines are dropped and counted, beyond
-    `MOST_LINES` only one more is kept, which says where the rest is.
+    Never blocks or fails: beyond `HELD` the oldest lines are dropped and counted; beyond
+    `MOST_LINES` only one more is kept, which says where to find the rest.
     """
 
     def __init__(self, run_id: UUID, *, worker: str) -> None:
@@ -32,13 +32,13 @@ class LineBuffer:
         self._lines: deque[SaidLine] = deque()
         self._characters = 0
         self._dropped = 0
-        self._heard = {True: 0, False: 0}  # by whether they are our own
-        # A warning may be said while a line is taken in, by what is collected as garbage.
+        self._heard = {True: 0, False: 0}  # number of lines, by whether they are our own
+        # Reentrant: garbage collection may emit a warning while a line is added.
         self._lock = threading.RLock()
-        self.wanted = threading.Event()  # a writer should come now: the process may end soon
+        self.wanted = threading.Event()  # write now: the process may end soon
 
     def hear(self, level: LogLevel, text: str, *, own: bool = False) -> None:
-        """Keep a text as lines that may be shown to anybody; `own` are events of the tracker."""
+        """Add a text as redacted lines; `own` marks events of the tracker."""
         most = MOST_OWN if own else MOST_LINES
         if self._heard[own] > most:
             return
@@ -55,13 +55,15 @@ class LineBuffer:
             self.wanted.set()
 
     def take(self) -> list[SaidLine]:
-        """All that waits, the caller's from now on; it begins with how many were dropped."""
+        """Remove and return the buffered lines, the first of which counts the dropped ones."""
         with self._lock:
             taken, dropped = list(self._lines), self._dropped
             self._lines.clear()
             self._characters = self._dropped = 0
         if dropped:
-            said = f"{dropped} earlier lines were dropped: they could not be written in time"
+            said = (
+                f"{dropped} earlier lines were dropped: the database was unreachable for too long"
+            )
             at = taken[0].at if taken else time.monotonic()
             taken.insert(0, SaidLine(at, LogLevel.WARNING, said))
         return taken
@@ -74,11 +76,11 @@ class LineBuffer:
             self._dropped += 1
 
     def _the_rest(self, now: float, most: int) -> SaidLine:
-        said = f"more than {most} lines: the rest is only in the own log of worker {self._worker}"
+        said = f"more than {most} lines: see the log of worker {self._worker} for the rest"
         return SaidLine(now, LogLevel.WARNING, said)
 
 
 def clean(line: str) -> str:
-    """The line as it is kept: no credentials in URLs, nothing that steers a terminal, not long."""
+    """The line as stored: redacted, without control characters, cut to length."""
     shown = _UNPRINTABLE.sub("", without_credentials(line[:_READ])).rstrip()
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"

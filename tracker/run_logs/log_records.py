@@ -1,4 +1,4 @@
-"""What any process of ours writes by `logging`, and of uncaught exceptions, without secrets."""
+"""Redacts secrets from `logging` records and uncaught exceptions."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ from tracker.secrets.urls import without_credentials
 
 
 def without_secrets() -> None:
-    """From now on records hold no password, whatever handler writes them, nor do tracebacks.
+    """From now on, redact secrets from all records, whatever the handler, and from tracebacks.
 
     Call once, at an entry point.
     """
@@ -29,7 +29,7 @@ class _Record(logging.LogRecord):
         if self.stack_info:
             self.stack_info = _clean(self.stack_info)
         if self.exc_info and self.exc_info[0]:
-            # A formatter takes this text in place of one that it would make.
+            # Formatters use this text if it is set.
             self.exc_text = _clean(logging.Formatter().formatException(self.exc_info))
 
     def getMessage(self) -> str:

@@ -1,4 +1,4 @@
-"""How long-running processes log: one event per line on stdout, without values of variables."""
+"""Logging of long-running processes: one event per line on stdout, redacted."""
 
 import sys
 from collections.abc import MutableMapping
@@ -13,10 +13,9 @@ from tracker.secrets.urls import without_credentials
 
 
 def configure() -> None:
-    """Call once, at an entry point. Tracebacks are plain: locals may hold passwords.
+    """Call once, at an entry point. Tracebacks omit locals, which may contain passwords.
 
-    What an event says about a run is also told to whoever listens to that run. Libraries that log
-    show no password that this process was told.
+    Events about a run also go to the listener of that run. Records of libraries are redacted.
     """
     log_records.without_secrets()
     structlog.configure(
@@ -32,7 +31,7 @@ def configure() -> None:
             ),
             _without_credentials,
         ],
-        # The stream itself, so that an event is not heard again as a print of the analysis.
+        # The original stream, so that an event is not captured again as a print of the analysis.
         logger_factory=structlog.WriteLoggerFactory(sys.stdout),
     )
 
@@ -44,7 +43,7 @@ def _without_credentials(_logger: object, _method: str, rendered: Any) -> str:
 def _values_without_credentials(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Before they are quoted, which would hide where a secret ends."""
+    """Redact before quoting, which would hide where a secret ends."""
     return {name: _clean(value) for name, value in event.items()}
 
 

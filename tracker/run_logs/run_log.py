@@ -1,4 +1,4 @@
-"""Keeps what is said while a part is worked on in the database, for `headbook runs logs`."""
+"""Writes the output of a part to the database, for `headbook runs logs`."""
 
 import threading
 import time
@@ -20,17 +20,17 @@ from tracker.store.log_lines import Kept
 log = get_logger(__name__)
 
 _EVERY = 1.0  # seconds between two writes
-_LAST_WRITE = 2.0  # seconds that the end of a part may wait for it
+_LAST_WRITE = 2.0  # seconds to wait for it at the end of a part
 
 
 @contextmanager
 def kept(claim: PartClaim, *, sessions: Sessions, worker: str) -> Iterator[None]:
-    """Inside the block what is said becomes lines of the run's log.
+    """Inside the block, output becomes lines of the run's log.
 
-    A thread writes them over `sessions` about once a second, at once after an error of our own, and
-    at the end. The block never waits for it; after the block it goes on trying for
-    a while. So a worker that is killed loses what was said within the last second, and what a
-    database that is away has not taken yet.
+    A thread writes them over `sessions` about once a second, immediately after an error of our
+    own, and at the end. The block never waits for it; after the block the thread keeps trying for
+    a while. A killed worker therefore loses the output of its last second, and whatever an
+    unreachable database has not received yet.
     """
     buffer = LineBuffer(claim.run_id, worker=worker)
     writing = _Writing(claim, buffer, sessions=sessions, worker=worker)
@@ -53,7 +53,7 @@ class _Writing:
         self.ended = False
         self.taken: list[SaidLine] = []
         self.kept = Kept()
-        self.in_doubt = False  # whether the last commit may have done it all the same
+        self.in_doubt = False  # whether the last commit may have succeeded all the same
 
     def run(self) -> None:
         while not self.ended:
@@ -73,7 +73,7 @@ class _Writing:
             if self._write():
                 continue
             if time.monotonic() > deadline:
-                self._warn("lines of the run's log are lost", lines=len(self.taken))
+                self._warn("lines of the run's log were lost", lines=len(self.taken))
                 return
             time.sleep(_EVERY)
 
@@ -82,7 +82,7 @@ class _Writing:
         return bool(self.taken)
 
     def _write(self) -> bool:
-        """Whether what was taken is in the database."""
+        """Whether the lines are in the database."""
         try:
             with db.transaction(self.sessions) as session:
                 kept = log_lines.insert_lines(
@@ -95,7 +95,7 @@ class _Writing:
                 )
         except Exception as error:
             if not self.in_doubt:
-                self._warn("the run's log waits for the database", error=first_line(error))
+                self._warn("cannot write the run's log, will retry", error=first_line(error))
             self.in_doubt = True
             return False
         self.kept, self.taken, self.in_doubt = kept, [], False

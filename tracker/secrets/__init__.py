@@ -1,1 +1,1 @@
-"""Passwords and tokens: taken out of addresses, records and messages."""
+"""Passwords and tokens: redacted from URLs, log records and messages."""

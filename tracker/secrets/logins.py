@@ -1,4 +1,4 @@
-"""The name and password that an http address may hold, apart from it."""
+"""Splits an HTTP URL into its address and its login."""
 
 from base64 import b64encode
 from dataclasses import dataclass, field
@@ -7,26 +7,26 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """A name and a password as they are typed."""
+    """A user name and a password, unquoted."""
 
     user: str
     password: str = field(repr=False)
 
     @property
     def header(self) -> dict[str, str]:
-        """What basic authentication sends."""
+        """The header of HTTP basic authentication."""
         both = b64encode(f"{self.user}:{self.password}".encode()).decode()
         return {"Authorization": f"Basic {both}"}
 
     def within(self, url: str) -> str:
-        """An http address that holds this login."""
+        """The HTTP URL with this login in it."""
         parts = urlsplit(url)
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
         return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
 
 
 def apart(url: str) -> tuple[str, Login | None]:
-    """An http address without its login, and that; others as they are."""
+    """An HTTP URL without its login, and the login; other URLs unchanged."""
     parts = urlsplit(url)
     login, at, place = parts.netloc.rpartition("@")
     if not at or parts.scheme not in ("http", "https"):

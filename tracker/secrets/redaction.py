@@ -1,7 +1,7 @@
-"""Passwords that this process was told, and texts in which they are struck out.
+"""Redacts secrets from texts: those this process knows, and whatever looks like a secret.
 
-What is known is struck out wherever it stands, so that nothing depends on whether an address can
-be parsed; addresses of others are found by their form.
+Known secrets are redacted wherever they occur, so nothing depends on whether a URL can be parsed;
+unknown ones are recognized by their form.
 """
 
 import json
@@ -22,11 +22,11 @@ _ADDRESS = re.compile(
 )
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]*:/+|/+")
 _NEXT = re.compile(r";(?=[A-Za-z][\w+.-]*:/)")  # kombu separates brokers by semicolons
-_BREAKS = re.compile(r"[/?#@:,;&\s]+")  # where a parser may cut a password that is not quoted
-# What is shown of an address that cannot be parsed: a word, a host with a port, a path.
+_BREAKS = re.compile(r"[/?#@:,;&\s]+")  # where a parser may split an unquoted password
+# Parts of an unparsable URL that may be shown: a word, a host with a port, a path.
 _HARMLESS = re.compile(r"[\w.-]+(?::\d+)?|\.{0,2}/[^:@=?&]*")
 _LONGEST_FILE = 100_000  # bytes of a file of passwords
-_TOKEN = 12  # letters from which on a name without a password is taken for a token
+_TOKEN = 12  # a user name this long, without a password, is taken for a token
 _SWITCHES = frozenset(("true", "false", "yes", "no", "on", "off", "none", "0", "1"))
 
 _known: set[str] = set()
@@ -34,14 +34,14 @@ _patterns: tuple[re.Pattern[str], ...] = ()
 
 
 def learn(*addresses: str | None) -> None:
-    """Strike the passwords of these addresses out of what is shown from now on."""
+    """Redact the passwords of these URLs from now on."""
     for address in addresses:
         for secret in secrets_of(address or ""):
             learn_secret(secret)
 
 
 def learn_secret(secret: str | None) -> None:
-    """Strike this out of what is shown from now on, in every form in which it may be written."""
+    """Redact this secret from now on, in every encoding in which it may appear."""
     global _patterns
     new = {form for form in _forms(secret or "") if form} - _known
     if new:
@@ -50,7 +50,7 @@ def learn_secret(secret: str | None) -> None:
 
 
 def learn_environment(environment: Mapping[str, str]) -> None:
-    """Strike out what these variables hold: by their names, and of all addresses in them."""
+    """Redact the values of variables with secret names, and the passwords of all URLs in them."""
     for name, value in environment.items():
         given = value.strip()
         if secret_forms.is_secret_variable(name) and given.lower() not in _SWITCHES:
@@ -61,7 +61,7 @@ def learn_environment(environment: Mapping[str, str]) -> None:
 
 
 def learn_file(passfile: str | None) -> None:
-    """Strike out the passwords of a file that libpq reads: the last field of each line."""
+    """Redact the passwords of a libpq password file: the last field of each line."""
     try:
         path = Path(passfile or "")
         if not passfile or not path.is_file() or path.stat().st_size > _LONGEST_FILE:
@@ -70,19 +70,19 @@ def learn_file(passfile: str | None) -> None:
             fields = re.split(r"(?<!\\):", line, maxsplit=4)
             if len(fields) == 5 and not line.startswith("#"):
                 learn_secret(re.sub(r"\\(.)", r"\1", fields[4]))
-    except (OSError, ValueError):  # libpq says what is wrong with it
+    except (OSError, ValueError):  # libpq reports what is wrong with it
         return
 
 
 def without_credentials(text: str) -> str:
-    """The text as it may be shown: without what was learned, nor what has a secret's form."""
+    """The text with known secrets, and whatever has the form of one, redacted."""
     for pattern in _patterns:
         text = pattern.sub(STRUCK, text)
     return secret_forms.struck(text)
 
 
 def without_password(address: str) -> str:
-    """The address as it may be shown; of one that is malformed no more than its scheme."""
+    """The URL with its secrets redacted; only the scheme of a malformed one."""
     return ";".join(map(_shown, _NEXT.split(address)))
 
 
@@ -101,18 +101,18 @@ def _shown(address: str) -> str:
 
 
 def _is_token(address: re.Match[str]) -> bool:
-    """Whether a web address has a token in the place of a name."""
+    """Whether a web URL has a token in place of a user name."""
     return address["scheme"].lower().endswith(("http", "https")) and not address["password"]
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line that may be shown; a log has the rest."""
+    """The first line of an error's message, redacted."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return without_credentials(lines[0])[:300]
 
 
 def secrets_of(address: str) -> set[str]:
-    """The passwords in an address; of a malformed one every piece that may belong to one."""
+    """The passwords in a URL; of a malformed one, every piece that may belong to one."""
     found: set[str] = set()
     for one in _NEXT.split(address.strip()):
         found |= secret_forms.named_values(one)
@@ -163,7 +163,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _compiled(secrets: set[str]) -> Iterator[re.Pattern[str]]:
-    """A long one anywhere, a word or a short one only where it stands as a value."""
+    """A long secret is redacted anywhere, a word or a short one only where it is a value."""
     before, after = r"(?<=[:='\"@(\[,])", r"(?=[@'\"])"
     places = {
         "anywhere": "{}",

@@ -1,6 +1,6 @@
-"""How secrets are written: as values of names, in addresses and headers, by their makers' marks.
+"""Patterns of secrets: values of telling names, URLs and headers, prefixes of known token issuers.
 
-Only forms are known here, no secret. `token` alone is none of the names: it is a word of ours.
+No secret is known here. `token` alone is not a telling name: models have tokens too.
 """
 
 import re
@@ -14,7 +14,7 @@ _KINDS = (
     r"|(?:api|access|account|secret|private|signing|shared)[_-]?key|sharedaccesssignature"
     r"|x-\w+(?:-\w+){0,4}-(?:signature|credential|security-token)"
 )
-# In quotes, however often what holds it was quoted in turn: each time adds backslashes.
+# In quotes, however deeply nested: each level adds backslashes.
 _STRING = (
     r"""[bBrRuU]?(?P<quote>\\*["'])(?:(?P=quote){2}|(?!(?<!\\)(?P=quote)).)*(?<!\\)(?P=quote)"""
 )
@@ -24,16 +24,16 @@ _NAMED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _PUNCTUATION = ",;)]}>."
-# Names that say so much only in the query of an address.
+# Names that are telling only in the query of a URL.
 _IN_QUERY = re.compile(
     rf".*(?:{_KINDS})|token|sig|signature|key|code|sas|jwt|auth|pass|session", re.IGNORECASE
 )
 _QUERY = re.compile(r"""(?<=[?&])(?P<name>[^=&?\s'"<>]+)=(?P<value>[^&#\s'"<>]*)""")
 _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # Credentials of an address. A number before a slash is a port.
+    # Credentials in a URL. A number before a slash is a port.
     (re.compile(r"(?<=://)[^/@\s:'\"]*:(?!\d+[/?#])(?:(?!://)[^\s'\"])*@"), f"{STRUCK}@"),
-    (re.compile(r"(?<=://)[^\s/@:'\"]{20,}@"), f"{STRUCK}@"),  # a token in the place of a name
-    # The same without a scheme, before what can only be a host.
+    (re.compile(r"(?<=://)[^\s/@:'\"]{20,}@"), f"{STRUCK}@"),  # a token in place of a user name
+    # The same without a scheme, before something that can only be a host.
     (
         re.compile(
             r"(?<![\w.@+-])(?!hub:)[\w.+-]+:[^\s/@:'\"]+@"
@@ -41,7 +41,7 @@ _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         f"{STRUCK}@",
     ),
-    # Headers of HTTP.
+    # HTTP headers.
     (
         re.compile(
             r"""(\b(?:proxy-)?authorization\b\\?["']?\s*[:=]\s*[bu]?\\?["']?)"""
@@ -62,7 +62,7 @@ _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         rf"\1{STRUCK}",
     ),
-    # Options of commands, lines of files, statements of SQL, and what Postgres stores.
+    # Command-line options, lines of files, SQL statements, and password hashes of Postgres.
     (
         re.compile(
             r"(--[\w-]{0,40}?(?:password|token|secret|api-key|requirepass)[ =])\S+", re.IGNORECASE
@@ -79,7 +79,7 @@ _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(password\s+)E?'(?:[^'\\]|''|\\.)*'", re.IGNORECASE), rf"\1{STRUCK}"),
     (re.compile(r"SCRAM-SHA-256\$[\w+/=:$]+"), STRUCK),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END[^\n]*|\Z)", re.DOTALL), STRUCK),
-    # What makers of tokens begin them with.
+    # Prefixes of known token issuers.
     (
         re.compile(
             r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
@@ -101,20 +101,20 @@ _NO_SECRET = re.compile(
 
 
 def struck(text: str) -> str:
-    """The text without what its form says is a secret."""
+    """The text with everything redacted that has the form of a secret."""
     for pattern, instead in _OTHERS:
         text = pattern.sub(instead, text)
     return named_struck(text)
 
 
 def named_struck(text: str) -> str:
-    """The text without the values of names that say that they are secret."""
+    """The text with the values of telling names redacted."""
     text = _QUERY.sub(_without_value, text)
     return _NAMED.sub(lambda found: f"{found['name']}{STRUCK}{_tail(found['value'])}", text)
 
 
 def named_values(text: str) -> set[str]:
-    """The values of names that say that they are secret, as they are meant."""
+    """The values of telling names, unquoted."""
     found = {
         _plain(each["value"].removesuffix(_tail(each["value"]))) for each in _NAMED.finditer(text)
     }
@@ -126,7 +126,7 @@ def named_values(text: str) -> set[str]:
 
 
 def is_secret_variable(name: str) -> bool:
-    """Whether a variable of the environment holds a secret, by its name."""
+    """Whether an environment variable holds a secret, judging by its name."""
     return bool(_VARIABLE.search(name)) and not _NO_SECRET.search(name)
 
 
@@ -136,13 +136,13 @@ def _without_value(found: re.Match[str]) -> str:
 
 
 def _tail(value: str) -> str:
-    """The punctuation of the sentence in which a value without quotes stands last."""
+    """The punctuation after an unquoted value at the end of a sentence."""
     if value[-1:] in "'\"":
         return ""
     return value[len(value.rstrip(_PUNCTUATION)) :]
 
 
 def _plain(value: str) -> str:
-    """Without quotes and their escapes."""
+    """Without quotes and escapes."""
     inner = re.sub(r"""^[bBrRuU]?(\\*["'])(.*)\1$""", r"\2", value, flags=re.DOTALL)
     return re.sub(r"\\(.)", r"\1", inner)

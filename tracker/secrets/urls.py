@@ -1,4 +1,4 @@
-"""URLs of servers: as SQLAlchemy and libpq want them, and as they may be shown."""
+"""URLs of servers: for SQLAlchemy, for libpq, and for display."""
 
 import re
 from urllib.parse import urlsplit, urlunsplit
@@ -12,10 +12,9 @@ _HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>\d*))?")
 
 
 def with_psycopg(url: str) -> str:
-    """A `postgres://…` or `postgresql://…` URL, as SQLAlchemy wants it for psycopg 3.
+    """A `postgres://…` or `postgresql://…` URL in SQLAlchemy's form for psycopg 3.
 
-    Several hosts become parameters, which libpq takes as well: `h1:5432,h2:5433` in the place of
-    one is libpq's alone.
+    Several hosts become query parameters, which both accept; `h1:5432,h2:5433` is libpq's syntax.
     """
     for prefix in ("postgres://", "postgresql://", "postgresql+psycopg://"):
         if url.startswith(prefix):
@@ -37,17 +36,17 @@ def _one_place(scheme: str, rest: str) -> str:
 
 
 def for_people(url: str) -> str:
-    """The address of a server that one opens in a browser: a login in it is that of programs."""
+    """The URL to open in a browser, without the login, which is for programs."""
     return without_password(apart(url)[0])
 
 
 def without_psycopg(url: str) -> str:
-    """The URL as libpq, psql and pandas take it."""
+    """The URL in the form of libpq, psql and pandas."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 def for_links(url: str) -> str:
-    """A web address on which links are built: no login in it, no query, no slash at its end."""
+    """A web URL as the base of links: without login, query and trailing slash."""
     parts = urlsplit(url)
     return urlunsplit(
         (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")

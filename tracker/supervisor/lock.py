@@ -1,7 +1,7 @@
-"""The lock of a home: one supervisor at a time, and who it is.
+"""The lock of a home: at most one supervisor, and which process it is.
 
-The guard holds the same lock until the supervisor's last child has ended, so a stack that was
-killed and its successor never overlap.
+The guard holds the same lock until the supervisor's last child has exited, so a killed stack and
+its successor never overlap.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ CLEANUP_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """The process that took the lock."""
+    """The process that holds the lock."""
 
     pid: Pid
     started: float
@@ -39,7 +39,7 @@ class Holder:
         return sessions.is_alive(self.pid, self.started)
 
     def holds(self, lock: Path) -> bool:
-        """Whether it is this user's and has the lock open: a number in a file proves nothing."""
+        """Whether it is this user's and has the lock file open: a pid may be stale or forged."""
         try:
             process = psutil.Process(self.pid)
             if process.uids().effective != os.geteuid():
@@ -51,7 +51,7 @@ class Holder:
 
 @contextmanager
 def held(home: Home) -> Iterator[int]:
-    """Hold the home; yields the lock's file descriptor. Refuses while another supervisor lives.
+    """Lock the home; yields the file descriptor. Refused while another supervisor is alive.
 
     Raises `NotOurs`, `HomeNotWritable`, `AlreadyRunning`, `StillStopping`.
     """
@@ -70,16 +70,16 @@ def held(home: Home) -> Iterator[int]:
 
 
 def holder(home: Home) -> Holder | None:
-    """The living supervisor of this home, ready or not; raises `NotReadable`."""
+    """The running supervisor of this home, ready or not; raises `NotReadable`."""
     try:
         found = _holders().validate_json(own_files.read_text(home.lock_file) or "{}", strict=True)
-    except ValueError:  # none, or one that is just being written
+    except ValueError:  # empty, or just being written
         return None
     return found if found.alive and found.holds(home.lock_file) else None
 
 
 def is_free(home: Home) -> bool:
-    """Whether nobody holds the home now, no guard either; raises `NotReadable`."""
+    """Whether neither a supervisor nor a guard holds the lock; raises `NotReadable`."""
     try:
         file = own_files.opened(home.lock_file, os.O_RDWR)
     except FileNotFoundError:
@@ -132,7 +132,7 @@ def _this_process() -> Holder:
 
 
 def addresses(home: Home) -> dict[str, str]:
-    """Where the stack of this home is reached; empty until it is ready."""
+    """The addresses of this home's stack; empty until it is ready."""
     state = home.running()
     if state is None:
         return {}

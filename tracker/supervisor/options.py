@@ -1,4 +1,4 @@
-"""What a person may decide about a stack; the rest is found."""
+"""Options of a stack. What is not set is chosen automatically."""
 
 import os
 import re
@@ -8,35 +8,35 @@ from typing import Self
 
 from tracker.errors import TrackerError
 
-SHORTEST = 20  # characters of a token that somebody gives
+SHORTEST = 20  # characters of a token set by hand
 
 
 class NotAPort(TrackerError):
     def __init__(self, variable: str, value: str) -> None:
         super().__init__(
-            f"{variable} is {value!r}: give a number from 1 to 65535, or leave it out."
+            f"{variable} is {value!r}: set it to a number from 1 to 65535, or unset it."
         )
 
 
 class BadToken(TrackerError):
     def __init__(self, variable: str) -> None:
         super().__init__(
-            f"{variable} is no token: give {SHORTEST} or more letters and digits, made at random, "
-            "or leave it out, and one is made."
+            f"{variable} is not a valid token: use {SHORTEST} or more random letters and digits, "
+            "or unset it to have one generated."
         )
 
 
 class NotALogin(TrackerError):
     def __init__(self, variable: str, value: str) -> None:
         super().__init__(
-            f"{variable} is {value!r}: leave it out, and the app asks for its token, or say none "
-            "where a proxy with a login of its own stands before it."
+            f"{variable} is {value!r}: unset it to make the app ask for its token, or set it to "
+            "none behind a reverse proxy that authenticates users."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackOptions:
-    """A URL that is given replaces a component; a port that is not given is a free one."""
+    """A URL replaces the embedded component; a port that is not set is any free one."""
 
     database_url: str | None = field(default=None, repr=False)
     broker_url: str | None = field(default=None, repr=False)
@@ -45,9 +45,9 @@ class StackOptions:
     mlflow_port: int | None = None
     app_token: str | None = field(
         default=None, repr=False
-    )  # of the home's own, where none is given
+    )  # None: the token generated for the home
     app_asks: bool = True
-    postgres_user: str | None = None  # where root starts the stack: a user of its own
+    postgres_user: str | None = None  # when started by root; None: a dedicated uid
     device: str = "auto"
 
     @classmethod
@@ -66,7 +66,7 @@ class StackOptions:
 
 
 def _given(environment: Mapping[str, str], variable: str) -> str | None:
-    """Without the spaces and line endings that a file of variables may leave at its ends."""
+    """Stripped: env files may leave spaces and line endings."""
     return environment.get(variable, "").strip() or None
 
 

@@ -1,4 +1,4 @@
-"""The passwords of one home, made once at random and kept in a file of mode 0600."""
+"""The passwords of a home, generated once and stored in a file of mode 0600."""
 
 import hmac
 import json
@@ -13,7 +13,7 @@ from tracker.supervisor.errors import DamagedFile
 
 @dataclass(frozen=True, kw_only=True)
 class Passwords:
-    """One per Postgres role, Valkey's, the login of programs at MLflow, and people's token."""
+    """Of each Postgres role, of Valkey, of programs at MLflow, and people's sign-in token."""
 
     postgres: str = field(repr=False)
     headbook_worker: str = field(repr=False)
@@ -25,19 +25,19 @@ class Passwords:
 
     @property
     def headbook_owner(self) -> str:
-        """Follows from the superuser's, which may do as much: homes made before have it as well."""
+        """Derived from the superuser's, which grants no less, so older homes have it as well."""
         return hmac.digest(self.postgres.encode(), b"headbook_owner", "sha256").hex()[:40]
 
 
 ROLES = ("postgres", "headbook_worker", "headbook_reader", "mlflow")
-LATER = ("tracking", "token")  # homes that are older have none
+LATER = ("tracking", "token")  # missing in older homes
 
 
 def of_home(home: Home) -> Passwords:
-    """Read the passwords; make them the first time. No log shows them.
+    """Read the passwords, generating them the first time. They are redacted from logs.
 
-    Raises `NotReadable`, and `DamagedFile` for a file that does not hold them: new ones would
-    open nothing.
+    Raises `NotReadable`, and `DamagedFile` for a corrupt file: the servers would refuse new
+    passwords.
     """
     written = own_files.read_text(home.secrets_file)
     if written is None:

@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1: those asked for, those of last time (people keep links), or free ones."""
+"""Ports on 127.0.0.1: the requested ones, the previous ones (people keep links), or free ones."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ class Ports:
 
 
 def choose(home: Home, options: StackOptions) -> Ports:
-    """Raises `PortInUse` for a port that was asked for and is taken."""
+    """Raises `PortInUse` if a requested port is taken."""
     file = home.root / "ports.json"
     last = _last(file)
     if options.app_port and options.app_port == options.mlflow_port:
@@ -35,7 +35,7 @@ def choose(home: Home, options: StackOptions) -> Ports:
 
 
 def _last(file: Path) -> Ports:
-    """Those of last time; none where the file is missing or damaged."""
+    """The previous ports; zeros if the file is missing or corrupt."""
     try:
         found = Ports(**json.loads(own_files.read_text(file) or "{}"))
     except (ValueError, TypeError):

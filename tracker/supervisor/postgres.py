@@ -35,11 +35,11 @@ from tracker.supervisor.process import Command, Process, as_user
 
 PORT = 5432  # part of the socket's name; no TCP port is opened
 SOCKET = f".s.PGSQL.{PORT}"
-# Bytes of a reader's session, beyond which its statement fails; `Priorities` frees our own.
+# Bytes of a reader's session, beyond which its statement fails; `Priorities` lifts it for ours.
 ADDRESS_SPACE = 512 * 2**20
 SETTINGS = {
     "listen_addresses": "",
-    # So many are left to workers, owner and MLflow whatever people have taken; the superuser has 3.
+    # Connections left to workers, owner and MLflow however many readers there are; superuser: 3.
     "max_connections": "180",
     "reserved_connections": "100",
     "authentication_timeout": "10s",
@@ -47,13 +47,13 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "log_parameter_max_length_on_error": "0",
-    # What anybody could fill: the table of locks, and notifications that nobody fetches.
+    # Shared by all, and any role could fill them: the lock table and the notification queue.
     "max_locks_per_transaction": "96",
     "max_notify_queue_pages": "64",
-    # Memory that sessions share is counted as that of none; these tables are small.
+    # Shared memory of parallel workers would escape the limit; these tables are small.
     "max_parallel_workers": "0",
     "jit": "off",
-    # Locks of a client that was cut off are freed (RELIABILITY.md section 4).
+    # So that the locks of a disconnected client are released.
     "client_connection_check_interval": "5s",
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
@@ -63,13 +63,13 @@ SETTINGS = {
 
 
 class EmbeddedPostgres:
-    """One cluster on one home. Usable alone: `start`, `url`, `stop`."""
+    """The cluster of a home. Usable on its own: `start`, `url`, `stop`."""
 
     def __init__(
         self,
         home: Home,
         *,
-        run_as: str | None = None,  # where root starts it: a user of its own
+        run_as: str | None = None,  # user, when started by root
         settings: Mapping[str, str] = SETTINGS,
     ) -> None:
         self.home = home
@@ -79,7 +79,7 @@ class EmbeddedPostgres:
         self._process: Process | None = None
 
     def start(self) -> str:
-        """Start the server and wait for it; the superuser's URL."""
+        """Start the server and wait until it is ready; returns the superuser's URL."""
         command = self.prepare()
         self._process = Process(command)
         try:
@@ -97,9 +97,9 @@ class EmbeddedPostgres:
             self.tidy()
 
     def prepare(self) -> Command:
-        """Make the cluster if there is none; how to run it."""
+        """Create the cluster if there is none; returns the command that runs it."""
         self._passwords: Passwords = passwords.of_home(self.home)
-        _clear_the_way(postgres_place.data_of(self.home))
+        _wait_for_previous(postgres_place.data_of(self.home))
         self._place: Place = postgres_place.of_home(self.home, run_as=self._run_as)
         binaries = self._place.binaries()
         if not own_files.exists(self._place.data / "PG_VERSION"):
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
         return True
 
     def provide(self) -> None:
-        """Make logins and databases, and close what stands open to everybody in them."""
+        """Create roles and databases, and revoke what PUBLIC may do in them."""
         provision.provide(self._connect, lambda login: str(getattr(self._passwords, login)))
 
     def url(self, database: str = "headbook", role: str = "postgres") -> str:
@@ -147,12 +147,12 @@ class EmbeddedPostgres:
         return f"postgresql+psycopg://{role}:{password}@/{database}?{where}"
 
     def tidy(self) -> None:
-        """Clear away the folder of the socket where it is a temporary one."""
+        """Remove the socket's folder if it is a temporary one."""
         folders.tidy(self._sockets)
 
     @property
     def address(self) -> str:
-        """Where it is, without a password."""
+        """The socket, without a password."""
         return str(self._sockets / SOCKET)
 
     def _connect(self, database: str) -> psycopg.Connection:
@@ -167,11 +167,11 @@ class EmbeddedPostgres:
             "dbname": database,
             "connect_timeout": 5,
             "client_encoding": "utf8",
-            "options": "-c event_triggers=off",  # a fault in one must not lock us out
+            "options": "-c event_triggers=off",  # a bug in one must not lock us out
         }
 
     def _make_cluster(self, binaries: Path) -> None:
-        """initdb into a draft folder, renamed when it is whole."""
+        """Run initdb in a temporary folder, renamed when complete."""
         draft = self._place.folder / f"data.{uuid4().hex[:8]}"
         owner = self._place.owner and postgres_user.who_makes(self._place.owner)
         for left in self._place.folder.glob("data.*"):
@@ -208,21 +208,21 @@ class EmbeddedPostgres:
         draft.rename(self._place.data)
 
     def _clear_sockets(self) -> None:
-        """What a killed server has left there; its pid may be that of a stranger now."""
+        """Remove the sockets of a killed server: the pid in its lock file may be reused by now."""
         for name in (SOCKET, f"{SOCKET}.lock"):
             (self._sockets / name).unlink(missing_ok=True)
 
 
-def _clear_the_way(data: Path) -> None:
-    """The server of a supervisor that was killed ends by itself; its pid is never signalled."""
+def _wait_for_previous(data: Path) -> None:
+    """Wait for the server of a killed supervisor to exit; its pid is never signalled."""
     pid = _postmaster(data)
     if pid and not waiting.passes(lambda: _postmaster(data) is None, seconds=30):
         raise DataInUse(data, pid)
-    _disown(data)
+    _replace_stale_pid(data)
 
 
 def _postmaster(data: Path) -> int | None:
-    """The living Postgres that says it runs on `data`; a stale pid file names none."""
+    """The pid of the Postgres that runs on `data`; None for a stale pid file."""
     try:
         with os.fdopen(_pid_file(data, os.O_RDONLY)) as file:
             pid = int(file.readline())
@@ -235,12 +235,12 @@ def _postmaster(data: Path) -> int | None:
         return None
 
 
-def _disown(data: Path) -> None:
-    """Where a stale pid file names a stranger, name ourselves.
+def _replace_stale_pid(data: Path) -> None:
+    """Replace the pid in a stale pid file by our own.
 
-    Postgres refuses to start while the named process lives, whatever it is, but passes over its
-    own parent. The rest of the file stays: with it Postgres sees whether backends still run. A file
-    that names nobody, empty, damaged or a link, goes: Postgres would refuse that as well.
+    Postgres refuses to start while the named process is alive, whatever it is, except its own
+    parent. The rest of the file stays: Postgres uses it to check for remaining backends. A file
+    without a pid (empty, corrupt, a link) is removed: Postgres would refuse that too.
     """
     try:
         with os.fdopen(_pid_file(data, os.O_RDWR), "r+") as file:
@@ -256,11 +256,11 @@ def _disown(data: Path) -> None:
 
 
 def _pid_file(data: Path, flags: int) -> int:
-    """Opened as what it has to be: whoever owns the data could put a link there for root."""
+    """Opened without following links: the owner of the data could plant one for root."""
     owners = {data.lstat().st_uid, os.geteuid()}
     return own_files.opened(data / "postmaster.pid", flags, of=owners)
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of the caller's: as root, it is not for an ordinary user's process to see."""
+    """Nothing of the caller's: root's environment is not for an ordinary user's process."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}

@@ -1,8 +1,8 @@
-"""Where Postgres keeps its data and binaries, and as whom it runs.
+"""Where Postgres has its data and binaries, and which user it runs as.
 
-Started by an ordinary user, everything lies in the home. Postgres refuses to run as root: started
-by root it runs as a user of its own, in the home if that user can reach it, else in a folder below
-/var/lib or /var/tmp whose name the home records. Besides root, only that user's group may enter it.
+Started by an ordinary user, everything is in the home. Postgres refuses to run as root: started by
+root it runs as a dedicated user, in the home if that user has access to it, else in a folder below
+/var/lib or /var/tmp that the home records. Only root and that user's group may enter the folder.
 """
 
 import json
@@ -19,12 +19,12 @@ from tracker.supervisor import binaries, folders, postgres_user
 from tracker.supervisor.errors import DamagedFile, FolderUnreachable
 from tracker.supervisor.process import Owner, can_run
 
-OUTSIDE = (Path("/var/lib"), Path("/var/tmp"))  # the second is swept of old files on some systems
+OUTSIDE = (Path("/var/lib"), Path("/var/tmp"))  # some systems delete old files in the second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One cluster's folder; `owner` is None where Postgres runs as whoever started it."""
+    """A cluster's folder; `owner` is None if Postgres runs as the user who started it."""
 
     folder: Path
     owner: Owner | None = None
@@ -45,14 +45,14 @@ class Place:
 
 
 def data_of(home: Home) -> Path:
-    """Where this home's cluster is, if it has one."""
+    """The data folder of this home's cluster, whether or not it exists."""
     return (_recorded(home) or home.root / "postgres") / "data"
 
 
 def of_home(home: Home, *, run_as: str | None = None) -> Place:
-    """The place of this home's cluster: as it was, or chosen now. None of its servers may run.
+    """Where this home's cluster is, chosen now if it is new. Its server must not be running.
 
-    For root it is handed over to `run_as`, or from a user that others are too to one of its own.
+    For root, the data are handed over to `run_as`, or from a shared user to a dedicated one.
     """
     if os.geteuid() != 0:
         return Place(folder=folders.private(home.root / "postgres"))
@@ -65,7 +65,7 @@ def of_home(home: Home, *, run_as: str | None = None) -> Place:
 
 
 def _take_over(folder: Path, owner: Owner) -> None:
-    """Let the owner in, and nobody else; what is there becomes the owner's while it is shut."""
+    """Give the folder and its files to the owner, inaccessible to others meanwhile."""
     found = folder.lstat()
     folders.check_ours(folder, uid=0 if found.st_uid == 0 else owner.uid)
     os.chown(folder, 0, 0)
@@ -84,7 +84,7 @@ def _let_in(folder: Path, owner: Owner) -> None:
 
 
 def remove(home: Home) -> None:
-    """Delete what this home's stopped cluster keeps, its folder outside the home included."""
+    """Delete the files of this home's stopped cluster, also those outside the home."""
     shutil.rmtree(_recorded(home) or home.root / "postgres", ignore_errors=True)
     _record_file(home).unlink(missing_ok=True)
 
@@ -112,7 +112,7 @@ def _choose(home: Home, owner: Owner) -> Path:
 
 
 def _make_new(parent: Path, home: Home) -> Path | None:
-    """A folder nobody has made before: one that is there may be planted, or another home's."""
+    """Create a new folder: an existing one may be planted, or belong to another home."""
     plain = f"headbook-{folders.digest(home.root)}"
     for name in (plain, f"{plain}-{uuid4().hex[:8]}"):
         try:

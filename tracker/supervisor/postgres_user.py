@@ -1,6 +1,6 @@
-"""As whom root runs Postgres: a number of its own, under which nothing else runs or lies.
+"""The user that root runs Postgres as: a uid of its own, unused by any process or file.
 
-A name that many services share, as `nobody`, would let each of them read the data.
+With a user shared by many services, such as `nobody`, each of them could read the data.
 """
 
 import grp
@@ -15,12 +15,12 @@ from tracker.supervisor import folders
 from tracker.supervisor.errors import NoOrdinaryUser
 from tracker.supervisor.process import Owner, can_run
 
-NUMBERS = range(60_706, 61_184)  # which no system gives to users, services or containers
+NUMBERS = range(60_706, 61_184)  # which systems do not assign to users, services or containers
 SHARED = "nobody"
 
 
 def named(name: str) -> Owner:
-    """The user of that name; raises `NoOrdinaryUser`."""
+    """The user with that name; raises `NoOrdinaryUser`."""
     try:
         user = pwd.getpwnam(name)
     except KeyError:
@@ -34,7 +34,7 @@ def named(name: str) -> Owner:
 
 
 def of_cluster(home: Home, data: Path) -> Owner:
-    """Whoever owns a cluster that exists goes on running it, unless others are that user too."""
+    """The owner of an existing cluster, unless that user is shared; else a free uid."""
     uid = data.lstat().st_uid if data.exists() else 0
     gid = data.lstat().st_gid if uid else 0
     if uid in NUMBERS and gid == uid and _is_free(uid):
@@ -45,9 +45,9 @@ def of_cluster(home: Home, data: Path) -> Owner:
 
 
 def who_makes(owner: Owner) -> Owner:
-    """As whom `initdb` runs, which wants a user with a name; what it makes is handed over.
+    """The user that `initdb` runs as: it requires a named one. Its files are handed over after.
 
-    Its group keeps others of that name from its files, and from the process itself.
+    Its group keeps other processes of that user from the files and from the process itself.
     """
     if owner.uid not in NUMBERS:
         return owner
@@ -55,9 +55,9 @@ def who_makes(owner: Owner) -> Owner:
 
 
 def hand_over(folder: Path, owner: Owner) -> None:
-    """Give all in a folder to a user, the folder itself last: what was cut short is done again.
+    """Change the owner of all files in a folder, the folder itself last, so it can be resumed.
 
-    Links are not followed, and what belongs to neither Postgres nor `nobody` stays as it is.
+    Links are not followed, and files that belong to neither Postgres nor `nobody` are left.
     """
     if folder.lstat().st_uid == owner.uid and folder.lstat().st_gid == owner.gid:
         return
@@ -70,7 +70,7 @@ def hand_over(folder: Path, owner: Owner) -> None:
 
 
 def _unused(home: Home) -> Owner:
-    named(SHARED)  # raises where nobody else can be become either
+    named(SHARED)  # raises if this process cannot change its user at all
     running = {uid for process in psutil.process_iter() for uid in _ids(process)}
     start = int(folders.digest(home.root), 16)
     for step in range(len(NUMBERS)):
@@ -81,7 +81,7 @@ def _unused(home: Home) -> Owner:
 
 
 def _is_free(number: int) -> bool:
-    """Whether no user and no group has the number."""
+    """Whether no user and no group has this id."""
     for find in (pwd.getpwuid, grp.getgrgid):
         try:
             find(number)

@@ -1,6 +1,6 @@
-"""Readers of the embedded Postgres get what workers leave of the processors, and little memory.
+"""Readers of the embedded Postgres run at the lowest priority and with limited memory.
 
-Every session begins with the little memory that a reader has; those of ours get all there is.
+Every session starts with a reader's memory limit; it is lifted for sessions of our own roles.
 """
 
 import os
@@ -22,19 +22,19 @@ _OURS = ("postgres", OWNER, Role.WORKER, "mlflow")
 
 
 class Priorities:
-    """Of the sessions of one server, which are its children; on Linux."""
+    """Sets the priority of the sessions (child processes) of one server; Linux only."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
     def tend(self, server: int, *, owner: Owner | None = None) -> None:
-        """Put every reader's session last, and free ours; quick where no session is new."""
+        """Lower the priority of every reader's session, and lift the limit of ours."""
         if sys.platform != "linux":
             return
         living = _children(server)
         for pid in living - self._seen:
             title = _title(pid)
-            if " [local] " not in title:  # of the server itself, or not logged in yet
+            if " [local] " not in title:  # a server process, or not logged in yet
                 continue
             ours = title.startswith(tuple(f"postgres: {login} " for login in _OURS))
             if _change(partial(_free if ours else _put_last, pid), owner):
@@ -50,7 +50,7 @@ def _children(pid: int) -> set[int]:
 
 
 def _title(pid: int) -> str:
-    """What a session says of itself: user, database, where it comes from, what it does."""
+    """The process title of a session: user, database, client address, activity."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
@@ -58,18 +58,18 @@ def _title(pid: int) -> str:
 
 
 def _change(change: Callable[[], None], owner: Owner | None) -> bool:
-    """Whether nothing is left to do for that session.
+    """Whether nothing is left to do for the session.
 
-    Root of a container may lack a right over others' processes that they have themselves.
+    Root in a container may lack rights over other users' processes that those users have.
     """
     try:
         change()
-    except BlockingIOError:  # a user may change one group in a tenth of a second: at the next look
+    except BlockingIOError:  # the kernel allows one change per 0.1 s: done at the next check
         return False
     except PermissionError:
         if owner is not None:
             _change_as(owner, change)
-    except OSError:  # it has ended
+    except OSError:  # it has exited
         pass
     return True
 
@@ -91,12 +91,12 @@ def _change_as(owner: Owner, change: Callable[[], None]) -> None:
 
 def _put_last(pid: int) -> None:
     os.setpriority(os.PRIO_PROCESS, pid, LAST)
-    # Where the kernel groups processes by their sessions, each session of Postgres is a group.
+    # Where the kernel schedules by process session (autogroup), each Postgres session is a group.
     if (group := Path(f"/proc/{pid}/autogroup")).exists():
         group.write_text(str(LAST))
 
 
 def _free(pid: int) -> None:
-    """A part's tensors and a dump take more memory than a reader has."""
+    """Tensors and dumps need more memory than a reader has."""
     most = resource.prlimit(pid, resource.RLIMIT_AS)[1]
     resource.prlimit(pid, resource.RLIMIT_AS, (most, most))

@@ -1,4 +1,4 @@
-"""A child process: its own session, its own log, and an end no later than its parent's."""
+"""A child process with its own session and log, which never outlives its parent."""
 
 import ctypes
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 STEP = 0.02  # seconds
-LOG_BYTES = 20_000_000  # a longer log is put aside as `.log.1` when its process starts
+LOG_BYTES = 20_000_000  # a longer log is rotated to `.log.1` when its process starts
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to run. Passwords belong into `env` or into files, never into `argv`."""
+    """What to run. Passwords go into `env` or files, never into `argv`."""
 
     name: str
     argv: tuple[str, ...]
@@ -48,9 +48,9 @@ class Command:
     env: Mapping[str, str] = field(repr=False)
     cwd: Path | None = None
     owner: Owner | None = None
-    stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)  # politest first
+    stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)  # the gentlest first
     grace: float = 10.0  # seconds, for all of them together
-    address_space: int | None = None  # bytes each process begins with, of what it may have; Linux
+    address_space: int | None = None  # soft RLIMIT_AS in bytes; Linux
 
 
 class Process:
@@ -68,7 +68,7 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """None while it is running."""
         return self._popen.poll()
 
     def ask_to_stop(self, step: int = 0) -> None:
@@ -77,7 +77,7 @@ class Process:
             self._popen.send_signal(self.command.stop_signals[step])
 
     def finish(self, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Wait for a process that was asked to stop, asking less politely as time passes."""
+        """Wait for a process that was asked to stop, sending harsher signals as time passes."""
         share = self.command.grace / len(self.command.stop_signals)
         for step in range(len(self.command.stop_signals)):
             if step and not hurry():
@@ -89,7 +89,7 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """End at once what is left of it and of its children."""
+        """Kill it and its remaining children at once."""
         left = sessions.members(self.pid, self.started)
         if self.exit_code is None:
             self._popen.kill()
@@ -108,9 +108,9 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
     in the child after the change of user, which would clear it.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("children are started by the main thread only")
+        raise RuntimeError("children must be started by the main thread")
     with log_file(command.log) as log, warnings.catch_warnings():
-        # Python 3.12 warns of any preexec_fn beside threads; ours only makes system calls.
+        # Python 3.12 warns about preexec_fn with threads; ours only makes system calls.
         warnings.simplefilter("ignore", DeprecationWarning)
         return subprocess.Popen(
             command.argv,
@@ -120,21 +120,21 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
             env=dict(command.env),
             cwd=command.cwd,
             start_new_session=True,
-            umask=0o077,  # whatever the shell's: a home's files are its owner's alone
+            umask=0o077,  # not the shell's: a home's files are private
             preexec_fn=_at_birth(command.stop_signals[0], command.address_space),
             **as_user(command.owner),
         )
 
 
 def as_user(owner: Owner | None) -> dict[str, Any]:
-    """The arguments of `subprocess` that give up root for `owner`, groups included."""
+    """The arguments of `subprocess` that drop root for `owner`, groups included."""
     if owner is None:
         return {}
     return {"user": owner.uid, "group": owner.gid, "extra_groups": []}
 
 
 def can_run(argv: tuple[str, ...], owner: Owner) -> bool:
-    """Whether the command succeeds as that user, with nothing of this process's surroundings."""
+    """Whether the command succeeds as that user, with an empty environment."""
     try:
         result = subprocess.run(
             argv, cwd="/", env={}, stdin=subprocess.DEVNULL, capture_output=True, **as_user(owner)
@@ -145,10 +145,10 @@ def can_run(argv: tuple[str, ...], owner: Owner) -> bool:
 
 
 def log_file(path: Path) -> BinaryIO:
-    """The log, open at its end, readable by its owner only.
+    """The log, opened for appending, readable by its owner only.
 
-    What stands there and cannot be written gives way. Where even that is impossible, nothing is
-    kept: a log must not stop what it is about.
+    A file that cannot be written is replaced; failing that, the log is discarded, as logging
+    must not stop a process from starting.
     """
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -156,7 +156,7 @@ def log_file(path: Path) -> BinaryIO:
             path.replace(path.with_suffix(".log.1"))
         return _appended(path)
     except (OSError, NotOurs) as error:
-        logger.warning("%s cannot be written (%s)", path, error)
+        logger.warning("%s is not writable (%s)", path, error)
     try:
         path.replace(path.with_suffix(".log.unwritable"))
         return _appended(path)
@@ -169,14 +169,14 @@ def _appended(path: Path) -> BinaryIO:
 
 
 def _at_birth(number: signal.Signals, address_space: int | None) -> Callable[[], None] | None:
-    """What the child does first: it dies with its parent, and takes no more than it may."""
-    if sys.platform != "linux":  # the guard does it there, a moment later
+    """Run in the child before exec: die with the parent, and limit memory."""
+    if sys.platform != "linux":  # there the guard does it, a little later
         return None
     libc, parent = _libc(), os.getpid()
 
     def in_child() -> None:
         libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call
+        if os.getppid() != parent:  # it died before prctl
             os._exit(1)
         if address_space:
             most = resource.getrlimit(resource.RLIMIT_AS)[1]

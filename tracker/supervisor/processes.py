@@ -1,4 +1,4 @@
-"""The file in which a supervisor says what it runs, for `status`."""
+"""The file in which a supervisor describes its components, for `status`."""
 
 import json
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from tracker.supervisor.component import Component
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentStatus:
-    """One process of the stack. The address holds no password."""
+    """One process of the stack. The address contains no password."""
 
     name: str
     state: str  # starting, running, restarting or stopped
@@ -20,19 +20,19 @@ class ComponentStatus:
     address: str | None
     restarts: int
     log: str
-    last_end: str | None = None  # why it was started again
+    last_end: str | None = None  # why it was restarted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """The stack as its supervisor last described it."""
+    """The stack as last described by its supervisor."""
 
     state: str  # starting, running or stopping
     components: tuple[ComponentStatus, ...]
 
 
 class Notice:
-    """The file as its one writer sees it: rewritten when something has changed."""
+    """Writes the file whenever something has changed."""
 
     def __init__(self, home: Home) -> None:
         self._file = home.processes_file
@@ -50,7 +50,7 @@ class Notice:
 
 
 def read(home: Home) -> Shown:
-    """What the file says, checked against the processes that live; nothing where it is damaged."""
+    """The file's content, checked against running processes; empty if it is corrupt."""
     try:
         found = json.loads(own_files.read_text(home.processes_file) or "")
         components = tuple(_checked(**row) for row in found["components"])
@@ -85,7 +85,7 @@ def _checked(
     last_end: str | None = None,
 ) -> ComponentStatus:
     if pid and not (started and sessions.is_alive(pid, started)):
-        pid, state = None, "restarting"  # the supervisor is about to see it
+        pid, state = None, "restarting"  # the supervisor has not noticed yet
     return ComponentStatus(
         name=name,
         state=state,

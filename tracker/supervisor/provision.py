@@ -1,6 +1,6 @@
-"""What the superuser makes of an embedded cluster at each start: logins, databases, rights.
+"""What the superuser sets up in an embedded cluster at each start: roles, databases, rights.
 
-Nothing of Headbook's belongs to the superuser: a fault in what the owner runs is not its fault too.
+No object of Headbook's is owned by the superuser, so a flaw in one never runs with its rights.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from tracker.domain import Role
 
 OWNER = "headbook_owner"
 LOGINS = (OWNER, *Role, "mlflow")
-DATABASES = {"headbook": OWNER, "mlflow": "mlflow"}  # and who owns each
+DATABASES = {"headbook": OWNER, "mlflow": "mlflow"}  # and their owners
 
-# Tables and views that an older version had made for the superuser.
+# Objects that older versions created as the superuser.
 _HAND_OVER = f"""
 DO $$
 DECLARE
@@ -45,7 +45,7 @@ END $$
 
 
 def provide(connect: Callable[[str], psycopg.Connection], password: Callable[[str], str]) -> None:
-    """Make what is missing, and take back what was opened or changed since."""
+    """Create what is missing, and revoke or reset what was changed since."""
     with connect("postgres") as connection:
         for login in LOGINS:
             roles.let_in(connection, login, password(login))
@@ -59,7 +59,7 @@ def provide(connect: Callable[[str], psycopg.Connection], password: Callable[[st
 
 
 def _give_owner_its_rights(connection: psycopg.Connection) -> None:
-    """It makes logins for people, and sets passwords, without becoming who it lets in."""
+    """The owner may create roles and set passwords, but not act as those roles."""
     connection.execute(f"ALTER ROLE {OWNER} CREATEROLE")
     for role in Role:
         connection.execute(

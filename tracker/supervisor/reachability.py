@@ -1,4 +1,4 @@
-"""Whether a server that a person named in the environment answers; messages show no password."""
+"""Checks that the servers named in the environment answer. Messages contain no password."""
 
 import socket
 import urllib.error
@@ -19,7 +19,7 @@ PORTS = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672, "redis": 6379, "rediss": 6
 
 
 def check(options: StackOptions) -> None:
-    """Raises `Unreachable` for the first given server that does not answer."""
+    """Raises `Unreachable` for the first server that does not answer."""
     learn(options.database_url, options.broker_url, options.mlflow_tracking_uri)
     if options.database_url:
         check_database(options.database_url)
@@ -38,7 +38,7 @@ def check_database(url: str) -> None:
 
 
 def check_broker(url: str) -> None:
-    """Connect to each host of the URL; kombu separates several by semicolons."""
+    """Connect to each host of the URL; kombu separates them by semicolons."""
     for one in url.split(";"):
         try:
             _connect(one)
@@ -48,7 +48,7 @@ def check_broker(url: str) -> None:
 
 
 def check_tracking(uri: str) -> None:
-    """Only servers are asked: other addresses (databricks …) are MLflow's own affair."""
+    """Only HTTP servers are checked: other URIs (databricks …) are left to MLflow."""
     if not uri.startswith(("http://", "https://")):
         return
     address, login = logins.apart(uri)

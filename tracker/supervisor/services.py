@@ -22,21 +22,21 @@ from tracker.supervisor.process import Command
 APP = Path(tracker.__file__).parents[1] / "app" / "serve.py"
 CLI = (sys.executable, "-m", "tracker.cli")
 HOSTS = ("127.0.0.1", "localhost")
-WORKER_GRACE = 20.0  # seconds: a worker gives its part back between two batches
+WORKER_GRACE = 20.0  # seconds: a worker releases its part between two batches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """What the services need to know of each other. The URLs hold passwords."""
+    """What the services need to know about each other. The URLs contain passwords."""
 
     database_url: str = field(repr=False)
     broker_url: str = field(repr=False)
-    mlflow_backend: str | None = field(default=None, repr=False)  # None: a server outside is used
+    mlflow_backend: str | None = field(default=None, repr=False)  # None: an external server is used
     mlflow_port: int
-    mlflow_tracking_uri: str = field(repr=False)  # of an embedded one with the login of workers
+    mlflow_tracking_uri: str = field(repr=False)  # of the embedded server: with the workers' login
     app_port: int
-    token: str | None = field(default=None, repr=False)  # of people's links
-    app_asks: bool = True  # for that token
+    token: str | None = field(default=None, repr=False)  # in people's sign-in links
+    app_asks: bool = True  # whether the app requires the token
     device: str = "auto"
 
     @property
@@ -45,7 +45,7 @@ class Addresses:
 
 
 def all_of(home: Home, addresses: Addresses) -> list[Service]:
-    """In the order of starting; they stop in the reverse order."""
+    """In starting order; they are stopped in reverse."""
     mlflow = [mlflow_server(home, addresses)] if addresses.mlflow_backend else []
     return [
         *mlflow,
@@ -56,7 +56,7 @@ def all_of(home: Home, addresses: Addresses) -> list[Service]:
 
 
 def mlflow_server(home: Home, addresses: Addresses) -> Service:
-    """One process without job runners: the defaults cost 1.9 GB and leave orphans."""
+    """One process without job runners: MLflow's defaults use 1.9 GB and leave orphans."""
     port = addresses.mlflow_port
     hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
     address, _ = logins.apart(addresses.mlflow_tracking_uri)
@@ -66,13 +66,13 @@ def mlflow_server(home: Home, addresses: Addresses) -> Service:
             name="mlflow",
             argv=(
                 *(sys.executable, "-m", "tracker.access.mlflow_server", "--port", str(port)),
-                # Relative to its folder: MLflow reads a path as an address, and %20 as a space.
+                # A relative path: MLflow parses paths as URLs, in which %20 is a space.
                 *("--artifacts", f"./{home.artifacts.name}"),
             ),
             env=environment.made(os.environ)
             | policy.environment
             | {
-                "MLFLOW_BACKEND_STORE_URI": addresses.mlflow_backend or "",  # holds a password
+                "MLFLOW_BACKEND_STORE_URI": addresses.mlflow_backend or "",  # contains a password
                 "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
                 "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in hosts),
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -89,7 +89,7 @@ def mlflow_server(home: Home, addresses: Addresses) -> Service:
 
 
 def dispatcher(home: Home, addresses: Addresses) -> Service:
-    """Ready once it has looked through the queue."""
+    """Ready once it has scanned the queue."""
     return announcing(
         home,
         Command(
@@ -103,7 +103,7 @@ def dispatcher(home: Home, addresses: Addresses) -> Service:
 
 
 def workers(home: Home, addresses: Addresses) -> list[Service]:
-    """One per CUDA device, which is all that this worker sees; one on the CPU otherwise."""
+    """One per CUDA device, the only one visible to it; without any, one on the CPU."""
     visible = cuda_devices() if addresses.device == "auto" else []
     if not visible:
         return [_worker("worker", home, addresses, {})]
@@ -129,7 +129,7 @@ def app(home: Home, addresses: Addresses) -> Service:
 
 
 def mlflow_access(uri: str, token: str | None) -> AccessPolicy:
-    """That of the MLflow which programs find under this address, by the login in it."""
+    """The policy of the MLflow at this address, whose URL contains the programs' login."""
     address, login = logins.apart(uri)
     port = urlsplit(address).port or 0
     return AccessPolicy(name="mlflow", port=port, hosts=HOSTS, token=token, login=login)
@@ -138,7 +138,7 @@ def mlflow_access(uri: str, token: str | None) -> AccessPolicy:
 def app_access(
     port: int, *, token: str | None, asks: bool, app_url: str | None = None
 ) -> AccessPolicy:
-    """People come to the app as localhost, or by the host of `app_url`."""
+    """The app's policy: it is reached as localhost, or by the host of `app_url`."""
     outside = urlsplit(app_url or "")
     return AccessPolicy(
         name="app",
@@ -151,7 +151,7 @@ def app_access(
 
 
 def app_argv(policy: AccessPolicy) -> tuple[str, ...]:
-    """How to serve the app."""
+    """The command that serves the app."""
     return (
         *(sys.executable, "-m", "streamlit", "run", str(APP)),
         *("--server.headless", "true", "--server.address", "127.0.0.1"),
@@ -159,14 +159,14 @@ def app_argv(policy: AccessPolicy) -> tuple[str, ...]:
         *(word for host in policy.hosts for word in ("--server.allowedHosts", host)),
         *("--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"),
         *("--client.toolbarMode", "viewer"),
-        # What a person's own ~/.streamlit/config.toml would change: address and certificates.
+        # A person's own ~/.streamlit/config.toml could change these: address and certificates.
         *("--server.baseUrlPath", "", "--server.sslCertFile", "", "--server.sslKeyFile", ""),
         *("--global.developmentMode", "false", "--server.enableXsrfProtection", "true"),
     )
 
 
 def answers(url: str) -> Callable[[], bool]:
-    """Whether an HTTP server of this machine says that it is well; no proxy is asked for it."""
+    """Whether a local HTTP server reports that it is healthy; never asked through a proxy."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ask() -> bool:
@@ -180,14 +180,14 @@ def answers(url: str) -> Callable[[], bool]:
 
 
 def announcing(home: Home, command: Command) -> Service:
-    """A service whose process says itself that it does its work."""
+    """A service whose process reports by itself that it is ready."""
     file = home.root / f"{command.name}.ready"
     env = {**command.env, readiness.VARIABLE: str(file)}
     return Service(command=replace(command, env=env), ready=lambda: readiness.announced(file))
 
 
 def cuda_devices() -> list[str]:
-    """The devices as CUDA_VISIBLE_DEVICES names them, found without importing torch."""
+    """The GPUs as CUDA_VISIBLE_DEVICES names them, without importing torch."""
     if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [device.strip() for device in chosen.split(",") if device.strip() not in ("", "-1")]
     if not (tool := shutil.which("nvidia-smi")):

@@ -1,4 +1,4 @@
-"""The processes that descend from a child, found without trusting a pid that may be reused."""
+"""The descendants of a child process, robust against reused pids."""
 
 import os
 from collections.abc import Iterable
@@ -7,10 +7,10 @@ import psutil
 
 
 def members(pid: int, started: float) -> list[psutil.Process]:
-    """The living processes of the session that `pid` began at `started`, and their descendants.
+    """The running processes of the session that `pid` started at `started`, and their descendants.
 
-    A pid is not given to a new process while a session is named by it, so a session is ours
-    unless its leader is a younger process.
+    The kernel does not reuse a pid while a session has it as its id, so a session is ours unless
+    its leader is a younger process.
     """
     if _reused(pid, started):
         return []
@@ -26,11 +26,11 @@ def members(pid: int, started: float) -> list[psutil.Process]:
 
 
 def is_alive(pid: int, started: float) -> bool:
-    """Whether the process `pid` that began at `started` still runs."""
+    """Whether the process `pid` that started at `started` is still running."""
     try:
         process = psutil.Process(pid)
         return abs(process.create_time() - started) < 1.0 and alive(process)
-    except psutil.AccessDenied:  # another user's, and there
+    except psutil.AccessDenied:  # it exists, but is another user's
         return True
     except psutil.Error:
         return False
@@ -44,7 +44,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
-    """SIGKILL; psutil refuses when the pid has come to belong to another process."""
+    """Send SIGKILL; psutil refuses if the pid has been reused."""
     for process in processes:
         try:
             process.kill()

@@ -37,7 +37,7 @@ MakeServices = Callable[[Home, Addresses], Sequence[Service]]
 
 
 class Stack:
-    """Everything that runs on one home. Whoever runs it holds the home's lock."""
+    """All components of a home. The caller holds the home's lock."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class Stack:
         self._make_services = make_services
         self._components: list[Component] = []
         self._tidy: list[Callable[[], None]] = []
-        self._stops = 0  # how often we were asked to stop
+        self._stops = 0  # signals received
         self._notice = Notice(home)
         self._state = "starting"
         self._guard = Guard(lock)
         self._priorities = Priorities()
 
     def run(self, on_ready: Callable[[StackState], None]) -> None:
-        """Start, say that all is ready, watch until a signal comes, stop."""
+        """Start, report that all is ready, watch until a signal arrives, stop."""
         with _signals(self._on_signal):
             try:
                 state = self._start()
@@ -114,7 +114,7 @@ class Stack:
         )
 
     def _servers(self) -> tuple[EmbeddedPostgres | None, EmbeddedValkey | None]:
-        """Start the servers that are not given."""
+        """Start the servers for which no URL is set."""
         postgres = valkey = None
         wanted: list[Service] = []
         if not self.options.database_url:
@@ -129,7 +129,7 @@ class Stack:
 
     def _upgrade(self, postgres: EmbeddedPostgres | None) -> None:
         from tracker.database import (
-            schema,  # SQLAlchemy and Alembic: not needed to stop or ask for status
+            schema,  # imports SQLAlchemy and Alembic, which `down` and `status` do not need
         )
 
         if postgres:
@@ -139,7 +139,7 @@ class Stack:
             schema.upgrade(with_psycopg(url))
         except TrackerError:
             raise
-        except Exception as error:  # whatever Alembic and the migrations may raise
+        except Exception as error:  # anything that Alembic or a migration raises
             raise SchemaFailed(error) from error
 
     def _mlflow_backend(self, postgres: EmbeddedPostgres | None) -> str | None:
@@ -147,12 +147,12 @@ class Stack:
             return None
         return (
             postgres.url("mlflow", "mlflow")
-            if postgres  # MLflow's tables are never put into a database that a person named
-            else SQLITE  # in the home, where the server runs: a path in a URL would need quoting
+            if postgres  # MLflow's tables never go into a database set by a person
+            else SQLITE  # relative to the home, the working directory: a path would need quoting
         )
 
     def _bring_up(self, wanted: Iterable[Service]) -> None:
-        """Start the services side by side and wait until each is ready."""
+        """Start the services in parallel and wait until all are ready."""
         new = [Component(service, self._guard) for service in wanted]
         for component in new:
             self._components.append(component)
@@ -173,7 +173,7 @@ class Stack:
         time.sleep(TICK)
 
     def _stop(self) -> None:
-        """Stop in reverse order: first who uses a server, then the server."""
+        """Stop in reverse order: clients before servers."""
         self.home.state_file.unlink(missing_ok=True)
         self._state = "stopping"
         self._notice.write(self._state, self._components)
@@ -182,7 +182,7 @@ class Stack:
             for component in group:
                 component.ask_to_stop()
             for component in group:
-                # A second Ctrl-C hurries all but the servers of data, which are quick anyway.
+                # A second Ctrl-C kills all but the data servers, which stop quickly anyway.
                 patient = component.name in SERVERS
                 component.finish(_never if patient else lambda: self._stops > asked)
         self._guard.dismiss()
@@ -195,7 +195,7 @@ class Stack:
 
 
 def _stop_order(components: Sequence[Component]) -> Iterator[list[Component]]:
-    """Everything that uses a server at once, then the servers, the last started first."""
+    """All clients of the servers at once, then the servers, last started first."""
     yield [c for c in reversed(components) if c.name not in (*SERVERS, "mlflow")]
     for component in reversed(components):
         if component.name in (*SERVERS, "mlflow"):

@@ -1,7 +1,7 @@
-"""The embedded Valkey: the bundled binary on a private socket, its data logged to disk.
+"""The embedded Valkey: the bundled binary on a private socket, with append-only persistence.
 
-The data spares a dispatcher some rings and nothing else, so that it never keeps a stack from
-starting: what the server cannot read is set aside.
+Its data only save the dispatcher some messages, so they never keep a stack from starting: data
+that the server cannot read are moved aside.
 """
 
 import os
@@ -15,13 +15,13 @@ from tracker.supervisor.errors import StartFailed
 from tracker.supervisor.process import Command, Process
 
 SOCKET = "valkey.sock"
-KEPT = ("valkey.conf", "run")  # in its folder; all else there is data
-UNREADABLE = "unreadable-"  # and when it was set aside
-SET_ASIDE = 2  # so many are kept, the newest
+KEPT = ("valkey.conf", "run")  # in its folder; everything else is data
+UNREADABLE = "unreadable-"  # followed by the time
+SET_ASIDE = 2  # folders kept, the newest
 
 
 class EmbeddedValkey:
-    """One server on one home. Usable alone: `start`, `url`, `stop`."""
+    """The server of a home. Usable on its own: `start`, `url`, `stop`."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -29,7 +29,7 @@ class EmbeddedValkey:
         self._process: Process | None = None
 
     def start(self) -> str:
-        """Start the server and wait for it; the broker URL for Celery."""
+        """Start the server and wait until it is ready; returns the broker URL for Celery."""
         try:
             self._begin()
         except StartFailed:
@@ -53,7 +53,7 @@ class EmbeddedValkey:
             self.tidy()
 
     def prepare(self) -> Command:
-        """Write the configuration; how to run it."""
+        """Write the configuration; returns the command that runs the server."""
         self._password = passwords.of_home(self.home).valkey
         folder = folders.private(self.home.root / "valkey")
         self._socket = folders.for_socket(folder / "run", SOCKET) / SOCKET
@@ -82,7 +82,7 @@ class EmbeddedValkey:
         )
 
     def ready(self) -> bool:
-        """Whether it answers and has read its data from disk."""
+        """Whether it answers and has loaded its data."""
         try:
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(2)
@@ -96,25 +96,25 @@ class EmbeddedValkey:
         return reply == b"+OK\r\n+PONG\r\n"
 
     def set_aside(self) -> str | None:
-        """Move the data away, so that the next start is an empty one; what was done, if anything.
+        """Move the data aside, so the next start begins empty; returns what was done, if anything.
 
-        For a server that ended before it was ready.
+        For a server that exited before it was ready.
         """
         folder = self.home.root / "valkey"
         earlier = sorted(folder.glob(f"{UNREADABLE}*"))
-        data = [each for each in folder.iterdir() if each.name not in KEPT and each not in earlier]
+        data = [path for path in folder.iterdir() if path.name not in KEPT and path not in earlier]
         if not data:
             return None
         aside = folder / f"{UNREADABLE}{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         try:
             aside.mkdir(mode=0o700)
-            for each in data:
-                each.rename(aside / each.name)
-        except OSError:  # the next start fails as this one did, and its log says why
+            for path in data:
+                path.rename(aside / path.name)
+        except OSError:  # the next start fails in the same way, and its log says why
             return None
         for old in [*earlier, aside][:-SET_ASIDE]:
             shutil.rmtree(old, ignore_errors=True)
-        return f"its data was set aside as {aside}, and it begins empty: runs are kept in Postgres"
+        return f"its data were moved to {aside} and it starts empty; runs are in Postgres"
 
     def url(self, database: int = 0) -> str:
         """A kombu URL, password included."""
@@ -126,7 +126,7 @@ class EmbeddedValkey:
 
     @property
     def address(self) -> str:
-        """Where it is, without a password."""
+        """The socket, without a password."""
         return str(self._socket)
 
 

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, with a limit."""
+"""Waiting for a condition, with a timeout."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ STEP = 0.05  # seconds
 
 
 def passes(check: Callable[[], bool], *, seconds: float) -> bool:
-    """Whether the check has become true in time."""
+    """Whether the check became true within that many seconds."""
     deadline = time.monotonic() + seconds
     while not check():
         if time.monotonic() > deadline:
@@ -20,9 +20,9 @@ def passes(check: Callable[[], bool], *, seconds: float) -> bool:
 
 
 def until(check: Callable[[], bool], *, process: Process, seconds: float) -> None:
-    """Wait for a started process to be ready; raises `StartFailed` when it ends or takes longer."""
+    """Wait for a process to be ready; raises `StartFailed` if it exits or takes longer."""
     command = process.command
     if not passes(lambda: process.exit_code is not None or check(), seconds=seconds):
         raise StartFailed(command.name, f"not ready after {seconds:.0f} s", command.log)
     if process.exit_code is not None:
-        raise StartFailed(command.name, f"it ended with {process.exit_code}", command.log)
+        raise StartFailed(command.name, f"it exited with code {process.exit_code}", command.log)
