@@ -1,11 +1,11 @@
-"""Runs migrations: one transaction each, under timeouts, one process at a time."""
+"""Runs migrations and makes the views: one transaction, under timeouts, one process at a time."""
 
 import os
 
 from alembic import context
 from sqlalchemy import Connection, text
 
-from tracker.database import postgres_session
+from tracker.database import postgres_session, views
 from tracker.secrets.urls import with_psycopg
 from tracker.tables import Row
 
@@ -13,8 +13,13 @@ LOCK = 7_309_458  # any number; the same for everybody who migrates
 
 
 def ours(name: str | None, kind: str, parent: object) -> bool:
-    """Compare only our own schema: `results` holds views alone."""
-    return name == "headbook" if kind == "schema" else True
+    """Compare only the tables of the product: `results` holds views alone."""
+    return name == "headbook" if kind == "schema" else (kind, name) != ("table", views.RECORD)
+
+
+def is_newest() -> bool:
+    """Whether the schema is at the latest revision."""
+    return set(context.get_context().get_current_heads()) == set(context.script.get_heads())
 
 
 def migrate(connection: Connection) -> None:
@@ -32,10 +37,9 @@ def migrate(connection: Connection) -> None:
         include_schemas=True,
         include_name=ours,
         compare_server_default=True,
-        transaction_per_migration=True,
     )
     try:
-        with context.begin_transaction():
+        with context.begin_transaction(), views.made_anew(connection, is_newest):
             context.run_migrations()
     finally:
         connection.rollback()

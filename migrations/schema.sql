@@ -771,6 +771,17 @@ COMMENT ON COLUMN headbook.tensor.size_bytes IS 'Size of the stored file.';
 
 COMMENT ON COLUMN headbook.tensor.mlflow_path IS 'Path among the MLflow run''s artifacts.';
 
+CREATE TABLE headbook.view_file (
+    name text NOT NULL,
+    sha256 text NOT NULL
+);
+
+COMMENT ON TABLE headbook.view_file IS 'A view that an upgrade has made from a file.';
+
+COMMENT ON COLUMN headbook.view_file.name IS 'Name of the view in schema results.';
+
+COMMENT ON COLUMN headbook.view_file.sha256 IS 'Of the file in migrations/views that it was made from; empty: of none.';
+
 CREATE TABLE headbook.worker (
     name text NOT NULL,
     host text NOT NULL,
@@ -1057,6 +1068,9 @@ ALTER TABLE ONLY headbook.study_run
 ALTER TABLE ONLY headbook.tensor
     ADD CONSTRAINT tensor_pkey PRIMARY KEY (run_id, name);
 
+ALTER TABLE ONLY headbook.view_file
+    ADD CONSTRAINT view_file_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY headbook.worker
     ADD CONSTRAINT worker_pkey PRIMARY KEY (name);
 
@@ -1206,6 +1220,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.study TO headbook_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.study_run TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.tensor TO headbook_worker;
+
+GRANT SELECT ON TABLE headbook.view_file TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.worker TO headbook_worker;
 

@@ -109,7 +109,8 @@ def sessions(database_url: str) -> Iterator[Sessions]:
         tables = session.scalars(
             text(
                 "SELECT format('headbook.%I', tablename) FROM pg_tables"
-                " WHERE schemaname = 'headbook' AND tablename <> 'alembic_version'"
+                " WHERE schemaname = 'headbook'"
+                " AND tablename NOT IN ('alembic_version', 'view_file')"
             )
         ).all()
         session.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))

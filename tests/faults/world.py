@@ -251,7 +251,7 @@ class World:
             found = text(
                 "SELECT string_agg(format('headbook.%I', tablename), ', ') FROM pg_tables"
                 " WHERE schemaname = 'headbook' AND tablename NOT IN"
-                " ('alembic_version', 'model', 'component')"
+                " ('alembic_version', 'view_file', 'model', 'component')"
             )
             session.execute(text(f"TRUNCATE {session.scalar(found)} RESTART IDENTITY"))
         audit.install(self.sessions)

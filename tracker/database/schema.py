@@ -1,4 +1,4 @@
-"""Brings a database to the schema of this version: roles, then migrations."""
+"""Brings a database to the schema of this version: roles, then migrations and views."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from tracker.database import postgres_session
+from tracker.database import postgres_session, views
 from tracker.database.login_codes import greeting
 from tracker.database.rights import guard
 from tracker.database.sqlstates import Meaning, meaning
@@ -98,8 +98,8 @@ class NotMigratable(TrackerError):
 class NotMigratableNow(TrackerError):
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"The database cannot be brought to the schema of this version now: {reason}. What "
-            "this step had begun is undone. Run `headbook db upgrade` again in a moment."
+            f"The database cannot be brought to the schema of this version now: {reason}. "
+            "Nothing was changed. Run `headbook db upgrade` again in a moment."
         )
 
 
@@ -126,7 +126,7 @@ def migrate(database_url: str, revision: str) -> None:
 
     A schema that is there already needs no right to change it. Raises `BadDatabaseUrl`,
     `UnreachableDatabase`, `RefusedByDatabase`, `UnfitDatabase`, `NoRoles`, `NotMigratable`,
-    `NotMigratableNow`.
+    `NotMigratableNow`, `ViewsInUse`, `ViewNameTaken`.
     """
     config = Config()
     config.set_main_option("script_location", "migrations:")
@@ -137,7 +137,7 @@ def migrate(database_url: str, revision: str) -> None:
             if there is None:
                 postgres_session.check_fit(connection)
             ensure_roles(connection)
-            if revision == "head" and there == _newest(config):
+            if revision == "head" and there == _newest(config) and views.up_to_date(connection):
                 return
         how = command.downgrade if revision == "base" else command.upgrade
         apply(engine, config, how, revision)
@@ -180,7 +180,7 @@ def _gives_way(error: BaseException) -> bool:
     reraise=True,
 )
 def apply(engine: Engine, config: Config, how: Migrate, revision: str) -> None:
-    """Do all migrations up or down to `revision`, each in a transaction, while workers work.
+    """Migrate up or down to `revision` in one transaction, while workers work.
 
     One that gives way to a worker, as `migrations/env.py` has it, is tried again.
     """
