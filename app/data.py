@@ -26,12 +26,11 @@ from tracker.access.policy import TOKEN
 from tracker.database import db
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, Priority, RunState
-from tracker.errors import NoTrackingServer
 from tracker.home.home import Home, StackState
 from tracker.queueing import submission
 from tracker.queueing.submission import Request, Submitted
 from tracker.reports.run_names import RunName, name_of
-from tracker.settings.settings import Settings, user
+from tracker.settings.settings import NoTrackingServer, Settings, user
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
 from tracker.supervisor import services

@@ -13,10 +13,10 @@ from analyses.errors import MayNotBeRead
 from analyses.prompts import files, rows
 from analyses.prompts.bounds import Bounds
 from analyses.prompts.data_names import FolderName
-from tracker.errors import CannotKeep, TrackerError
+from tracker.errors import TrackerError
 from tracker.home.home import Home, StackState
 from tracker.home.ownership import BelongsToAnother, NotOurs, NotReadable
-from tracker.publishing.spool import Spool
+from tracker.publishing.spool import CannotKeep, Spool
 from tracker.settings.settings import Settings
 from tracker.supervisor import control, folders, lock, passwords, postgres_place, processes
 from tracker.supervisor.errors import DamagedFile

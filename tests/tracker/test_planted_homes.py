@@ -12,11 +12,10 @@ from second_user import OTHER, as_other, only_root
 from typer.testing import CliRunner
 
 from tracker.cli import app
-from tracker.errors import NoDatabase
 from tracker.home.home import Home
 from tracker.home.ownership import BelongsToAnother, NotOurs
 from tracker.secrets import redaction
-from tracker.settings.settings import Settings
+from tracker.settings.settings import NoDatabase, Settings
 from tracker.supervisor import control, lock, passwords
 
 from .traps import PLANTED, Trap, give, ours

@@ -14,8 +14,9 @@ from sqlalchemy import create_engine, make_url, text
 
 from migrations import drift
 from tracker.database import schema
-from tracker.database.db import Sessions, connect, transaction
-from tracker.database.schema import NoRoles, NotMigratable, NotMigrated, UnreachableDatabase
+from tracker.database.db import NotMigrated, Sessions, connect, transaction
+from tracker.database.schema import NoRoles, NotMigratable
+from tracker.database.unreachable import UnreachableDatabase
 from tracker.store import models
 
 

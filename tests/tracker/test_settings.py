@@ -6,9 +6,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tracker.errors import NoBroker, NoDatabase, NoTrackingServer
 from tracker.home.home import Home, StackState
-from tracker.settings.settings import BadEnvironment, Settings
+from tracker.settings.settings import (
+    BadEnvironment,
+    NoBroker,
+    NoDatabase,
+    NoTrackingServer,
+    Settings,
+)
 
 
 def state(pid: int, started: float) -> StackState:

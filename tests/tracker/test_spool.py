@@ -15,9 +15,8 @@ import pytest
 from sqlalchemy import update
 
 from tracker.database.db import Sessions, transaction
-from tracker.errors import CannotKeep
 from tracker.publishing import spool_cleanup
-from tracker.publishing.spool import Spool
+from tracker.publishing.spool import CannotKeep, Spool
 from tracker.store import publications, runs, tensors
 from tracker.store.tensors import StoredTensor
 from tracker.tables import PublicationRow

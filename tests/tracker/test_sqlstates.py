@@ -7,8 +7,8 @@ from sqlalchemy import make_url
 
 from tracker.database import db, roles, schema
 from tracker.database.db import BusyDatabase, Sessions, passes, transaction
-from tracker.database.schema import RefusedByDatabase, UnreachableDatabase
 from tracker.database.sqlstates import Meaning, meaning
+from tracker.database.unreachable import RefusedByDatabase, UnreachableDatabase
 from tracker.supervisor.ports import free
 
 

@@ -24,7 +24,8 @@ from tracker.cli import (
     submit,
 )
 from tracker.cli.streams import use_streams
-from tracker.errors import DiskFull, TrackerError, is_full
+from tracker.errors import TrackerError
+from tracker.home.disk import DiskFull, is_full
 from tracker.home.ownership import NotReadable
 from tracker.run_logs import log_records
 from tracker.secrets.urls import without_credentials

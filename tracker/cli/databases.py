@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.database import roles, schema
+from tracker.database import roles
 from tracker.database.rights import hardening
 from tracker.domain import Role
 from tracker.errors import TrackerError
@@ -46,6 +46,8 @@ class LongPassword(TrackerError):
 @app.command()
 def upgrade() -> None:
     """Bring the database to the schema of this version. Safe to run again."""
+    from tracker.database import schema  # Alembic, which no other command needs
+
     settings = Settings()
     schema.upgrade(settings.owner_database())
     typer.echo("The database has the schema of this version.")

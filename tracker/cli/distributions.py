@@ -15,8 +15,7 @@ from tracker.cli.recipe import DEFAULT
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.database.db import transaction
-from tracker.errors import NoDatabase
-from tracker.settings.settings import Settings
+from tracker.settings.settings import NoDatabase, Settings
 
 app = typer.Typer(help="Prompt distributions.", no_args_is_help=True)
 

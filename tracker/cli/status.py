@@ -6,10 +6,10 @@ import typer
 
 from tracker.access.links import with_token
 from tracker.cli.terminal import AsJson, print_json, print_table
-from tracker.errors import NoDatabase, TrackerError
+from tracker.errors import TrackerError
 from tracker.home.home import Home, StackState
 from tracker.secrets.urls import for_people, without_credentials, without_psycopg
-from tracker.settings.settings import Settings
+from tracker.settings.settings import NoDatabase, Settings
 from tracker.supervisor import control
 from tracker.supervisor.control import StackStatus
 

@@ -12,8 +12,8 @@ from tenacity import RetryCallState, Retrying, stop_after_delay, wait_exponentia
 
 from analyses.shown import one_line
 from tracker.database import postgres_session, standbys
-from tracker.database.schema import NotMigrated, UnreachableDatabase, not_connected
 from tracker.database.sqlstates import Meaning, meaning
+from tracker.database.unreachable import UnreachableDatabase, not_connected
 from tracker.errors import TrackerError
 from tracker.secrets.urls import first_line
 
@@ -63,6 +63,13 @@ class ForbiddenByDatabase(TrackerError):
         super().__init__(
             f"This database user may not do that: {first_line(error)}. Use the address of a member "
             "of headbook_worker; that of a reader only reads the views of schema results."
+        )
+
+
+class NotMigrated(TrackerError):
+    def __init__(self) -> None:
+        super().__init__(
+            "The database does not have the tables of this version. Run `headbook db upgrade`."
         )
 
 

@@ -4,6 +4,7 @@ import psycopg
 from psycopg import sql
 
 from tracker.database.rights import hardening
+from tracker.database.unreachable import not_connected
 from tracker.errors import TrackerError
 from tracker.secrets.urls import first_line, without_psycopg
 
@@ -18,10 +19,6 @@ class MayNotLetIn(TrackerError):
 
 def give_password(database_url: str, role: str, password: str) -> None:
     """Let a role of the schema log in to that database; raises `MayNotLetIn`."""
-    from tracker.database.schema import (
-        not_connected,  # SQLAlchemy and Alembic, which a stack starts without
-    )
-
     url = without_psycopg(database_url)
     try:
         with psycopg.connect(url, connect_timeout=5, client_encoding="utf8") as connection:
@@ -39,8 +36,6 @@ def harden(database_url: str) -> bool:
 
     Raises `UnreachableDatabase`, `RefusedByDatabase`.
     """
-    from tracker.database.schema import not_connected
-
     url = without_psycopg(database_url)
     try:
         with psycopg.connect(

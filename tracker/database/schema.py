@@ -8,15 +8,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from psycopg.errors import ConnectionTimeout
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from tracker.database import postgres_session, views
-from tracker.database.login_codes import greeting
 from tracker.database.rights import guard
 from tracker.database.sqlstates import Meaning, meaning
+from tracker.database.unreachable import UnreachableDatabase, not_connected
 from tracker.domain import Role
 from tracker.errors import TrackerError
 from tracker.secrets.urls import first_line, without_psycopg
@@ -50,40 +49,6 @@ class NoRoles(TrackerError):
         super().__init__(
             f"The database lacks the roles {', '.join(missing)} and this user may not make them. "
             f"Ask its administrator to run: {statements}"
-        )
-
-
-class UnreachableDatabase(TrackerError):
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(
-            f"The database cannot be reached: {first_line(error)}. "
-            "Check DATABASE_URL, or start the embedded stack with `headbook up`."
-        )
-
-
-class RefusedByDatabase(TrackerError):
-    """The server answers, and says no: waiting changes nothing."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(
-            f"The database refuses this login: {first_line(error)}. Check the user, the password, "
-            "the database and the sslmode of DATABASE_URL."
-        )
-
-
-def not_connected(error: BaseException, conninfo: str) -> RefusedByDatabase | UnreachableDatabase:
-    """What it means that no connection came about, which the driver tells in a sentence only."""
-    if isinstance(error, ConnectionTimeout):  # who did not answer once is not asked again
-        return UnreachableDatabase(error)
-    answer = greeting(conninfo)
-    refused = meaning(answer.sqlstate) in (Meaning.REFUSED, Meaning.FORBIDDEN)
-    return RefusedByDatabase(error) if refused or answer.without_tls else UnreachableDatabase(error)
-
-
-class NotMigrated(TrackerError):
-    def __init__(self) -> None:
-        super().__init__(
-            "The database does not have the tables of this version. Run `headbook db upgrade`."
         )
 
 

@@ -8,7 +8,9 @@ from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from requests.exceptions import RequestException
 
-from tracker.errors import CannotKeep, TrackerError, is_full
+from tracker.errors import TrackerError
+from tracker.home.disk import is_full
+from tracker.publishing.spool import CannotKeep
 from tracker.secrets.urls import first_line
 
 _LOGIN = (401, 403)

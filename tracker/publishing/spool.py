@@ -10,11 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from tracker.errors import CannotKeep
+from tracker.errors import TrackerError
 from tracker.home import own_files, ownership
 from tracker.home.ownership import NotOurs, NotReadable
 
 _LOCK = "lock"
+
+
+class CannotKeep(TrackerError):
+    """A disk that tensors pass through is full or closed; what was to be stored can be later."""
+
+    def __init__(self, folder: object, error: OSError, *, whose: str | None = None) -> None:
+        """`whose` says to which other user the folder belongs."""
+        way_out = "Run this worker as its owner" if whose else "Make room there"
+        super().__init__(
+            f"A tensor file cannot be kept in {folder}: {whose or error.strerror}. {way_out}, or "
+            "let HEADBOOK_HOME and TMPDIR name other disks. Nothing is lost, it is tried again."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

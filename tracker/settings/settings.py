@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from analyses import names
 from analyses.errors import shown
 from analyses.prompts.bounds import MOST_SCALE, Bounds
-from tracker.errors import NoBroker, NoDatabase, NoTrackingServer, TrackerError
+from tracker.errors import TrackerError
 from tracker.home.home import Home, StackState
 from tracker.secrets.redaction import STRUCK, learn, learn_environment, without_credentials
 from tracker.secrets.urls import for_links, with_psycopg
@@ -30,6 +30,30 @@ class BadEnvironment(TrackerError):
     def __init__(self, error: ValidationError) -> None:
         said = "; ".join(map(_said, error.errors()))
         super().__init__(without_credentials(f"Invalid environment: {said}."))
+
+
+class NoDatabase(TrackerError):
+    def __init__(self, home: object) -> None:
+        super().__init__(
+            f"No database is known: DATABASE_URL is not set and no stack runs on {home}. "
+            "Start one with `headbook up`, or set DATABASE_URL."
+        )
+
+
+class NoBroker(TrackerError):
+    def __init__(self, home: object) -> None:
+        super().__init__(
+            f"No broker is known: CELERY_BROKER_URL is not set and no stack runs on {home}. "
+            "Start one with `headbook up`, or set CELERY_BROKER_URL."
+        )
+
+
+class NoTrackingServer(TrackerError):
+    def __init__(self, home: object) -> None:
+        super().__init__(
+            f"No MLflow server is known: MLFLOW_TRACKING_URI is not set and no stack runs on "
+            f"{home}. Start one with `headbook up`, or set MLFLOW_TRACKING_URI."
+        )
 
 
 def _said(problem: ErrorDetails) -> str:

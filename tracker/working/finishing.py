@@ -17,11 +17,11 @@ from analyses.stored import Meanings, as_json
 from tracker import reports
 from tracker.database.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
-from tracker.errors import CannotKeep, TrackerError
+from tracker.errors import TrackerError
 from tracker.publishing import mlflow_runs, spool_cleanup, tensor_files
 from tracker.publishing.mlflow_errors import MlflowUnavailable
 from tracker.publishing.mlflow_pause import MlflowPause, MlflowPaused
-from tracker.publishing.spool import Spool
+from tracker.publishing.spool import CannotKeep, Spool
 from tracker.store import distributions, endings, parts, publications, runs, scores, tensors
 from tracker.store.parts import LeaseLost
 from tracker.store.tensors import StoredTensor

@@ -10,11 +10,11 @@ from structlog import get_logger
 from analyses.errors import Refused
 from analyses.foreign import is_out_of_memory, said_by
 from analyses.shown import in_lines
-from tracker.database.db import TroubledDatabase, passes, patiently
-from tracker.database.schema import NotMigrated
+from tracker.database.db import NotMigrated, TroubledDatabase, passes, patiently
 from tracker.domain import PartClaim
-from tracker.errors import CannotKeep, TrackerError
+from tracker.errors import TrackerError
 from tracker.publishing.mlflow_errors import MlflowUnavailable
+from tracker.publishing.spool import CannotKeep
 from tracker.secrets.urls import first_line, without_credentials
 from tracker.store import endings, models, runs
 from tracker.store.parts import CancelSeen, LeaseLost
