@@ -180,7 +180,7 @@ class DistributionSpec(BaseModel):
     @classmethod
     def parse(cls, name: str, **fields: Any) -> Self:
         """The spec of a name; parts left out at its end, and other fields, take their defaults."""
-        return cls(**_parts(name), **fields)
+        return cls(**_parts(name) | fields)
 
 
 def _texts(value: object) -> tuple[str, ...]:

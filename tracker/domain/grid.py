@@ -1,0 +1,104 @@
+"""A grid: fields of a request with several values each, and every combination of them."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from analyses.errors import Refused
+from tracker.domain import options
+from tracker.domain.priority import Priority
+from tracker.domain.request import (
+    Asked,
+    AskedPriority,
+    Force,
+    InvalidRequest,
+    RunRequest,
+    Study,
+)
+from tracker.errors import TrackerError
+
+MOST_CELLS = 1000
+MOST_COUNTED = 10**15  # what is beyond is no number that anybody reads
+
+Path = tuple[str, ...]  # where a value stands in a request: ("recipe", "size")
+
+
+class TooManyCells(TrackerError):
+    def __init__(self, count: int) -> None:
+        counted = str(count) if count < MOST_COUNTED else "very many"
+        super().__init__(
+            f"These options make {counted} runs; at the most {MOST_CELLS} are queued together. "
+            "Queue them in several commands, in one study if you like."
+        )
+
+
+class NoValues(InvalidRequest):
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The grid has a list without values for {'.'.join(path)}. Write at least one; a value "
+            "that is an empty list itself is written [[]]."
+        )
+
+
+class Grid(Asked):
+    """A request for each combination of the values: a field with a list is tried with each of it.
+
+    So may each field of the recipe and each parameter. A value that is a list itself stands in
+    another one: `{"layers": [[0, 1]]}` is one value.
+    """
+
+    analysis: Any
+    model: Any
+    recipe: Mapping[str, Any] = {}
+    parameters: Mapping[str, Any] = {}
+    seed: Any = 0
+    priority: AskedPriority = Priority.NORMAL
+    study: Study = None
+    force: Force = False
+
+    def expand(self) -> tuple[RunRequest, ...]:
+        """The requests, the last field varying fastest; raises `InvalidRequest`, `TooManyCells`."""
+        axes = {path: _values(path, given) for path, given in self._given().items()}
+        count = math.prod(map(len, axes.values()))
+        if count > MOST_CELLS:
+            raise TooManyCells(count)
+        several = [path for path, values in axes.items() if len(values) > 1]
+        cells = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+        return tuple(self._request(cell, several) for cell in cells)
+
+    def _given(self) -> dict[Path, Any]:
+        return {
+            ("analysis",): self.analysis,
+            ("model",): self.model,
+            **{("recipe", field): given for field, given in self.recipe.items()},
+            ("seed",): self.seed,
+            **{("parameters", name): given for name, given in self.parameters.items()},
+        }
+
+    def _request(self, cell: Mapping[Path, Any], several: Sequence[Path]) -> RunRequest:
+        try:
+            return RunRequest(
+                analysis=cell["analysis",],
+                model=cell["model",],
+                recipe={path[1]: value for path, value in cell.items() if path[0] == "recipe"},
+                parameters={
+                    path[1]: each for path, each in cell.items() if path[0] == "parameters"
+                },
+                seed=cell["seed",],
+                priority=self.priority,
+                study=self.study,
+                force=self.force,
+            )
+        except (Refused, InvalidRequest) as error:
+            name = options.cell({path: cell[path] for path in several})
+            raise InvalidRequest(f"{name}: {error}" if name else str(error)) from error
+
+
+def _values(path: Path, given: Any) -> list[Any]:
+    """The values of a field, each once; raises `NoValues`."""
+    values = given if isinstance(given, (list, tuple)) else [given]
+    if not values:
+        raise NoValues(path)
+    return list({json.dumps(each, default=str): each for each in values}.values())

@@ -1,0 +1,21 @@
+"""A part of a run, as a worker holds it."""
+
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+
+class PartKind(StrEnum):
+    PROMPTS = "prompts"  # measures a slice of the prompts
+    FINISH = "finish"  # puts the slices together; appears when the last of them is in
+
+
+class PartClaim(NamedTuple):
+    """A worker's hold on one part. A write with an old epoch is refused."""
+
+    run_id: UUID
+    number: int
+    kind: PartKind
+    epoch: int
+    start: int  # first prompt
+    stop: int  # one past the last prompt

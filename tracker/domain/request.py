@@ -1,0 +1,117 @@
+"""What a person asks for: one run, as a value."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from analyses import names
+from analyses.errors import mistakes
+from analyses.prompts.spec import DistributionSpec
+from tracker.domain.priority import Priority
+from tracker.errors import TrackerError
+
+MOST_SEED = 2**63 - 1
+
+
+class InvalidRequest(TrackerError):
+    """The request cannot be queued; the message is that of what was wrong with it."""
+
+
+class MalformedRequest(InvalidRequest):
+    def __init__(self, asked: type[BaseModel], error: ValidationError) -> None:
+        said = mistakes(error, "request")
+        fields = ", ".join(asked.model_fields)
+        super().__init__(f"The request cannot be made: {said}. Its fields are: {fields}.")
+
+
+def _study(name: str | None) -> str | None:
+    return None if name is None else names.checked("study", name)
+
+
+AskedPriority = Annotated[Priority, Field(title="Priority", description="How soon.")]
+Study = Annotated[
+    str | None,
+    Field(title="Study", description="Name of a group to put the runs in."),
+    AfterValidator(_study),
+]
+Force = Annotated[
+    bool, Field(title="Run again", description="Run again although the same run exists.")
+]
+
+
+class Asked(BaseModel):
+    """What a person writes: what is wrong with it is one sentence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **given: Any) -> None:
+        """Raises `InvalidRequest` and `Refused`."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise MalformedRequest(type(self), error) from None
+
+
+class RunRequest(Asked):
+    """One analysis of one model on the prompts of one recipe.
+
+    A recipe may be given as its fields, with `name` for data, template and labels together. Where
+    it names no split, the prompts are of the split that the analysis needs.
+    """
+
+    analysis: str = Field(title="Analysis", description="Name of the analysis.")
+    model: str = Field(title="Model", description="Name of a model that was added.")
+    recipe: DistributionSpec = Field(
+        DistributionSpec(), title="Recipe", description="How the prompts are made."
+    )
+    parameters: Mapping[str, Any] = Field(
+        {}, title="Parameters", description="Parameters of the analysis, by name."
+    )
+    seed: int = Field(
+        0, ge=0, le=MOST_SEED, title="Bootstrap seed", description="Seed of the bootstrap."
+    )
+    priority: AskedPriority = Priority.NORMAL
+    study: Study = None
+    force: Force = False
+
+    @field_validator("analysis", "model")
+    @classmethod
+    def _name(cls, name: str, info: ValidationInfo) -> str:
+        return names.checked(str(info.field_name), name)
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _of_its_name(cls, given: Any) -> Any:
+        named = isinstance(given, Mapping) and "name" in given
+        return DistributionSpec.parse(**given) if named else given
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _as_json(cls, given: Any) -> Any:
+        """As they are stored and printed: tuples as lists, no infinity."""
+        try:
+            text = json.dumps(given, allow_nan=False, ensure_ascii=False)
+            text.encode()
+            return json.loads(text)
+        except RecursionError:
+            raise ValueError("lists or objects are too deep inside each other") from None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not JSON: {error}") from None
+
+    @field_validator("parameters")
+    @classmethod
+    def _named(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        for name in given:
+            if not name or "=" in name:
+                raise ValueError(f"a parameter cannot be called {name!r}")
+        return given
