@@ -8,7 +8,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -17,7 +16,8 @@ import streamlit as st
 from analyses import registry
 from analyses.errors import Refused
 from analyses.prompts import distributions
-from analyses.prompts.distributions import DistributionSpec, Recipe
+from analyses.prompts.distributions import Recipe
+from analyses.prompts.spec import PARTS, DistributionSpec
 from analyses.registry import Analysis
 from app import links
 from app.form_fields import FormField, fields_of
@@ -25,10 +25,10 @@ from tracker import reports
 from tracker.access.policy import TOKEN
 from tracker.database import db
 from tracker.database.db import Sessions, transaction
-from tracker.domain import Model, Priority, RunState
+from tracker.domain import Model, RunRequest, RunState
 from tracker.home.home import Home, StackState
 from tracker.queueing import submission
-from tracker.queueing.submission import Request, Submitted
+from tracker.queueing.submission import Submitted
 from tracker.reports.run_names import RunName, name_of
 from tracker.settings.settings import NoTrackingServer, Settings, user
 from tracker.store import models as model_store
@@ -82,16 +82,21 @@ def recipes() -> list[Recipe]:
     return distributions.recipes()
 
 
-def recipe_fields() -> list[FormField]:
-    """What a form asks of a shipped distribution, apart from its name, size, seed and split."""
-    asked = ("options", "shots", "separators", "prelude", "option_references")
-    return [field for field in fields_of(DistributionSpec) if field.name in asked]
+def request_fields() -> dict[str, FormField]:
+    """What a form asks of any run, by name."""
+    return {field.name: field for field in fields_of(RunRequest)}
 
 
-def split_field(analysis: Analysis) -> FormField:
-    """The split, which is by default the one that the analysis needs."""
-    (split,) = [field for field in fields_of(DistributionSpec) if field.name == "split"]
-    return replace(split, default=analysis.params.usual_split)
+def recipe_fields(analysis: Analysis) -> dict[str, FormField]:
+    """What a form asks of a shipped distribution apart from its name, by name.
+
+    The split is by default the one that the analysis needs.
+    """
+    fields = {field.name: field for field in fields_of(DistributionSpec)}
+    fields["split"] = replace(fields["split"], default=analysis.params.usual_split)
+    return {
+        name: field for name, field in fields.items() if name not in PARTS and not field.of_files
+    }
 
 
 def models() -> list[Model]:
@@ -152,42 +157,21 @@ def cancel(run_ids: Sequence[UUID]) -> None:
         run_store.cancel_all(session, run_ids)
 
 
-def submit(
-    *,
-    analysis: str,
-    model: str,
-    distribution: str,
-    size: int,
-    prompt_seed: int,
-    recipe: Mapping[str, Any],
-    params: Mapping[str, Any],
-    seed: int,
-    priority: Priority,
-    study: str | None,
-    nonce: str,
-    force: bool,
-) -> Submitted:
+def submit(request: RunRequest, *, nonce: str) -> Submitted:
     """Queue a run, or find the one that stands for the same request.
 
     Only shipped distributions: a page must not read files that its visitor names.
     """
-    if distribution not in {recipe.name for recipe in recipes()}:
-        raise NotOffered(distribution)
+    if request.recipe.name not in {recipe.name for recipe in recipes()}:
+        raise NotOffered(request.recipe.name)
     settings = Settings()
-    request = Request(
-        analysis=analysis,
-        model=model,
-        distribution=DistributionSpec.parse(distribution, size=size, seed=prompt_seed, **recipe),
-        params=params,
-        seed=seed,
-        priority=priority,
-        created_by=user(),
-        study=study,
-        nonce=nonce,
-        force=force,
-    )
     return submission.submit(
-        request, sessions=_sessions(), home=Home(settings.home), roots=settings.model_roots
+        request,
+        created_by=user(),
+        sessions=_sessions(),
+        home=Home(settings.home),
+        roots=settings.model_roots,
+        nonce=nonce,
     )
 
 

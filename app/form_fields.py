@@ -1,4 +1,4 @@
-"""The parameters of an analysis as fields of a form, read from its pydantic model's JSON schema."""
+"""The fields of a form, read from the JSON schema of a pydantic model."""
 
 import json
 import math
@@ -22,7 +22,7 @@ class FieldKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FormField:
-    """One parameter as a form asks for it; bounds are inclusive."""
+    """One field as a form asks for it; bounds are inclusive."""
 
     name: str
     title: str
@@ -35,6 +35,7 @@ class FormField:
     step: float | None = None
     choices: tuple[Any, ...] = ()
     item: FieldKind = FieldKind.TEXT  # of a list
+    of_files: bool = False  # says how a person's own file is read
 
     @property
     def text(self) -> str:
@@ -57,9 +58,9 @@ class FormField:
         return _read(given, FieldKind.JSON) if self.kind is FieldKind.JSON else given
 
 
-def fields_of(params: type[BaseModel]) -> list[FormField]:
-    """A field for each parameter, in the order of the model."""
-    schema = params.model_json_schema()
+def fields_of(model: type[BaseModel]) -> list[FormField]:
+    """A form's field for each field of the model, in its order."""
+    schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
     required = schema.get("required", ())
     return [
@@ -90,6 +91,7 @@ def _field(
         step=shape.get("multipleOf"),
         choices=tuple(shape.get("enum", (shape["const"],) if "const" in shape else ())),
         item=items,
+        of_files=schema.get("of_files", False),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pieces of pages: the widget of each kind of form field, seeds, states in colour."""
+"""Pieces of pages: the widget of each kind of form field, states in colour."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,13 @@ COLOURS: Mapping[RunState, Colour] = {
     RunState.FAILED: "red",
     RunState.CANCELLED: "orange",
 }
-LARGEST_SEED = 2**31 - 1
+LARGEST = 2**53 - 1  # whole number that a browser keeps exactly
 
 
 def state(of: RunState, *, count: int | None = None) -> None:
     """A state in its colour, with how many runs are in it; gray for none."""
     text = of.value if count is None else f"{count} {of.value}"
     st.badge(text, color="gray" if count == 0 else COLOURS[of])
-
-
-def seed(title: str, *, help: str) -> int:
-    return st.number_input(title, 0, LARGEST_SEED, 0, help=help)
 
 
 def ask(fields: Sequence[FormField], *, key: str) -> dict[str, Any]:
@@ -66,7 +62,7 @@ def _number(field: FormField, key: str) -> Any:
     start = field.default if field.default is not None or field.optional else field.least or 0
     numbers: dict[str, Any] = {
         "min_value": field.least,
-        "max_value": field.most,
+        "max_value": _most(field),
         "value": start,
         "step": field.step or _step(field),
     }
@@ -81,6 +77,10 @@ def _number(field: FormField, key: str) -> Any:
         help=_help(field),
         placeholder="not set" if field.optional else None,
     )
+
+
+def _most(field: FormField) -> float | None:
+    return LARGEST if field.most is not None and field.most > LARGEST else field.most
 
 
 def _step(field: FormField) -> float:

@@ -30,19 +30,8 @@ __all__ = [
     "recipes",
 ]
 
-# Covered by the content of the data and of the wording, wherever they lie and are called.
-_NAMES = {
-    "data",
-    "template",
-    "separators",
-    "prelude",
-    "option_references",
-    "question_column",
-    "choices_columns",
-    "answer_column",
-    "answer_reading",
-    "subject_column",
-}
+# Fields that the content of data and wording, and the texts, do not cover in every case.
+_HASHED = {"labels", "options", "shots", "split", "seed", "size"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +123,7 @@ def build(
         wording=words,
         hash=content_hash(
             {
-                "spec": spec.model_dump(mode="json", exclude=_NAMES),
+                "spec": spec.model_dump(mode="json", include=_HASHED),
                 "items": data.digest,
                 "wording": words.content,
                 "texts": [prompt.text for prompt in prompts],

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -13,6 +13,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 from analyses import names
 from analyses.errors import Refused, mistakes, shown
@@ -22,7 +23,10 @@ from analyses.prompts.separators import AUTO
 
 MOST_PROMPTS = 100_000
 MOST_SEED = 2**63 - 1
+PARTS = ("data", "template", "labels")  # of a name
 MOST_NAME = 1000  # characters of each part of a name, and of a column's
+
+OF_FILES: Final[JsonDict] = {"of_files": True}  # a field that only files of questions have
 
 Split = Literal["all", "train", "test"]
 ColumnName = Annotated[str, StringConstraints(max_length=MOST_NAME)]
@@ -106,10 +110,12 @@ class DistributionSpec(BaseModel):
         0,
         ge=0,
         le=MOST_SEED,
-        title="Seed",
+        title="Prompt seed",
         description="Another seed draws other questions and orders.",
     )
-    size: int = Field(64, ge=1, le=MOST_PROMPTS, title="Size", description="How many prompts.")
+    size: int = Field(
+        64, ge=1, le=MOST_PROMPTS, title="Number of prompts", description="How many prompts."
+    )
     option_references: Literal["skip", "keep"] = Field(
         "skip",
         title="Options that name others",
@@ -118,7 +124,11 @@ class DistributionSpec(BaseModel):
         "are as many as are asked for and called as the option calls them.",
     )
     question_column: ColumnName = Field(
-        "question", min_length=1, title="Question column", description="Of a file of questions."
+        "question",
+        min_length=1,
+        title="Question column",
+        description="Of a file of questions.",
+        json_schema_extra=OF_FILES,
     )
     choices_columns: tuple[ColumnName, ...] = Field(
         ("choices",),
@@ -126,6 +136,7 @@ class DistributionSpec(BaseModel):
         max_length=100,
         title="Choices columns",
         description="Of a file of questions: one column of lists, or one column for each choice.",
+        json_schema_extra=OF_FILES,
     )
     answer_column: ColumnName = Field(
         "answer",
@@ -133,17 +144,20 @@ class DistributionSpec(BaseModel):
         title="Answer column",
         description="Of a file of questions: the index of the right choice, its letter, or its "
         "text.",
+        json_schema_extra=OF_FILES,
     )
     answer_reading: Literal["auto", "from_0", "from_1", "letter", "text"] = Field(
         "auto",
         title="Reading of answers",
         description="Of a file of questions: what answers are; an index from 0 or from 1, a letter "
         "or a text. Auto finds the one reading that fits all rows, and says it.",
+        json_schema_extra=OF_FILES,
     )
     subject_column: ColumnName = Field(
         "subject",
         title="Subject column",
         description="Of a file of questions: what a question is about; may be missing or empty.",
+        json_schema_extra=OF_FILES,
     )
 
     def __init__(self, **given: Any) -> None:
@@ -172,10 +186,25 @@ class DistributionSpec(BaseModel):
         return f"{self.data}/{self.template}/{self.labels}"
 
     @property
+    def short_name(self) -> str | None:
+        """The shortest name that is read as these data, template and labels; None where none is."""
+        parts = {part: getattr(self, part) for part in PARTS}
+        names = ("/".join(list(parts.values())[:count]) for count in (1, 2, 3))
+        return next((name for name in names if _read(name) == parts), None)
+
+    @property
     def own_template(self) -> Path | None:
         """The template file, where it is one."""
         own = self.template.startswith(templates.OWN)
         return Path(self.template.removeprefix(templates.OWN)) if own else None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The fields that are not as by default, as JSON, and the split where one is named."""
+        whole = self.model_dump(mode="json")
+        named = {"split"} & self.model_fields_set
+        shown = named | self.model_dump(exclude_defaults=True).keys()
+        return {field: value for field, value in whole.items() if field in shown}
 
     @classmethod
     def parse(cls, name: str, **fields: Any) -> Self:
@@ -191,7 +220,7 @@ def _texts(value: object) -> tuple[str, ...]:
 def unusual(stored: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a stored spec that are not as by default, besides its name, size and seed."""
     usual = DistributionSpec().model_dump(mode="json")
-    told = ("data", "template", "labels", "size", "seed")
+    told = (*PARTS, "size", "seed")
     return {
         field: stored[field]
         for field in usual
@@ -225,6 +254,15 @@ _LONG = re.compile(rf"(?P<data>(?:{'|'.join(data_names.PREFIXES)}).+?)(/{_TEMPLA
 _OWN = re.compile(rf"(?P<data>[^/:]+)/(?P<template>{templates.OWN}.+?)(/{_LABELS})?")
 
 
+def _read(name: str) -> dict[str, str] | None:
+    """All parts of a name, or None where it cannot be read."""
+    fields = DistributionSpec.model_fields
+    try:
+        return {part: fields[part].default for part in PARTS} | _parts(name)
+    except UnreadableName:
+        return None
+
+
 def _parts(name: str) -> dict[str, str]:
     if len(name) > 4 * MOST_NAME:  # more than three parts can have
         raise UnreadableName(name, many="characters")
@@ -233,4 +271,4 @@ def _parts(name: str) -> dict[str, str]:
     parts = name.split("/")
     if len(parts) > 3:
         raise UnreadableName(name, many="parts")
-    return dict(zip(("data", "template", "labels"), parts, strict=False))
+    return dict(zip(PARTS, parts, strict=False))

@@ -6,13 +6,12 @@ from uuid import uuid4
 import streamlit as st
 
 from analyses.plurals import counted
-from analyses.prompts.spec import MOST_PROMPTS
 from analyses.shown import in_markdown, one_line, plain
-from app import commands, data, phrases
+from app import data, phrases
 from app.refusals import said
-from app.views import queue_outcome
-from app.widgets import ask, seed
-from tracker.domain import Priority
+from app.views import queue_outcome, request_code
+from app.widgets import ask
+from tracker.domain import RunRequest
 
 st.title("Queue a run")
 models = [model.name for model in data.models()]
@@ -53,37 +52,35 @@ with right:
         "options."
     )
 
-asked: dict[str, Any] = {"analysis": name, "distribution": distribution}
+fields = data.request_fields()
+recipe_fields = data.recipe_fields(analyses[name])
+split = {"split": recipe_fields.pop("split")}
+asked: dict[str, Any] = {"analysis": name}
 with st.form(f"queue.{name}"):
     first, second = st.columns(2)
     with first:
         asked["model"] = st.selectbox("Model", models, filter_mode="contains", format_func=one_line)
-        asked["size"] = st.number_input(
-            "Number of prompts", 1, MOST_PROMPTS, min(64, items[distribution])
-        )
-        asked["prompt_seed"] = seed("Prompt seed", help="Another seed draws other questions.")
-        asked["seed"] = seed("Bootstrap seed", help="Of the resamples behind the intervals.")
+        recipe = ask([recipe_fields.pop("size"), recipe_fields.pop("seed")], key="recipe")
+        asked |= ask([fields["seed"]], key="request")
     with second:
-        asked["params"] = ask(data.param_fields(analyses[name]), key=name)
-        asked["priority"] = Priority(
-            st.selectbox("Priority", [each.value for each in Priority], index=1)
-        )
-        asked["study"] = (
-            st.text_input("Study", help="Name of a group to put the run in; may be empty.").strip()
-            or None
-        )
+        asked["parameters"] = ask(data.param_fields(analyses[name]), key=name)
+        asked |= ask([fields["priority"], fields["study"]], key="request")
     if (usual := analyses[name].params.usual_split) != "all":
         st.caption(f"The prompts are of split {usual!r}, as {in_markdown(name)} needs them.")
     with st.expander("How the prompts are made"):
         # Of its own for each analysis: what was chosen for one may be refused by another.
-        split = ask([data.split_field(analyses[name])], key=f"recipe.{name}")
-        asked["recipe"] = ask(data.recipe_fields(), key="recipe") | split
+        recipe |= ask(list(split.values()), key=f"recipe.{name}")
+        recipe |= ask(list(recipe_fields.values()), key="recipe")
     sent = st.form_submit_button("Queue", type="primary", icon=":material/send:")
 
-if sent:
+request = None
+with said():
+    request = RunRequest(**asked, recipe={"name": distribution, **recipe})
+if request and sent:
     st.session_state.pop("outcome", None)
     with said():
-        queue_outcome.submit(asked, nonce=st.session_state.setdefault("nonce", uuid4().hex))
+        queue_outcome.submit(request, nonce=st.session_state.setdefault("nonce", uuid4().hex))
 queue_outcome.draw()
-st.caption("The same from a shell, as the form was last sent:")
-st.code(plain(commands.submit(**asked)), language="bash", wrap_lines=True)
+if request:
+    st.caption("The same from a shell, as the form was last sent:")
+    request_code.draw(request)

@@ -1,6 +1,5 @@
 """What became of the form: the run that stands for it, new or known."""
 
-from typing import Any
 from uuid import uuid4
 
 import streamlit as st
@@ -8,12 +7,13 @@ import streamlit as st
 from analyses.shown import in_markdown
 from app import data
 from app.refusals import said
+from tracker.domain import RunRequest
 
 
-def submit(asked: dict[str, Any], *, nonce: str, force: bool = False) -> None:
+def submit(request: RunRequest, *, nonce: str) -> None:
     """Queue the run and keep what came of it; the next click is a request of its own."""
-    submitted = data.submit(**asked, nonce=nonce, force=force)
-    st.session_state["outcome"] = asked, submitted
+    submitted = data.submit(request, nonce=nonce)
+    st.session_state["outcome"] = request, submitted
     st.session_state["nonce"] = uuid4().hex
     if submitted.new:
         st.toast(f"Queued {str(submitted.run.id)[:8]}.")
@@ -23,7 +23,7 @@ def draw() -> None:
     """Say which run it is and lead there; a known run can be run again."""
     if "outcome" not in st.session_state:
         return
-    asked, submitted = st.session_state["outcome"]
+    request, submitted = st.session_state["outcome"]
     run = submitted.run
     with st.container(border=True):
         if submitted.new:
@@ -46,9 +46,9 @@ def draw() -> None:
                 query_params={"id": str(run.id)},
             )
             if not submitted.new:
-                st.button("Run again", on_click=_again, args=(asked,), icon=":material/replay:")
+                st.button("Run again", on_click=_again, args=(request,), icon=":material/replay:")
 
 
-def _again(asked: dict[str, Any]) -> None:
+def _again(request: RunRequest) -> None:
     with said():
-        submit(asked, nonce=uuid4().hex, force=True)
+        submit(request.model_copy(update={"force": True}), nonce=uuid4().hex)

@@ -6,9 +6,12 @@ import streamlit as st
 
 from analyses.plurals import counted
 from analyses.prompts.spec import unusual
-from analyses.shown import in_code, in_markdown, one_line, plain
-from app import commands, phrases
+from analyses.shown import in_code, in_markdown, one_line
+from app import phrases
+from app.refusals import said
+from app.views import request_code
 from tracker.reports import RunDetail
+from tracker.reports.run_requests import request_of
 
 
 def events(detail: RunDetail) -> None:
@@ -33,10 +36,11 @@ def _cell(text: str | None) -> str | None:
 
 
 def repro(detail: RunDetail) -> None:
-    """All that the numbers depend on, and the command that makes them again."""
+    """All that the numbers depend on, and the request that makes them again."""
     line = detail.line
     st.markdown("**Run it again from a shell**")
-    st.code(plain(commands.repeat(detail)), language="bash", wrap_lines=True)
+    with said():
+        request_code.draw(request_of(line, force=True))
     left, right = st.columns(2)
     with left:
         _facts(

@@ -9,7 +9,7 @@ from stored_runs import detail
 
 from analyses.prompts.distributions import DistributionSpec
 from app import data
-from tracker.domain import Priority
+from tracker.domain import RunRequest
 
 from .visiting import MAIN, all_runs, press, words
 
@@ -131,22 +131,10 @@ def test_more_prompts_than_questions_ask_them_again(visit, real_model, sessions)
 
 
 def test_the_app_reads_no_file_that_a_visitor_names(visit, real_model, sessions, tmp_path):
-    asked = {
-        "analysis": "attribution",
-        "model": "real",
-        "distribution": f"file:{tmp_path / 'x.jsonl'}",
-        "size": 1,
-        "prompt_seed": 0,
-        "recipe": {},
-        "params": {},
-        "seed": 0,
-        "priority": Priority.NORMAL,
-        "study": None,
-        "nonce": "n",
-        "force": False,
-    }
+    recipe = DistributionSpec(data=f"file:{tmp_path / 'x.jsonl'}", size=1)
+    request = RunRequest(analysis="attribution", model="real", recipe=recipe)
     with pytest.raises(data.NotOffered, match="queue the run from the command line"):
-        data.submit(**asked)
+        data.submit(request, nonce="n")
     assert all_runs(sessions) == []
 
 

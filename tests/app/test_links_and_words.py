@@ -2,9 +2,7 @@
 
 import csv
 import io
-import itertools
 import json
-import shlex
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote
 from uuid import UUID
@@ -12,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from analyses.prompts.distributions import DistributionSpec
-from app import commands, links, phrases
-from tracker.domain import Priority, RunState
+from app import links, phrases
+from tracker.domain import RunState
 from tracker.reports import RunLine, as_csv
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -65,73 +63,6 @@ def test_a_comparison_names_all_runs_and_each_experiment_once():
     found = {name: json.loads(unquote(values[0])) for name, values in parse_qs(query).items()}
     assert found == {"runs": ["a", "b", "c"], "experiments": ["1", "2"]}
     assert '"' not in query
-
-
-def test_the_command_says_what_the_form_says():
-    command = commands.submit(
-        analysis="attribution",
-        model="a model",
-        distribution="facts",
-        size=8,
-        prompt_seed=1,
-        recipe={},
-        params={"batch_size": 4, "way": "mean", "layers": [1, 2], "year": "1984", "none": None},
-        seed=2,
-        priority=Priority.NOW,
-        study="first look",
-    )
-    words = shlex.split(command)
-    assert words[:5] == ["headbook", "submit", "attribution", "--model", "a model"]
-    assert words[-4:] == ["--priority", "now", "--study", "first look"]
-    pairs = itertools.pairwise(words)
-    params = dict(each.split("=") for before, each in pairs if before == "-p")
-    assert params == {
-        "batch_size": "4",
-        "way": "mean",
-        "layers": "[1, 2]",
-        "year": '"1984"',
-        "none": "null",
-    }
-
-
-@pytest.mark.parametrize(
-    ("fields", "options"),
-    [
-        ({}, ["--split", "all"]),
-        (
-            {"options": 7, "prelude": False},
-            ["--no-prelude", "--options", "7", "--split", "all"],
-        ),
-        (
-            {"separators": "A)", "split": "test", "shots": 2},
-            ["--separators", "A)", "--shots", "2", "--split", "test"],
-        ),
-        (
-            {"choices_columns": ("a", "b"), "question_column": "q"},
-            [
-                *("--question-column", "q", "--choices-column", "a", "--choices-column", "b"),
-                *("--split", "all"),
-            ],
-        ),
-        (
-            {"answer_reading": "from_1", "option_references": "keep"},
-            ["--option-references", "keep", "--answer-reading", "from_1", "--split", "all"],
-        ),
-    ],
-)
-def test_the_command_names_the_fields_of_a_recipe_that_are_not_as_usual(fields, options):
-    stored = json.loads(json.dumps(DistributionSpec(**fields, seed=5).model_dump(mode="json")))
-    command = commands.submit(
-        analysis="attribution",
-        model="m",
-        distribution="facts",
-        size=8,
-        prompt_seed=5,
-        recipe=stored,
-        params={},
-        seed=0,
-    )
-    assert shlex.split(command)[shlex.split(command).index("--seed") + 2 :] == options
 
 
 def test_the_csv_has_a_row_for_each_score_with_every_digit(score):

@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -17,9 +18,10 @@ from sqlalchemy.orm import Session
 from analyses.prompts.distributions import DistributionSpec
 from tracker.database import db
 from tracker.database.db import passes, transaction
+from tracker.domain import RunRequest
 from tracker.errors import TrackerError
 from tracker.queueing import submission
-from tracker.queueing.submission import Checked, Request
+from tracker.queueing.submission import Checked
 from tracker.store import runs
 
 from . import checker
@@ -34,7 +36,7 @@ TWICE = 0.05  # of the clicks
 _LIVE = "SELECT count(*) FROM headbook.run WHERE finished_at IS NULL"
 
 
-def requests() -> list[Request]:
+def requests() -> list[RunRequest]:
     """What is asked for: quick runs of several kinds, and attribution of the shipped model."""
     quick = [
         _request(
@@ -55,15 +57,8 @@ def requests() -> list[Request]:
 
 def _request(
     analysis: str, model: str, spec: DistributionSpec, params: dict[str, object]
-) -> Request:
-    return Request(
-        analysis=analysis,
-        model=model,
-        distribution=spec,
-        params=params,
-        created_by="ada",
-        force=True,
-    )
+) -> RunRequest:
+    return RunRequest(analysis=analysis, model=model, recipe=spec, parameters=params, force=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +73,7 @@ class Asked:
 def without_faults(world: World) -> Asked:
     """Run each request once in peace."""
     checked = submission.check(requests(), sessions=world.sessions, home=world.home)
-    made = submission.record(checked, sessions=world.sessions)
+    made = submission.record(checked, created_by="ada", sessions=world.sessions)
     for line in world.ended([each.run.id for each in made], seconds=180):
         assert line.state == "succeeded", line
     return Asked(
@@ -135,22 +130,27 @@ class People(threading.Thread):
     def _click(self) -> None:
         rng, nonce = self._rng, uuid4().hex
         kind = rng.choice(self._asked.real if rng.random() < REAL_SHARE else self._asked.quick)
-        changed = replace(kind.request, nonce=nonce, prompts_per_part=rng.choice((2, 4, 8)))
-        checked = replace(kind, request=changed)
+        click = partial(self._record, kind, nonce, rng.choice((2, 4, 8)))
         self.clicks.append(nonce)
         if rng.random() < TWICE:
             self.counts["clicked twice"] += 1
             with ThreadPoolExecutor(2) as both:
-                first, second = both.map(self._record, [checked, checked])
+                first, second = [each.result() for each in (both.submit(click), both.submit(click))]
             assert first == second, f"the click {nonce} has made {first} and {second}"
         else:
-            first = self._record(checked)
+            first = click()
         if rng.random() < CANCELLED:
             self._to_cancel.append((time.monotonic() + rng.uniform(0, 6), first))
 
-    def _record(self, checked: Checked) -> UUID:
+    def _record(self, checked: Checked, nonce: str, prompts_per_part: int) -> UUID:
         def record() -> UUID:
-            (made,) = submission.record([checked], sessions=self._sessions)
+            (made,) = submission.record(
+                [checked],
+                created_by="ada",
+                sessions=self._sessions,
+                prompts_per_part=prompts_per_part,
+                nonce=nonce,
+            )
             return made.run.id
 
         return self._patiently(record)

@@ -67,7 +67,8 @@ def staged(
     torch.set_num_threads(1)
     try:
         with stories.registered(), audited(sessions):
-            first = submission.submit(stories.request(), sessions=sessions, home=home).run
+            asked = stories.request()
+            first = submission.submit(asked, sessions=sessions, home=home, **stories.BY).run
             work(second, hint=None)
             references = {first.fingerprint: numbers(sessions, first.id)}
             yield Scene(place=place, sessions=sessions, second=second, references=references)

@@ -23,10 +23,10 @@ from analyses.registry import Params, analysis
 from analyses.results import MODEL, Derived, Measured, NamedTensor, ScoreKey
 from tracker.database import db
 from tracker.database.db import Sessions, transaction
+from tracker.domain import RunRequest
 from tracker.home.home import Home
 from tracker.publishing.publication import mlflow_client
 from tracker.queueing import dispatcher, submission
-from tracker.queueing.submission import Request
 from tracker.run_logs import logs
 from tracker.store import parts, publications, runs
 from tracker.working import tasks, unfinished_parts
@@ -93,18 +93,20 @@ def registered() -> Iterator[None]:
         del registry._ANALYSES[NAME]
 
 
-def request(**changes: Any) -> Request:
+def request(**changes: Any) -> RunRequest:
     """The run of every story: eight prompts in two parts of two batches."""
     asked = {
         "analysis": NAME,
         "model": "tiny",
-        "distribution": DistributionSpec(size=8),
-        "params": {"batch_size": 2},
-        "created_by": "ada",
-        "prompts_per_part": 4,
+        "recipe": DistributionSpec(size=8),
+        "parameters": {"batch_size": 2},
         "force": True,
     }
-    return Request(**asked | changes)
+    return RunRequest(**asked | changes)
+
+
+# Who queues that run, and how it is cut.
+BY: dict[str, Any] = {"created_by": "ada", "prompts_per_part": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,8 +203,8 @@ def _cancel(bench: Workbench, run_id: UUID | None) -> None:
 
 
 def _queues(bench: Workbench, _: UUID | None) -> None:
-    asked = request(nonce=bench.name, study="stories")
-    submission.submit(asked, sessions=bench.sessions, home=bench.home)
+    asked = request(study="stories")
+    submission.submit(asked, nonce=bench.name, sessions=bench.sessions, home=bench.home, **BY)
 
 
 def _rings(bench: Workbench, _: UUID | None) -> None:

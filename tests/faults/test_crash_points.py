@@ -24,7 +24,7 @@ def queued(scene: Scene, at: Sequence[Point], by: Ends) -> list[Act]:
     """An act for each point, on a run of its own; who queues has none yet."""
     asked = [stories.request()] * sum(point.story != QUEUES for point in at)
     home = scene.place.home
-    made = iter(submission.submit_all(asked, sessions=scene.sessions, home=home))
+    made = iter(submission.submit_all(asked, sessions=scene.sessions, home=home, **stories.BY))
     return [
         Act(
             point=point,
@@ -40,8 +40,13 @@ def queue_again(scene: Scene, acts: Sequence[Act]) -> None:
     """The people whose process ended while they queued click again, on the same form."""
     for act in acts:
         if act.run_id is None:
-            asked = stories.request(nonce=act.writer, study="stories")
-            submission.submit(asked, sessions=scene.sessions, home=scene.place.home)
+            submission.submit(
+                stories.request(study="stories"),
+                nonce=act.writer,
+                sessions=scene.sessions,
+                home=scene.place.home,
+                **stories.BY,
+            )
 
 
 def found(scene: Scene, acts: Sequence[Act]) -> list[str]:

@@ -93,7 +93,9 @@ def test_no_statement_takes_a_time_from_who_asks(
     sessions, home = scene.sessions, scene.place.home
     app = broker.celery_app(broker_url)
     done, stopped, lost = (
-        submission.submit(stories.request(study=name), sessions=sessions, home=home).run
+        submission.submit(
+            stories.request(study=name), sessions=sessions, home=home, **stories.BY
+        ).run
         for name in ("done", "stopped", "lost")
     )
     with transaction(sessions) as session:

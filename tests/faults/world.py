@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from analyses.prompts.distributions import DistributionSpec
 from tracker import reports
 from tracker.database import db
 from tracker.database.db import transaction
-from tracker.domain import Run
+from tracker.domain import Run, RunRequest
 from tracker.home.home import Home
 from tracker.publishing.publication import mlflow_client
 from tracker.queueing import broker, models, submission
@@ -148,20 +148,32 @@ class World:
     # What a person does.
 
     def submit(
-        self, analysis: str = "steps", *, prompts: int = 8, seed: int = 0, **more: Any
+        self,
+        analysis: str = "steps",
+        *,
+        prompts: int = 8,
+        seed: int = 0,
+        params: Mapping[str, Any] | None = None,
+        prompts_per_part: int | None = None,
+        nonce: str | None = None,
+        **more: Any,
     ) -> Run:
-        """Queue a run of the small model over some facts, in two parts; `more` is of `Request`."""
+        """Queue a run of the small model over some facts, in two parts."""
         asked = {
             "analysis": analysis,
             "model": TINY,
-            "distribution": DistributionSpec(size=prompts, seed=seed),
-            "params": {"batch_size": 2},
-            "prompts_per_part": prompts // 2,
-            "created_by": "ada",
+            "recipe": DistributionSpec(size=prompts, seed=seed),
+            "parameters": {"batch_size": 2} if params is None else params,
             "force": True,
         }
-        request = submission.Request(**asked | more)
-        return submission.submit(request, sessions=self.sessions, home=self.home).run
+        return submission.submit(
+            RunRequest(**asked | more),
+            created_by="ada",
+            sessions=self.sessions,
+            home=self.home,
+            prompts_per_part=prompts_per_part or prompts // 2,
+            nonce=nonce,
+        ).run
 
     def cancel(self, run_id: UUID) -> Run:
         with transaction(self.sessions) as session:

@@ -3,7 +3,7 @@
 import logging
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from analyses.prompts import distributions
 from analyses.prompts.distributions import Distribution, DistributionSpec
 from tracker.database import db
 from tracker.database.db import Sessions, transaction
-from tracker.domain import Model, Priority, Run
+from tracker.domain import Model, Priority, Run, RunRequest
 from tracker.home.home import Home
 from tracker.publishing.publication import mlflow_client
 from tracker.queueing import models, submission
@@ -119,17 +119,31 @@ def tiny(sessions: Sessions, model_folder: Path, home: Home) -> Model:
 def submit(sessions: Sessions, home: Home, tiny: Model) -> Submit:
     """Submits attribution of the small llama over eight prompts; keywords change the request."""
 
-    def submit(**changes: Any) -> Submitted:
-        asked = {
-            "analysis": "attribution",
-            "model": "tiny",
-            "distribution": DistributionSpec(size=8),
-            "params": {"batch_size": 2},
-            "created_by": "ada",
-            "prompts_per_part": 4,
-        }
+    def submit(
+        *,
+        analysis: str = "attribution",
+        model: str = "tiny",
+        distribution: DistributionSpec | None = None,
+        params: Mapping[str, Any] | None = None,
+        created_by: str = "ada",
+        prompts_per_part: int = 4,
+        nonce: str | None = None,
+        **more: Any,
+    ) -> Submitted:
+        request = RunRequest(
+            analysis=analysis,
+            model=model,
+            recipe=distribution or DistributionSpec(size=8),
+            parameters={"batch_size": 2} if params is None else params,
+            **more,
+        )
         return submission.submit(
-            submission.Request(**asked | changes), sessions=sessions, home=home
+            request,
+            created_by=created_by,
+            sessions=sessions,
+            home=home,
+            prompts_per_part=prompts_per_part,
+            nonce=nonce,
         )
 
     return submit

@@ -11,13 +11,14 @@ from sqlalchemy import func, select
 from tiny_llama import save_tiny_llama
 from typer.testing import CliRunner, Result
 
+from analyses.prompts.distributions import DistributionSpec
 from tracker.cli import app, waiting
-from tracker.cli.grid import TooManyCells, cells
 from tracker.database.db import Sessions, transaction
-from tracker.domain import Model
+from tracker.domain import Grid, InvalidRequest, Model, RunRequest
+from tracker.domain.grid import TooManyCells
+from tracker.domain.options import told_apart
 from tracker.home.home import Home
 from tracker.queueing import models
-from tracker.queueing.submission import InvalidRequest
 from tracker.store import runs
 from tracker.tables import DistributionRow, RunInputRow, RunRow, StudyRow
 from tracker.working.execution import Workbench, work
@@ -49,19 +50,38 @@ def count(sessions: Sessions, table: type = RunRow) -> int:
 
 
 def test_every_combination_is_a_cell_and_what_is_given_twice_counts_once() -> None:
-    grid = cells(
-        {"--model": ["a", "b", "a"], "--seed": [0], "-p rank": ["1", "2"], "--split": None}
-    )
-    assert [each.name for each in grid] == [
+    grid = Grid(analysis="sizes", model=["a", "b", "a"], seed=[3], parameters={"rank": [1, 2]})
+    cells = grid.expand()
+    assert told_apart(cells) == [
         "--model=a -p rank=1",
         "--model=a -p rank=2",
         "--model=b -p rank=1",
         "--model=b -p rank=2",
     ]
-    assert grid[0].chosen == {"--model": "a", "--seed": 0, "-p rank": "1"}
-    assert [each.name for each in cells({"--model": ["a"]})] == [""]
+    assert cells[1] == RunRequest(analysis="sizes", model="a", seed=3, parameters={"rank": 2})
+    assert told_apart(cells[:1]) == [""]
+    many = Grid(analysis="sizes", model="a", seed=list(range(50)), recipe={"seed": list(range(50))})
     with pytest.raises(TooManyCells, match="make 2500 runs; at the most 1000"):
-        cells({"--seed": range(50), "--prompt-seed": range(50)})
+        many.expand()
+
+
+def test_every_field_may_have_several_values_and_a_list_in_a_list_is_one() -> None:
+    grid = Grid(
+        analysis=["attribution", "patching"],
+        model="a",
+        recipe={"name": ["facts", "colours/mmlu/numbers"], "shots": [0, 1]},
+        parameters={"layers": [[0, 1], [2]]},
+        study="scan",
+    )
+    cells = grid.expand()
+    assert len(cells) == grid.count == 16
+    assert cells[0] == RunRequest(
+        analysis="attribution", model="a", parameters={"layers": [0, 1]}, study="scan"
+    )
+    last = DistributionSpec(data="colours", template="mmlu", labels="numbers", shots=1)
+    assert (cells[-1].recipe, cells[-1].parameters) == (last, {"layers": [2]})
+    with pytest.raises(InvalidRequest, match=r"list without values for recipe\.shots"):
+        Grid(analysis="sizes", model="a", recipe={"shots": []}).expand()
 
 
 def test_a_grid_is_shown_before_it_is_queued_and_again_finds_what_is_there(

@@ -13,10 +13,9 @@ from analyses.errors import Refused
 from analyses.names import BadName
 from analyses.prompts.distributions import DistributionSpec
 from tracker.database.db import Sessions, transaction
-from tracker.domain import Model
+from tracker.domain import InvalidRequest, Model, RunRequest
 from tracker.home.home import Home
 from tracker.queueing import models, submission
-from tracker.queueing.submission import Request
 from tracker.reports import runs as run_lines
 from tracker.settings.settings import user
 from tracker.store import models as store
@@ -203,10 +202,13 @@ def test_every_door_refuses_what_cannot_be_a_name(
     monkeypatch: pytest.MonkeyPatch,
     bad: str,
 ) -> None:
-    asked = {"analysis": "attribution", "model": "tiny", "distribution": DistributionSpec(size=8)}
-    for change in ({"study": bad, "created_by": "ada"}, {"created_by": bad}):
-        with pytest.raises(BadName):
-            submission.submit(Request(**asked | change), sessions=sessions, home=home)
+    asked = {"analysis": "attribution", "model": "tiny", "recipe": DistributionSpec(size=8)}
+    for field in ("analysis", "model", "study"):
+        with pytest.raises((BadName, InvalidRequest)):
+            RunRequest(**asked | {field: bad})
+    request = RunRequest(**asked)
+    with pytest.raises(BadName):
+        submission.submit(request, created_by=bad, sessions=sessions, home=home)
     for field in ("question_column", "answer_column", "subject_column"):
         with pytest.raises(Refused):
             DistributionSpec(**{field: bad})

@@ -12,9 +12,9 @@ from stored_runs import detail
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.spec import MOST_SEED
 from tracker.database.db import Sessions, transaction
-from tracker.domain import Model, Priority, RunState
+from tracker.domain import Model, Priority, RunRequest, RunState
 from tracker.home.home import Home
-from tracker.queueing.submission import InvalidRequest, Request, submit_all
+from tracker.queueing.submission import InvalidRequest, submit_all
 from tracker.store import runs, studies
 from tracker.tables import DistributionRow, RunInputRow, RunRow
 
@@ -133,7 +133,7 @@ def test_what_a_run_needs_is_as_urgent_as_itself(submit: Submit, sessions: Sessi
             "It needs 'shares', a run of 'shares': The distribution cannot be made: seed",
         ),
         ({"analysis": "endless"}, "More than 8 runs in a row need each other.*'endless'"),
-        ({"analysis": "shares", "seed": -1}, "A seed is from 0 to"),
+        ({"analysis": "shares", "seed": -1}, "seed: Input should be greater than or equal to 0"),
     ],
 )
 def test_what_no_run_or_need_could_do_is_refused_and_nothing_is_written(
@@ -160,12 +160,11 @@ def test_the_same_runs_asked_for_at_once_in_any_order_are_recorded_once(
     sessions: Sessions, home: Home, tiny: Model
 ) -> None:
     asked = [
-        Request(
+        RunRequest(
             analysis="shares",
             model="tiny",
-            distribution=DistributionSpec(size=4, seed=seed),
-            params={"scale": scale},
-            created_by="ada",
+            recipe=DistributionSpec(size=4, seed=seed),
+            parameters={"scale": scale},
             study="scan",
         )
         for seed in (0, 1)
@@ -174,7 +173,8 @@ def test_the_same_runs_asked_for_at_once_in_any_order_are_recorded_once(
 
     def submit_some(number: int) -> list[UUID]:
         mine = random.Random(number).sample(asked, len(asked))
-        return [each.run.id for each in submit_all(mine, sessions=sessions, home=home)]
+        found = submit_all(mine, created_by="ada", sessions=sessions, home=home)
+        return [each.run.id for each in found]
 
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(submit_some, range(6)))

@@ -17,11 +17,11 @@ from tracker.cli.session import open_sessions
 from tracker.cli.status import addresses, links
 from tracker.cli.waiting import exit_unless_succeeded
 from tracker.database.db import transaction
+from tracker.domain import RunRequest
 from tracker.errors import TrackerError
 from tracker.home.home import Home
-from tracker.queueing.submission import Request
 from tracker.secrets.urls import without_password
-from tracker.settings.settings import Settings, user
+from tracker.settings.settings import Settings
 from tracker.store import models as store
 from tracker.supervisor import control
 
@@ -65,12 +65,8 @@ def demo(
     if not _known(model, ref):
         typer.echo(f"Adding {model.value}: hashed, loaded, proved layer by layer …")
         add(ref, name=model.value)
-    request = Request(
-        analysis="attribution",
-        model=model.value,
-        distribution=ASKED[model],
-        created_by=user(),
-        study="demo",
+    request = RunRequest(
+        analysis="attribution", model=model.value, recipe=ASKED[model], study="demo"
     )
     (queued,) = queue([request], wait=True)
     run = queued.run

@@ -1,6 +1,6 @@
 """`headbook distributions`: prompt distributions, down to the text of every prompt."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -8,10 +8,9 @@ from rich.text import Text
 
 from analyses.prompts import distributions
 from analyses.prompts.sources import Difference, Pair, SourceKind, pairs
-from analyses.prompts.spec import unusual
+from analyses.prompts.spec import PARTS, DistributionSpec, unusual
 from tracker import reports
-from tracker.cli import recipe
-from tracker.cli.recipe import DEFAULT
+from tracker.cli import recipe as recipes
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.database.db import transaction
@@ -51,21 +50,11 @@ def _used() -> list[reports.DistributionLine]:
 
 
 @app.command()
+@recipes.options(without=PARTS)
 def show(
-    name: recipe.Name,
-    prompts: recipe.Size = DEFAULT.size,
-    prompt_seed: recipe.Seed = DEFAULT.seed,
-    options: recipe.Options = DEFAULT.options,
-    shots: recipe.Shots = DEFAULT.shots,
-    separators: recipe.Separators = DEFAULT.separators,
-    prelude: recipe.Prelude = DEFAULT.prelude,
-    split: recipe.Split = DEFAULT.split,
-    question_column: recipe.QuestionColumn = DEFAULT.question_column,
-    choices_column: recipe.ChoicesColumns = None,
-    answer_column: recipe.AnswerColumn = DEFAULT.answer_column,
-    answer_reading: recipe.AnswerReading = DEFAULT.answer_reading,
-    subject_column: recipe.SubjectColumn = DEFAULT.subject_column,
-    option_references: recipe.OptionReferences = DEFAULT.option_references,
+    name: recipes.Name,
+    *,
+    recipe: dict[str, Any],
     sources: Annotated[
         SourceKind | None, typer.Option(help="Show beside each prompt its source of that kind.")
     ] = None,
@@ -74,22 +63,7 @@ def show(
 ) -> None:
     """Show every prompt of a distribution: text, labels, options, correct position."""
     built = distributions.build(
-        recipe.spec(
-            name,
-            size=prompts,
-            seed=prompt_seed,
-            options=options,
-            shots=shots,
-            separators=separators,
-            prelude=prelude,
-            split=split,
-            question_column=question_column,
-            choices_columns=choices_column,
-            answer_column=answer_column,
-            answer_reading=answer_reading,
-            subject_column=subject_column,
-            option_references=option_references,
-        ),
+        DistributionSpec.parse(name, **recipe),
         bounds=Settings().data_bounds,
     )
     paired = pairs(built, sources, seed=source_seed) if sources else ()

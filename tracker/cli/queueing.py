@@ -11,12 +11,13 @@ from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import print_table
 from tracker.database.db import Sessions
-from tracker.domain import RunState
+from tracker.domain import RunRequest, RunState
 from tracker.home.home import Home
 from tracker.queueing import submission
-from tracker.queueing.submission import Checked, Outlook, Request, Submitted
+from tracker.queueing.planned_runs import usual_split
+from tracker.queueing.submission import Checked, Outlook, Submitted
 from tracker.reports import RunLine
-from tracker.settings.settings import Settings
+from tracker.settings.settings import Settings, user
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,9 @@ class Foreseen:
     remarks: tuple[str, ...]
 
 
-def queue(requests: Sequence[Request], *, wait: bool, quiet: bool = False) -> list[Queued]:
+def queue(requests: Sequence[RunRequest], *, wait: bool, quiet: bool = False) -> list[Queued]:
     """Queue runs, all or none, say so unless `quiet`, and wait for their ends if asked."""
+    _known(requests)
     with open_sessions(Settings()) as sessions:
         checked = _checked(requests, sessions)
         _print_warnings(checked)
@@ -51,25 +53,27 @@ def queue(requests: Sequence[Request], *, wait: bool, quiet: bool = False) -> li
             _print_remarks(checked)
         if len(checked) > 1 and not quiet:
             _print_ahead(checked, submission.outlook(checked, sessions=sessions))
-        found = while_busy(lambda: submission.record(checked, sessions=sessions))
+        person = user()
+        found = while_busy(lambda: submission.record(checked, created_by=person, sessions=sessions))
         if not quiet:
-            _print_queued(requests, found)
+            _print_queued(checked, found)
         ids = [each.run.id for each in found]
         seen = waiting.wait(ids, sessions, quiet=quiet) if wait else waiting.lines(ids, sessions)
     return [
         Queued(
-            cell=request.cell,
+            cell=request.name,
             new=each.new,
             run=line,
             inputs={name: run.id for name, run in each.inputs.items()},
             remarks=each.remarks,
         )
-        for request, each, line in zip(requests, found, seen, strict=True)
+        for request, each, line in zip(checked, found, seen, strict=True)
     ]
 
 
-def foresee(requests: Sequence[Request], *, quiet: bool = False) -> list[Foreseen]:
+def foresee(requests: Sequence[RunRequest], *, quiet: bool = False) -> list[Foreseen]:
     """What `queue` would do; nothing is written."""
+    _known(requests)
     with open_sessions(Settings()) as sessions:
         checked = _checked(requests, sessions)
         ahead = submission.outlook(checked, sessions=sessions)
@@ -80,7 +84,13 @@ def foresee(requests: Sequence[Request], *, quiet: bool = False) -> list[Foresee
     return [_foreseen(each, of) for each, of in zip(checked, ahead, strict=True)]
 
 
-def _checked(requests: Sequence[Request], sessions: Sessions) -> list[Checked]:
+def _known(requests: Sequence[RunRequest]) -> None:
+    """Raises `Refused` for an analysis that cannot be used, whether there is a database or not."""
+    for analysis in dict.fromkeys(request.analysis for request in requests):
+        usual_split(analysis)
+
+
+def _checked(requests: Sequence[RunRequest], sessions: Sessions) -> list[Checked]:
     settings = Settings()
     return submission.check(
         requests,
@@ -101,7 +111,7 @@ def _print_warnings(checked: Sequence[Checked]) -> None:
 def _foreseen(checked: Checked, ahead: Outlook) -> Foreseen:
     there = ahead.there
     return Foreseen(
-        cell=checked.request.cell,
+        cell=checked.name,
         new=ahead.new,
         run=there.id if there else None,
         state=there.state if there else None,
@@ -141,10 +151,10 @@ def _summary(checked: Sequence[Checked], ahead: Sequence[Outlook]) -> str:
     return f"{len(checked)} asked for: {there} there already, {len(new)} to be queued{first}."
 
 
-def _print_queued(requests: Sequence[Request], found: Sequence[Submitted]) -> None:
-    for request, each in zip(requests, found, strict=True):
+def _print_queued(checked: Sequence[Checked], found: Sequence[Submitted]) -> None:
+    for request, each in zip(checked, found, strict=True):
         said = "queued" if each.new else f"is there already, {each.run.state}"
-        typer.echo(f"{each.run.id}: {said}" + (f"  {request.cell}" if request.cell else ""))
+        typer.echo(f"{each.run.id}: {said}" + (f"  {request.name}" if request.name else ""))
         if each.new and len(found) == 1:
             for name, run in each.inputs.items():
                 typer.echo(f"  needs {name}: run {run.id} ({run.analysis}), {run.state}")

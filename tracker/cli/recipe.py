@@ -1,49 +1,86 @@
-"""The options of a command that makes a prompt distribution, in the words of the recipe."""
+"""The options of a command that makes a prompt distribution, from the fields of the recipe."""
 
-from typing import Annotated, Any
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Annotated, Any, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
 
-from analyses.prompts.distributions import DistributionSpec
+from analyses.prompts.spec import DistributionSpec
+from tracker.domain.options import of_recipe
 
 Name = Annotated[str, typer.Argument(help="E.g. facts/chinchilla/ABCD, or facts.")]
-SAID = {name: field.description for name, field in DistributionSpec.model_fields.items()}
-DEFAULT = DistributionSpec()
-
-Size = Annotated[int, typer.Option("--prompts", help=SAID["size"])]
-Seed = Annotated[int, typer.Option("--prompt-seed", help=SAID["seed"])]
-Options = Annotated[int, typer.Option("--options", help=SAID["options"])]
-Shots = Annotated[int, typer.Option("--shots", help=SAID["shots"])]
-Separators = Annotated[str, typer.Option("--separators", help=SAID["separators"])]
-Prelude = Annotated[bool, typer.Option("--prelude/--no-prelude", help=SAID["prelude"])]
-Split = Annotated[str, typer.Option("--split", help=SAID["split"])]
-QuestionColumn = Annotated[str, typer.Option("--question-column", help=SAID["question_column"])]
-ChoicesColumns = Annotated[
-    list[str] | None, typer.Option("--choices-column", help=SAID["choices_columns"])
-]
-AnswerColumn = Annotated[str, typer.Option("--answer-column", help=SAID["answer_column"])]
-AnswerReading = Annotated[str, typer.Option("--answer-reading", help=SAID["answer_reading"])]
-OptionReferences = Annotated[
-    str, typer.Option("--option-references", help=SAID["option_references"])
-]
-SubjectColumn = Annotated[str, typer.Option("--subject-column", help=SAID["subject_column"])]
+Command = Callable[..., None]
 
 
-def _again(option: str, field: str, kind: str, default: str = "") -> Any:
-    """The option of a field that may be given again, for a grid; None leaves the default."""
-    default = default or str(getattr(DEFAULT, field))
-    return typer.Option(option, help=SAID[field], metavar=f"<{kind}>", show_default=default)
+def options(
+    *, several: bool = False, without: Collection[str] = (), usual: Mapping[str, str] | None = None
+) -> Callable[[Command], Command]:
+    """The command with an option for each field in place of its parameter `recipe`.
+
+    It is given what was typed, by field: a value, or the list of its values where `several` may be.
+    `usual` says what a field is where nothing is typed and that is not its default.
+    """
+    fields = {
+        Parameter(
+            f"recipe_{name}",
+            Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=_annotation(name, field, several, (usual or {}).get(name)),
+        ): name
+        for name, field in DistributionSpec.model_fields.items()
+        if name not in without
+    }
+
+    def with_options(command: Command) -> Command:
+        @wraps(command)
+        def called(**given: Any) -> None:
+            typed = {name: given.pop(parameter.name) for parameter, name in fields.items()}
+            recipe = {name: value for name, value in typed.items() if value is not None}
+            if several:
+                recipe = {name: _values(name, value) for name, value in recipe.items()}
+            command(recipe=recipe, **given)
+
+        own = signature(command)
+        parameters = [
+            each
+            for parameter in own.parameters.values()
+            for each in (fields if parameter.name == "recipe" else [parameter])
+        ]
+        vars(called)["__signature__"] = own.replace(parameters=parameters)
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        return called
+
+    return with_options
 
 
-Sizes = Annotated[list[int] | None, _again("--prompts", "size", "int")]
-Seeds = Annotated[list[int] | None, _again("--prompt-seed", "seed", "int")]
-OptionCounts = Annotated[list[int] | None, _again("--options", "options", "int")]
-ShotCounts = Annotated[list[int] | None, _again("--shots", "shots", "int")]
-SeveralSeparators = Annotated[list[str] | None, _again("--separators", "separators", "str")]
-Splits = Annotated[list[str] | None, _again("--split", "split", "str", "as the analysis needs")]
+def _values(name: str, typed: Any) -> list[Any]:
+    """The values of a field: columns that are given again are one value, as a flag is."""
+    varied = isinstance(typed, list) and not _is_list(DistributionSpec.model_fields[name])
+    return typed if varied else [typed]
 
 
-def spec(name: str, *, choices_columns: list[str] | None, **fields: Any) -> DistributionSpec:
-    """The recipe of that name; raises `Refused`."""
-    columns = choices_columns or DEFAULT.choices_columns
-    return DistributionSpec.parse(name, choices_columns=tuple(columns), **fields)
+def _is_list(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
+
+
+def _annotation(name: str, field: FieldInfo, several: bool, usual: str | None) -> Any:
+    """The type and the option of a field; None where nothing is typed."""
+    option, said = of_recipe(name), field.description
+    if field.annotation is bool:
+        off = option.replace("--", "--no-")
+        default = option if field.default else off
+        return Annotated[
+            bool | None,
+            typer.Option(f"{option}/{off}", help=said, show_default=default.lstrip("-")),
+        ]
+    kind = int if field.annotation is int else str
+    default = ", ".join(field.default) if _is_list(field) else str(field.default)
+    typed = list[kind] if several or _is_list(field) else kind  # type: ignore[valid-type]
+    metavar = f"<{kind.__name__}>"
+    return Annotated[
+        typed | None,
+        typer.Option(option, help=said, metavar=metavar, show_default=usual or default),
+    ]

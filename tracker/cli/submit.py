@@ -1,34 +1,21 @@
 """`headbook submit`: queue runs, and wait for them if asked."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from analyses.errors import Refused, shown
-from analyses.prompts.distributions import DistributionSpec
-from tracker.cli import recipe
-from tracker.cli.grid import Cell, cells
+from analyses.errors import shown
+from tracker.cli import recipe as recipes
 from tracker.cli.queueing import foresee, queue
-from tracker.cli.recipe import DEFAULT
 from tracker.cli.terminal import AsJson, print_json
 from tracker.cli.waiting import exit_unless_succeeded
-from tracker.domain import Priority
+from tracker.domain import Grid, InvalidRequest, Priority, RunRequest, study_file
+from tracker.domain.request import study_yaml
 from tracker.errors import TrackerError
-from tracker.queueing.planned_runs import usual_split
-from tracker.queueing.submission import InvalidRequest, Request
-from tracker.settings.settings import user
-
-PARAM = "-p "  # before the name of a parameter, among options
-SPEC = {  # options of the recipe that may have several values, and its fields
-    "--prompts": "size",
-    "--prompt-seed": "seed",
-    "--options": "options",
-    "--shots": "shots",
-    "--separators": "separators",
-    "--split": "split",
-}
 
 
 class NotAParam(TrackerError):
@@ -44,40 +31,61 @@ class TooDeep(TrackerError):
         )
 
 
+class NothingAsked(TrackerError):
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(
+            f"Missing: {', '.join(missing)}. Name an analysis, a --model and a --distribution, or "
+            "a study file with --file."
+        )
+
+
+class AskedTwice(TrackerError):
+    def __init__(self, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"A study file names all of its runs. Leave out --file, or: {', '.join(fields)}."
+        )
+
+
+class Printed(StrEnum):
+    COMMAND = "command"
+    PYTHON = "python"
+    YAML = "yaml"
+
+
+def _help(field: str) -> str | None:
+    return RunRequest.model_fields[field].description
+
+
+@recipes.options(several=True, usual={"split": "as the analysis needs"})
 def submit(
-    analysis: Annotated[str, typer.Argument(help="Name of the analysis.")],
-    model: Annotated[
-        list[str], typer.Option(metavar="<str>", help="Name of a model that was added.")
-    ],
+    analysis: Annotated[str | None, typer.Argument(help=_help("analysis"))] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="<str>", help=_help("model"))] = None,
     distribution: Annotated[
-        list[str], typer.Option(metavar="<str>", help="E.g. facts/chinchilla/ABCD, or facts.")
-    ],
-    prompts: recipe.Sizes = None,
-    prompt_seed: recipe.Seeds = None,
-    options: recipe.OptionCounts = None,
-    shots: recipe.ShotCounts = None,
-    separators: recipe.SeveralSeparators = None,
-    prelude: recipe.Prelude = DEFAULT.prelude,
-    split: recipe.Splits = None,
-    question_column: recipe.QuestionColumn = DEFAULT.question_column,
-    choices_column: recipe.ChoicesColumns = None,
-    answer_column: recipe.AnswerColumn = DEFAULT.answer_column,
-    answer_reading: recipe.AnswerReading = DEFAULT.answer_reading,
-    subject_column: recipe.SubjectColumn = DEFAULT.subject_column,
-    option_references: recipe.OptionReferences = DEFAULT.option_references,
+        list[str] | None,
+        typer.Option(metavar="<str>", help="Data, template and labels in one: facts/mmlu/ABCD."),
+    ] = None,
+    *,
+    recipe: dict[str, Any],
     param: Annotated[
         list[str] | None,
         typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the analysis."),
     ] = None,
     seed: Annotated[
         list[int] | None,
-        typer.Option(metavar="<int>", help="Seed of the bootstrap.", show_default="0"),
+        typer.Option(metavar="<int>", help=_help("seed"), show_default="0"),
     ] = None,
-    priority: Annotated[Priority, typer.Option(help="How soon.")] = Priority.NORMAL,
-    study: Annotated[str | None, typer.Option(help="Name of a group to put the runs in.")] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Run again although the same run exists.")
-    ] = False,
+    priority: Annotated[
+        Priority | None, typer.Option(help=_help("priority"), show_default="normal")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help=_help("study"))] = None,
+    force: Annotated[bool, typer.Option("--force", help=_help("force"))] = False,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Queue the requests of this study file (YAML).")
+    ] = None,
+    printed: Annotated[
+        Printed | None,
+        typer.Option("--print", help="Only print the requests: as commands, Python or YAML."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be queued.")
     ] = False,
@@ -87,84 +95,70 @@ def submit(
     """Queue a run, or a grid of them: an option that is given again is tried with each value.
 
     `--model a --model b -p rank=1 -p rank=2` are four runs, queued all or none. Every option may be
-    given again that says what is run: --model, --distribution, --prompts, --prompt-seed, --options,
-    --shots, --separators, --split, --seed, and -p with the same name.
+    given again that says what is run and has a value, and -p with the same name; --choices-column
+    names one more column.
 
     Prompts are of split 'test' for an analysis that learns from split 'train', and of both for
     others, unless --split is given.
 
     The same run is never queued twice: its fingerprint finds the first one. Runs that a run needs
     are queued before it. With --wait the exit code is not 0 when a run did not succeed.
+
+    A study file lists requests and grids in YAML; `--print yaml` writes one.
     """
-    given: dict[str, Sequence[Any] | None] = {
-        "--model": model,
-        "--distribution": distribution,
-        "--prompts": prompts,
-        "--prompt-seed": prompt_seed,
-        "--options": options,
-        "--shots": shots,
-        "--separators": separators,
-        "--split": split or [_usual_split(analysis, quiet=as_json)],
-        "--seed": seed,
+    asked = {
+        "analysis": analysis,
+        "model": model,
+        "recipe": recipe | ({"name": distribution} if distribution else {}),
+        "parameters": _parameters(param or []),
+        "seed": seed,
+        "priority": priority,
+        "study": study,
+        "force": force,
     }
-    columns = {
-        "prelude": prelude,
-        "question_column": question_column,
-        "choices_columns": choices_column,
-        "answer_column": answer_column,
-        "answer_reading": answer_reading,
-        "subject_column": subject_column,
-        "option_references": option_references,
-    }
-    requests = [
-        Request(
-            analysis=analysis,
-            model=cell.chosen["--model"],
-            distribution=_spec(cell, **columns),
-            params=_params(cell),
-            seed=cell.chosen.get("--seed", 0),
-            priority=priority,
-            created_by=user(),
-            study=study,
-            force=force,
-            cell=cell.name,
-        )
-        for cell in cells({**given, **_by_name(param or [])})
-    ]
-    if dry_run:
+    given = {field: value for field, value in asked.items() if value or value == ""}
+    requests = _of_file(file, given) if file else _of_options(given)
+    if printed:
+        typer.echo(_written(requests, printed))
+    elif dry_run:
         _print_json(foresee(requests, quiet=as_json), as_json=as_json)
-        return
-    queued = queue(requests, wait=wait, quiet=as_json)
-    _print_json(queued, as_json=as_json)
-    if wait:
-        exit_unless_succeeded([each.run for each in queued])
+    else:
+        queued = queue(requests, wait=wait, quiet=as_json)
+        _print_json(queued, as_json=as_json)
+        if wait:
+            exit_unless_succeeded([each.run for each in queued])
 
 
-def _usual_split(analysis: str, *, quiet: bool) -> str:
-    """What the analysis needs, said aloud where it is not what most need."""
-    usual = usual_split(analysis)
-    if usual != DEFAULT.split and not quiet:
-        typer.echo(f"The prompts are of split {usual!r}, as {analysis} needs them.")
-    return usual
+def _of_options(given: Mapping[str, Any]) -> tuple[RunRequest, ...]:
+    missing = {"an analysis": "analysis" in given, "--model": "model" in given}
+    missing["--distribution"] = bool({"name", "data"} & given.get("recipe", {}).keys())
+    if not all(missing.values()):
+        raise NothingAsked([what for what, there in missing.items() if not there])
+    return Grid(**given).expand()
 
 
-def _by_name(given: Sequence[str]) -> dict[str, list[str]]:
-    """The values of each parameter, as they were written; raises `NotAParam`."""
-    found: dict[str, list[str]] = {}
+def _of_file(path: Path, given: Mapping[str, Any]) -> tuple[RunRequest, ...]:
+    """The requests of a study file; raises `InvalidRequest`, which names it."""
+    if given:
+        raise AskedTwice(list(given))
+    try:
+        with path.open("rb") as file:
+            return study_file.read(file.read(study_file.MOST_BYTES + 1))
+    except OSError as error:
+        raise InvalidRequest(f"{path}: {error.strerror}.") from error
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{path}: {error}") from error
+
+
+def _parameters(given: Sequence[str]) -> dict[str, list[Any]]:
+    """The values of each parameter; raises `NotAParam` and `TooDeep`."""
+    found: dict[str, list[Any]] = {}
     for each in given:
-        name, equals, value = each.partition("=")
+        name, equals, written = each.partition("=")
         if not equals or not name:
             raise NotAParam(each)
-        found.setdefault(PARAM + name, []).append(value)
+        found.setdefault(name, []).append(_value(written))
     return found
-
-
-def _params(cell: Cell) -> dict[str, Any]:
-    return {
-        option.removeprefix(PARAM): _value(written)
-        for option, written in cell.chosen.items()
-        if option.startswith(PARAM)
-    }
 
 
 def _value(written: str) -> Any:
@@ -177,13 +171,14 @@ def _value(written: str) -> Any:
         return written
 
 
-def _spec(cell: Cell, **columns: Any) -> DistributionSpec:
-    """The recipe of a cell; raises `InvalidRequest`, which names it."""
-    chosen = {field: cell.chosen[option] for option, field in SPEC.items() if option in cell.chosen}
-    try:
-        return recipe.spec(cell.chosen["--distribution"], **chosen, **columns)
-    except Refused as error:
-        raise InvalidRequest(f"{cell.name}: {error}" if cell.name else str(error)) from error
+def _written(requests: Sequence[RunRequest], form: Printed) -> str:
+    match form:
+        case Printed.COMMAND:
+            return "\n".join(each.as_command() for each in requests)
+        case Printed.YAML:
+            return study_yaml(requests).rstrip()
+    code = [each.as_python() for each in requests]
+    return code[0] if len(code) == 1 else f"[{', '.join(code)}]"
 
 
 def _print_json(found: Sequence[object], *, as_json: bool) -> None:

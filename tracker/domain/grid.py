@@ -8,6 +8,7 @@ from typing import Any
 
 from analyses.errors import Refused
 from tracker.domain import options
+from tracker.domain.options import Path
 from tracker.domain.priority import Priority
 from tracker.domain.request import (
     Asked,
@@ -21,8 +22,6 @@ from tracker.errors import TrackerError
 
 MOST_CELLS = 1000
 MOST_COUNTED = 10**15  # what is beyond is no number that anybody reads
-
-Path = tuple[str, ...]  # where a value stands in a request: ("recipe", "size")
 
 
 class TooManyCells(TrackerError):
@@ -60,22 +59,26 @@ class Grid(Asked):
 
     def expand(self) -> tuple[RunRequest, ...]:
         """The requests, the last field varying fastest; raises `InvalidRequest`, `TooManyCells`."""
-        axes = {path: _values(path, given) for path, given in self._given().items()}
-        count = math.prod(map(len, axes.values()))
-        if count > MOST_CELLS:
-            raise TooManyCells(count)
+        check_count(self.count)
+        axes = self._axes()
         several = [path for path, values in axes.items() if len(values) > 1]
         cells = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
         return tuple(self._request(cell, several) for cell in cells)
 
-    def _given(self) -> dict[Path, Any]:
-        return {
+    @property
+    def count(self) -> int:
+        """How many requests there are; raises `NoValues`."""
+        return math.prod(map(len, self._axes().values()))
+
+    def _axes(self) -> dict[Path, list[Any]]:
+        given: dict[Path, Any] = {
             ("analysis",): self.analysis,
             ("model",): self.model,
             **{("recipe", field): given for field, given in self.recipe.items()},
             ("seed",): self.seed,
             **{("parameters", name): given for name, given in self.parameters.items()},
         }
+        return {path: _values(path, each) for path, each in given.items()}
 
     def _request(self, cell: Mapping[Path, Any], several: Sequence[Path]) -> RunRequest:
         try:
@@ -94,6 +97,12 @@ class Grid(Asked):
         except (Refused, InvalidRequest) as error:
             name = options.cell({path: cell[path] for path in several})
             raise InvalidRequest(f"{name}: {error}" if name else str(error)) from error
+
+
+def check_count(count: int) -> None:
+    """Raises `TooManyCells`."""
+    if count > MOST_CELLS:
+        raise TooManyCells(count)
 
 
 def _values(path: Path, given: Any) -> list[Any]:

@@ -1,8 +1,15 @@
-"""How the fields of a request are spelled as options of `headbook submit`."""
+"""How a request is written as options of `headbook submit`."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from analyses.prompts.spec import PARTS, DistributionSpec
+
+if TYPE_CHECKING:
+    from tracker.domain.request import RunRequest
+
+Path = tuple[str, ...]  # where a value stands in a request: ("recipe", "size")
 
 MOST_SHOWN = 100  # characters of a value in the name of a cell
 _OWN = {  # fields of the recipe that are not called as their option
@@ -18,23 +25,91 @@ def of_recipe(field: str) -> str:
     return _OWN.get(field) or "--" + field.replace("_", "-")
 
 
+def words(request: "RunRequest") -> Iterator[str]:
+    """The request as arguments of `headbook submit`."""
+    said = request.said
+    yield request.analysis
+    yield from _option("--model", request.model)
+    yield from _recipe(request.recipe)
+    for name, value in request.parameters.items():
+        yield from _option("--param", f"{name}={written(value)}", short="-p")
+    for field in ("seed", "priority", "study"):
+        if field in said:
+            yield from _option(f"--{field}", str(said[field]))
+    if request.force:
+        yield "--force"
+
+
+def _recipe(recipe: DistributionSpec) -> Iterator[str]:
+    yield from _name(recipe)
+    for field, value in recipe.said.items():
+        option = of_recipe(field)
+        if field in PARTS:
+            continue
+        if isinstance(value, bool):
+            yield option if value else option.replace("--", "--no-")
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            yield from _option(option, str(each))
+
+
+def _name(recipe: DistributionSpec) -> Iterator[str]:
+    """The name, or its parts where the names of files would be read otherwise."""
+    if (name := recipe.short_name) is not None:
+        yield from _option(of_recipe("name"), name)
+        return
+    for part in PARTS:
+        yield from _option(of_recipe(part), getattr(recipe, part))
+
+
+def _option(option: str, value: str, *, short: str = "") -> list[str]:
+    return [f"{option}={value}"] if value.startswith("-") else [short or option, value]
+
+
 def written(value: Any) -> str:
-    """The value of a parameter, as it is read again: JSON, or a text that is no JSON itself."""
-    if not isinstance(value, str):
+    """The value of a parameter: JSON, or the text itself where it can be typed and is no JSON."""
+    if not isinstance(value, str) or not value.isprintable() or _is_json(value):
         return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _is_json(text: str) -> bool:
     try:
-        json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+        json.loads(text)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
-def cell(varied: Mapping[tuple[str, ...], Any]) -> str:
+def told_apart(requests: Sequence["RunRequest"]) -> list[str]:
+    """What tells each request from the others, as it is written in a shell."""
+    flat = [_flat(request) for request in requests]
+    paths = dict.fromkeys(path for each in flat for path in each)
+    varied = [path for path in paths if len({repr(each.get(path)) for each in flat}) > 1]
+    return [cell({path: each[path] for path in varied if path in each}) for each in flat]
+
+
+def _flat(request: "RunRequest") -> dict[Path, Any]:
+    recipe = request.recipe.model_dump(mode="json", exclude=set(PARTS))
+    name = request.recipe.short_name or request.recipe.name
+    return {
+        ("analysis",): request.analysis,
+        ("model",): request.model,
+        **{("recipe", field): value for field, value in {"name": name, **recipe}.items()},
+        ("seed",): request.seed,
+        **{("parameters", name): value for name, value in request.parameters.items()},
+        **{(field,): getattr(request, field) for field in ("priority", "study", "force")},
+    }
+
+
+def cell(varied: Mapping[Path, Any]) -> str:
     """What tells a request from others of its grid, as it is written in a shell."""
     return " ".join(_told(path, value) for path, value in varied.items())
 
 
-def _told(path: tuple[str, ...], value: Any) -> str:
+def _told(path: Path, value: Any) -> str:
     match path:
         case ("parameters", name):
             return f"-p {name}={_short(written(value))}"

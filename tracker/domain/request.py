@@ -1,9 +1,11 @@
 """What a person asks for: one run, as a value."""
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -17,10 +19,13 @@ from pydantic import (
 from analyses import names
 from analyses.errors import mistakes
 from analyses.prompts.spec import DistributionSpec
+from tracker.domain import options
 from tracker.domain.priority import Priority
 from tracker.errors import TrackerError
 
 MOST_SEED = 2**63 - 1
+MOST_DEEP = 20  # lists and objects of a parameter inside each other
+_ENDLESS = 2**31  # columns of YAML: no text is broken into lines
 
 
 class InvalidRequest(TrackerError):
@@ -84,6 +89,25 @@ class RunRequest(Asked):
     study: Study = None
     force: Force = False
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """The fields that are not as by default, as JSON, and the split where one is named."""
+        said = self.model_dump(mode="json", exclude_defaults=True) | {"recipe": self.recipe.said}
+        return {field: said[field] for field in type(self).model_fields if said.get(field)}
+
+    def as_command(self) -> str:
+        """A line for the shell that queues it."""
+        return shlex.join(["headbook", "submit", *options.words(self)])
+
+    def as_python(self) -> str:
+        """An expression that makes it again."""
+        fields = "".join(f"    {field}={value!r},\n" for field, value in self.said.items())
+        return f"headbook.RunRequest(\n{fields})"
+
+    def as_yaml(self) -> str:
+        """A study file with this request alone."""
+        return study_yaml([self])
+
     @field_validator("analysis", "model")
     @classmethod
     def _name(cls, name: str, info: ValidationInfo) -> str:
@@ -102,11 +126,14 @@ class RunRequest(Asked):
         try:
             text = json.dumps(given, allow_nan=False, ensure_ascii=False)
             text.encode()
-            return json.loads(text)
+            value = json.loads(text)
+            if _depth(value) <= MOST_DEEP:
+                return value
         except RecursionError:
-            raise ValueError("lists or objects are too deep inside each other") from None
+            pass
         except (TypeError, ValueError) as error:
             raise ValueError(f"not JSON: {error}") from None
+        raise ValueError("lists or objects are too deep inside each other")
 
     @field_validator("parameters")
     @classmethod
@@ -115,3 +142,23 @@ class RunRequest(Asked):
             if not name or "=" in name:
                 raise ValueError(f"a parameter cannot be called {name!r}")
         return given
+
+
+def study_yaml(requests: Iterable[RunRequest]) -> str:
+    """A study file with these requests."""
+    said = {"requests": [each.said for each in requests]}
+    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=_ENDLESS)
+
+
+def _depth(value: Any) -> int:
+    """How many lists and objects stand inside each other."""
+    depth, level = 0, [value]
+    while level := [inner for each in level for inner in _inside(each)]:
+        depth += 1
+    return depth
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

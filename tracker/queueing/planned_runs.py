@@ -1,7 +1,7 @@
-"""Runs that were found possible, with all that they need, before anything is recorded."""
+"""Runs that were checked and can be recorded, with the runs that they need."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,12 @@ from analyses.prompts.sources import Companion, Pair, pairs
 from analyses.prompts.spec import Split
 from analyses.prompts.tokenization import TokenizedPrompt, tokenize_all, tokenizer_of
 from analyses.registry import Analysis, Need, Params
-from tracker.domain import Model
+from tracker.domain import Model, RunRequest
 from tracker.home.home import Home
 from tracker.queueing.fingerprint import run_fingerprint
 
-MOST_SEED = 2**63
 MOST_NEEDS = 100  # runs that one run reads, and kinds of prompts beside its own
 DEEPEST = 8  # runs that need each other in a row
-
-
-class SeedOutOfRange(Refused):
-    def __init__(self, seed: int) -> None:
-        super().__init__(f"A seed is from 0 to {MOST_SEED - 1}; {seed} was given.")
 
 
 class RefusedNeed(Refused):
@@ -87,6 +81,29 @@ class Planner:
     _built: dict[DistributionSpec, Distribution] = field(default_factory=dict)
     _read: dict[object, "_Prompts | Refused"] = field(default_factory=dict)
 
+    def asked(self, request: RunRequest, *, model: Model) -> PlannedRun:
+        """The run of a request, of the analysis's usual split where none is named.
+
+        Raises `Refused`.
+        """
+        recipe = request.recipe
+        remarks: tuple[str, ...] = ()
+        if "split" not in recipe.model_fields_set:
+            split = usual_split(request.analysis)
+            if split != recipe.split:
+                remarks = (
+                    f"The prompts are of split {split!r}, as {request.analysis} needs them.",
+                )
+            recipe = recipe.model_copy(update={"split": split})
+        planned = self.plan(
+            request.analysis,
+            request.parameters,
+            model=model,
+            distribution=recipe,
+            seed=request.seed,
+        )
+        return replace(planned, remarks=(*remarks, *planned.remarks))
+
     def plan(
         self,
         analysis: str,
@@ -98,8 +115,6 @@ class Planner:
         depth: int = 0,
     ) -> PlannedRun:
         """The run that is asked for, with those it needs; raises `Refused`."""
-        if not 0 <= seed < MOST_SEED:
-            raise SeedOutOfRange(seed)
         found = registry.find(analysis)
         checked = found.ask(lambda: _checked(found, params, model, distribution))
         if depth > DEEPEST:

@@ -1,13 +1,12 @@
-"""Queueing runs: everything is checked at the door, then recorded in one transaction.
+"""Queueing runs: every request is checked, then all are recorded in one transaction.
 
-Nothing is told to the broker here: the row is the outbox, and the dispatcher rings for it. Torch
-is never imported.
+Nothing is sent to the broker here: the row is the outbox, and the dispatcher sends the wake-up.
+Torch is never imported.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -15,10 +14,10 @@ from sqlalchemy.orm import Session
 from analyses import names
 from analyses.errors import Refused
 from analyses.prompts.bounds import Bounds
-from analyses.prompts.distributions import DistributionSpec
 from tracker.database.db import Sessions, transaction
-from tracker.domain import Priority, Run
-from tracker.errors import TrackerError
+from tracker.domain import Run, RunRequest
+from tracker.domain.options import told_apart
+from tracker.domain.request import InvalidRequest as InvalidRequest
 from tracker.home.home import Home
 from tracker.queueing.planned_runs import PlannedRun, Planner
 from tracker.queueing.run_records import Ledger, Terms
@@ -30,34 +29,13 @@ from tracker.store import studies as study_store
 PROMPTS_PER_PART = 32
 
 
-class InvalidRequest(TrackerError):
-    """The request cannot be queued; the message is that of what was wrong with it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a person asks for: one run, with whatever runs it needs."""
-
-    analysis: str
-    model: str
-    distribution: DistributionSpec
-    params: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    priority: Priority = Priority.NORMAL
-    created_by: str
-    study: str | None = None
-    prompts_per_part: int = PROMPTS_PER_PART
-    force: bool = False  # run again although the fingerprint is live or done
-    nonce: str | None = None  # a form's: the same nonce never makes a second run
-    cell: str = ""  # what tells it from others of its grid; a refusal names it
-
-
 @dataclass(frozen=True, kw_only=True)
 class Checked:
     """A request that can be queued, and the run it asks for."""
 
-    request: Request
+    request: RunRequest
     planned: PlannedRun
+    name: str = ""  # what tells it from the others that were checked with it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,62 +59,70 @@ class Submitted:
 
 
 def submit(
-    request: Request, *, sessions: Sessions, home: Home, roots: Sequence[Path] = ()
+    request: RunRequest,
+    *,
+    created_by: str,
+    sessions: Sessions,
+    home: Home,
+    roots: Sequence[Path] = (),
+    prompts_per_part: int = PROMPTS_PER_PART,
+    nonce: str | None = None,
 ) -> Submitted:
     """Record the run that is asked for, or find the one that is live or done already.
 
-    Raises `InvalidRequest` for what the analyses refuse, `BadName`, and other `TrackerError`s.
+    Raises `InvalidRequest` for what the analyses refuse, `BadName`, and other `TrackerError`s. The
+    same nonce, which a form has, never makes a second run.
     """
-    (submitted,) = submit_all([request], sessions=sessions, home=home, roots=roots)
+    (submitted,) = record(
+        check([request], sessions=sessions, home=home, roots=roots),
+        created_by=created_by,
+        sessions=sessions,
+        prompts_per_part=prompts_per_part,
+        nonce=nonce,
+    )
     return submitted
 
 
 def submit_all(
-    requests: Sequence[Request], *, sessions: Sessions, home: Home, roots: Sequence[Path] = ()
+    requests: Sequence[RunRequest],
+    *,
+    created_by: str,
+    sessions: Sessions,
+    home: Home,
+    roots: Sequence[Path] = (),
+    prompts_per_part: int = PROMPTS_PER_PART,
 ) -> list[Submitted]:
-    """Record all that is asked for, or nothing where one of it is refused."""
-    return record(check(requests, sessions=sessions, home=home, roots=roots), sessions=sessions)
+    """Record every request, or none if any is refused."""
+    checked = check(requests, sessions=sessions, home=home, roots=roots)
+    return record(
+        checked, created_by=created_by, sessions=sessions, prompts_per_part=prompts_per_part
+    )
 
 
 def check(
-    requests: Sequence[Request],
+    requests: Sequence[RunRequest],
     *,
     sessions: Sessions,
     home: Home,
     roots: Sequence[Path] = (),
     bounds: Bounds | None = None,
 ) -> list[Checked]:
-    """Find all requests possible; raises `InvalidRequest` and other `TrackerError`s.
+    """Check that every request can run; raises `InvalidRequest` and other `TrackerError`s.
 
     Data are read within the usual bounds where no others are given.
     """
-    requests = [_named(request) for request in requests]
     with transaction(sessions) as session:
         asked = dict.fromkeys(request.model for request in requests)
         models = {name: model_store.model_named(session, name) for name in asked}
     planner = Planner(home=home, roots=roots, bounds=bounds or Bounds())
     checked = []
-    for request in requests:
+    for request, name in zip(requests, told_apart(requests), strict=True):
         try:
-            planned = planner.plan(
-                request.analysis,
-                request.params,
-                model=models[request.model],
-                distribution=request.distribution,
-                seed=request.seed,
-            )
+            planned = planner.asked(request, model=models[request.model])
         except Refused as error:
-            cell = f"{request.cell}: " if request.cell else ""
-            raise InvalidRequest(f"{cell}{error}") from error
-        checked.append(Checked(request=request, planned=planned))
+            raise InvalidRequest(f"{name}: {error}" if name else str(error)) from error
+        checked.append(Checked(request=request, planned=planned, name=name))
     return checked
-
-
-def _named(request: Request) -> Request:
-    """The request with names as they are kept; raises `BadName`."""
-    study = None if request.study is None else names.checked("study", request.study)
-    person = names.checked("person who asks", request.created_by)
-    return replace(request, study=study, created_by=person)
 
 
 def outlook(checked: Sequence[Checked], *, sessions: Sessions) -> list[Outlook]:
@@ -159,12 +145,30 @@ def _outlook(checked: Checked, known: Mapping[str, Run]) -> Outlook:
     return Outlook(there=there, new=True, inputs=tuple(missing.values()))
 
 
-def record(checked: Sequence[Checked], *, sessions: Sessions) -> list[Submitted]:
-    """Record the runs of checked requests, and those they need, in one transaction."""
+def record(
+    checked: Sequence[Checked],
+    *,
+    created_by: str,
+    sessions: Sessions,
+    prompts_per_part: int = PROMPTS_PER_PART,
+    nonce: str | None = None,
+) -> list[Submitted]:
+    """Record the runs of checked requests, and those they need, in one transaction.
+
+    A nonce is that of a single request.
+    """
+    person = names.checked("person who asks", created_by)
     with transaction(sessions) as session:
         ledger = Ledger(session, _fingerprints(checked))
-        entered = [_enter(each, ledger) for each in checked]
-        studies = _studies(session, checked, [run for run, _ in entered])
+        entered = []
+        for each in checked:
+            terms = Terms(
+                created_by=person,
+                priority=each.request.priority,
+                prompts_per_part=prompts_per_part,
+            )
+            entered.append(_enter(each, ledger, terms, nonce=nonce))
+        studies = _studies(session, checked, [run for run, _ in entered], created_by=person)
         return [
             Submitted(
                 run=run,
@@ -181,28 +185,26 @@ def _fingerprints(checked: Iterable[Checked]) -> set[str]:
     return {run.fingerprint for each in checked for run in each.planned.with_inputs}
 
 
-def _enter(checked: Checked, ledger: Ledger) -> tuple[Run, bool]:
+def _enter(
+    checked: Checked, ledger: Ledger, terms: Terms, *, nonce: str | None
+) -> tuple[Run, bool]:
     """The run that stands for a request, and whether it is new."""
-    request, planned = checked.request, checked.planned
-    there = run_store.made_by(ledger.session, request.nonce) if request.nonce else None
-    if there is None and not request.force:
-        there = ledger.known.get(planned.fingerprint)
+    there = run_store.made_by(ledger.session, nonce) if nonce else None
+    if there is None and not checked.request.force:
+        there = ledger.known.get(checked.planned.fingerprint)
     if there is not None:
         return there, False
-    terms = Terms(
-        created_by=request.created_by,
-        priority=request.priority,
-        prompts_per_part=request.prompts_per_part,
-    )
-    return ledger.enter(planned, terms, nonce=request.nonce), True
+    return ledger.enter(checked.planned, terms, nonce=nonce), True
 
 
-def _studies(session: Session, checked: Sequence[Checked], runs: Sequence[Run]) -> dict[str, UUID]:
+def _studies(
+    session: Session, checked: Sequence[Checked], runs: Sequence[Run], *, created_by: str
+) -> dict[str, UUID]:
     """The studies that are named, with the runs and all that those need in them."""
-    asked: dict[str, tuple[str, list[UUID]]] = {}
+    asked: dict[str, list[UUID]] = {}
     for each, run in zip(checked, runs, strict=True):
         if each.request.study:
-            asked.setdefault(each.request.study, (each.request.created_by, []))[1].append(run.id)
+            asked.setdefault(each.request.study, []).append(run.id)
     return {
         name: study_store.add_to_study(
             session,
@@ -210,5 +212,5 @@ def _studies(session: Session, checked: Sequence[Checked], runs: Sequence[Run]) 
             created_by=created_by,
             runs=input_store.with_inputs(session, members),
         )
-        for name, (created_by, members) in sorted(asked.items())
+        for name, members in sorted(asked.items())
     }

@@ -1,0 +1,130 @@
+"""A study file: requests and grids of requests, written in YAML.
+
+requests:
+- analysis: attribution
+  model: mcq-small
+  recipe: {data: colours, size: 32}
+grids:
+- analysis: patching
+  model: [mcq-small, tiny]
+  parameters: {direction: [noise, denoise]}
+"""
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, TypeVar
+
+from yaml import Mark, MarkedYAMLError, YAMLError
+from yaml.constructor import SafeConstructor
+from yaml.nodes import MappingNode, Node, SequenceNode
+
+from analyses.errors import Refused, did_you_mean, shown
+from analyses.prompts.spec import DistributionSpec
+from tracker.domain.grid import Grid, check_count
+from tracker.domain.plain_yaml import composed, keys
+from tracker.domain.request import InvalidRequest, RunRequest
+
+MOST_BYTES = 256 * 1024
+_RECIPE = ("name", *DistributionSpec.model_fields)
+
+Entry = TypeVar("Entry", RunRequest, Grid)
+Value = TypeVar("Value")
+
+
+class BadStudyFile(InvalidRequest):
+    """A study file cannot be used; the message says at which line."""
+
+    def __init__(self, mark: Mark | None, why: str) -> None:
+        super().__init__(f"line {mark.line + 1}: {why}" if mark else why)
+
+
+class UnknownKey(BadStudyFile):
+    def __init__(self, key: Node, known: Collection[str]) -> None:
+        near = did_you_mean(key.value, known)
+        super().__init__(
+            key.start_mark,
+            f"{shown(key.value)} is not known here.{near} Known: {', '.join(known)}.",
+        )
+
+
+class NotOfKind(BadStudyFile):
+    def __init__(self, node: Node, kind: str) -> None:
+        super().__init__(node.start_mark, f"{kind} is expected here, not {shown(node.value)}.")
+
+
+class NoRequests(BadStudyFile):
+    def __init__(self) -> None:
+        super().__init__(None, "it asks for no run. List runs under 'requests:' or 'grids:'.")
+
+
+def read(content: bytes) -> tuple[RunRequest, ...]:
+    """The requests of a study file, those of its grids last; raises `InvalidRequest`."""
+    if len(content) > MOST_BYTES:
+        raise BadStudyFile(None, f"it has more than {MOST_BYTES:,} bytes. Write several files.")
+    top = _fields(_root(content), ("requests", "grids"))
+    requests = [_entry(node, RunRequest) for node in _items(top.get("requests"))]
+    grids = [(node, _entry(node, Grid)) for node in _items(top.get("grids"))]
+    counts = [_at(node, partial(_count, grid)) for node, grid in grids]
+    if not requests and not grids:
+        raise NoRequests
+    check_count(len(requests) + sum(counts))
+    for node, grid in grids:
+        requests += _at(node, grid.expand)
+    return tuple(requests)
+
+
+def _count(grid: Grid) -> int:
+    return grid.count
+
+
+def _root(content: bytes) -> Node:
+    try:
+        node = composed(content)
+    except MarkedYAMLError as error:
+        raise BadStudyFile(error.problem_mark, f"{error.problem}.") from error
+    except YAMLError as error:
+        raise BadStudyFile(None, f"it is not YAML: {str(error).splitlines()[0]}.") from error
+    if node is None:
+        raise NoRequests
+    return node
+
+
+def _entry(node: Node, kind: type[Entry]) -> Entry:
+    fields = _fields(node, kind.model_fields)
+    if "recipe" in fields:
+        _fields(fields["recipe"], _RECIPE)
+    values = {name: _value(each) for name, each in fields.items()}
+    return _at(node, lambda: kind(**values))
+
+
+def _fields(node: Node, known: Collection[str]) -> dict[str, Node]:
+    """The values of a mapping by key; raises `UnknownKey` and `NotOfKind`."""
+    if not isinstance(node, MappingNode):
+        raise NotOfKind(node, f"a mapping with some of {', '.join(known)}")
+    for key in keys(node):
+        if key.value not in known:
+            raise UnknownKey(key, known)
+    return {key.value: value for key, value in node.value}
+
+
+def _items(node: Node | None) -> list[Node]:
+    if node is None:
+        return []
+    if not isinstance(node, SequenceNode):
+        raise NotOfKind(node, "a list")
+    return list(node.value)
+
+
+def _value(node: Node) -> Any:
+    try:
+        return SafeConstructor().construct_document(node)
+    except ValueError as error:  # no date, or a number of too many digits
+        raise BadStudyFile(node.start_mark, f"{error}.") from error
+
+
+def _at(node: Node, make: Callable[[], Value]) -> Value:
+    """What is made, or its refusal with the line of the node."""
+    try:
+        return make()
+    except (Refused, InvalidRequest) as error:
+        raise BadStudyFile(node.start_mark, str(error)) from error
