@@ -29,13 +29,14 @@ attacks: .venv/tested  ## the attacks by SQL, messages, models, artifacts and HT
 	HEADBOOK_TEST_FIGURES=$(FIGURES) $(BIN)/python -m pytest -n 2 --dist loadgroup -m attack $(ARGS)
 	$(BIN)/python -m tests.faults.report $(FIGURES) docs/reliability.md
 
-check: .venv/tested  ## format, lint, types, import contracts, drift of the schema and docs/analyses.md
+check: .venv/tested  ## format, lint, types, import contracts, drift of the schema and generated pages
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m migrations.drift
 	$(BIN)/headbook analyses docs --check docs/analyses.md
+	$(BIN)/python -m tracker.domain --check docs/architecture.md
 
 up: .venv/installed  ## start everything and stay until Ctrl-C
 	$(BIN)/headbook up

@@ -6,24 +6,12 @@ from sqlalchemy.exc import DBAPIError
 
 from tracker.database.db import Sessions, transaction
 from tracker.domain import TERMINAL, RunState
+from tracker.domain.run_moves import MOVES
 from tracker.store import runs
 from tracker.tables import RunRow
 
 from .conftest import MakeRun
 from .part_work import state_of
-
-MOVES = {
-    ("queued", "running"),
-    ("queued", "failed"),
-    ("queued", "cancelled"),
-    ("running", "queued"),
-    ("running", "finishing"),
-    ("running", "failed"),
-    ("running", "cancelled"),
-    ("finishing", "succeeded"),
-    ("finishing", "failed"),
-    ("finishing", "cancelled"),
-}
 
 
 @pytest.mark.parametrize("to", [state.value for state in RunState])
