@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from tracker.cli import app
 from tracker.database.db import Sessions, transaction
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 PATHS = re.compile(
     r"(?:\]\(|`)((?:analyses|app|docs|migrations|tests|tracker)/[\w./-]*|LICENSE)[)`]"
 )
@@ -27,10 +29,36 @@ def test_every_path_in_a_document_exists(document: Path) -> None:
     assert missing == []
 
 
-def test_every_command_in_the_readme_exists() -> None:
+def test_the_state_diagram_has_the_moves_that_the_database_allows() -> None:
+    trigger = (
+        (ROOT / "migrations/schema.sql").read_text().partition("FUNCTION headbook.guard_run")[2]
+    )
+    allowed = re.findall(
+        r"OLD.state = '(\w+)' AND NEW.state IN \((.*?)\)", trigger.split("END $$")[0]
+    )
+    drawn = re.findall(r"^    (\w+) --> (\w+): ", ARCHITECTURE, re.MULTILINE)
+    assert set(drawn) == {
+        (origin, to) for origin, states in allowed for to in re.findall(r"\w+", states)
+    }
+
+
+def test_the_folders_of_the_tracker_stand_at_the_levels_of_their_contract() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    contracts = tools["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["tracker"])
+    levels = re.findall(r"^\| (\d+) \| `tracker/(\w+)", ARCHITECTURE, re.MULTILINE)
+    assert sorted((int(level), folder) for level, folder in levels) == sorted(
+        (level, folder)
+        for level, folders in enumerate(reversed(layers), start=1)
+        for folder in folders.split(" | ")
+    )
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_command_in_the_readme_exists(document: str) -> None:
     known = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
     known |= {group.name for group in app.registered_groups}
-    named = set(re.findall(r"headbook ([a-z]+)", (ROOT / "README.md").read_text()))
+    named = set(re.findall(r"headbook ([a-z]+)\b(?! \()", (ROOT / document).read_text()))
     assert named - known == set()
 
 
@@ -87,7 +115,9 @@ def test_the_readme_asks_for_the_strongest_heads_of_the_last_attribution(
     ]
 
 
-def test_make_knows_the_targets_the_readme_names() -> None:
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_make_knows_the_targets_that_are_named(document: str) -> None:
     assert shutil.which("make")
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?make (\w+)", (ROOT / "README.md").read_text())) <= targets | {"on"}
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:`|^)make ([\w-]+)", (ROOT / document).read_text(), re.MULTILINE)
+    assert set(named) <= targets
