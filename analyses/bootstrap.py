@@ -1,4 +1,7 @@
-"""Means of per-prompt scores with standard errors and intervals, resampling items; plain numpy."""
+"""Means of per-prompt scores with standard errors and intervals, resampling items; plain numpy.
+
+The formulas are in docs/methods.md, section 3.
+"""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

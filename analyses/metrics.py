@@ -1,4 +1,4 @@
-"""What is measured of the label logits at a prompt's final position, by METHODS.md section 2."""
+"""Metrics of the label logits at a prompt's final position: docs/methods.md, section 2."""
 
 import torch
 from einops import einsum

@@ -1,6 +1,7 @@
-"""How sure a proportion over items is, also where all are right or none; plain numpy.
+"""Intervals of proportions over items, also where all prompts are right or none; plain numpy.
 
 A bootstrap draws nothing but what was seen: of 25 right answers out of 25 it gives an error of 0.
+See docs/methods.md, section 3.
 """
 
 from statistics import NormalDist

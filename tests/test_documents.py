@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from stored_runs import add_distribution, add_model, finished_run
 
+from analyses import registry
 from analyses.bootstrap import Statistics
 from analyses.results import Component, Kind, ScoreKey
 from tracker.cli import app
@@ -18,6 +19,7 @@ from tracker.database.db import Sessions, transaction
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+METHODS = (ROOT / "docs/methods.md").read_text()
 PATHS = re.compile(
     r"(?:\]\(|`)((?:analyses|app|docs|migrations|tests|tracker)/[\w./-]*|LICENSE)[)`]"
 )
@@ -121,3 +123,28 @@ def test_make_knows_the_targets_that_are_named(document: str) -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:`|^)make ([\w-]+)", (ROOT / document).read_text(), re.MULTILINE)
     assert set(named) <= targets
+
+
+def test_the_page_of_methods_has_a_section_for_every_analysis() -> None:
+    sections = re.findall(r"^## \d+\. `(\w+)`$", METHODS, re.MULTILINE)
+    assert sorted(sections) == sorted(each.name for each in registry.shipped())
+
+
+def test_the_page_of_methods_defines_the_metrics_of_behaviour_in_their_units() -> None:
+    told = re.findall(r"^\| `(\w+)` \|.*\| ([\w ]+) \| (high|low) \|$", METHODS, re.MULTILINE)
+    behaviour = registry.find("behaviour")
+    assert sorted(told) == sorted(
+        (each.metric, each.unit, each.better or "") for each in behaviour.stores
+    )
+
+
+def test_every_section_of_methods_that_the_code_cites_is_there() -> None:
+    cited = {
+        int(number)
+        for folder in ("analyses", "tracker", "tests")
+        for file in (ROOT / folder).rglob("*.py")
+        for number in re.findall(r"docs/methods\.md, section (\d+)", file.read_text())
+    }
+    sections = {int(number) for number in re.findall(r"^## (\d+)\.", METHODS, re.MULTILINE)}
+    assert cited
+    assert cited <= sections

@@ -1,4 +1,4 @@
-"""What must hold of interventions whatever the model says: METHODS.md section 5."""
+"""What must hold of interventions whatever the model says: docs/methods.md, section 15."""
 
 import pytest
 import torch
