@@ -10,22 +10,22 @@ class Model:
     """A language model at a revision and a dtype."""
 
     id: int
-    name: str
-    ref: str
-    revision: str
-    dtype: str
-    fingerprint: str
-    family: str
+    name: str  # what people call it
+    ref: str  # where it is loaded from: a folder, a GGUF file, or hub:OWNER/NAME@REVISION
+    revision: str  # the hub's commit; of a local model the fingerprint's first 40 digits
+    dtype: str  # that it is loaded in
+    fingerprint: str  # sha256 over config, tokenizer and the bytes of the weights
+    family: str  # transformers' model_type
     n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    d_model: int
-    d_head: int
-    d_vocab: int
-    shapes: tuple[LayerShape, ...] | None  # None: added before they were kept
-    n_embeddings: int | None = None
-    max_positions: int | None = None
-    trained_positions: int | None = None
+    n_heads: int  # query heads of the layer with most
+    n_kv_heads: int  # key-value heads of the layer with most
+    d_model: int  # width of the residual stream
+    d_head: int  # width of the widest head's queries and keys
+    d_vocab: int  # size of the vocabulary
+    shapes: tuple[LayerShape, ...] | None  # layer by layer; None: added before they were stored
+    n_embeddings: int | None = None  # rows of the token embedding; None: not known
+    max_positions: int | None = None  # places in its table of positions; None: no table
+    trained_positions: int | None = None  # tokens it was trained on; None: not known
 
     @property
     def layers(self) -> tuple[LayerShape, ...]:

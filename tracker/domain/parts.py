@@ -14,8 +14,8 @@ class PartClaim(NamedTuple):
     """A worker's hold on one part. A write with an old epoch is refused."""
 
     run_id: UUID
-    number: int
+    number: int  # place in the run, from 0
     kind: PartKind
-    epoch: int
+    epoch: int  # rises with every claim, release and reap
     start: int  # first prompt
     stop: int  # one past the last prompt

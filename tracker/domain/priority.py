@@ -6,9 +6,9 @@ from enum import StrEnum
 class Priority(StrEnum):
     """How soon a run should start, in words."""
 
-    NOW = "now"
+    NOW = "now"  # before everything else
     NORMAL = "normal"
-    LATER = "later"
+    LATER = "later"  # when nothing else waits
 
     @property
     def rank(self) -> int:

@@ -14,23 +14,23 @@ class Run:
     """One analysis of one model on one prompt distribution."""
 
     id: UUID
-    fingerprint: str
-    analysis: str
-    analysis_version: int
-    engine_version: int
-    params: Mapping[str, Any]
+    fingerprint: str  # sha256 over everything that its numbers depend on
+    analysis: str  # its registered name
+    analysis_version: int  # raised when the analysis's numbers change
+    engine_version: int  # raised when the recording of models changes numbers
+    params: Mapping[str, Any]  # of the analysis, validated, with defaults filled in
     model_id: int
-    distribution_id: int
-    seed: int
+    distribution_id: int  # of its prompts
+    seed: int  # of the bootstrap
     state: RunState
-    reason: str | None
+    reason: str | None  # why it failed, was cancelled, or waits again
     n_prompts: int
-    n_parts: int
-    attempt: int
+    n_parts: int  # parts of prompts; the finishing part is one more
+    attempt: int  # from 1; rises with every failed attempt and crash
     max_attempts: int
-    crashes: int
+    crashes: int  # how often workers were lost while they held its parts
     max_crashes: int
-    created_by: str
+    created_by: str  # the person's name
     created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    started_at: datetime | None  # when its first part was first claimed
+    finished_at: datetime | None  # when it reached a final state

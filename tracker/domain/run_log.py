@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class LogLevel(StrEnum):
-    """How loud a line of a run's log is, or the stream that it was printed to."""
+    """How severe a line of a run's log is, or the stream that it was printed to."""
 
     DEBUG = "debug"
     INFO = "info"

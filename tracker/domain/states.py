@@ -7,23 +7,23 @@ class RunState(StrEnum):
     QUEUED = "queued"  # waiting for a worker
     RUNNING = "running"  # at least one part was claimed
     FINISHING = "finishing"  # all parts are in; scores are being put together
-    SUCCEEDED = "succeeded"
+    SUCCEEDED = "succeeded"  # all scores and tensors are stored
     FAILED = "failed"  # Run.reason says why
-    CANCELLED = "cancelled"
+    CANCELLED = "cancelled"  # by a person, or because a run that it needs ended badly
 
 
 class PartState(StrEnum):
-    QUEUED = "queued"
-    RUNNING = "running"  # under a lease
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    QUEUED = "queued"  # waiting for a worker
+    RUNNING = "running"  # claimed by a worker, under a lease
+    SUCCEEDED = "succeeded"  # measured and committed
+    FAILED = "failed"  # and with it the run
+    CANCELLED = "cancelled"  # with its run, or because another part failed
 
 
 class PublicationState(StrEnum):
     PENDING = "pending"  # MLflow does not show the run's end yet
-    PUBLISHED = "published"
+    PUBLISHED = "published"  # MLflow shows the run as it ended
 
 
 TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
-ACTIVE = frozenset(RunState) - TERMINAL  # moves between them: migrations, headbook.guard_run
+ACTIVE = frozenset(RunState) - TERMINAL  # moves between them: run_moves.MOVES
