@@ -1,4 +1,4 @@
-"""The attention function our models run with: it computes as theirs does, and can be heard."""
+"""The attention function that models run with here: theirs, with its inputs and output exposed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ NAME = "headbook"  # what a config's attention implementation is called
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionCall:
-    """What one layer's attention saw, rotary embedding applied, and what it gave."""
+    """The inputs of one layer's attention, after rotary embedding, and its output z."""
 
     module: nn.Module
     query: Float[Tensor, "batch head pos d_head"]
@@ -32,8 +32,8 @@ class AttentionCall:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One layer's attention before it is computed."""
+class AttentionInputs:
+    """The inputs of one layer's attention, after rotary embedding, before it is computed."""
 
     module: nn.Module
     query: Float[Tensor, "batch head pos d_head"]
@@ -44,42 +44,42 @@ class Asked:
     sinks: Float[Tensor, " head"] | None
 
 
-# Tensors that change nothing here: masks and queries hold what they say.
-_TOLD_OTHERWISE = {"position_ids", "cache_position"}
+# Tensors that add nothing: masks and queries already reflect them.
+_REDUNDANT = {"position_ids", "cache_position"}
 
 
 class UnknownAttention(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The model's attention depends on {name!r}, which is not known here, so what each "
-            f"head gives cannot be computed. Use another model."
+            f"The model's attention depends on {name!r}, which is not supported, so the output of "
+            f"each head cannot be computed. Use another model."
         )
 
 
-Listener = Callable[[AttentionCall], None]
-Answer = Callable[[Asked], Float[Tensor, "batch pos head d_value"]]
-_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
-_answer: ContextVar[Answer | None] = ContextVar("answer", default=None)
+Observer = Callable[[AttentionCall], None]
+AttentionFunction = Callable[[AttentionInputs], Float[Tensor, "batch pos head d_value"]]
+_observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
+_replacement: ContextVar[AttentionFunction | None] = ContextVar("replacement", default=None)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Inside the block, every attention call of a model with our function is told to `listener`."""
-    token = _listener.set(listener)
+def observing_attention(observer: Observer) -> Iterator[None]:
+    """Inside the block, `observer` gets every attention call of models with this function."""
+    token = _observer.set(observer)
     try:
         yield
     finally:
-        _listener.reset(token)
+        _observer.reset(token)
 
 
 @contextmanager
-def answering(answer: Answer) -> Iterator[None]:
-    """Inside the block, z is what `answer` says in place of what attention would give."""
-    token = _answer.set(answer)
+def replacing_attention(function: AttentionFunction) -> Iterator[None]:
+    """Inside the block, `function` computes z in place of attention."""
+    token = _replacement.set(function)
     try:
         yield
     finally:
-        _answer.reset(token)
+        _replacement.reset(token)
 
 
 def attend(
@@ -94,17 +94,17 @@ def attend(
     s_aux: Float[Tensor, " head"] | None = None,
     **others: Any,
 ) -> tuple[Float[Tensor, "batch pos head d_value"], None]:
-    """Attention as transformers' interface asks for it; z is softmax(cap(q·k scaling)) v.
+    """Attention with the signature of transformers' interface; z = softmax(cap(q·k scaling)) v.
 
-    `s_aux` are sinks: one more score per head that takes weight and gives nothing. Raises
-    `UnknownAttention` where it is given what no other family gives.
+    `s_aux` are sinks: one more score per head, which takes weight and contributes no value. Raises
+    `UnknownAttention` for a tensor argument that is not supported.
     """
     for name, other in others.items():
-        if isinstance(other, Tensor) and name not in _TOLD_OTHERWISE:
+        if isinstance(other, Tensor) and name not in _REDUNDANT:
             raise UnknownAttention(name)
-    answer = _answer.get()
-    if answer is not None:
-        asked = Asked(
+    replacement = _replacement.get()
+    if replacement is not None:
+        inputs = AttentionInputs(
             module=module,
             query=query,
             key=key,
@@ -113,7 +113,7 @@ def attend(
             softcap=softcap,
             sinks=s_aux,
         )
-        return answer(asked), None
+        return replacement(inputs), None
     group = query.shape[1] // key.shape[1]
     k = repeat(key, "batch kv_head pos d -> batch (kv_head group) pos d", group=group)
     v = repeat(value, "batch kv_head pos d -> batch (kv_head group) pos d", group=group)
@@ -128,11 +128,11 @@ def attend(
         )
     else:
         mask = causal(query) if attention_mask is None else attention_mask
-        z = _written_out(query, k, v, mask, scaling or query.shape[-1] ** -0.5, softcap, s_aux)
+        z = _explicit(query, k, v, mask, scaling or query.shape[-1] ** -0.5, softcap, s_aux)
     z = z.transpose(1, 2).contiguous()
-    listener = _listener.get()
-    if listener is not None:
-        listener(
+    observer = _observer.get()
+    if observer is not None:
+        observer(
             AttentionCall(
                 module=module, query=query, key=key, value=value, z=z, mask=attention_mask
             )
@@ -146,7 +146,7 @@ def causal(query: Float[Tensor, "batch head pos d_head"]) -> Bool[Tensor, "1 1 p
     return torch.ones(1, 1, pos, pos, dtype=torch.bool, device=query.device).tril()
 
 
-def _written_out(
+def _explicit(
     q: Float[Tensor, "batch head pos d_head"],
     k: Float[Tensor, "batch head pos d_head"],
     v: Float[Tensor, "batch head pos d_value"],
@@ -155,7 +155,7 @@ def _written_out(
     softcap: float | None,
     sinks: Float[Tensor, " head"] | None,
 ) -> Float[Tensor, "batch head pos d_value"]:
-    """For what the fused kernel cannot do: soft-capped scores, and sinks."""
+    """Written out, for what the fused kernel cannot do: soft-capped scores, and sinks."""
     scores = (q @ k.transpose(-1, -2)) * scaling
     return attention_pattern(scores, mask, softcap, sinks).to(v.dtype) @ v
 
@@ -166,9 +166,9 @@ def attention_pattern(
     softcap: float | None,
     sinks: Float[Tensor, " head"] | None,
 ) -> Float[Tensor, "batch head *query key"]:
-    """softmax(cap(scores)) over what the mask lets see; a sink takes its share of the weight.
+    """softmax(cap(scores)) over the keys that the mask allows; a sink takes its share of weight.
 
-    The scores are overwritten.
+    Overwrites the scores.
     """
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)

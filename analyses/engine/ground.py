@@ -8,7 +8,7 @@ from torch import Tensor
 
 from analyses.engine import shared_keys
 from analyses.engine.anatomy import Anatomy
-from analyses.engine.attention import Answer, answering
+from analyses.engine.attention import AttentionFunction, replacing_attention
 from analyses.engine.edits import LayerEdits, Placed
 from analyses.engine.interventions import Patch, Site
 from analyses.engine.outputs import first_tensor
@@ -69,17 +69,17 @@ class Ground:
         layer: int,
         tokens: Tokens,
         suffix: Suffix,
-        answer: Answer,
+        attend: AttentionFunction,
         carried: Mapping[int, Own],
     ) -> Tokens:
-        """What leaves the layer when these enter it and attention gives what `answer` says.
+        """What leaves the layer when these enter it and `attend` computes attention.
 
         `carried` are the keys and values that the first riders have had in layers below.
         """
         of_layer, riders = self.anatomy.layers[layer], tokens.shape[1]
         arguments = suffix.arguments(self.reads(layer).arguments, riders)
         shared = shared_keys.arguments(of_layer.shared, self.recorded, suffix, riders, carried)
-        with answering(answer):
+        with replacing_attention(attend):
             output = of_layer.layer(tokens.flatten(1, 2), **arguments, **shared)
         after = first_tensor(output)
         assert after is not None

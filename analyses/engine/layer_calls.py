@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from analyses.engine import passes
-from analyses.engine.attention import AttentionCall, listening
+from analyses.engine.attention import AttentionCall, observing_attention
 
 
 @dataclass
@@ -43,13 +43,13 @@ def layer_calls(
                 each for _, each in leaves("", output[1:]) if isinstance(each, Tensor)
             ]
 
-    def heard(call: AttentionCall) -> None:
+    def observe(call: AttentionCall) -> None:
         calls[-1].attention = call
 
     pair = input_ids.expand(2, -1)
     attends = torch.ones_like(pair)
     attends[1, pair.shape[1] // 2 :] = 0
-    with ExitStack() as hooks, listening(heard), torch.no_grad():
+    with ExitStack() as hooks, observing_attention(observe), torch.no_grad():
         for layer in layers:
             hooks.callback(layer.register_forward_pre_hook(begins, with_kwargs=True).remove)
             hooks.callback(layer.register_forward_hook(ended).remove)

@@ -84,8 +84,12 @@ def _owner(value: Any, below: Sequence[LayerCall]) -> int | None:
     if not (isinstance(value, tuple) and len(value) == 2 and all(map(_is_tensor, value))):
         return None
     for number, call in enumerate(below):
-        heard = call.attention
-        if heard is not None and _alike(value[0], heard.key) and _alike(value[1], heard.value):
+        attention = call.attention
+        if (
+            attention is not None
+            and _alike(value[0], attention.key)
+            and _alike(value[1], attention.value)
+        ):
             return number
     return None
 

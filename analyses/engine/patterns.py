@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analyses.engine import memory
 from analyses.engine.anatomy import Anatomy, per_head
-from analyses.engine.attention import Asked
+from analyses.engine.attention import AttentionInputs
 from analyses.engine.edits import Placed
 from analyses.engine.ground import Ground
 from analyses.engine.interventions import Intervention, Patch, Site
@@ -57,7 +57,7 @@ def rows(
         check(patch, anatomy, recorded, source)
     ground = Ground.of(anatomy, recorded, source, patches)
     suffix = Suffix.of((), recorded.final)
-    asked = _asked(ground, layer, suffix)
+    inputs = _attention_inputs(ground, layer, suffix)
     batch, _, width, _ = recorded.reads[layer].key.shape
     shape = len(interventions), batch, anatomy.layers[layer].shape.n_heads, width
     found = torch.empty(shape, dtype=torch.float32, device=recorded.final.device)
@@ -66,7 +66,7 @@ def rows(
     for first in range(0, len(interventions), size):
         memory.give_back(found.device)
         some = interventions[first : first + size]
-        found[first : first + size] = _rows(ground, layer, suffix, asked, some)
+        found[first : first + size] = _rows(ground, layer, suffix, inputs, some)
     return found
 
 
@@ -142,26 +142,26 @@ def _check_patch(patch: Patch, layer: int) -> None:
         )
 
 
-def _asked(ground: Ground, layer: int, suffix: Suffix) -> Asked:
-    """What the layer itself asks of attention at the final positions."""
+def _attention_inputs(ground: Ground, layer: int, suffix: Suffix) -> AttentionInputs:
+    """What the layer calls attention with at the final positions."""
     reads, visible = ground.reads(layer), ground.visible(layer, suffix)
     nothing = ground.edits(layer, [], suffix)
-    heard: list[Asked] = []
+    observed: list[AttentionInputs] = []
 
-    def answer(asked: Asked) -> Tensor:
-        heard.append(asked)
-        return attend_to_prefix(asked, reads, visible, nothing)
+    def attend(inputs: AttentionInputs) -> Tensor:
+        observed.append(inputs)
+        return attend_to_prefix(inputs, reads, visible, nothing)
 
     resid = ground.recorded.layers[layer].resid_pre[:, None, None]
-    ground.through(layer, resid.to(reads.key), suffix, answer, {})
-    return heard[0]
+    ground.through(layer, resid.to(reads.key), suffix, attend, {})
+    return observed[0]
 
 
 def _rows(
     ground: Ground,
     layer: int,
     suffix: Suffix,
-    asked: Asked,
+    inputs: AttentionInputs,
     interventions: Sequence[Intervention],
 ) -> Float[Tensor, "intervention batch head key"]:
     """Each intervention is a rider that asks as the layer does, until its patches are made."""
@@ -170,10 +170,10 @@ def _rows(
     ]
     riders = len(interventions)
     of_all = replace(
-        asked,
-        query=asked.query.expand(-1, -1, riders, -1),
-        key=asked.key.expand(-1, -1, riders, -1),
-        value=asked.value.expand(-1, -1, riders, -1),
+        inputs,
+        query=inputs.query.expand(-1, -1, riders, -1),
+        key=inputs.key.expand(-1, -1, riders, -1),
+        value=inputs.value.expand(-1, -1, riders, -1),
     )
     pattern = prefix_pattern(
         of_all,

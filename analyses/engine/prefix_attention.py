@@ -5,7 +5,7 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.engine.attention import Asked, attention_pattern
+from analyses.engine.attention import AttentionInputs, attention_pattern
 from analyses.engine.edits import LayerEdits, OfHead
 from analyses.engine.interventions import Site
 from analyses.engine.recording import LayerReads
@@ -17,11 +17,11 @@ Own = Float[Tensor, "batch kv rider suffix d"]
 
 
 def attend_to_prefix(
-    asked: Asked, reads: LayerReads, visible: Visible, edits: LayerEdits
+    inputs: AttentionInputs, reads: LayerReads, visible: Visible, edits: LayerEdits
 ) -> Float[Tensor, "batch token head d_value"]:
     """z = pattern · v, where a token is a (rider suffix) pair; see `prefix_pattern`."""
-    n, own_v = visible.prefix, _own(asked.value, edits)
-    pattern = prefix_pattern(asked, reads, visible, edits).to(own_v.dtype)
+    n, own_v = visible.prefix, _own(inputs.value, edits)
+    pattern = prefix_pattern(inputs, reads, visible, edits).to(own_v.dtype)
     z = _weighted(pattern, reads.value[:, :, :n], own_v)
     for place in edits.by_head(Site.V):
         _reread_values(z, pattern, own_v, place, reads, edits)
@@ -30,25 +30,27 @@ def attend_to_prefix(
     return z.flatten(1, 2)
 
 
-def prefix_pattern(asked: Asked, reads: LayerReads, visible: Visible, edits: LayerEdits) -> Scores:
+def prefix_pattern(
+    inputs: AttentionInputs, reads: LayerReads, visible: Visible, edits: LayerEdits
+) -> Scores:
     """softmax(cap(q·k scaling)) in fp32.
 
     A token's keys are the first `visible.prefix` recorded ones, then its rider's own.
     """
-    suffix, n, n_kv = edits.suffix.width, visible.prefix, asked.key.shape[1]
+    suffix, n, n_kv = edits.suffix.width, visible.prefix, inputs.key.shape[1]
     q = rearrange(
-        asked.query, "batch head (rider suffix) d -> batch rider suffix head d", suffix=suffix
+        inputs.query, "batch head (rider suffix) d -> batch rider suffix head d", suffix=suffix
     )
     if any(edits.of(Site.Q)):
         q = q.clone()
         edits.apply(Site.Q, q)
     q = rearrange(q, "batch rider suffix (kv group) d -> batch kv group rider suffix d", kv=n_kv)
-    own_k = _own(asked.key, edits)
-    scores = _scores(q, reads.key[:, :, :n], own_k, asked.scaling)
+    own_k = _own(inputs.key, edits)
+    scores = _scores(q, reads.key[:, :, :n], own_k, inputs.scaling)
     for place in edits.by_head(Site.K):
-        _reread_keys(scores, q, own_k, place, asked.scaling, reads, edits)
+        _reread_keys(scores, q, own_k, place, inputs.scaling, reads, edits)
     mask = None if visible.mask is None else visible.mask.to(scores.device)[:, None, None]
-    by_head = attention_pattern(scores.flatten(1, 2), mask, asked.softcap, asked.sinks)
+    by_head = attention_pattern(scores.flatten(1, 2), mask, inputs.softcap, inputs.sinks)
     return by_head.view(scores.shape)
 
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from analyses.engine import finite, passes, unembedding
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
-from analyses.engine.attention import AttentionCall, listening
+from analyses.engine.attention import AttentionCall, observing_attention
 from analyses.engine.batches import Batch
 from analyses.engine.interventions import Site
 from analyses.engine.layer_calls import by_name
@@ -89,10 +89,10 @@ def record(
         id(layer.attention): note for layer, note in zip(anatomy.layers, notes, strict=True)
     }
 
-    def heard(call: AttentionCall) -> None:
+    def observe(call: AttentionCall) -> None:
         by_attention[id(call.module)].attends(call, batch)
 
-    with ExitStack() as hooks, listening(heard):
+    with ExitStack() as hooks, observing_attention(observe):
         for note in notes:
             hooks.enter_context(note.taken(batch))
         own_logits = passes.through(model, anatomy, batch)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from analyses.engine import shared_keys
 from analyses.engine.anatomy import Anatomy
-from analyses.engine.attention import Asked
+from analyses.engine.attention import AttentionInputs
 from analyses.engine.edits import LayerEdits, Placed
 from analyses.engine.ground import Ground, Tokens
 from analyses.engine.interventions import (
@@ -134,13 +134,13 @@ class _Ride:
 
         kept = layer in self.ground.anatomy.lenders
 
-        def answer(asked: Asked) -> Tensor:
+        def attend(inputs: AttentionInputs) -> Tensor:
             if kept:
-                self.carried[layer] = shared_keys.own(asked.key, asked.value, self.suffix, riding)
-            return attend_to_prefix(asked, reads, visible, edits)
+                self.carried[layer] = shared_keys.own(inputs.key, inputs.value, self.suffix, riding)
+            return attend_to_prefix(inputs, reads, visible, edits)
 
         with _written(self.ground.anatomy, edits, tokens.shape) as attn_out:
-            tokens = self.ground.through(layer, tokens, self.suffix, answer, self.carried)
+            tokens = self.ground.through(layer, tokens, self.suffix, attend, self.carried)
         if any(edits.of(Site.RESID_POST)):
             tokens = tokens.clone()
             edits.apply(Site.RESID_POST, tokens)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analyses.engine import shared_keys
 from analyses.engine.anatomy import LayerAnatomy
-from analyses.engine.attention import AttentionCall, listening
+from analyses.engine.attention import AttentionCall, observing_attention
 from analyses.engine.closure import TOLERANCE, check_closure
 from analyses.engine.recording import Recorded
 from analyses.engine.suffixes import Suffix
@@ -137,15 +137,15 @@ def _queries(
     layer: LayerAnatomy, recorded: Recorded, number: int, angles: tuple[Tensor, Tensor]
 ) -> Float[Tensor, "batch head 1 d_head"]:
     """The final positions' queries if these were their angles."""
-    heard: list[AttentionCall] = []
+    observed: list[AttentionCall] = []
     reads = recorded.reads[number]
     cos, sin = (each.to(reads.q.dtype) for each in angles)
     suffix = Suffix.of((), recorded.final)
     arguments: dict[str, Any] = suffix.arguments({**reads.arguments, ANGLES: (cos, sin)}, 1)
     arguments |= shared_keys.arguments(layer.shared, recorded, suffix, 1, {})
-    with listening(heard.append):
+    with observing_attention(observed.append):
         layer.layer(recorded.layers[number].resid_pre[:, None].to(reads.q.dtype), **arguments)
-    return heard[0].query
+    return observed[0].query
 
 
 def _own_function(layer: LayerAnatomy, number: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from analyses.checkpoints.shapes import LayerShape
 from analyses.engine import passes
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
-from analyses.engine.attention import AttentionCall, listening
+from analyses.engine.attention import AttentionCall, observing_attention
 from analyses.engine.layer_state import find_shared
 from analyses.engine.norms import Norm, probe
 from analyses.engine.outputs import first_tensor
@@ -72,7 +72,7 @@ def trace(model: PreTrainedModel, input_ids: Tensor) -> tuple[list[Call], list[A
             given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
             calls.append(Call(module, tuple(given), result))
 
-    with ExitStack() as hooks, listening(attention.append):
+    with ExitStack() as hooks, observing_attention(attention.append):
         for module in model.modules():
             handle = module.register_forward_hook(ended, with_kwargs=True)
             hooks.callback(handle.remove)

@@ -174,10 +174,10 @@ def loaded() -> list[LanguageModel]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_on_the_model(loaded: list[LanguageModel]) -> Iterator[None]:
-    """After every test: no hook, no changed attention function, no listener, no changed config."""
+    """After every test: no hook, no changed attention function, no observer, no changed config."""
     yield
-    assert attention._listener.get() is None
-    assert attention._answer.get() is None
+    assert attention._observer.get() is None
+    assert attention._replacement.get() is None
     assert ALL_ATTENTION_FUNCTIONS[attention.NAME] is attention.attend
     for lm in loaded:
         assert lm.model.config._attn_implementation == attention.NAME

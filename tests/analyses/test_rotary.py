@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from analyses.engine.attention import AttentionCall, listening
+from analyses.engine.attention import AttentionCall, observing_attention
 from analyses.engine.closure import DoesNotClose
 from analyses.engine.interventions import ImpossiblePatch, Patch, Site
 from analyses.engine.recording import Keep
@@ -22,12 +22,12 @@ def at_angle_zero(lm, recorded, number: int) -> AttentionCall:
     if shared is not None:  # keys of layers below, at angle zero as well
         below = {name: at_angle_zero(lm, recorded, each) for name, each in shared.layers.items()}
         flat[shared.argument] = {name: (call.key, call.value) for name, call in below.items()}
-    heard: list[AttentionCall] = []
-    with torch.no_grad(), listening(heard.append):
+    observed: list[AttentionCall] = []
+    with torch.no_grad(), observing_attention(observed.append):
         lm.anatomy.layers[number].layer(
             reads.everywhere[Site.RESID_PRE], **{**reads.arguments, **flat}
         )
-    return heard[0]
+    return observed[0]
 
 
 def test_vectors_before_rotary_turned_again_are_what_attention_saw_or_refused(
