@@ -23,7 +23,7 @@ from analyses.engine import (
     passes,
     patterns,
     recording,
-    rides_proof,
+    replay_proof,
     rotary,
 )
 from analyses.engine import replay as replaying
@@ -255,9 +255,9 @@ class LanguageModel:
         together = self.batch(prompts)
         recorded = self.record(together, keep=Keep.POSITIONS)
         gaps = [self.decompose(recorded, together.label_ids).largest_gap]
-        rider = Patch(site=Site.RESID_PRE, layer=0, value=SOURCE)  # all layers, nothing changed
+        variant = Patch(site=Site.RESID_PRE, layer=0, value=SOURCE)  # all layers, nothing changed
         replayed = self.replay(
-            recorded, [Intervention((rider,))], together.label_ids, source=recorded
+            recorded, [Intervention((variant,))], together.label_ids, source=recorded
         )
         alone = self.record(self.batch(prompts[1:])).logits
         own = self._own_logits(ids)
@@ -284,14 +284,14 @@ class LanguageModel:
                 tolerance=self.tolerance,
             )
             gaps.append(gap)
-        return max(*gaps, self._prove_rides(together, recorded))
+        return max(*gaps, self._prove_replays(together, recorded))
 
-    def _prove_rides(self, batch: Batch, recorded: Recorded) -> float:
+    def _prove_replays(self, batch: Batch, recorded: Recorded) -> float:
         def of_first(interventions: Sequence[Intervention]) -> Tensor:
             labels = batch.label_ids
             return self.replay(recorded, interventions, labels, source=recorded).labels[:, 0]
 
-        return rides_proof.largest_gap(
+        return replay_proof.largest_gap(
             self.model,
             self.anatomy,
             batch,

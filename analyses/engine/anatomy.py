@@ -63,7 +63,7 @@ class Anatomy:
     logit_cap: float | None
 
     @property
-    def lenders(self) -> frozenset[int]:
+    def shared_layers(self) -> frozenset[int]:
         """The layers whose keys and values others read."""
         shared = (layer.shared for layer in self.layers if layer.shared is not None)
         return frozenset(number for each in shared for number in each.layers.values())

@@ -1,4 +1,4 @@
-"""One layer's patches, each on its own rider, and what they make of an activation."""
+"""One layer's patches, each on its own variant, and what they make of an activation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from analyses.engine.suffixes import Suffix, positions_mask, rectangle
 
 @dataclass(frozen=True)
 class Placed:
-    """A patch on the rider in this row."""
+    """A patch on the variant in this row."""
 
-    rider: int
+    variant: int
     patch: Patch
 
 
 @dataclass(frozen=True)
 class OfHead:
-    """What one head of a rider reads otherwise, one patch after the other."""
+    """What one head of a variant reads otherwise, one patch after the other."""
 
-    rider: int
+    variant: int
     head: int
     patches: tuple[Patch, ...]
 
@@ -44,11 +44,13 @@ class LayerEdits:
     def of(self, site: Site) -> Iterator[Placed]:
         return (each for each in self.placed if each.patch.site is site)
 
-    def apply(self, site: Site, x: Float[Tensor, "batch rider suffix *head d"]) -> None:
+    def apply(self, site: Site, x: Float[Tensor, "batch variant suffix *head d"]) -> None:
         """Changes the activations in their place."""
         for placed in self.of(site):
             patch = placed.patch
-            here = x[:, placed.rider] if patch.head is None else x[:, placed.rider, :, patch.head]
+            here = (
+                x[:, placed.variant] if patch.head is None else x[:, placed.variant, :, patch.head]
+            )
             new = self.new_value(patch, here, self.suffix.positions).to(here.dtype)
             if patch.at is None and self.suffix.is_final_only:
                 here.copy_(new)
@@ -57,11 +59,11 @@ class LayerEdits:
                 here.copy_(torch.where(chosen[..., None], new, here))
 
     def by_head(self, site: Site) -> Iterator[OfHead]:
-        """The patches of keys or values, together where the same head of a rider reads them."""
+        """The patches of keys or values, together where the same head of a variant reads them."""
         of_head: dict[tuple[int, int], list[Patch]] = {}
         for placed in self.of(site):
             assert placed.patch.head is not None
-            of_head.setdefault((placed.rider, placed.patch.head), []).append(placed.patch)
+            of_head.setdefault((placed.variant, placed.patch.head), []).append(placed.patch)
         return (OfHead(*place, tuple(patches)) for place, patches in of_head.items())
 
     def read(self, place: OfHead, x: Float[Tensor, "batch pos d"]) -> Float[Tensor, "batch pos d"]:

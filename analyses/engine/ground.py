@@ -17,7 +17,7 @@ from analyses.engine.rotary import Rotary, find_rotary
 from analyses.engine.shared_keys import Own
 from analyses.engine.suffixes import MASK, Suffix, Visible
 
-Tokens = Float[Tensor, "batch rider suffix d_model"]
+Tokens = Float[Tensor, "batch variant suffix d_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +70,15 @@ class Ground:
         tokens: Tokens,
         suffix: Suffix,
         attend: AttentionFunction,
-        carried: Mapping[int, Own],
+        own_keys: Mapping[int, Own],
     ) -> Tokens:
         """What leaves the layer when these enter it and `attend` computes attention.
 
-        `carried` are the keys and values that the first riders have had in layers below.
+        `own_keys` are the first variants' own keys and values in layers below.
         """
-        of_layer, riders = self.anatomy.layers[layer], tokens.shape[1]
-        arguments = suffix.arguments(self.reads(layer).arguments, riders)
-        shared = shared_keys.arguments(of_layer.shared, self.recorded, suffix, riders, carried)
+        of_layer, variants = self.anatomy.layers[layer], tokens.shape[1]
+        arguments = suffix.arguments(self.reads(layer).arguments, variants)
+        shared = shared_keys.arguments(of_layer.shared, self.recorded, suffix, variants, own_keys)
         with replacing_attention(attend):
             output = of_layer.layer(tokens.flatten(1, 2), **arguments, **shared)
         after = first_tensor(output)

@@ -159,8 +159,8 @@ class Intervention:
                 )
 
     @property
-    def joins(self) -> int | None:
-        """The layer from which on everything has to be computed anew; None where nothing has."""
+    def first_layer(self) -> int | None:
+        """The layer from which on all has to be recomputed; None where nothing has."""
         if self.path is Path.DIRECT or not self.patches:
             return None
         return min(patch.layer for patch in self.patches)

@@ -84,8 +84,8 @@ def held(*recordings: Recorded | None) -> int:
     return sum(storages.values())
 
 
-def riders(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> int:
-    """How many riders with so many tokens of their own fit into the bytes left; at least one.
+def variants_at_once(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> int:
+    """How many variants with `suffix` tokens of their own fit into `left` bytes; at least one.
 
     An estimate on the safe side: while a layer runs, a token is counted with its scores three times
     (as they are, as a pattern in fp32, and as that pattern in the model's dtype).

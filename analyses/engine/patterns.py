@@ -62,7 +62,7 @@ def rows(
     shape = len(interventions), batch, anatomy.layers[layer].shape.n_heads, width
     found = torch.empty(shape, dtype=torch.float32, device=recorded.final.device)
     left = budget - memory.held(recorded, source) - found.nbytes
-    size = memory.riders(anatomy, recorded, suffix=suffix.width, left=left)
+    size = memory.variants_at_once(anatomy, recorded, suffix=suffix.width, left=left)
     for first in range(0, len(interventions), size):
         memory.give_back(found.device)
         some = interventions[first : first + size]
@@ -164,16 +164,18 @@ def _rows(
     inputs: AttentionInputs,
     interventions: Sequence[Intervention],
 ) -> Float[Tensor, "intervention batch head key"]:
-    """Each intervention is a rider that asks as the layer does, until its patches are made."""
+    """Each intervention is a variant that asks as the layer does, until its patches are made."""
     placed = [
-        Placed(rider, patch) for rider, each in enumerate(interventions) for patch in each.patches
+        Placed(variant, patch)
+        for variant, each in enumerate(interventions)
+        for patch in each.patches
     ]
-    riders = len(interventions)
+    variants = len(interventions)
     of_all = replace(
         inputs,
-        query=inputs.query.expand(-1, -1, riders, -1),
-        key=inputs.key.expand(-1, -1, riders, -1),
-        value=inputs.value.expand(-1, -1, riders, -1),
+        query=inputs.query.expand(-1, -1, variants, -1),
+        key=inputs.key.expand(-1, -1, variants, -1),
+        value=inputs.value.expand(-1, -1, variants, -1),
     )
     pattern = prefix_pattern(
         of_all,
@@ -181,13 +183,13 @@ def _rows(
         ground.visible(layer, suffix),
         ground.edits(layer, placed, suffix),
     )
-    by_head = rearrange(pattern, "batch kv group rider 1 key -> rider batch (kv group) key")
+    by_head = rearrange(pattern, "batch kv group variant 1 key -> variant batch (kv group) key")
     return _by_position(by_head, ground.recorded.final.to(by_head.device))
 
 
 def _by_position(
-    pattern: Float[Tensor, "rider batch head key"], final: Int[Tensor, " batch"]
-) -> Float[Tensor, "rider batch head key"]:
+    pattern: Float[Tensor, "variant batch head key"], final: Int[Tensor, " batch"]
+) -> Float[Tensor, "variant batch head key"]:
     """The weight of the final position's own key, which stands last, put at its place."""
     own = pattern[..., -1:].clone()
     pattern[..., -1] = 0

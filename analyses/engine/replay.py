@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyses.engine import finite, memory, rides, unembedding
+from analyses.engine import finite, memory, unembedding, variants
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.ground import Ground
 from analyses.engine.interventions import (
@@ -59,12 +59,12 @@ def replay(
         check(patch, anatomy, recorded, source)
     ground = Ground.of(anatomy, recorded, source, patches)
     left = budget - memory.held(recorded, source)
-    ride = rides.changed_resid if as_changes else rides.final_resid
+    compute = variants.changed_resid if as_changes else variants.final_resid
     order, labels, sums = [], [], []
-    beside = len(anatomy.layers) if as_changes else 0
-    for chunk in _chunks(anatomy, recorded, interventions, left, beside):
+    baselines = len(anatomy.layers) if as_changes else 0
+    for chunk in _chunks(anatomy, recorded, interventions, left, baselines):
         memory.give_back(recorded.final.device)
-        resid = ride(ground, [interventions[number] for number in chunk])
+        resid = compute(ground, [interventions[number] for number in chunk])
         labels.append(unembedding.label_logits(anatomy, resid, label_ids))
         if whole_vocabulary:
             sums.append(unembedding.logsumexp(anatomy, resid, left))
@@ -98,11 +98,11 @@ def _chunks(
     recorded: Recorded,
     interventions: Sequence[Intervention],
     left: int,
-    beside: int,
+    baselines: int,
 ) -> Iterator[list[int]]:
-    """Numbers of interventions that ride together: those that begin at the same positions.
+    """Numbers of interventions to run together: those that begin at the same positions.
 
-    Up to `beside` others ride with them, and never more than they are.
+    Leaves room for up to `baselines` more variants, and never for more than half.
     """
 
     def begins(number: int) -> tuple[int, ...]:
@@ -119,8 +119,8 @@ def _chunks(
         together = list(alike)
         patches = [patch for number in together for patch in interventions[number].patches]
         suffix = Suffix.of(patches, recorded.final).width
-        size = memory.riders(anatomy, recorded, suffix=suffix, left=left)
-        size = max(1, size - min(beside, (size + 1) // 2))
+        size = memory.variants_at_once(anatomy, recorded, suffix=suffix, left=left)
+        size = max(1, size - min(baselines, (size + 1) // 2))
         for first in range(0, len(together), size):
             yield together[first : first + size]
 

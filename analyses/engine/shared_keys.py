@@ -1,4 +1,4 @@
-"""Keys and values that layers above read again, as riders have them."""
+"""Keys and values that several layers share, in replays of variants."""
 
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -15,65 +15,67 @@ if TYPE_CHECKING:
 
 
 class Own(NamedTuple):
-    """What riders' tokens have of a layer's keys and values."""
+    """The keys and values of one layer that belong to variants' own tokens."""
 
-    key: Float[Tensor, "batch kv rider suffix d_head"]
-    value: Float[Tensor, "batch kv rider suffix d_value"]
+    key: Float[Tensor, "batch kv variant suffix d_head"]
+    value: Float[Tensor, "batch kv variant suffix d_value"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedKeys:
-    """An argument of a layer, a mapping to which layers add their keys and values for others."""
+    """A layer's argument through which layers share keys and values: a mapping that they add to."""
 
     argument: str
     empty: Callable[[], MutableMapping[Any, tuple[Tensor, Tensor]]]
-    layers: Mapping[Any, int]  # which layer's stand under a name when this layer is called
+    layers: Mapping[
+        Any, int
+    ]  # by name: whose keys and values the mapping holds when this layer is called
 
 
 def arguments(
     shared: SharedKeys | None,
     recorded: "Recorded",
     suffix: "Suffix",
-    riders: int,
-    carried: Mapping[int, Own],
+    variants: int,
+    own_keys: Mapping[int, Own],
 ) -> dict[str, Any]:
-    """The mapping as a layer finds it, for `riders` suffixes of every prompt.
+    """The mapping that a layer gets, for `variants` suffixes of every prompt.
 
-    The first riders' keys and values are those `carried`; the others' are as they were recorded.
-    It is made anew for every call: what the layer adds reaches no other.
+    The first variants have the keys and values of `own_keys`; the others those that were recorded.
+    It is made for every call, so what the layer adds reaches no other.
     """
     if shared is None:
         return {}
-    found = shared.empty()
+    mapping = shared.empty()
     for name, layer in shared.layers.items():
         reads = recorded.reads[layer]
-        aboard = carried.get(layer, (None, None))
-        found[name] = (
-            _joined(aboard[0], reads.key, suffix, riders),
-            _joined(aboard[1], reads.value, suffix, riders),
+        computed = own_keys.get(layer, (None, None))
+        mapping[name] = (
+            _joined(computed[0], reads.key, suffix, variants),
+            _joined(computed[1], reads.value, suffix, variants),
         )
-    return {shared.argument: found}
+    return {shared.argument: mapping}
 
 
 def own(
     key: Float[Tensor, "batch kv token d_head"],
     value: Float[Tensor, "batch kv token d_value"],
     suffix: "Suffix",
-    riders: int,
+    variants: int,
 ) -> Own:
-    """The first riders' part of what attention was asked with; a token is a (rider suffix) pair."""
-    pattern = "batch kv (rider suffix) d -> batch kv rider suffix d"
-    by_rider = (rearrange(each, pattern, suffix=suffix.width) for each in (key, value))
-    return Own(*(each[:, :, :riders] for each in by_rider))
+    """The first variants' keys and values in a call; a token is a (variant suffix) pair."""
+    pattern = "batch kv (variant suffix) d -> batch kv variant suffix d"
+    by_variant = (rearrange(each, pattern, suffix=suffix.width) for each in (key, value))
+    return Own(*(each[:, :, :variants] for each in by_variant))
 
 
 def _joined(
-    aboard: Float[Tensor, "batch kv rider suffix d"] | None,
+    computed: Float[Tensor, "batch kv variant suffix d"] | None,
     recorded: Float[Tensor, "batch kv pos d"],
     suffix: "Suffix",
-    riders: int,
+    variants: int,
 ) -> Float[Tensor, "batch kv token d"]:
     here = suffix.gather(recorded.transpose(1, 2)).transpose(1, 2)[:, :, None]
-    parts = [] if aboard is None else [aboard]
-    joining = riders - sum(each.shape[2] for each in parts)
-    return torch.cat([*parts, here.expand(-1, -1, joining, -1, -1)], dim=2).flatten(2, 3)
+    parts = [] if computed is None else [computed]
+    starting = variants - sum(each.shape[2] for each in parts)
+    return torch.cat([*parts, here.expand(-1, -1, starting, -1, -1)], dim=2).flatten(2, 3)

@@ -1,8 +1,9 @@
-"""Interventions as tokens that ride through the layers above their lowest patch.
+"""Recorded prompts under many interventions at once, run through the layers that change.
 
 Only the final position is read and attention is causal, so a change at some position leaves all
-before it as it was recorded. A rider is one intervention on every prompt: the tokens from the first
-changed position to the final one. All riders share the recorded keys and values of their prompts.
+before it as it was recorded. A variant is every prompt under one intervention: its tokens from the
+first changed position to the final one, run through the layers above the lowest patch. All variants
+share the recorded keys and values of their prompts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ from analyses.engine.prefix_attention import attend_to_prefix
 from analyses.engine.shared_keys import Own
 from analyses.engine.suffixes import MASK, Suffix, Visible
 
-UNCHANGED = -1  # the number of a rider without patches
+UNCHANGED = -1  # stands for a variant without patches
 
 
 @torch.no_grad()
@@ -39,68 +40,70 @@ def final_resid(
     ground: Ground, interventions: Sequence[Intervention]
 ) -> Float[Tensor, "intervention batch d_model"]:
     """The residual that the final norm reads under each intervention, in fp32."""
-    ride = _Ride(ground, interventions)
+    batch = _VariantBatch(ground, interventions)
     for layer in range(len(ground.anatomy.layers)):
-        ride.through(layer)
-    return ride.arrived()
+        batch.run_layer(layer)
+    return batch.final_resid()
 
 
 @torch.no_grad()
 def changed_resid(
     ground: Ground, interventions: Sequence[Intervention]
 ) -> Float[Tensor, "intervention batch d_model"]:
-    """The recorded residual and what each intervention changes, measured on the way it goes.
+    """The recorded residual plus the change that each intervention makes, free of rounding drift.
 
-    A few tokens by themselves are rounded otherwise than whole prompts are. So next to those who
-    ride from a layer on rides one who changes nothing, and what that one has become is taken off.
+    A few tokens by themselves are rounded differently from whole prompts. So the variants that
+    start at a layer are compared with one that starts there too and changes nothing.
     """
-    joins = [each.joins for each in interventions]
-    layers = sorted({layer for layer in joins if layer is not None})
+    starts = [each.first_layer for each in interventions]
+    layers = sorted({layer for layer in starts if layer is not None})
     unchanged = [Intervention((Patch(site=Site.RESID_PRE, layer=n, value=SAME),)) for n in layers]
     resid = final_resid(ground, [*interventions, *unchanged])
     base = ground.recorded.layers[-1].resid_post
-    of_layer = dict(zip(layers, resid[len(interventions) :], strict=True))
-    drifts = [base if layer is None else of_layer[layer] for layer in joins]
-    return resid[: len(interventions)] - torch.stack(drifts) + base
+    by_layer = dict(zip(layers, resid[len(interventions) :], strict=True))
+    baselines = [base if layer is None else by_layer[layer] for layer in starts]
+    return resid[: len(interventions)] - torch.stack(baselines) + base
 
 
-class _Ride:
+class _VariantBatch:
+    """The variants of some interventions; each starts at its lowest patched layer."""
+
     def __init__(self, ground: Ground, interventions: Sequence[Intervention]) -> None:
         self.ground = ground
         self.interventions = interventions
         patches = [patch for each in interventions for patch in each.patches]
         self.suffix = Suffix.of(patches, ground.recorded.final)
-        self.aboard: list[int] = []  # which interventions' riders are in `tokens`
+        self.active: list[int] = []  # numbers of the interventions whose variants are in `tokens`
         self.tokens: Tokens | None = None
         base = ground.recorded.layers[-1].resid_post
         self.resid = base.repeat(len(interventions), 1, 1)
-        self.carried: dict[int, Own] = {}  # those aboard's keys and values that others read
-        self.seen: dict[int, Visible] = {}  # by the mask, of which layers share few
+        self.own_keys: dict[int, Own] = {}  # by layer, where layers above read them
+        self.visible: dict[int, Visible] = {}  # by the id of the mask; many layers share one
 
-    def through(self, layer: int) -> None:
-        """One layer for all who are aboard, who join here, and who only write here."""
+    def run_layer(self, layer: int) -> None:
+        """Runs one layer for the active variants, those that start here, and direct paths."""
         here = [
             number
             for number, each in enumerate(self.interventions)
             if any(patch.layer == layer for patch in each.patches)
         ]
         direct = [number for number in here if self.interventions[number].path is Path.DIRECT]
-        joining = [number for number in here if number not in {*self.aboard, *direct}]
-        through = [number for number in direct if self._patches(number, layer, IN_ATTENTION)]
-        rows = [*self.aboard, *joining, *through]
-        if rows:
-            riding = len(self.aboard) + len(joining)
-            rows += [UNCHANGED] if through else []
-            tokens, attn_out = self._replayed(layer, rows, riding)
-            self.aboard, self.tokens = rows[:riding], tokens[:, :riding]
-            self._add_attention_writes(layer, through, attn_out[:, riding:])
+        starting = [number for number in here if number not in {*self.active, *direct}]
+        direct_attention = [n for n in direct if self._patches(n, layer, IN_ATTENTION)]
+        numbers = [*self.active, *starting, *direct_attention]
+        if numbers:
+            n_active = len(self.active) + len(starting)
+            numbers += [UNCHANGED] if direct_attention else []
+            tokens, attn_out = self._replayed(layer, numbers, n_active)
+            self.active, self.tokens = numbers[:n_active], tokens[:, :n_active]
+            self._add_attention_writes(direct_attention, attn_out[:, n_active:])
         for number in direct:
             self._add_other_writes(layer, number)
 
-    def arrived(self) -> Float[Tensor, "intervention batch d_model"]:
+    def final_resid(self) -> Float[Tensor, "intervention batch d_model"]:
         if self.tokens is not None:
             last = self.suffix.at_final(self.tokens.transpose(1, 2)).transpose(0, 1)
-            self.resid[self.aboard] = last.to(self.resid)
+            self.resid[self.active] = last.to(self.resid)
         return self.resid
 
     def _patches(self, number: int, layer: int, sites: frozenset[Site]) -> list[Patch]:
@@ -108,39 +111,43 @@ class _Ride:
         return [patch for patch in patches if patch.layer == layer and patch.site in sites]
 
     def _base(self, layer: int) -> Float[Tensor, "batch suffix d_model"]:
-        """What entered the layer when it was recorded."""
+        """The layer's recorded input."""
         recorded = self.ground.recorded
         if self.suffix.is_final_only:
             return recorded.layers[layer].resid_pre[:, None]
         return self.suffix.gather(recorded.reads[layer].everywhere[Site.RESID_PRE])
 
-    def _replayed(self, layer: int, rows: Sequence[int], riding: int) -> tuple[Tokens, Tokens]:
-        """What leaves the layer, and what its attention wrote."""
+    def _replayed(self, layer: int, numbers: Sequence[int], n_active: int) -> tuple[Tokens, Tokens]:
+        """The layer's output, and what its attention wrote."""
         reads = self.ground.reads(layer)
-        everything = frozenset(Site)
+        every_site = frozenset(Site)
         placed = [
-            Placed(row, patch)
-            for row, number in enumerate(rows)
+            Placed(variant, patch)
+            for variant, number in enumerate(numbers)
             if number != UNCHANGED
-            for patch in self._patches(number, layer, everything if row < riding else IN_ATTENTION)
+            for patch in self._patches(
+                number, layer, every_site if variant < n_active else IN_ATTENTION
+            )
         ]
         edits = self.ground.edits(layer, placed, self.suffix)
         base = self._base(layer)[:, None].to(reads.key)
-        joining = base.expand(-1, len(rows) - len(self.aboard), -1, -1)
-        parts = [joining] if self.tokens is None else [self.tokens.to(reads.key), joining]
+        starting = base.expand(-1, len(numbers) - len(self.active), -1, -1)
+        parts = [starting] if self.tokens is None else [self.tokens.to(reads.key), starting]
         tokens = torch.cat(parts, dim=1)
         edits.apply(Site.RESID_PRE, tokens)
         visible = self._visible(layer)
 
-        kept = layer in self.ground.anatomy.lenders
+        is_shared = layer in self.ground.anatomy.shared_layers
 
         def attend(inputs: AttentionInputs) -> Tensor:
-            if kept:
-                self.carried[layer] = shared_keys.own(inputs.key, inputs.value, self.suffix, riding)
+            if is_shared:
+                self.own_keys[layer] = shared_keys.own(
+                    inputs.key, inputs.value, self.suffix, n_active
+                )
             return attend_to_prefix(inputs, reads, visible, edits)
 
         with _written(self.ground.anatomy, edits, tokens.shape) as attn_out:
-            tokens = self.ground.through(layer, tokens, self.suffix, attend, self.carried)
+            tokens = self.ground.through(layer, tokens, self.suffix, attend, self.own_keys)
         if any(edits.of(Site.RESID_POST)):
             tokens = tokens.clone()
             edits.apply(Site.RESID_POST, tokens)
@@ -148,14 +155,14 @@ class _Ride:
 
     def _visible(self, layer: int) -> Visible:
         mask = id(self.ground.reads(layer).arguments.get(MASK))
-        if mask not in self.seen:
-            self.seen[mask] = self.ground.visible(layer, self.suffix)
-        return self.seen[mask]
+        if mask not in self.visible:
+            self.visible[mask] = self.ground.visible(layer, self.suffix)
+        return self.visible[mask]
 
-    def _add_attention_writes(self, layer: int, numbers: Sequence[int], attn_out: Tokens) -> None:
-        """By the direct path, the change of attention's write goes to the final residual.
+    def _add_attention_writes(self, numbers: Sequence[int], attn_out: Tokens) -> None:
+        """On direct paths, the change of attention's write is added to the final residual.
 
-        The last row is what it writes unchanged, computed in the same way.
+        The last variant is unchanged: it gives the write to compare with, computed the same way.
         """
         if numbers:
             multiplier = self.ground.anatomy.residual_multiplier
@@ -164,6 +171,7 @@ class _Ride:
             self.resid[list(numbers)] += writes[:-1] - writes[-1]
 
     def _add_other_writes(self, layer: int, number: int) -> None:
+        """On a direct path, changes of the residual and of the MLP's write."""
         recorded = self.ground.recorded
         others = frozenset(Site) - IN_ATTENTION
         edits = self.ground.edits(layer, [], self.suffix)
@@ -175,10 +183,10 @@ class _Ride:
 
 @contextmanager
 def _written(anatomy: Anatomy, edits: LayerEdits, shape: torch.Size) -> Iterator[list[Tokens]]:
-    """Inside the block, writes to the residual are edited; attention's is handed out."""
+    """Inside the block, writes to the residual are edited; attention's is put into the list."""
     layer, multiplier = anatomy.layers[edits.layer], anatomy.residual_multiplier
     attn_out: list[Tensor] = []
-    before: list[Tensor] = []  # what the MLP's modules have given, when there are several
+    before: list[Tensor] = []  # outputs of the MLP's modules so far, when there are several
 
     def edited(site: Site, written: Tensor) -> Tensor:
         if not any(edits.of(site)):

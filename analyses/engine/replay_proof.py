@@ -1,4 +1,4 @@
-"""Whether changes ride through a model as plain forward passes take them, from several layers."""
+"""The proof that replays equal plain forward passes with hooks, for changes in several layers."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,9 +17,9 @@ from analyses.engine.plain_passes import Change, plain_logits
 from analyses.engine.recording import Recorded
 
 EARLIER = 2  # a position that is not the last
-ROUNDED = 4  # times the tolerance in half precision, where the last bit may choose the expert
+ROUNDED = 4  # times the tolerance in half precision, where the last bit may decide the expert
 Replay = Callable[[Sequence[Intervention]], Float[Tensor, "intervention label"]]
-Riders = Sequence[tuple[Intervention, int]]  # and which row of the plain passes is right
+Cases = Sequence[tuple[Intervention, int]]  # with the row of the plain passes that is right
 
 
 def largest_gap(
@@ -34,31 +34,32 @@ def largest_gap(
 ) -> float:
     """Of the first prompt of a batch that was recorded with `Keep.POSITIONS`.
 
-    Riders that change nothing and riders that do join at the first, the middle and the last layer:
-    all together; once more, layer by layer from the last; and by the direct path. Then every
-    layer's rows of attention are held against what its heads gave. Raises `DoesNotClose`.
+    Interventions that change nothing, and some that do, start at the first, the middle and the last
+    layer: all together; layer by layer from the last; and along the direct path. Then the attention
+    rows of every layer, times the values, are compared with its heads' outputs. Raises
+    `DoesNotClose`.
     """
     last = int(batch.final[0])
     changes = list(_changes(anatomy, last))
     ids = batch.input_ids[0, : last + 1]
     plain = plain_logits(model, anatomy, ids, changes)
-    of_riders = tolerance * (ROUNDED if model.dtype.itemsize < 4 else 1)
+    allowed = tolerance * (ROUNDED if model.dtype.itemsize < 4 else 1)
 
-    def gap(riders: Riders, right: Tensor) -> float:
-        rows = [row for _, row in riders]
+    def gap(cases: Cases, right: Tensor) -> float:
+        rows = [row for _, row in cases]
         return check_closure(
-            replay([intervention for intervention, _ in riders]),
+            replay([intervention for intervention, _ in cases]),
             right[rows][:, batch.label_ids[0]],
             where="loading",
-            what="the logits under changes that were replayed and of plain passes with them",
+            what="the logits of replayed changes and of plain forward passes with the same changes",
             numbers=(PROOF,) * len(rows),
-            tolerance=of_riders,
+            tolerance=allowed,
         )
 
-    riders = list(_riders(changes, last, len(batch.numbers)))
-    gaps = [gap(riders, plain.total)]
+    cases = list(_cases(changes, last, len(batch.numbers)))
+    gaps = [gap(cases, plain.total)]
     for layer in sorted({change.layer for change in changes}, reverse=True):
-        some = [each for each in reversed(riders) if each[0].patches[0].layer == layer]
+        some = [each for each in reversed(cases) if each[0].patches[0].layer == layer]
         gaps.append(gap(some, plain.total))
     direct = [
         (Intervention((_zero(change, None),), Path.DIRECT), row)
@@ -81,7 +82,7 @@ def _changes(anatomy: Anatomy, last: int) -> Iterator[Change]:
             yield Change(layer=number, head=None, position=last)
 
 
-def _riders(
+def _cases(
     changes: Sequence[Change], last: int, prompts: int
 ) -> Iterator[tuple[Intervention, int]]:
     for row, change in enumerate(changes):
@@ -100,7 +101,7 @@ def _zero(change: Change, at: tuple[tuple[int, ...], ...] | None) -> Patch:
 def _gap_of_rows(
     anatomy: Anatomy, recorded: Recorded, layer: int, *, tolerance: float, budget: int
 ) -> float:
-    """Every head gives its row of attention times the values."""
+    """Every head's output must be its row of attention times the values."""
     rows = patterns.rows(anatomy, recorded, layer, budget=budget)[0]
     shape, value = anatomy.layers[layer].shape, recorded.reads[layer].value.to(rows)
     read = value[:, [shape.kv_head(head) for head in range(shape.n_heads)]]
@@ -109,7 +110,7 @@ def _gap_of_rows(
         z.flatten(1),
         recorded.layers[layer].z.flatten(1),
         where=f"layer {layer}",
-        what="the rows of attention times the values and what the heads gave",
+        what="the rows of attention times the values and the outputs of the heads",
         numbers=recorded.numbers,
         tolerance=tolerance,
     )
