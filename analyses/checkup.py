@@ -14,6 +14,7 @@ from analyses.methods.behaviour import STORES, BehaviourParams, behaviour
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
+from analyses.quantities import Quantity
 from analyses.results import MODEL, ScoreKey
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
     """What the model answers on a distribution."""
     made = examples(lm.tokenizer, distributions.build(spec).prompts)
     found = behaviour(lm, made, BehaviourParams(), lambda _done: None).scores
-    values = {name: found[ScoreKey(component=MODEL, metric=name)] for name in TOLD}
+    values = {name: found[ScoreKey(MODEL, Quantity(name))] for name in TOLD}
     return Answers(
         **{name: float(each.mean()) for name, each in values.items()},
         intervals=_intervals(values, [each.item for each in made]),

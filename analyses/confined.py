@@ -16,6 +16,7 @@ from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity
 from analyses.registry import Need
 from analyses.results import Component, Kind, NamedTensor, ScoreKey
 from analyses.stored import Stored
@@ -148,7 +149,7 @@ class Reading:
     ) -> dict[ScoreKey, NDArray[np.float32]]:
         """Of every head and site, the same for all prompts."""
         return {
-            ScoreKey(component=head, metric=DATA_RANK, site=site): np.full(
+            ScoreKey(head, Quantity(DATA_RANK, site)): np.full(
                 prompts, self.data_rank(head, site), dtype=np.float32
             )
             for head in heads

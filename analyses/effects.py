@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.sources import Companion
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, ScoreKey
+from analyses.stored import OF_LOGIT_DIFF
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -145,19 +147,19 @@ def positions(prompts: "Sequence[Example]", site: KeySite) -> At:
     return tuple(key_sites.positions(each.places, site) for each in prompts)
 
 
-def noop_key(condition: str = "logit_diff") -> ScoreKey:
-    return ScoreKey(component=MODEL, metric="noop_effect", condition=condition)
+def noop_key(varied: Varied = OF_LOGIT_DIFF) -> ScoreKey:
+    return ScoreKey(MODEL, Quantity("noop_effect", varied=varied))
 
 
 def of_model(before: Metrics, of_source: Metrics) -> dict[ScoreKey, NDArray[np.float32]]:
     """Every metric of the base and source runs, and the way between them."""
     scores = {}
     for metric, base in before.items():
-        scores[ScoreKey(component=MODEL, metric=metric, condition="base")] = base
+        scores[ScoreKey(MODEL, Quantity(metric, varied={"of": "base"}))] = base
         if metric in of_source:
             source = of_source[metric]
-            scores[ScoreKey(component=MODEL, metric=metric, condition="source")] = source
-            gap = ScoreKey(component=MODEL, metric=metric, condition="source - base")
+            scores[ScoreKey(MODEL, Quantity(metric, varied={"of": "source"}))] = source
+            gap = ScoreKey(MODEL, Quantity(metric, varied={"of": "source - base"}))
             scores[gap] = source - base
     return scores
 

@@ -7,8 +7,10 @@ from pydantic import Field, StringConstraints, field_validator
 
 from analyses.errors import Refused
 from analyses.prompts.spec import DistributionSpec, Split
+from analyses.quantities import Quantity
 from analyses.registry import ModelFacts, Need, Params
 from analyses.results import Component, Kind, Result
+from analyses.stored import OF_LOGIT_DIFF
 
 EFFECTS = "effects"  # the need that ranks heads
 HeadName = Annotated[str, StringConstraints(pattern=r"^\d{1,4}\.\d{1,4}$")]
@@ -127,7 +129,7 @@ def strongest(effects: Result, count: int) -> tuple[Component, ...]:
     of_heads = {
         key.component: mean
         for key, mean in effects.means.items()
-        if (key.metric, key.condition) == ("total_effect", "logit_diff")
+        if key.quantity.at_any_site == Quantity("total_effect", varied=OF_LOGIT_DIFF)
         and key.component.kind is Kind.HEAD
     }
     if not of_heads:

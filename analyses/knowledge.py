@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analyses.quantities import Quantity
 from analyses.registry import Measure, Params
 from analyses.results import MODEL, Measured, NamedTensor, Result, ScoreKey
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
     from analyses.prompts.examples import Example
 
-KNOWN = ScoreKey(component=MODEL, metric="known")  # 1 where the answer is known, else 0
+KNOWN = ScoreKey(MODEL, Quantity("known"))  # 1 where the answer is known, else 0
 
 
 def content_accuracy(

@@ -6,6 +6,7 @@ from typing import Any
 
 from analyses import bootstrap
 from analyses.pictures.plots import HEADS
+from analyses.quantities import Varied
 from analyses.registry import Analysis, Params
 from analyses.results import Kind
 from analyses.shown import plain
@@ -119,10 +120,11 @@ def _type(field: Schema, definitions: Mapping[str, Schema]) -> str:
 
 
 def _score(stored: Stored) -> Row:
+    conditions = [Varied(each).text for each in stored.varied]
     return (
         _code(stored.metric),
         ", ".join(map(_place, stored.where)),
-        ", ".join(_code(each) or "*none*" for each in stored.conditions if any(stored.conditions)),
+        ", ".join(_code(each) or "*none*" for each in conditions if any(conditions)),
         stored.x,
         stored.unit,
         stored.better or "",

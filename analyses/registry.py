@@ -24,6 +24,7 @@ from analyses.plugins.found import Broken, Plugin
 from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion
 from analyses.prompts.spec import DistributionSpec, Split
+from analyses.quantities import Quantity
 from analyses.results import Derived, Measured, ScoreKey
 from analyses.stored import Stored, StoredArray
 
@@ -160,7 +161,7 @@ class Analysis:
     ratios: Ratios
     derive: Derive
     warns: Warns
-    headline: tuple[str, str]  # metric and condition of the score that a picture shows first
+    headline: Quantity | None  # what a picture shows first, at whatever site it is measured
     stores: Sequence[Stored]
     arrays: Sequence[StoredArray]
     plots: Mapping[str, Plot | str]
@@ -195,7 +196,9 @@ class Analysis:
 
     def is_proportion(self, key: ScoreKey) -> bool:
         """Whether each prompt is 1 or 0, or a share of a tie."""
-        declared = (each for each in self.stores if each.proportion and each.metric == key.metric)
+        declared = (
+            each for each in self.stores if each.proportion and each.metric == key.quantity.metric
+        )
         return any(key in each for each in declared)
 
     def measure(self) -> Measure:
@@ -257,7 +260,7 @@ def analysis(
     ratios: Ratios = no_ratios,
     derive: Derive = nothing_more,
     warns: Warns = no_warning,
-    headline: tuple[str, str] = ("", ""),
+    headline: Quantity | None = None,
     stores: Sequence[Stored] = (),
     arrays: Sequence[StoredArray] = (),
     plots: Mapping[str, Plot | str] | None = None,
@@ -270,8 +273,8 @@ def analysis(
     stop it. Where the parameters name needs, it takes `inputs` by keyword too: each need's
     `Result` under its name. Every score and tensor has a finite number for every prompt, or says in
     `skipped` (`missing`) that it has none: any other NaN ends the run. The module must stay
-    importable without torch: import it inside. `headline` names the score to look at first, by
-    metric and condition.
+    importable without torch: import it inside. `headline` is the quantity to look at first, without
+    its site: it is meant at all of them.
     `conventions` are the choices the numbers depend on; they are stored with every run.
     `stores` and `arrays` say what its scores and tensors mean, `reference` where the method is
     from. `plots` are functions of the run's `Findings` that give a matplotlib figure or None, or

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyses.errors import Refused
+from analyses.quantities import Quantity
 
 if TYPE_CHECKING:
     from analyses.bootstrap import Draws
@@ -55,17 +56,12 @@ class Component:
 MODEL = Component(kind=Kind.MODEL)
 
 
-@dataclass(frozen=True, order=True, kw_only=True)
+@dataclass(frozen=True, order=True)
 class ScoreKey:
-    """Names one number: a metric of a component at a site.
-
-    `condition` says what else was varied (`q/placebo`), `x` is a coordinate (a rank, a share).
-    """
+    """Names one number: a quantity of a component; `x` is a coordinate (a rank, a share)."""
 
     component: Component
-    metric: str
-    site: str = ""
-    condition: str = ""
+    quantity: Quantity
     x: float = 0.0
 
 
@@ -204,7 +200,7 @@ class Measured:
     def check_scores(self, prompts: Sequence[int]) -> None:
         """The same of the scores alone."""
         for key, vector in self.scores.items():
-            what = f"score {key.metric!r} of {key.component.label}"
+            what = f"score {key.quantity.metric!r} of {key.component.label}"
             for each in (vector, self.left_out(key)):
                 if np.shape(each) != (len(prompts),):
                     raise WrongLength(what, np.shape(each), len(prompts))
@@ -242,7 +238,9 @@ class Derived:
         """Raises `NotANumber`."""
         for key, value in self.numbers.items():
             if not np.isfinite(value):
-                raise NotANumber(f"number {key.metric!r} of {key.component.label}", value, None)
+                raise NotANumber(
+                    f"number {key.quantity.metric!r} of {key.component.label}", value, None
+                )
         for name, tensor in self.tensors.items():
             place = tensor.not_finite()
             if place is not None:

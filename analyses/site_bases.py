@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyses import subspaces
+from analyses.quantities import Quantity
 from analyses.results import Component, Kind, NamedTensor, Resampled, ScoreKey
 from analyses.subspaces import Bases, Floats
 from analyses.variance_shares import ResampledVectors, about, share
@@ -60,32 +61,29 @@ class SiteBases:
     def numbers(self) -> dict[ScoreKey, float]:
         """What tells along the leading directions, and how much of all variance they hold."""
         found = {
-            ("explained", f"by={name}"): subspaces.explained(self.coordinates, of_each.tolist())
+            Quantity("explained", self.site, {"by": name}): subspaces.explained(
+                self.coordinates, of_each.tolist()
+            )
             for name, of_each in self.groups.items()
         }
         spread = self.bases.singular.astype(np.float64) ** 2
         whole = spread.sum(-1, keepdims=True)
         shares = np.divide(spread, whole, out=np.zeros_like(spread), where=whole > 0)
-        found["variance_share", ""] = shares[..., : self.coordinates.shape[-1]]
+        found[Quantity("variance_share", self.site)] = shares[..., : self.coordinates.shape[-1]]
         of_directions = {
-            self._key(metric, layer, index, condition=condition, x=dim + 1): float(value)
-            for (metric, condition), values in found.items()
+            self._key(quantity, layer, index, x=dim + 1): float(value)
+            for quantity, values in found.items()
             for (layer, index, dim), value in np.ndenumerate(values)
             if dim < self.bases.rank[layer, index]
         }
         ranks = {
-            self._key(subspaces.DATA_RANK, layer, index): float(rank)
+            self._key(Quantity(subspaces.DATA_RANK, self.site), layer, index): float(rank)
             for (layer, index), rank in np.ndenumerate(self.bases.rank)
         }
         return {**of_directions, **ranks}
 
-    def _key(
-        self, metric: str, layer: int, index: int, *, condition: str = "", x: float = 0.0
-    ) -> ScoreKey:
-        component = Component(kind=self.kind, layer=layer, index=index)
-        return ScoreKey(
-            component=component, metric=metric, site=self.site, condition=condition, x=x
-        )
+    def _key(self, quantity: Quantity, layer: int, index: int, x: float = 0.0) -> ScoreKey:
+        return ScoreKey(Component(kind=self.kind, layer=layer, index=index), quantity, x=x)
 
     def resampled(
         self, numbers: Mapping[ScoreKey, float], there: NDArray[np.bool_], draws: "Draws"
@@ -98,15 +96,18 @@ class SiteBases:
             x = self.coordinates[:, layer]
             whole = again.within(x, np.zeros_like(items))
             shares = {
-                ("explained", f"by={name}"): 1 - share(again.within(x, of_each), whole)
+                Quantity("explained", self.site, {"by": name}): 1
+                - share(again.within(x, of_each), whole)
                 for name, of_each in self.groups.items()
             }
             every = again.within(self._along(layer, d), self.centred)
             along = every[..., : x.shape[-1]]
-            shares["variance_share", ""] = share(along, every.sum(-1, keepdims=True) + 0 * along)
-            for (metric, condition), values in shares.items():
+            shares[Quantity("variance_share", self.site)] = share(
+                along, every.sum(-1, keepdims=True) + 0 * along
+            )
+            for quantity, values in shares.items():
                 for index, dim in np.ndindex(values.shape[1:]):
-                    key = self._key(metric, layer, index, condition=condition, x=dim + 1)
+                    key = self._key(quantity, layer, index, x=dim + 1)
                     if key in numbers:
                         yield Resampled(key, about(numbers[key], values[:, index, dim]))
 

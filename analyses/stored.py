@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
+from analyses.quantities import NOTHING, Value, Varied, spelled
 from analyses.results import Kind, ScoreKey
 
 Place = tuple[Kind, str]  # of which components, at which site
 
 OF_MODEL: Place = (Kind.MODEL, "")
+OF_LOGIT_DIFF = Varied({"of": "logit_diff"})  # what most effects are on
 Better = Literal["high", "low"]
 
 
@@ -17,12 +20,12 @@ Better = Literal["high", "low"]
 class Stored:
     """The scores of one metric.
 
-    `{…}` in a condition stands for any text. `x` says what the coordinate counts; it is 0 where
-    nothing is said. `better` is None where neither more nor less of it is a better answer. What is
-    not `sure` is there only where the numbers allow it, as the meaning tells. The prompts of a
-    `proportion` are 1 or 0, or a share where several options tie: its interval says so.
-    `no_interval` says why a score has none, however many items it is of; else it has one from two
-    items on.
+    `varied` are all that may be varied; `{…}` in a value stands for any text. `x` says what the
+    coordinate counts; it is 0 where nothing is said. `better` is None where neither more nor less
+    of it is a better answer. What is not `sure` is there only where the numbers allow it, as the
+    meaning tells. The prompts of a `proportion` are 1 or 0, or a share where several options tie:
+    its interval says so. `no_interval` says why a score has none, however many items it is of; else
+    it has one from two items on.
     """
 
     metric: str
@@ -30,25 +33,26 @@ class Stored:
     unit: str = ""
     better: Better | None = None
     where: tuple[Place, ...] = (OF_MODEL,)
-    conditions: tuple[str, ...] = ("",)
+    varied: tuple[Mapping[str, Value], ...] = (NOTHING,)
     x: str = ""
     sure: bool = True
     proportion: bool = False
     no_interval: str = ""
 
     def __contains__(self, key: ScoreKey) -> bool:
-        return any(self.names(key, place, condition) for place, condition in self.variants())
+        return any(self.names(key, place, varied) for place, varied in self.variants())
 
-    def variants(self) -> list[tuple[Place, str]]:
-        """Each place under each condition."""
-        return [(place, condition) for place in self.where for condition in self.conditions]
+    def variants(self) -> list[tuple[Place, Varied]]:
+        """Each place with each of what is varied."""
+        return [(place, Varied(each)) for place in self.where for each in self.varied]
 
-    def names(self, key: ScoreKey, place: Place, condition: str) -> bool:
-        """Whether this is said of a score, at one place under one condition."""
+    def names(self, key: ScoreKey, place: Place, varied: Varied) -> bool:
+        """Whether this is said of a score, at one place with so much varied."""
         kind, site = place
+        quantity = key.quantity
         return (
-            (key.metric, key.component.kind, key.site) == (self.metric, kind, site)
-            and bool(_pattern(condition).fullmatch(key.condition))
+            (quantity.metric, key.component.kind, quantity.site) == (self.metric, kind, site)
+            and _stands_for(varied, quantity.varied)
             and (key.x == 0 or bool(self.x))
         )
 
@@ -62,19 +66,28 @@ class Meanings:
 
     def of(self, key: ScoreKey) -> Stored | None:
         """None where nothing is said."""
-        what = key.component.kind, key.metric, key.site, key.condition, key.x == 0
+        what = key.component.kind, key.quantity, key.x == 0
         if what not in self._known:
             self._known[what] = next((said for said in self._stores if key in said), None)
         return self._known[what]
 
 
-# What a run keeps of it, so that its scores are read as they were meant, by whatever is installed.
-_KEPT = ("metric", "where", "conditions", "x", "better", "no_interval")
-
-
 def as_json(stores: Sequence[Stored]) -> list[dict[str, Any]]:
-    """What is kept with a run: all but what only a page tells."""
-    return [{name: asdict(said)[name] for name in _KEPT} for said in stores]
+    """What is kept with a run, so that its scores are read as they were meant.
+
+    It is all but what only a page tells.
+    """
+    return [
+        {
+            "metric": said.metric,
+            "where": [[kind.value, site] for kind, site in said.where],
+            "varied": [dict(each) for each in said.varied],
+            "x": said.x,
+            "better": said.better,
+            "no_interval": said.no_interval,
+        }
+        for said in stores
+    ]
 
 
 def from_json(kept: Sequence[Mapping[str, Any]]) -> tuple[Stored, ...]:
@@ -84,7 +97,7 @@ def from_json(kept: Sequence[Mapping[str, Any]]) -> tuple[Stored, ...]:
             metric=said["metric"],
             meaning="",
             where=tuple((Kind(kind), site) for kind, site in said["where"]),
-            conditions=tuple(said["conditions"]),
+            varied=tuple(map(Varied, said["varied"])),
             x=said["x"],
             better=said["better"],
             no_interval=said["no_interval"],
@@ -93,9 +106,17 @@ def from_json(kept: Sequence[Mapping[str, Any]]) -> tuple[Stored, ...]:
     )
 
 
-def _pattern(condition: str) -> re.Pattern[str]:
-    fixed = re.split(r"\{\w+\}", condition)
-    return re.compile("(.+)".join(map(re.escape, fixed)))
+def _stands_for(pattern: Varied, varied: Varied) -> bool:
+    """Whether both have the same names, and each value is the pattern's or what it stands for."""
+    return pattern.keys() == varied.keys() and all(
+        _pattern(spelled(pattern[name])).fullmatch(spelled(value)) for name, value in varied.items()
+    )
+
+
+@cache
+def _pattern(value: str) -> re.Pattern[str]:
+    fixed = re.split(r"\{\w+\}", value)
+    return re.compile("(.+)".join(map(re.escape, fixed)), re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +172,7 @@ NOOP_EFFECT = Stored(
     "against a run of that kind, so it is in none of them; where it is large, they are those of a "
     "slightly different run",
     unit="logits",
-    conditions=("logit_diff",),
+    varied=(OF_LOGIT_DIFF,),
 )
 
 
@@ -160,11 +181,11 @@ def at(metrics: Sequence[Stored], *where: Place, x: str = "") -> tuple[Stored, .
     return tuple(replace(each, where=where, x=x) for each in metrics)
 
 
-def under(metrics: Sequence[Stored], *conditions: str) -> tuple[Stored, ...]:
-    """The same metrics under these conditions."""
-    return tuple(replace(each, conditions=conditions) for each in metrics)
+def under(metrics: Sequence[Stored], *varied: Mapping[str, Value]) -> tuple[Stored, ...]:
+    """The same metrics with these varied."""
+    return tuple(replace(each, varied=varied) for each in metrics)
 
 
-def differences(metrics: Sequence[Stored], condition: str) -> tuple[Stored, ...]:
+def differences(metrics: Sequence[Stored], varied: Mapping[str, Value]) -> tuple[Stored, ...]:
     """The same metrics of one run minus those of another: none is a proportion."""
-    return tuple(replace(each, proportion=False) for each in under(metrics, condition))
+    return tuple(replace(each, proportion=False) for each in under(metrics, varied))

@@ -79,8 +79,8 @@ def too_few(means: Mapping[ScoreKey, float], wanted: Mapping[str, int]) -> list[
     """Where vectors span fewer dimensions than are wanted at a site: a sentence for each."""
     short: dict[str, dict[Component, int]] = {}
     for key, rank in means.items():
-        if key.metric == DATA_RANK and rank < wanted.get(key.site, 0):
-            short.setdefault(key.site, {})[key.component] = round(rank)
+        if key.quantity.metric == DATA_RANK and rank < wanted.get(key.quantity.site, 0):
+            short.setdefault(key.quantity.site, {})[key.component] = round(rank)
     return [_said(site, ranks, wanted[site]) for site, ranks in sorted(short.items())]
 
 

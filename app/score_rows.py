@@ -12,7 +12,7 @@ from tracker.reports import ScoreLine
 def metric_name(line: ScoreLine) -> str:
     """Everything that tells scores of one component apart, in words."""
     x = f"x={line.coordinate}" if line.coordinate else ""
-    return one_line(" ".join(filter(None, (line.metric, line.site, line.condition, x))))
+    return one_line(" ".join(filter(None, (str(line.quantity), x))))
 
 
 def by_metric(lines: Sequence[ScoreLine]) -> dict[str, list[ScoreLine]]:

@@ -12,6 +12,7 @@ from stored_runs import add_distribution, add_model, finished_run
 
 from analyses import registry
 from analyses.bootstrap import Statistics
+from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
 from tracker.cli import app
 from tracker.database.db import Sessions, transaction
@@ -84,7 +85,7 @@ def measured(sessions: Sessions) -> None:
         ):
             metric = "logit_attribution" if analysis == "attribution" else "order"
             scores = {
-                ScoreKey(component=Component(kind=Kind.HEAD, layer=0, index=head), metric=metric): (
+                ScoreKey(Component(kind=Kind.HEAD, layer=0, index=head), Quantity(metric)): (
                     Statistics(n=8, skipped=0, mean=mean, sem=0.1, ci_low=0.0, ci_high=1.0),
                     None,
                 )

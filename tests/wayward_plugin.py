@@ -13,7 +13,7 @@ from analyses.results import ScoreKey
 from analyses.stored import Stored
 
 AS_USUAL = object()
-ONE = ScoreKey(component=MODEL, metric="one")
+ONE = ScoreKey(MODEL, metric="one")
 
 
 def key(metric, **more):
@@ -126,7 +126,7 @@ def answer(place, params, usual):
 
 def told(keys, place):
     """What a run is told to do where no parameters are given: its score says so."""
-    return [key.condition for key in keys if key.site == place]
+    return [key.quantity.condition for key in keys if key.quantity.site == place]
 
 
 def draw(found):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from analyses import effects, streaming
 from analyses.prompts.key_groups import key_groups
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import LABEL_METRICS, Stored, StoredArray
@@ -49,13 +50,13 @@ STORES = (
         meaning="attention weight from the final position on a group of keys",
         unit="share",
         where=((Kind.HEAD, ""),),
-        conditions=tuple(f"keys={group}" for group in GROUPS),
+        varied=tuple({"keys": group} for group in GROUPS),
     ),
     Stored(
         metric="value_weighted",
         meaning="the same, each key's weight times the size of what the head would write of it",
         where=((Kind.HEAD, ""),),
-        conditions=tuple(f"keys={group}" for group in GROUPS),
+        varied=tuple({"keys": group} for group in GROUPS),
     ),
     Stored(
         metric="entropy",
@@ -90,7 +91,7 @@ class AttentionParams(Params):
     version=1,
     params=AttentionParams,
     conventions=CONVENTIONS,
-    headline=("weight", "keys=correct_label"),
+    headline=Quantity("weight", varied={"keys": "correct_label"}),
     stores=STORES,
     arrays=ARRAYS,
     plots={"groups": "analyses.pictures.attention:groups"},
@@ -126,7 +127,7 @@ def _measure(
     recorded = lm.record(batch, keep=Keep.PREFIX)
     groups = _groups(prompts, batch.input_ids)
     scores = {
-        ScoreKey(component=MODEL, metric=metric): values
+        ScoreKey(MODEL, Quantity(metric)): values
         for metric, values in effects.of_recording(recorded, batch).items()
     }
     rows = []
@@ -160,10 +161,10 @@ def _of_layer(
     scores = {}
     for index, of_head in enumerate(entropies):
         head = Component(kind=Kind.HEAD, layer=layer, index=index)
-        scores[ScoreKey(component=head, metric="entropy")] = of_head
+        scores[ScoreKey(head, Quantity("entropy"))] = of_head
         for metric, by_group in summed.items():
             for name, values in zip(groups.names, by_group[:, index], strict=True):
-                key = ScoreKey(component=head, metric=metric, condition=f"keys={name}")
+                key = ScoreKey(head, Quantity(metric, varied={"keys": name}))
                 scores[key] = values
     return scores
 

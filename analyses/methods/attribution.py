@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyses import effects, streaming
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import LABEL_METRICS, Stored, StoredArray
@@ -74,7 +75,7 @@ def smallest_sets(
         return {}
     held = np.cumsum(np.sort(positive)[::-1]) / positive.sum()
     return {
-        ScoreKey(component=MODEL, metric="smallest_set", x=share): float(
+        ScoreKey(MODEL, Quantity("smallest_set"), x=share): float(
             1 + np.argmax(held >= share - ROUNDING)
         )
         for share in SHARES
@@ -82,7 +83,10 @@ def smallest_sets(
 
 
 def _counts(key: ScoreKey) -> bool:
-    return key.metric == "logit_attribution" and key.component.kind in (Kind.HEAD, Kind.MLP)
+    return key.quantity.metric == "logit_attribution" and key.component.kind in (
+        Kind.HEAD,
+        Kind.MLP,
+    )
 
 
 @analysis(
@@ -91,7 +95,7 @@ def _counts(key: ScoreKey) -> bool:
     params=AttributionParams,
     conventions=CONVENTIONS,
     summarise=smallest_sets,
-    headline=("logit_attribution", ""),
+    headline=Quantity("logit_attribution"),
     stores=STORES,
     arrays=ARRAYS,
     plots={"strongest": "analyses.pictures.attribution:strongest"},
@@ -137,14 +141,13 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
     }
     order = components(lm.anatomy)
     of_each = {
-        ScoreKey(component=component, metric="logit_attribution"): values
+        ScoreKey(component, Quantity("logit_attribution")): values
         for component, values in zip(order, differences.T.cpu().numpy(), strict=True)
     }
     names = tuple(component.label for component in order)
     axes = ("prompt", "component", "label")
     return Measured(
-        scores={ScoreKey(component=MODEL, metric=name): each for name, each in of_model.items()}
-        | of_each,
+        scores={ScoreKey(MODEL, Quantity(name)): each for name, each in of_model.items()} | of_each,
         tensors={
             "label_attribution": NamedTensor(shares.cpu().numpy(), axes, {"component": names})
         },

@@ -14,6 +14,7 @@ from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity
 from analyses.registry import ModelFacts, Params, analysis
 from analyses.results import (
     MODEL,
@@ -56,7 +57,7 @@ STORES = (
         "different index, or of different symbol",
         unit="share",
         where=_READ,
-        conditions=("by=index", "by=symbol"),
+        varied=({"by": "index"}, {"by": "symbol"}),
         x="the direction, from 1",
         sure=False,
     ),
@@ -296,7 +297,7 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesPar
         tensors[site] = NamedTensor(np.stack(values, axis=1), ("prompt", *axes))
     metrics = effects.of_recording(recorded, batch)
     return Measured(
-        scores={ScoreKey(component=MODEL, metric=name): each for name, each in metrics.items()},
+        scores={ScoreKey(MODEL, Quantity(name)): each for name, each in metrics.items()},
         tensors=tensors,
     )
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analyses import effects, streaming
 from analyses.knowledge import content_accuracy
+from analyses.quantities import Quantity, Varied
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
 from analyses.stored import LABEL_METRICS, Stored, StoredArray, under
@@ -42,7 +43,7 @@ STORES = under(
             proportion=True,
         ),
     ),
-    *("", "position={i}", "label={label}"),
+    *({}, {"position": "{i}"}, {"label": "{label}"}),
 )
 ARRAYS = (
     StoredArray(
@@ -83,10 +84,10 @@ def behaviour(
         lm, prompts, params, progress, lambda together: _measure(lm, together)
     )
     knows = content_accuracy(lm, prompts, batch_size=params.batch_size)
-    vectors = {**whole.scores, ScoreKey(component=MODEL, metric="content_accuracy"): knows}
+    vectors = {**whole.scores, ScoreKey(MODEL, Quantity("content_accuracy")): knows}
     counted = {
-        replace(key, condition=condition): (vector, chosen)
-        for condition, chosen in _conditions(prompts).items()
+        replace(key, quantity=replace(key.quantity, varied=varied)): (vector, chosen)
+        for varied, chosen in _chosen(prompts).items()
         for key, vector in vectors.items()
     }
     return Measured(
@@ -106,17 +107,20 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
     labels = recorded.logits.gather(1, batch.label_ids).cpu().numpy()
     metrics = effects.of_recording(recorded, batch)
     return Measured(
-        scores={ScoreKey(component=MODEL, metric=name): each for name, each in metrics.items()},
+        scores={ScoreKey(MODEL, Quantity(name)): each for name, each in metrics.items()},
         tensors={"label_logits": NamedTensor(labels, ("prompt", "label"))},
     )
 
 
-def _conditions(prompts: "Sequence[Example]") -> dict[str, NDArray[np.bool_]]:
-    """Which prompts count under each condition; all under none."""
+def _chosen(prompts: "Sequence[Example]") -> dict[Varied, NDArray[np.bool_]]:
+    """Which prompts count at each place and with each label of the right option; and all."""
     positions = np.array([each.correct for each in prompts])
     labels = np.array([each.labels[each.correct] for each in prompts])
     return (
-        {"": np.ones(len(prompts), dtype=bool)}
-        | {f"position={place}": positions == place for place in sorted(set(positions.tolist()))}
-        | {f"label={label}": labels == label for label in sorted(set(labels.tolist()))}
+        {Varied(): np.ones(len(prompts), dtype=bool)}
+        | {
+            Varied({"position": place}): positions == place
+            for place in sorted(set(positions.tolist()))
+        }
+        | {Varied({"label": label}): labels == label for label in sorted(set(labels.tolist()))}
     )

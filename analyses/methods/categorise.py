@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity
 from analyses.registry import Need, Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import Stored
+from analyses.stored import OF_LOGIT_DIFF, Stored
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
@@ -31,6 +32,12 @@ class Category(StrEnum):
     OTHER = "other"
 
 
+# Made once: a summary is computed in every resample.
+CATEGORY = {each: Quantity("category", varied={"of": each.value}) for each in Category}
+IMPORTANCE = {
+    name: Quantity("importance", varied={"of": name})
+    for name in (*map(str, Category), MINOR, MLPS, OUTSIDE)
+}
 CONVENTIONS = {
     "importance": "the size of the mean total effect on the logit difference, as a share of those "
     "of all heads and MLPs",
@@ -53,35 +60,35 @@ STORES = (
         metric="category",
         meaning="1 for the head's category, 0 for the others; the interval says how sure it is",
         where=((Kind.HEAD, ""),),
-        conditions=tuple(each.value for each in Category),
+        varied=tuple({"of": each.value} for each in Category),
     ),
     Stored(
         metric="importance",
         meaning="the share of the size of all effects that is in a category, in none, and outside "
         "the named ones",
         unit="share",
-        conditions=(*(each.value for each in Category), MINOR, MLPS, OUTSIDE),
+        varied=tuple({"of": name} for name in (*Category, MINOR, MLPS, OUTSIDE)),
     ),
     Stored(
         metric="weight",
         meaning="attention weight from the final position on a group of keys, as attention stored",
         unit="share",
         where=((Kind.HEAD, ""),),
-        conditions=tuple(f"keys={group}" for group in (*WEIGHTS, "label_{i}")),
+        varied=tuple({"keys": group} for group in (*WEIGHTS, "label_{i}")),
     ),
     Stored(
         metric="total_effect",
         meaning="on the logit difference, as patching stored it",
         unit="logits",
         where=((Kind.HEAD, "z"), (Kind.MLP, "mlp_out")),
-        conditions=("logit_diff",),
+        varied=(OF_LOGIT_DIFF,),
     ),
     Stored(
         metric="direct_effect",
         meaning="on the logit difference, as patching stored it",
         unit="logits",
         where=((Kind.HEAD, "z"),),
-        conditions=("logit_diff",),
+        varied=(OF_LOGIT_DIFF,),
     ),
 )
 
@@ -195,7 +202,9 @@ def categories(
     means: Mapping[ScoreKey, float], params: CategoriseParams
 ) -> Mapping[ScoreKey, float]:
     """1 for each head's category and 0 for the others; the share of importance of each category."""
-    totals = {key.component: mean for key, mean in means.items() if key.metric == "total_effect"}
+    totals = {
+        key.component: mean for key, mean in means.items() if key.quantity.metric == "total_effect"
+    }
     whole = sum(map(abs, totals.values()))
     if not whole:
         return {}
@@ -209,14 +218,10 @@ def categories(
         category = head.category(params)
         importance[category] += head.importance
         for each in Category:
-            key = ScoreKey(component=component, metric="category", condition=each.value)
-            found[key] = float(each is category)
+            found[ScoreKey(component, CATEGORY[each])] = float(each is category)
     importance[MLPS] = sum(share for each, share in shares.items() if each.kind is Kind.MLP)
     importance[OUTSIDE] = sum(importance[each] for each in (Category.OTHER, MINOR, MLPS))
-    return found | {
-        ScoreKey(component=MODEL, metric="importance", condition=str(name)): share
-        for name, share in importance.items()
-    }
+    return found | {ScoreKey(MODEL, IMPORTANCE[name]): share for name, share in importance.items()}
 
 
 def _heads(
@@ -225,24 +230,29 @@ def _heads(
     by_head: dict[Component, dict[tuple[str, str], float]] = {}
     for key, mean in means.items():
         if key.component.kind is Kind.HEAD:
-            by_head.setdefault(key.component, {})[key.metric, key.condition] = mean
+            by_head.setdefault(key.component, {})[_what(key)] = mean
     deepest = max((each.layer for each in by_head), default=0) or 1
     return {
         component: _Head(
             depth=component.layer / deepest,
             importance=shares[component],
-            total=found["total_effect", "logit_diff"],
-            direct=found["direct_effect", "logit_diff"],
-            weights={group: found["weight", f"keys={group}"] for group in WEIGHTS},
+            total=found["total_effect", ""],
+            direct=found["direct_effect", ""],
+            weights={group: found["weight", group] for group in WEIGHTS},
             labels=tuple(_by_place(found)),
         )
         for component, found in by_head.items()
     }
 
 
+def _what(key: ScoreKey) -> tuple[str, str]:
+    """The metric, and the group of keys that a weight is on."""
+    return key.quantity.metric, str(key.quantity.varied.get("keys", ""))
+
+
 def _by_place(found: Mapping[tuple[str, str], float]) -> list[float]:
     weights: list[float] = []
-    while (place := ("weight", f"keys=label_{len(weights)}")) in found:
+    while (place := ("weight", f"label_{len(weights)}")) in found:
         weights.append(found[place])
     return weights
 
@@ -253,7 +263,7 @@ def _by_place(found: Mapping[tuple[str, str], float]) -> list[float]:
     params=CategoriseParams,
     conventions=CONVENTIONS,
     summarise=categories,
-    headline=("total_effect", "logit_diff"),
+    headline=Quantity("total_effect", varied=OF_LOGIT_DIFF),
     stores=STORES,
     plots={"categories": "analyses.pictures.categories:by_category"},
     reference="Lieberum et al. 2023, arXiv 2307.09458: categories of output nodes",
@@ -287,11 +297,13 @@ def categorise(
 
 
 def _is_weight(key: ScoreKey) -> bool:
-    group = key.condition.removeprefix("keys=")
-    return key.metric == "weight" and (group in WEIGHTS or group.startswith("label_"))
+    metric, group = _what(key)
+    return metric == "weight" and (group in WEIGHTS or group.startswith("label_"))
 
 
 def _is_effect(key: ScoreKey) -> bool:
-    heads = key.metric in ("total_effect", "direct_effect") and key.component.kind is Kind.HEAD
-    mlps = key.metric == "total_effect" and key.component.kind is Kind.MLP
-    return (heads or mlps) and key.condition == "logit_diff"
+    heads = (
+        key.quantity.metric in ("total_effect", "direct_effect") and key.component.kind is Kind.HEAD
+    )
+    mlps = key.quantity.metric == "total_effect" and key.component.kind is Kind.MLP
+    return (heads or mlps) and key.quantity.varied == OF_LOGIT_DIFF

@@ -12,9 +12,10 @@ from analyses.effects import Place
 from analyses.heads import NoEffects
 from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity, Varied
 from analyses.registry import Need, Params, analysis
 from analyses.results import Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, differences, under
+from analyses.stored import LABEL_METRICS, NOOP_EFFECT, OF_LOGIT_DIFF, Stored, differences, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 EFFECTS = "effects"  # the need that orders the components
 SET = Component(kind=Kind.SET)
 SHARES = (0.8, 0.9)
-GAP = "source - base"
+GAP = Varied({"of": "source - base"})
+READ_BY_SUMMARY = {
+    Quantity("total_effect", varied=OF_LOGIT_DIFF),
+    Quantity("logit_diff", varied=GAP),
+}
 CONVENTIONS = {
     "x": "how many components are patched together, the strongest first",
     "order": "by the size of the mean total effect on the logit difference in a patching run: of "
@@ -39,7 +44,7 @@ CONVENTIONS = {
 }
 
 
-OF_METRICS = tuple(each.metric for each in LABEL_METRICS)
+OF_METRICS = tuple({"of": each.metric} for each in LABEL_METRICS)
 OF_SET = ((Kind.SET, ""),)
 OF_EACH = ((Kind.HEAD, "z"), (Kind.MLP, "mlp_out"))
 STORES = (
@@ -47,7 +52,7 @@ STORES = (
         metric="total_effect",
         meaning="what the patches change of the metric named by the condition, in its unit",
         where=OF_SET,
-        conditions=OF_METRICS,
+        varied=OF_METRICS,
         x="how many components, the strongest first",
     ),
     Stored(
@@ -55,21 +60,21 @@ STORES = (
         meaning="mean total_effect over the mean of source minus base",
         unit="share",
         where=OF_SET,
-        conditions=OF_METRICS,
+        varied=OF_METRICS,
         x="how many components, the strongest first",
     ),
     Stored(
         metric="area",
         meaning="the mean of moved over all numbers of components, from none",
         where=OF_SET,
-        conditions=("logit_diff",),
+        varied=(OF_LOGIT_DIFF,),
     ),
     Stored(
         metric="smallest_set",
         meaning="the fewest components that move so much of the way; not there if none do",
         unit="components",
         where=OF_SET,
-        conditions=("logit_diff",),
+        varied=(OF_LOGIT_DIFF,),
         x="the share",
         sure=False,
     ),
@@ -78,7 +83,7 @@ STORES = (
         meaning="what the component adds to the total effect of those before it in the order",
         unit="logits",
         where=OF_EACH,
-        conditions=("logit_diff",),
+        varied=(OF_LOGIT_DIFF,),
     ),
     Stored(
         metric="order",
@@ -87,7 +92,7 @@ STORES = (
         where=OF_EACH,
         no_interval="the order comes from the patching run, it is not measured on these prompts",
     ),
-    *under(LABEL_METRICS, "base", "source"),
+    *under(LABEL_METRICS, {"of": "base"}, {"of": "source"}),
     *differences(LABEL_METRICS, GAP),
     NOOP_EFFECT,
 )
@@ -127,39 +132,39 @@ class CumulativeParams(Params):
 
 def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
     """The share of the way from base to source, for every number of components."""
-    gaps = {key.metric: key for key in keys if key.condition == GAP}
+    gaps = {key.quantity.metric: key for key in keys if key.quantity.varied == GAP}
     return {
-        ScoreKey(component=SET, metric="moved", condition=key.condition, x=key.x): (
+        ScoreKey(SET, Quantity("moved", varied=key.quantity.varied), x=key.x): (
             key,
-            gaps[key.condition],
+            gaps[str(key.quantity.varied["of"])],
         )
         for key in keys
-        if key.metric == "total_effect"
+        if key.quantity.metric == "total_effect"
     }
 
 
 def read_by_summary(key: ScoreKey) -> bool:
     """Effects on the logit difference, and the way there is to go."""
-    return (key.metric, key.condition) in {("total_effect", "logit_diff"), ("logit_diff", GAP)}
+    return key.quantity in READ_BY_SUMMARY
 
 
 def area_and_sets(
     means: Mapping[ScoreKey, float], params: CumulativeParams
 ) -> Mapping[ScoreKey, float]:
     """The area under the curve, and the smallest sets that move 80 and 90 % of the way."""
-    gap = next((mean for key, mean in means.items() if key.condition == GAP), 0.0)
+    gap = next((mean for key, mean in means.items() if key.quantity.varied == GAP), 0.0)
     curve = {key.x: mean / gap for key, mean in means.items() if key.component == SET and gap}
     if not curve:
         return {}
     found = {
-        ScoreKey(component=SET, metric="area", condition="logit_diff"): float(
+        ScoreKey(SET, Quantity("area", varied=OF_LOGIT_DIFF)): float(
             np.mean([curve[m] for m in sorted(curve)])
         )
     }
     for share in SHARES:
         reached = [m for m, value in curve.items() if value >= share]
         if reached:
-            key = ScoreKey(component=SET, metric="smallest_set", condition="logit_diff", x=share)
+            key = ScoreKey(SET, Quantity("smallest_set", varied=OF_LOGIT_DIFF), x=share)
             found[key] = min(reached)
     return found
 
@@ -172,7 +177,7 @@ def area_and_sets(
     summarise=area_and_sets,
     summarised=read_by_summary,
     ratios=moved,
-    headline=("added", "logit_diff"),
+    headline=Quantity("added", varied=OF_LOGIT_DIFF),
     stores=STORES,
     plots={"curve": "analyses.pictures.cumulative:moved_by_count"},
     reference="Lieberum et al. 2023, arXiv 2307.09458: "
@@ -210,10 +215,10 @@ def cumulative(
 def strongest(effects_of: Result) -> list[Place]:
     """Heads and MLPs by the size of their mean total effect, largest first; raises `NoEffects`."""
     sizes = {
-        Place(key.component, key.site): abs(mean)
+        Place(key.component, key.quantity.site): abs(mean)
         for key, mean in effects_of.means.items()
-        if (key.metric, key.condition) == ("total_effect", "logit_diff")
-        and key.site in ("z", "mlp_out")
+        if key.quantity.at_any_site == Quantity("total_effect", varied=OF_LOGIT_DIFF)
+        and key.quantity.site in ("z", "mlp_out")
     }
     if not sizes:
         raise NoEffects
@@ -236,13 +241,13 @@ def _measure(
     scores[effects.noop_key()] = ground.noop_effect(lm)
     for metric, values in after.items():
         for m, row in enumerate(values - before[metric]):
-            key = ScoreKey(component=SET, metric="total_effect", condition=metric, x=m)
+            key = ScoreKey(SET, Quantity("total_effect", varied={"of": metric}), x=m)
             scores[key] = row
     added = np.diff(after["logit_diff"], axis=0)
     for place, (component, site) in enumerate(order):
-        key = ScoreKey(component=component, metric="order", site=site)
+        key = ScoreKey(component, Quantity("order", site))
         scores[key] = np.full(len(prompts), place + 1, dtype=np.float32)
-        key = ScoreKey(component=component, metric="added", site=site, condition="logit_diff")
+        key = ScoreKey(component, Quantity("added", site, OF_LOGIT_DIFF))
         scores[key] = added[place]
     return Measured(scores=scores)
 

@@ -25,6 +25,7 @@ from analyses.errors import Refused
 from analyses.prompts.mutations import Mutation
 from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity, Varied
 from analyses.registry import ModelFacts, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
 from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, at, under
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from analyses.prompts.examples import Example
 
 Scores = dict[ScoreKey, NDArray[np.float32]]
-INTERCHANGE = "interchange"
+INTERCHANGE = Varied({"of": "interchange"})
+OF_MUTATIONS = Varied({"mutation": "{name}"})
 EXCHANGED = ("q", "k", "z")
 UNCHANGED = "none"  # the prompts as they are
 CONVENTIONS = {
@@ -64,15 +66,15 @@ _ANSWERS = (
     *((kind, site) for kind in (Kind.HEAD, Kind.SET) for site in EXCHANGED),
 )
 STORES = (
-    *under((*LABEL_METRICS, NOOP_EFFECT), "mutation={name}"),
-    *under(at(LABEL_METRICS, *_SETS), "mutation={name}"),
+    *under((*LABEL_METRICS, NOOP_EFFECT), OF_MUTATIONS),
+    *under(at(LABEL_METRICS, *_SETS), OF_MUTATIONS),
     *(
         Stored(
             metric=f"{each.metric}_drop",
             meaning=f"{each.metric} of the model as it is minus that with the heads confined",
             unit=each.unit,
             where=_SETS,
-            conditions=("mutation={name}",),
+            varied=(OF_MUTATIONS,),
         )
         for each in LABEL_METRICS
     ),
@@ -83,7 +85,7 @@ STORES = (
             unit="share of prompts",
             proportion=True,
             where=_ANSWERS,
-            conditions=(INTERCHANGE,),
+            varied=(INTERCHANGE,),
         )
         for metric in ("follows_position", "follows_symbol", "stays")
     ),
@@ -166,7 +168,7 @@ def warned(means: Mapping[ScoreKey, float], params: LabelRandomisationParams) ->
     params=LabelRandomisationParams,
     conventions=CONVENTIONS,
     warns=warned,
-    headline=("follows_position", INTERCHANGE),
+    headline=Quantity("follows_position", varied=INTERCHANGE),
     stores=STORES,
     plots={
         "mutations": "analyses.pictures.label_randomisation:logit_diff_by_mutation",
@@ -222,15 +224,13 @@ def _confined(
     sets = groups(heads)
     sites, basis = COMBINATIONS[params.confine], reading.learnt(params.rank)
     after, _ = ground.under(lm, [reading.confined(group, sites, basis) for group in sets.values()])
-    condition = f"mutation={name}"
-    scores: Scores = {effects.noop_key(condition): ground.noop_effect(lm)}
+    varied = Varied({"mutation": name})
+    scores: Scores = {effects.noop_key(varied): ground.noop_effect(lm)}
     for metric, whole in ground.of_base().items():
-        scores[ScoreKey(component=MODEL, metric=metric, condition=condition)] = whole
+        scores[ScoreKey(MODEL, Quantity(metric, varied=varied))] = whole
         for component, values in zip(sets, after[metric], strict=True):
             for name_of, each in ((metric, values), (f"{metric}_drop", whole - values)):
-                key = ScoreKey(
-                    component=component, metric=name_of, site=params.confine, condition=condition
-                )
+                key = ScoreKey(component, Quantity(name_of, params.confine, varied))
                 scores[key] = each
     return scores
 
@@ -274,10 +274,10 @@ def _interchanged(
     rows = np.arange(len(prompts))
     scores: Scores = {}
     for metric, options in followed.items():
-        key = ScoreKey(component=MODEL, metric=metric, condition=INTERCHANGE)
+        key = ScoreKey(MODEL, Quantity(metric, varied=INTERCHANGE))
         scores[key] = own[rows, options]
         for (component, site), shares in zip(places, answers, strict=True):
-            key = ScoreKey(component=component, metric=metric, site=site, condition=INTERCHANGE)
+            key = ScoreKey(component, Quantity(metric, site, INTERCHANGE))
             scores[key] = shares[rows, options]
     return scores
 

@@ -15,9 +15,18 @@ from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity, Varied
 from analyses.registry import Need, Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, StoredArray, differences, under
+from analyses.stored import (
+    LABEL_METRICS,
+    NOOP_EFFECT,
+    OF_LOGIT_DIFF,
+    Stored,
+    StoredArray,
+    differences,
+    under,
+)
 
 if TYPE_CHECKING:
     from analyses.checkpoints.shapes import LayerShape
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
     from analyses.prompts.examples import Example
 
 EFFECTS = ("total_effect", "direct_effect", "indirect_effect")
+GAP = Varied({"of": "source - base"})
 MEAN, ZERO = "mean", "zero"
 MEANS = "means"  # the need that a mean ablation takes its values from
 READ = ("k", "v")
@@ -62,26 +72,26 @@ PATCHED = (
     (Kind.KV_HEAD, "k"),
     (Kind.KV_HEAD, "v"),
 )
-OF_METRICS = tuple(each.metric for each in LABEL_METRICS)
+OF_METRICS = tuple({"of": each.metric} for each in LABEL_METRICS)
 STORES = (
     Stored(
         metric="total_effect",
         meaning="what the patch changes of the metric named by the condition, in its unit; "
         "everything downstream reacts",
         where=PATCHED,
-        conditions=OF_METRICS,
+        varied=OF_METRICS,
     ),
     Stored(
         metric="direct_effect",
         meaning="the same where nothing reacts but the final norm and the unembedding",
         where=PATCHED,
-        conditions=OF_METRICS,
+        varied=OF_METRICS,
     ),
     Stored(
         metric="indirect_effect",
         meaning="total_effect minus direct_effect",
         where=PATCHED,
-        conditions=OF_METRICS,
+        varied=OF_METRICS,
     ),
     Stored(
         metric="moved",
@@ -89,10 +99,10 @@ STORES = (
         "the component goes; none where that way may be zero, and none without a source",
         unit="share",
         where=PATCHED,
-        conditions=OF_METRICS,
+        varied=OF_METRICS,
     ),
-    *under(LABEL_METRICS, "base", "source"),
-    *differences(LABEL_METRICS, "source - base"),
+    *under(LABEL_METRICS, {"of": "base"}, {"of": "source"}),
+    *differences(LABEL_METRICS, GAP),
     NOOP_EFFECT,
 )
 ARRAYS = (
@@ -184,14 +194,14 @@ class PatchingParams(Params):
 
 def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
     """The share of the way from base to source that a component goes, as ratios of means."""
-    gaps = {key.metric: key for key in keys if key.condition == "source - base"}
+    gaps = {key.quantity.metric: key for key in keys if key.quantity.varied == GAP}
     return {
-        ScoreKey(component=key.component, metric="moved", site=key.site, condition=key.condition): (
+        ScoreKey(key.component, Quantity("moved", key.quantity.site, key.quantity.varied)): (
             key,
-            gaps[key.condition],
+            gaps[str(key.quantity.varied["of"])],
         )
         for key in keys
-        if key.metric == "total_effect" and key.condition in gaps
+        if key.quantity.metric == "total_effect" and key.quantity.varied["of"] in gaps
     }
 
 
@@ -201,7 +211,7 @@ def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKe
     params=PatchingParams,
     conventions=CONVENTIONS,
     ratios=moved,
-    headline=("total_effect", "logit_diff"),
+    headline=Quantity("total_effect", varied=OF_LOGIT_DIFF),
     stores=STORES,
     arrays=ARRAYS,
     plots={
@@ -285,7 +295,7 @@ def _measure(
         each = (total, direct[0], total - direct[0]) if direct else (total,)
         for effect, rows in zip(EFFECTS, each, strict=False):
             for (component, site), row in zip(places, rows, strict=True):
-                key = ScoreKey(component=component, metric=effect, site=site, condition=metric)
+                key = ScoreKey(component, Quantity(effect, site, {"of": metric}))
                 scores[key] = row
     labels = found.labels[: len(places)].transpose(0, 1).cpu().numpy()
     names = tuple(f"{component.label} {site}" for component, site in places)

@@ -22,6 +22,7 @@ from analyses.confined import (
 )
 from analyses.effects import Grounds
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity, Varied
 from analyses.registry import ModelFacts, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
 from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, at, under
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
     from analyses.prompts.examples import Example
 
-RANDOM, OTHER = "placebo=random", "placebo=other_tokens"
+NONE = Varied()
+RANDOM, OTHER = Varied({"placebo": "random"}), Varied({"placebo": "other_tokens"})
 ENOUGH = 0.95  # of the effect
 OF_A_ROW = ("q", "k", "qk")  # what decides where a head looks
 CONVENTIONS = {
@@ -46,8 +48,8 @@ CONVENTIONS = {
     "x beyond data_rank": BEYOND_THE_DATA,
     "key_value_heads": "bases of keys and values are those of a head's group; only this head's "
     "reads change",
-    RANDOM: "the mean over random subspaces of the same rank, around the same mean",
-    OTHER: "the leading directions of the same head's vectors at question tokens",
+    RANDOM.text: "the mean over random subspaces of the same rank, around the same mean",
+    OTHER.text: "the leading directions of the same head's vectors at question tokens",
     "direct_effect": "logit_diff along the heads' own direct path, above that with z at its "
     "mean; direct_kept is its share of what it is in the model as it is",
     "attention_kl": "KL of a head's row of attention as it is from its row with the head confined "
@@ -59,7 +61,7 @@ CONVENTIONS = {
 
 _CONFINED = tuple((kind, site) for kind in (Kind.HEAD, Kind.SET) for site in COMBINATIONS)
 STORES = (
-    *under(at(LABEL_METRICS, *_CONFINED, x="the rank"), "", RANDOM, OTHER),
+    *under(at(LABEL_METRICS, *_CONFINED, x="the rank"), NONE, RANDOM, OTHER),
     *LABEL_METRICS,
     NOOP_EFFECT,
     Stored(
@@ -75,7 +77,7 @@ STORES = (
         meaning="logit_diff above that at rank 0",
         unit="logits",
         where=_CONFINED,
-        conditions=("", RANDOM, OTHER),
+        varied=(NONE, RANDOM, OTHER),
         x="the rank",
     ),
     Stored(
@@ -89,7 +91,7 @@ STORES = (
         meaning="gained over gain: the share of what all dimensions do that is left",
         unit="share",
         where=_CONFINED,
-        conditions=("", RANDOM, OTHER),
+        varied=(NONE, RANDOM, OTHER),
         x="the rank",
     ),
     Stored(
@@ -111,7 +113,7 @@ STORES = (
         meaning="the smallest rank that does 95 % of what all dimensions do above none; not there "
         "where no rank that was tried does, or where none does as well",
         where=_CONFINED,
-        conditions=("", RANDOM, OTHER),
+        varied=(NONE, RANDOM, OTHER),
         x="the share",
         sure=False,
     ),
@@ -173,7 +175,7 @@ class SubspaceParams(ConfinedParams):
 class _Case(NamedTuple):
     """Some heads confined in one way; several draws of one key are averaged."""
 
-    key: tuple[Component, str, str, float]  # component, site, condition, rank
+    key: tuple[Component, str, Varied, float]  # component, site, placebo, rank
     intervention: "Intervention"
 
 
@@ -181,22 +183,17 @@ def ranks_needed(
     means: Mapping[ScoreKey, float], params: SubspaceParams
 ) -> Mapping[ScoreKey, float]:
     """The smallest rank that does 95 % of what all do; none where rank 0 does as well."""
-    curves: dict[tuple[Component, str, str], dict[float, float]] = {}
+    curves: dict[tuple[Component, str, Varied], dict[float, float]] = {}
     for key, mean in means.items():
-        if key.metric == "gained":
-            curves.setdefault((key.component, key.site, key.condition), {})[key.x] = mean
+        if key.quantity.metric == "gained":
+            what = key.component, key.quantity.site, key.quantity.varied
+            curves.setdefault(what, {})[key.x] = mean
     found = {}
-    for (component, site, condition), curve in curves.items():
-        gain = means.get(ScoreKey(component=component, metric="gain", site=site), 0.0)
+    for (component, site, varied), curve in curves.items():
+        gain = means.get(ScoreKey(component, Quantity("gain", site)), 0.0)
         reached = [rank for rank, gained in curve.items() if gained >= ENOUGH * gain]
         if gain > 0 and reached:
-            key = ScoreKey(
-                component=component,
-                metric="rank_needed",
-                site=site,
-                condition=condition,
-                x=ENOUGH,
-            )
+            key = ScoreKey(component, Quantity("rank_needed", site, varied), x=ENOUGH)
             found[key] = min(reached)
     return found
 
@@ -205,37 +202,47 @@ def warned(means: Mapping[ScoreKey, float], params: SubspaceParams) -> list[str]
     """Where a rank below full was tried that the data does not have."""
     wanted = {}
     for site in COMBINATIONS["qkv"]:  # the last x of each is its full rank
-        mine = ("gained", site, "")
-        tried = sorted({k.x for k in means if (k.metric, k.site, k.condition) == mine})
+        tried = sorted({key.x for key in means if key.quantity == Quantity("gained", site)})
         wanted[site] = int(tried[-2]) if len(tried) > 1 else 0
     return subspaces.too_few(means, wanted)
 
 
 def summarised(key: ScoreKey) -> bool:
     """Whether a summary reads the score."""
-    return key.metric in ("gained", "gain")
+    return key.quantity.metric in ("gained", "gain")
 
 
 def kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
     """The share of what all dimensions do that is left at each rank; and of the direct effect."""
     gains = {
-        replace(key, metric="kept"): (key, replace(key, metric="gain", condition="", x=0.0))
+        _with_metric(key, "kept"): (
+            key,
+            ScoreKey(key.component, Quantity("gain", key.quantity.site)),
+        )
         for key in keys
-        if key.metric == "gained"
+        if key.quantity.metric == "gained"
     }
     return {**gains, **direct_kept(keys)}
 
 
+def _with_metric(key: ScoreKey, metric: str) -> ScoreKey:
+    return replace(key, quantity=replace(key.quantity, metric=metric))
+
+
 def direct_kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
     """The share of the heads' direct effect that is left at each rank."""
-    whole = {key.component: key for key in keys if (key.metric, key.site) == ("direct_effect", "z")}
+    whole = {
+        key.component: key
+        for key in keys
+        if (key.quantity.metric, key.quantity.site) == ("direct_effect", "z")
+    }
     return {
-        ScoreKey(component=key.component, metric="direct_kept", site=key.site, x=key.x): (
+        ScoreKey(key.component, Quantity("direct_kept", key.quantity.site), x=key.x): (
             key,
             whole[key.component],
         )
         for key in keys
-        if key.metric == "direct_effect" and key.site != "z"
+        if key.quantity.metric == "direct_effect" and key.quantity.site != "z"
     }
 
 
@@ -248,7 +255,7 @@ def direct_kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, S
     summarised=summarised,
     warns=warned,
     ratios=kept,
-    headline=("gain", ""),
+    headline=Quantity("gain"),
     stores=STORES,
     plots={
         "ranks": "analyses.pictures.subspace:logit_diff_by_rank",
@@ -303,17 +310,14 @@ def _measure(
     cases = [*_cases(reading, heads, params), *_placebos(reading, heads, params)]
     after, _ = ground.under(lm, [case.intervention for case in cases])
     scores: dict[ScoreKey, NDArray[np.float32]] = {
-        ScoreKey(component=MODEL, metric=metric): values
-        for metric, values in ground.of_base().items()
+        ScoreKey(MODEL, Quantity(metric)): values for metric, values in ground.of_base().items()
     }
-    rows: dict[tuple[Component, str, str, float], list[int]] = {}
+    rows: dict[tuple[Component, str, Varied, float], list[int]] = {}
     for row, case in enumerate(cases):
         rows.setdefault(case.key, []).append(row)
     for metric, values in after.items():
-        for (component, site, condition, rank), of_key in rows.items():
-            key = ScoreKey(
-                component=component, metric=metric, site=site, condition=condition, x=rank
-            )
+        for (component, site, varied, rank), of_key in rows.items():
+            key = ScoreKey(component, Quantity(metric, site, varied), x=rank)
             scores[key] = values[of_key].mean(0, dtype=np.float64).astype(np.float32)
     scores |= _gains(scores)
     direct = list(_cases(reading, heads, params, Path.DIRECT))
@@ -323,29 +327,30 @@ def _measure(
     without = dict(zip(groups(heads), differences[len(direct) :], strict=True))
     whole = ground.of_base()["logit_diff"]
     for component, least in without.items():
-        scores[ScoreKey(component=component, metric="direct_effect", site="z")] = whole - least
+        scores[ScoreKey(component, Quantity("direct_effect", "z"))] = whole - least
     for case, values in zip(direct, differences, strict=False):
         component, site, _, rank = case.key
-        key = ScoreKey(component=component, metric="direct_effect", site=site, x=rank)
+        key = ScoreKey(component, Quantity("direct_effect", site), x=rank)
         scores[key] = values - without[component]
     scores[effects.noop_key()] = ground.noop_effect(lm)
     scores |= _divergences(lm, ground, reading, heads, params)
     scores |= reading.data_ranks(heads, len(prompts))
     for head in heads:
-        scores[ScoreKey(component=head, metric="in_set")] = np.ones(len(prompts), dtype=np.float32)
+        scores[ScoreKey(head, Quantity("in_set"))] = np.ones(len(prompts), dtype=np.float32)
     return Measured(scores=scores)
 
 
 def _gains(scores: Mapping[ScoreKey, NDArray[np.float32]]) -> dict[ScoreKey, NDArray[np.float32]]:
     """The logit difference at each rank above that at rank 0; and at full rank, as `gain`."""
-    curves = {key: values for key, values in scores.items() if key.metric == "logit_diff"}
+    curves = {key: values for key, values in scores.items() if key.quantity.metric == "logit_diff"}
     found = {}
     for key, values in curves.items():
         if key.component != MODEL:
-            nothing = curves[replace(key, condition="", x=0.0)]
-            found[replace(key, metric="gained")] = values - nothing
-            whole = curves[ScoreKey(component=MODEL, metric="logit_diff")]
-            found[replace(key, metric="gain", condition="", x=0.0)] = whole - nothing
+            site = key.quantity.site
+            nothing = curves[ScoreKey(key.component, Quantity("logit_diff", site))]
+            found[_with_metric(key, "gained")] = values - nothing
+            whole = curves[ScoreKey(MODEL, Quantity("logit_diff"))]
+            found[ScoreKey(key.component, Quantity("gain", site))] = whole - nothing
     return found
 
 
@@ -374,7 +379,7 @@ def _divergences(
         base, *rows = lm.attention_rows(ground.base, head.layer, [Intervention(), *confined])
         for (site, rank), row in zip(asked, rows, strict=True):
             far = divergence(base[:, head.index], row[:, head.index])
-            key = ScoreKey(component=head, metric="attention_kl", site=site, x=rank)
+            key = ScoreKey(head, Quantity("attention_kl", site), x=rank)
             scores[key] = far.cpu().numpy()
     return scores
 
@@ -390,7 +395,7 @@ def _cases(
             for rank in params.all_ranks(reading.full_rank(sites)):
                 basis = reading.learnt(rank)
                 yield _Case(
-                    (component, site, "", rank), reading.confined(group, sites, basis, path)
+                    (component, site, NONE, rank), reading.confined(group, sites, basis, path)
                 )
 
 

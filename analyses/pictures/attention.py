@@ -7,7 +7,6 @@ from analyses.pictures.findings import Estimate, Findings
 from analyses.results import Component, Kind
 
 METRIC = "weight"
-CORRECT = "keys=correct_label"
 # Groups that share no token, from the correct label on: together they are all of a row.
 GROUPS = ("correct_label", "other_labels", "brackets", "contents", "ends", "question", "last")
 SHOWN = 12
@@ -34,4 +33,4 @@ def groups(findings: Findings) -> Figure | None:
 
 
 def _weights(findings: Findings, keys: str) -> dict[Component, Estimate]:
-    return findings.of_components(Kind.HEAD, metric=METRIC, condition=f"keys={keys}")
+    return findings.of_components(Kind.HEAD, metric=METRIC, varied={"keys": keys})

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from analyses.pictures.bars import draw_groups
 from analyses.pictures.drawing import panels, said_n
 from analyses.pictures.findings import Estimate, Findings
+from analyses.quantities import spelled
 from analyses.results import Kind
 
 METRICS = ("accuracy", "label_mass")
@@ -35,7 +36,7 @@ def answers(findings: Findings) -> Figure | None:
 
 def _by(findings: Findings, metric: str, by: str) -> dict[str, Estimate]:
     return {
-        key.condition.removeprefix(f"{by}="): found
+        spelled(key.quantity.varied[by]): found
         for key, found in findings.where(Kind.MODEL, metric=metric).items()
-        if key.condition.startswith(f"{by}=")
+        if by in key.quantity.varied
     }

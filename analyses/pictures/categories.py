@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from analyses.pictures.drawing import COLOURS, WIDTH, canvas, said_n
 from analyses.pictures.findings import Estimate, Findings
-from analyses.results import OUTPUT, Component, Kind
+from analyses.results import OUTPUT, Component, Kind, ScoreKey
 
 Members = Mapping[Component, Estimate]
 
@@ -23,19 +23,23 @@ WITHOUT = {"minor": "heads of less effect", "mlps": "MLPs", "outside": "outside 
 def by_category(findings: Findings) -> Figure | None:
     """Every head that matters in its category, and how much of all importance each one has."""
     effects = findings.of_components(
-        Kind.HEAD, metric="total_effect", condition="logit_diff", site=OUTPUT
+        Kind.HEAD, metric="total_effect", varied={"of": "logit_diff"}, site=OUTPUT
     )
     members: dict[str, dict[Component, Estimate]] = {}
     for key, found in findings.where(Kind.HEAD, metric="category").items():
-        of_category = members.setdefault(key.condition, {})
+        of_category = members.setdefault(_category(key), {})
         if found.mean and key.component in effects:
             of_category[key.component] = effects[key.component]
     shares = {
-        key.condition: found
+        _category(key): found
         for key, found in findings.where(Kind.MODEL, metric="importance").items()
     }
-    label = findings.said("total_effect", "logit_diff")
+    label = findings.said("total_effect", {"of": "logit_diff"})
     return heads_by_category(members, shares=shares, label=label) if members else None
+
+
+def _category(key: ScoreKey) -> str:
+    return str(key.quantity.varied["of"])
 
 
 def heads_by_category(

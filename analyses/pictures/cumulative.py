@@ -17,6 +17,6 @@ def moved_by_count(findings: Findings) -> Figure | None:
     moved = {
         key: found
         for key, found in findings.where(Kind.SET, metric="moved").items()
-        if key.condition in SHOWN
+        if key.quantity.varied["of"] in SHOWN
     }
     return by_count(replace(findings, scores=moved), "moved", levels=SHARES)

@@ -12,11 +12,13 @@ from matplotlib.ticker import MaxNLocator
 from analyses.pictures import drawing
 from analyses.pictures.drawing import COLOURS, GREY, MARKERS, said_n
 from analyses.pictures.findings import Estimate, Findings
+from analyses.quantities import VARIANT, Quantity, Varied, spelled
 from analyses.results import Kind
 
 LONGEST = 16  # up to which x the axis is linear; above, each doubling takes the same room
 LEGEND = 6  # entries in a line
 DASHES = ("--", ":", "-.")
+VARIANTS = ("placebo", VARIANT)
 ITSELF = "leading subspace"  # what stands beside placebos
 
 
@@ -33,15 +35,15 @@ Levels = Mapping[str, float]  # horizontal lines to compare with, by name
 
 
 def curves_of(findings: Findings, metric: str, order: Sequence[str] = ()) -> list[Curve]:
-    """A curve for each condition under which a metric of the model or of sets has several x.
+    """A curve for each quantity of the model or of sets that has several x.
 
-    The condition `q/placebo` is the variant `placebo` of `q`. Names in `order` come first.
+    One with a `placebo` or a `variant` stands beside the same without. Names in `order` come first.
     """
     points: dict[tuple[str, str], dict[float, Estimate]] = {}
     scores = sorted(findings.where(Kind.MODEL, Kind.SET, metric=metric).items())
     several = len({key.component for key, _ in scores}) > 1
     for key, found in scores:
-        name, _, variant = key.condition.partition("/")
+        name, variant = _name(key.quantity), _variant(key.quantity)
         whole = f"{key.component.label} {name}".strip() if several else name
         points.setdefault((whole, variant), {})[key.x] = found
     curves = [
@@ -53,12 +55,23 @@ def curves_of(findings: Findings, metric: str, order: Sequence[str] = ()) -> lis
     return sorted(curves, key=lambda curve: places.get(curve.name, len(order)))
 
 
+def _variant(quantity: Quantity) -> str:
+    named = (quantity.varied.get(name) for name in VARIANTS)
+    return " ".join(spelled(each).replace("_", " ") for each in named if each is not None)
+
+
+def _name(quantity: Quantity) -> str:
+    """Its site, and what it is of without its variant."""
+    rest = {name: each for name, each in quantity.varied.items() if name not in VARIANTS}
+    return " ".join(filter(None, (quantity.site, Varied(rest).text)))
+
+
 def by_rank(
     findings: Findings, metric: str, *, order: Sequence[str] = (), levels: Levels | None = None
 ) -> Figure | None:
-    """A metric by rank: each condition in a panel of its own where it has placebos beside it.
+    """A metric by rank: each site in a panel of its own where it has placebos beside it.
 
-    `order` names conditions in the order of panels or lines. None without curves.
+    `order` names curves in the order of panels or lines. None without curves.
     """
     curves = curves_of(findings, metric, order)
     together = {"": curves} if curves else {}

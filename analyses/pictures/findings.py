@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from analyses.errors import Refused
+from analyses.quantities import NOTHING, OF, VARIANT, Quantity, Value, spelled
 from analyses.results import Component, Kind, NamedTensor, ScoreKey
 
 
@@ -27,7 +28,7 @@ class Estimate:
         )
 
 
-EFFECT = "_effect"  # how metrics end whose condition is the metric they are an effect on
+EFFECT = "_effect"  # how metrics end that are an effect on another, which `of` names
 
 
 class NoSuchTensor(Refused):
@@ -56,14 +57,14 @@ class Findings:
     """What a finished run has found, for pictures.
 
     `scores` are those with a value; `tensor` fetches one by its name, or raises `NoSuchTensor`;
-    `units` are those of metrics, as their analysis tells them; `varied` are the scores whose x is a
+    `units` are those of metrics, as their analysis tells them; `with_x` are the scores whose x is a
     coordinate, 0 as well; `grid` is the model's, whatever was measured of it.
     """
 
     scores: Mapping[ScoreKey, Estimate]
-    headline: tuple[str, str] = ("", "")  # metric and condition to show first
+    headline: Quantity | None = None  # what to show first, at any site
     units: Mapping[str, str] = field(default_factory=dict)
-    varied: AbstractSet[ScoreKey] = frozenset()
+    with_x: AbstractSet[ScoreKey] = frozenset()
     grid: Grid | None = None
     tensor: Callable[[str], NamedTensor] = no_tensors
 
@@ -71,7 +72,7 @@ class Findings:
         self,
         *kinds: Kind,
         metric: str | None = None,
-        condition: str | None = None,
+        varied: Mapping[str, Value] | None = None,
         site: str | None = None,
     ) -> dict[ScoreKey, Estimate]:
         """The scores of components of these kinds; None means any."""
@@ -79,27 +80,34 @@ class Findings:
             key: found
             for key, found in self.scores.items()
             if key.component.kind in kinds
-            and metric in (None, key.metric)
-            and condition in (None, key.condition)
-            and site in (None, key.site)
+            and metric in (None, key.quantity.metric)
+            and varied in (None, key.quantity.varied)
+            and site in (None, key.quantity.site)
         }
 
     def of_components(
-        self, *kinds: Kind, metric: str, condition: str = "", site: str = ""
+        self, *kinds: Kind, metric: str, varied: Mapping[str, Value] = NOTHING, site: str = ""
     ) -> dict[Component, Estimate]:
-        """One metric at one site under one condition, by component; of several x the first."""
+        """One quantity by component; of several x the first."""
         components: dict[Component, Estimate] = {}
-        scores = self.where(*kinds, metric=metric, condition=condition, site=site)
+        scores = self.where(*kinds, metric=metric, varied=varied, site=site)
         for key, found in sorted(scores.items()):
             components.setdefault(key.component, found)
         return components
 
-    def said(self, metric: str, condition: str = "") -> str:
+    def said(self, metric: str, varied: Mapping[str, Value] = NOTHING) -> str:
         """A metric as an axis names it, with its unit: `total effect on logit diff (logits)`.
 
-        An effect is on the metric that is its condition, and has its unit.
+        An effect is on the metric that it is of, and has its unit.
         """
         between = " on " if metric.endswith(EFFECT) else ", "
-        name = between.join(filter(None, (metric, condition.replace("=", " = "))))
-        unit = self.units.get(metric) or self.units.get(condition, "")
+        name = between.join(filter(None, (metric, _said(varied))))
+        unit = self.units.get(metric) or self.units.get(str(varied.get(OF)), "")
         return f"{name} ({unit})".replace("_", " ") if unit else name.replace("_", " ")
+
+
+def _said(varied: Mapping[str, Value]) -> str:
+    return ", ".join(
+        spelled(value) if name in (OF, VARIANT) else f"{name} = {spelled(value)}"
+        for name, value in varied.items()
+    )

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analyses.pictures.drawing import panels, said_n
 from analyses.pictures.findings import Estimate, Findings, Grid
+from analyses.quantities import Varied
 from analyses.results import OUTPUT, Component, Kind, ScoreKey
 
 Heads = Mapping[Component, Estimate]
@@ -29,10 +30,14 @@ def headline_map(findings: Findings) -> Figure | None:
     Of several sites it is that of what heads give, z, where there is such a score.
     """
     heads = findings.where(Kind.HEAD)
-    named = [key for key in heads if (key.metric, key.condition) == findings.headline]
+    headline = findings.headline
+    named = [key for key in heads if headline and key.quantity.at_any_site == headline.at_any_site]
     if not heads:
         return None
-    first = min(named or heads, key=lambda key: (key.metric, key.site != OUTPUT, *_what(key)))
+    first = min(
+        named or heads,
+        key=lambda key: (key.quantity.metric, key.quantity.site != OUTPUT, *_what(key)),
+    )
     return head_map(
         {key.component: found for key, found in heads.items() if _what(key) == _what(first)},
         label=_label(findings, first),
@@ -87,14 +92,16 @@ def _legend(maps: Mapping[str, Heads], shapes: Sequence[Shape], *, signed: bool)
         yield "hatched: no value"
 
 
-def _what(key: ScoreKey) -> tuple[str, str, str, float]:
-    return key.metric, key.condition, key.site, key.x
+def _what(key: ScoreKey) -> tuple[str, Varied, str, float]:
+    return key.quantity.metric, key.quantity.varied, key.quantity.site, key.x
 
 
 def _label(findings: Findings, key: ScoreKey) -> str:
-    place = f"at {key.site}" if key.site else ""
-    x = f"x = {key.x:g}" if key.x or key in findings.varied else ""
-    return ", ".join(filter(None, (findings.said(key.metric, key.condition), place, x)))
+    place = f"at {key.quantity.site}" if key.quantity.site else ""
+    x = f"x = {key.x:g}" if key.x or key in findings.with_x else ""
+    return ", ".join(
+        filter(None, (findings.said(key.quantity.metric, key.quantity.varied), place, x))
+    )
 
 
 def _shape(heads: Heads, grid: Grid | None) -> Shape:

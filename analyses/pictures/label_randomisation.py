@@ -1,7 +1,5 @@
 """What is left of heads' reads under other labels, and what answers follow."""
 
-from dataclasses import replace
-
 from matplotlib.figure import Figure
 
 from analyses.pictures.bars import grouped_bars
@@ -11,26 +9,21 @@ from analyses.results import Kind
 
 SITES = {"": "nothing", "q": "queries", "k": "keys", "z": "outputs (control)"}
 FOLLOWS = ("follows_position", "follows_symbol", "stays")
-INTERCHANGE = "interchange"
+INTERCHANGE = {"of": "interchange"}
 
 
 def logit_diff_by_mutation(findings: Findings) -> Figure | None:
     """The logit difference of the model, and of it with all heads of the set confined."""
-    scores = findings.where(Kind.MODEL, metric="logit_diff")
-    scores |= {
-        replace(key, site="", condition=f"{key.condition}/confined"): found
-        for key, found in findings.where(Kind.SET, metric="logit_diff").items()
-    }
-    return by_mutation(replace(findings, scores=scores), "logit_diff", order=("mutation=none",))
+    return by_mutation(findings, "logit_diff", first=("none",), of_sets="confined")
 
 
 def interchange(findings: Findings) -> Figure | None:
     """What the answer follows when all heads of the set take something from the source, or none."""
     found: dict[str, dict[str, Estimate]] = {}
     for metric in FOLLOWS:
-        scores = findings.where(Kind.MODEL, Kind.SET, metric=metric, condition=INTERCHANGE)
+        scores = findings.where(Kind.MODEL, Kind.SET, metric=metric, varied=INTERCHANGE)
         for key, estimate in scores.items():
-            found.setdefault(metric.replace("_", " "), {})[SITES[key.site]] = estimate
+            found.setdefault(metric.replace("_", " "), {})[SITES[key.quantity.site]] = estimate
     if not found:
         return None
     there = [name for name in SITES.values() if any(name in each for each in found.values())]

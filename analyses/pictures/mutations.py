@@ -6,33 +6,38 @@ from matplotlib.figure import Figure
 
 from analyses.pictures.bars import grouped_bars
 from analyses.pictures.findings import Estimate, Findings
+from analyses.quantities import VARIANT, Value, spelled
 from analyses.results import Kind
-
-MUTATION = "mutation="
 
 
 def by_mutation(
-    findings: Findings, metric: str, *, order: Sequence[str] = (), full: str = "full model"
+    findings: Findings,
+    metric: str,
+    *,
+    first: Sequence[str] = (),
+    of_model: str = "full model",
+    of_sets: str = "confined",
 ) -> Figure | None:
-    """A metric under each `mutation=NAME`, beside its variants such as `mutation=NAME/confined`.
+    """A metric under each mutation: of the model, of sets of its components, and of variants.
 
-    Mutations in `order` come first; `full` is what the score without a variant is called. None
-    without any mutation.
+    The mutations that are named come `first`. None without any mutation.
     """
     found: dict[str, dict[str, Estimate]] = {}
     for key, estimate in sorted(findings.where(Kind.MODEL, Kind.SET, metric=metric).items()):
-        name, _, variant = key.condition.partition("/")
-        if name.startswith(MUTATION):
-            found.setdefault(variant or full, {})[_said(name)] = estimate
+        varied = key.quantity.varied
+        if "mutation" in varied:
+            usual = of_sets if key.component.kind is Kind.SET else of_model
+            series = spelled(varied.get(VARIANT, usual))
+            found.setdefault(series, {})[_said(varied["mutation"])] = estimate
     if not found:
         return None
     there = dict.fromkeys(mutation for by_name in found.values() for mutation in by_name)
-    first = [name for name in map(_said, order) if name in there]
-    groups = list(dict.fromkeys([*first, *there]))
+    ordered = [name for name in map(_said, first) if name in there]
+    groups = list(dict.fromkeys([*ordered, *there]))
     return grouped_bars(
         found, groups=groups, xlabel="mutation of the prompts", ylabel=findings.said(metric)
     )
 
 
-def _said(name: str) -> str:
-    return name.removeprefix(MUTATION).replace("_", "\n")
+def _said(mutation: Value) -> str:
+    return spelled(mutation).replace("_", "\n")

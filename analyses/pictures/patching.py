@@ -7,7 +7,7 @@ from analyses.pictures.heads import head_maps
 from analyses.pictures.scatter import Point, scatter
 from analyses.results import OUTPUT, Kind
 
-METRIC = "logit_diff"
+ON = {"of": "logit_diff"}
 WRITES = {
     "attention heads": (Kind.HEAD, OUTPUT),
     "MLPs": (Kind.MLP, "mlp_out"),
@@ -28,25 +28,25 @@ def direct_total(findings: Findings) -> Figure | None:
         return None
     return scatter(
         groups,
-        xlabel=findings.said("direct_effect", METRIC),
-        ylabel=findings.said("total_effect", METRIC),
+        xlabel=findings.said("direct_effect", ON),
+        ylabel=findings.said("total_effect", ON),
     )
 
 
 def reads(findings: Findings) -> Figure | None:
     """The total effect of every head's queries, keys and values, where they were patched."""
     maps = {
-        name: findings.of_components(kind, metric="total_effect", condition=METRIC, site=site)
+        name: findings.of_components(kind, metric="total_effect", varied=ON, site=site)
         for name, (kind, site) in READS.items()
     }
     maps = {name: heads for name, heads in maps.items() if heads}
-    label = findings.said("total_effect", METRIC)
+    label = findings.said("total_effect", ON)
     return head_maps(maps, label=label, grid=findings.grid) if maps else None
 
 
 def _points(findings: Findings, kind: Kind, site: str) -> list[Point]:
     direct, total = (
-        findings.of_components(kind, metric=metric, condition=METRIC, site=site)
+        findings.of_components(kind, metric=metric, varied=ON, site=site)
         for metric in ("direct_effect", "total_effect")
     )
     return [Point(each.label, direct[each], total[each]) for each in total if each in direct]

@@ -1,5 +1,6 @@
 """Keys along their leading directions: is what they say the n-th item, or the symbol?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,9 @@ def nth_item(findings: Findings) -> Figure | None:
         for head, axes in zip(heads, grid[row * len(heads) :], strict=False):
             points = keys[there][:, :, head.layer, head.index, :2].reshape(-1, 2)
             _points(axes, points, numbers.ravel())
-            share = _of(findings, head, "variance_share", "")
+            share = _of(findings, head, "variance_share", {})
             axes.set_xlabel(f"first direction ({_said(share)} of variance)", fontsize=8)
-            told = _of(findings, head, TOLD, f"by={name}")
+            told = _of(findings, head, TOLD, {"by": name})
             axes.set_title(f"{head.label}: {name} explains {_said(told)}", fontsize=8)
     n = counted(int(there.sum()), "prompt")
     figure.supylabel(f"second direction, n = {n}, 95 % intervals", fontsize=9)
@@ -60,7 +61,7 @@ def _heads(findings: Findings) -> list[Component]:
 
     In the first layer every label's key is its own, whatever the question.
     """
-    scores = findings.where(Kind.KV_HEAD, metric=TOLD, condition="by=index", site="k")
+    scores = findings.where(Kind.KV_HEAD, metric=TOLD, varied={"by": "index"}, site="k")
     told = {key.component: found.mean for key, found in scores.items() if key.x == 1}
     layers = sorted({head.layer for head in told})[-SHOWN:]
     return [
@@ -69,9 +70,9 @@ def _heads(findings: Findings) -> list[Component]:
     ]
 
 
-def _of(findings: Findings, head: Component, metric: str, condition: str) -> Estimate:
+def _of(findings: Findings, head: Component, metric: str, varied: Mapping[str, str]) -> Estimate:
     """A number about the first direction of a head's keys."""
-    scores = findings.where(Kind.KV_HEAD, metric=metric, condition=condition, site="k")
+    scores = findings.where(Kind.KV_HEAD, metric=metric, varied=varied, site="k")
     return next(found for key, found in scores.items() if (key.component, key.x) == (head, 1))
 
 

@@ -9,7 +9,6 @@ from analyses.pictures.findings import Findings
 from analyses.results import Kind
 
 ORDER = ("q", "k", "v", "qk", "qkv")
-PLACEBO = "placebo="
 
 
 def logit_diff_by_rank(findings: Findings) -> Figure | None:
@@ -24,14 +23,5 @@ def accuracy_by_rank(findings: Findings) -> Figure | None:
 
 def _by_rank(findings: Findings, metric: str) -> Figure | None:
     """A panel for each site of the set, placebos as its variants."""
-    of_sets = {
-        replace(
-            key,
-            site="",
-            condition="/".join(
-                filter(None, (key.site, key.condition.removeprefix(PLACEBO).replace("_", " ")))
-            ),
-        ): found
-        for key, found in findings.where(Kind.SET, metric=metric).items()
-    }
+    of_sets = findings.where(Kind.SET, metric=metric)
     return by_rank(replace(findings, scores=of_sets), metric, order=ORDER)

@@ -13,6 +13,7 @@ from analyses.errors import Refused
 from analyses.pictures.plots import Plot, loaded
 from analyses.plugins import process_state, time_limit
 from analyses.plugins.found import LONGEST, plain
+from analyses.quantities import Quantity
 from analyses.results import Component, Derived, Measured, NamedTensor, Resampled, ScoreKey
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def ratios(function: Function) -> Function:
         for key, of in found.items():
             if not (isinstance(of, tuple) and len(of) == 2 and known.issuperset(of)):
                 raise BadAnswer(
-                    "`ratios`", f"{plain(repr(of))} for {key.metric!r}, not two of the run's scores"
+                    "`ratios`",
+                    f"{plain(repr(of))} for {key.quantity.metric!r}, not two of the run's scores",
                 )
         return found
 
@@ -144,7 +146,9 @@ def _numbers(of: str, given: object) -> dict[ScoreKey, float]:
     found = _mapping(of, given)
     for key, value in found.items():
         if not isinstance(value, Real):
-            raise BadAnswer(of, f"{plain(repr(value))} as the {key.metric!r}, which is no number")
+            raise BadAnswer(
+                of, f"{plain(repr(value))} as the {key.quantity.metric!r}, which is no number"
+            )
     return {key: float(value) for key, value in found.items()}
 
 
@@ -165,9 +169,13 @@ def _check_keys(of: str, given: Iterable[object]) -> None:
     for number, key in enumerate(given):
         if number >= MOST_SCORES:
             raise BadAnswer(of, f"more than {MOST_SCORES} scores")
-        if not isinstance(key, ScoreKey) or not isinstance(key.component, Component):
+        if not (
+            isinstance(key, ScoreKey)
+            and isinstance(key.component, Component)
+            and isinstance(key.quantity, Quantity)
+        ):
             raise BadAnswer(of, f"a score under {plain(repr(key))}, which is no ScoreKey")
-        for name in (key.metric, key.site, key.condition):
+        for name in (key.quantity.metric, key.quantity.site, key.quantity.condition):
             _check_name(of, "score", name)
         where = (key.component.layer, key.component.index)
         if not all(type(each) is int and -1 <= each < 2**15 for each in where):

@@ -6,6 +6,7 @@ from typing import Any
 
 from analyses.errors import Refused
 from analyses.plugins.found import plain
+from analyses.quantities import Quantity, Varied
 from analyses.stored import Stored, StoredArray
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -36,8 +37,8 @@ def _problems(of: Any, params: type) -> Iterable[str]:
     for name in _FUNCTIONS:
         if not callable(getattr(of, name)):
             yield f"its {name} is {getattr(of, name)!r}, not a function"
-    if not (len(of.headline) == 2 and all(isinstance(each, str) for each in of.headline)):
-        yield f"its headline is {of.headline!r}, not a metric and a condition"
+    if not (of.headline is None or isinstance(of.headline, Quantity)):
+        yield f"its headline is {of.headline!r}, which is no Quantity"
     if not isinstance(of.conventions, Mapping):
         yield f"its conventions are {of.conventions!r}, not texts by what they are of"
     yield from _badly_stored("stores", of.stores, Stored)
@@ -55,10 +56,18 @@ def _badly_stored(name: str, given: Iterable[object], kind: type) -> Iterable[st
 
 def _texts(of: Any) -> Iterable[object]:
     """What it says of itself that is shown as it is."""
-    yield from (of.summary, of.description, of.reference, *of.headline)
+    yield from (of.summary, of.description, of.reference)
+    if isinstance(of.headline, Quantity):
+        yield from (of.headline.metric, of.headline.site, of.headline.condition)
     for item in of.conventions.items():
         yield from item
     for each in of.stores:
-        yield from (each.metric, each.meaning, each.unit, each.x, *each.conditions)
+        yield from (
+            each.metric,
+            each.meaning,
+            each.unit,
+            each.x,
+            *(Varied(one).text for one in each.varied),
+        )
     for each in of.arrays:
         yield from (each.name, each.meaning, *each.axes)

@@ -39,7 +39,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     elif address is None:
         st.caption("MLflow does not have this run yet.")
 
-for warning in detail.notes.get("warnings", ()):
+for warning in detail.notes.warnings:
     st.warning(in_markdown(warning), icon=":material/warning:")
 
 heads, others, events, logs, repro = st.tabs(

@@ -69,7 +69,7 @@ def repro(detail: RunDetail) -> None:
         )
     with right:
         _facts("Measured with", detail.provenance)
-        _facts("Conventions", detail.notes.get("conventions", {}))
+        _facts("Conventions", detail.notes.conventions)
 
 
 def _facts(title: str, facts: Mapping[str, object]) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import Component, Kind, Measured, ScoreKey
 from analyses.stored import Stored
@@ -33,7 +34,7 @@ WRITE_NORM = Stored(
     "write_norms",
     version=1,
     params=WriteNormsParams,
-    headline=("write_norm", ""),
+    headline=Quantity("write_norm"),
     stores=[WRITE_NORM],
 )
 def write_norms(lm, prompts, params, progress):
@@ -54,9 +55,7 @@ def write_norms(lm, prompts, params, progress):
     return Measured(
         scores={
             ScoreKey(
-                component=Component(kind=Kind.HEAD, layer=layer, index=head),
-                metric="write_norm",
-                site="z",
+                Component(kind=Kind.HEAD, layer=layer, index=head), Quantity("write_norm", "z")
             ): values[layer, head]
             for layer, head in np.ndindex(values.shape[:2])
         }

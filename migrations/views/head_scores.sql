@@ -7,7 +7,8 @@ SELECT score.run_id, run.analysis, run.analysis_version,
        score.metric, score.site, score.condition, score.x,
        score.n, score.skipped, score.mean, score.sem, score.ci_low, score.ci_high,
        run.created_by, run.finished_at,
-       distribution.spec AS recipe
+       distribution.spec AS recipe,
+       score.varied
 FROM headbook.score
 JOIN headbook.component ON component.id = score.component_id
 JOIN headbook.run ON run.id = score.run_id
@@ -51,3 +52,5 @@ COMMENT ON COLUMN results.head_scores.created_by IS 'Who queued the run.';
 COMMENT ON COLUMN results.head_scores.finished_at IS 'When the run ended.';
 COMMENT ON COLUMN results.head_scores.recipe IS
   'All that decides the prompts: split, seed, shots, options, separators and so on.';
+COMMENT ON COLUMN results.head_scores.varied IS
+  'What condition says, values by name: varied ->> ''placebo'' = ''random''.';

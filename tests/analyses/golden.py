@@ -62,7 +62,15 @@ class Shipped:
 
 
 def _named(key: ScoreKey) -> str:
-    return "|".join((key.component.label, key.metric, key.site, key.condition, f"{key.x:g}"))
+    return "|".join(
+        (
+            key.component.label,
+            key.quantity.metric,
+            key.quantity.site,
+            key.quantity.condition,
+            f"{key.x:g}",
+        )
+    )
 
 
 def main() -> int:

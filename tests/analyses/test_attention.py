@@ -15,6 +15,7 @@ from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
 from analyses.prompts.key_groups import key_groups
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, ScoreKey
 
 PARTING = ("labels", "brackets", "contents", "ends", "question", "last", "rest")
@@ -60,7 +61,7 @@ def head(layer: int, index: int) -> Component:
 
 def score(found, component: Component, metric: str, group: str | None = None) -> np.ndarray:
     condition = "" if group is None else f"keys={group}"
-    return found.scores[ScoreKey(component=component, metric=metric, condition=condition)]
+    return found.scores[ScoreKey(component, Quantity(metric, varied=Varied.read(condition)))]
 
 
 @pytest.mark.parametrize("family", ["gemma2", "gpt2", "llama", "mistral"])
@@ -192,7 +193,7 @@ def test_every_score_is_one_finite_float_per_prompt_and_rows_may_be_left_out(gro
     assert not found.tensors
     assert {vector.dtype for vector in found.scores.values()} == {np.dtype(np.float32)}
     assert all(np.isfinite(v).all() and v.shape == (5,) for v in found.scores.values())
-    of_model = {key.metric for key in found.scores if key.component == MODEL}
+    of_model = {key.quantity.metric for key in found.scores if key.component == MODEL}
     assert of_model == {"logit_diff", "accuracy", "label_loss", "label_mass", "loss"}
     of_head = [key for key in found.scores if key.component == head(0, 0)]
     assert len(of_head) == 1 + 2 * (len(PARTING) + 3 + 4)
@@ -240,7 +241,8 @@ def test_the_shipped_model_has_heads_that_find_the_correct_label_wherever_it_is(
     finders = [
         key.component
         for key, vector in found.scores.items()
-        if (key.metric, key.condition) == ("weight", "keys=correct_label") and vector.mean() > 0.9
+        if (key.quantity.metric, key.quantity.condition) == ("weight", "keys=correct_label")
+        and vector.mean() > 0.9
     ]
     assert finders
     for each in finders:

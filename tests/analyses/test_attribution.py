@@ -8,6 +8,7 @@ import torch
 from analyses import registry
 from analyses.methods.attribution import AttributionParams, attribution, smallest_sets
 from analyses.prompts.tokenization import TokenizedPrompt
+from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, ScoreKey
 
 GOLDEN = {
@@ -41,13 +42,13 @@ def measure():
 
 
 def model_score(measured, metric: str) -> np.ndarray:
-    return measured.scores[ScoreKey(component=MODEL, metric=metric)]
+    return measured.scores[ScoreKey(MODEL, Quantity(metric))]
 
 
 @pytest.mark.parametrize("family", ["gemma2", "gpt2", "llama"])
 def test_attributions_add_up_to_the_logit_difference(load, prompts, measure, family: str) -> None:
     measured = measure(load(family), prompts(LENGTHS))
-    shares = [v for key, v in measured.scores.items() if key.metric == "logit_attribution"]
+    shares = [v for key, v in measured.scores.items() if key.quantity.metric == "logit_attribution"]
     pre_cap = model_score(measured, "logit_diff_pre_cap")
     np.testing.assert_allclose(np.sum(shares, axis=0), pre_cap, atol=1e-5)
     if family != "gemma2":  # which caps its logits
@@ -73,9 +74,7 @@ def test_the_tensor_says_which_component_is_where(load, prompts, measure) -> Non
     correct = np.array([prompt.correct for prompt in made])
     rows = np.arange(len(made))
     others = (labels.sum(1) - labels[rows, correct]) / 3
-    key = ScoreKey(
-        component=Component(kind=Kind.HEAD, layer=1, index=2), metric="logit_attribution"
-    )
+    key = ScoreKey(Component(kind=Kind.HEAD, layer=1, index=2), Quantity("logit_attribution"))
     np.testing.assert_allclose(measured.scores[key], labels[rows, correct] - others, atol=1e-6)
 
 
@@ -116,26 +115,24 @@ def test_every_score_is_one_finite_float_per_prompt(load, prompts, measure) -> N
     measured = measure(load("llama"), prompts(LENGTHS))
     assert {values.dtype for values in measured.scores.values()} == {np.dtype(np.float32)}
     assert all(np.isfinite(v).all() and v.shape == (10,) for v in measured.scores.values())
-    metrics = {key.metric for key in measured.scores if key.component == MODEL}
+    metrics = {key.quantity.metric for key in measured.scores if key.component == MODEL}
     expected = {"logit_diff", "logit_diff_pre_cap", "accuracy", "label_loss", "label_mass", "loss"}
     assert metrics == expected
 
 
 def heads(*values: float) -> dict[ScoreKey, float]:
     return {
-        ScoreKey(
-            component=Component(kind=Kind.HEAD, layer=0, index=i), metric="logit_attribution"
-        ): v
+        ScoreKey(Component(kind=Kind.HEAD, layer=0, index=i), Quantity("logit_attribution")): v
         for i, v in enumerate(values)
     }
 
 
 def test_the_smallest_sets_on_paper() -> None:
     means = heads(5.0, 3.0, -4.0, 1.0, 1.0)
-    embed = ScoreKey(component=Component(kind=Kind.EMBED), metric="logit_attribution")
+    embed = ScoreKey(Component(kind=Kind.EMBED), Quantity("logit_attribution"))
     found = smallest_sets(means | {embed: 100.0}, AttributionParams())
     assert {key.x: value for key, value in found.items()} == {0.5: 1.0, 0.8: 2.0, 0.9: 3.0}
-    assert {(key.component, key.metric) for key in found} == {(MODEL, "smallest_set")}
+    assert {(key.component, key.quantity.metric) for key in found} == {(MODEL, "smallest_set")}
 
 
 def test_without_a_positive_attribution_there_is_no_smallest_set() -> None:
@@ -172,7 +169,7 @@ def test_the_numbers_of_this_version_are_these(random_model, load, prompts, meas
     measured = measure(load(model), made)
     assert registry.find("attribution").version == 1
     found = {
-        (key.component.label, key.metric): pytest.approx(values.tolist(), abs=1e-4)
+        (key.component.label, key.quantity.metric): pytest.approx(values.tolist(), abs=1e-4)
         for key, values in measured.scores.items()
     }
     assert found == GOLDEN

@@ -10,6 +10,7 @@ from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding
 from analyses.methods.bases import DIMS, BasesParams, bases, derive, warned
 from analyses.prompts.key_sites import KeySite, positions
+from analyses.quantities import Quantity
 from analyses.results import Component, Kind, Measured, ScoreKey
 
 
@@ -125,7 +126,7 @@ def test_what_is_rounding_in_half_precision_is_no_direction() -> None:
 def test_too_few_directions_are_told_of_the_sites_that_want_more() -> None:
     head = Component(kind=Kind.HEAD, layer=0, index=0)
     means = {
-        ScoreKey(component=head, metric=subspaces.DATA_RANK, site=site): rank
+        ScoreKey(head, Quantity(subspaces.DATA_RANK, site)): rank
         for site, rank in (("q", 20.0), ("k", 3.0), ("v", 2.0))
     }
     assert subspaces.too_few(means, {"q": 20, "k": 3}) == []
@@ -139,9 +140,9 @@ def test_nothing_is_said_of_directions_that_the_vectors_do_not_have(load) -> Non
     params = BasesParams()
     found = derive(run(bases, lm, read_for(lm, size=4), params), params)
     ranks = {
-        (key.component, key.site): rank
+        (key.component, key.quantity.site): rank
         for key, rank in found.numbers.items()
-        if key.metric == subspaces.DATA_RANK
+        if key.quantity.metric == subspaces.DATA_RANK
     }
     assert {ranks[Component(kind=Kind.HEAD, layer=0, index=n), "q"] for n in range(4)} == {0}
     assert {ranks[Component(kind=Kind.HEAD, layer=1, index=n), "q"] for n in range(4)} == {3}
@@ -150,7 +151,8 @@ def test_nothing_is_said_of_directions_that_the_vectors_do_not_have(load) -> Non
             told = [
                 key.x
                 for key in found.numbers
-                if (key.component, key.site, key.metric) == (component, site, metric)
+                if (key.component, key.quantity.site, key.quantity.metric)
+                == (component, site, metric)
             ]
             assert len(told) == conditions * min(rank, DIMS)
             assert max(told, default=0) == min(rank, DIMS)
@@ -186,7 +188,8 @@ def test_each_index_keeps_its_own_mean_of_keys(load) -> None:
     by_index = [
         value
         for key, value in apart.numbers.items()
-        if key.metric == "explained" and (key.site, key.condition) == ("k", "by=index")
+        if key.quantity.metric == "explained"
+        and (key.quantity.site, key.quantity.condition) == ("k", "by=index")
     ]
     whole = result(measured, apart).tensors
     np.testing.assert_allclose(

@@ -9,6 +9,7 @@ from analyses.methods.behaviour import BehaviourParams, behaviour
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, ScoreKey
 
 
@@ -17,7 +18,7 @@ def quiet(done: int) -> None:
 
 
 def key(metric: str, condition: str = "") -> ScoreKey:
-    return ScoreKey(component=MODEL, metric=metric, condition=condition)
+    return ScoreKey(MODEL, Quantity(metric, varied=Varied.read(condition)))
 
 
 @pytest.fixture

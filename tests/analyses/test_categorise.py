@@ -10,6 +10,7 @@ from analyses import bootstrap
 from analyses.methods.categorise import CategoriseParams, Category, categories, categorise
 from analyses.prompts.examples import Example
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Result, ScoreKey
 
 MLP = Component(kind=Kind.MLP, layer=3)
@@ -32,11 +33,11 @@ def means_of(
     groups["labels"] = sum(labels)
     groups |= {f"label_{place}": weight for place, weight in enumerate(labels)}
     found = {
-        ScoreKey(component=component, metric="weight", condition=f"keys={group}"): weight
+        ScoreKey(component, Quantity("weight", varied={"keys": group})): weight
         for group, weight in groups.items()
     }
     for metric, effect in (("total_effect", total), ("direct_effect", direct)):
-        key = ScoreKey(component=component, metric=metric, site="z", condition="logit_diff")
+        key = ScoreKey(component, Quantity(metric, "z", {"of": "logit_diff"}))
         found[key] = effect
     return found
 
@@ -63,7 +64,11 @@ CASES: Mapping[str, tuple[dict[str, object], Category]] = {
 @pytest.mark.parametrize(("reads", "expected"), CASES.values(), ids=list(CASES))
 def test_a_head_gets_the_first_category_that_fits(reads, expected) -> None:
     found = categories(means_of(head(0), **reads), CategoriseParams())
-    named = {key.condition: value for key, value in found.items() if key.metric == "category"}
+    named = {
+        key.quantity.condition: value
+        for key, value in found.items()
+        if key.quantity.metric == "category"
+    }
     assert named == {each.value: float(each is expected) for each in Category}
 
 
@@ -74,7 +79,7 @@ def test_an_early_head_does_not_amplify() -> None:
     amplifies = {
         key.component.layer: value
         for key, value in found.items()
-        if key.condition == Category.AMPLIFICATION and key.metric == "category"
+        if key.quantity.condition == Category.AMPLIFICATION and key.quantity.metric == "category"
     }
     assert amplifies == {0: 0.0, 3: 1.0}
 
@@ -84,15 +89,13 @@ def test_importance_is_shared_out_and_what_lies_outside_is_told() -> None:
         means_of(head(0), total=-5.0, labels=EVEN, correct_label=0.7)
         | means_of(head(1), total=2.0)
         | means_of(head(2), total=0.1)
-        | {
-            ScoreKey(
-                component=MLP, metric="total_effect", site="mlp_out", condition="logit_diff"
-            ): 2.9
-        }
+        | {ScoreKey(MLP, Quantity("total_effect", "mlp_out", {"of": "logit_diff"})): 2.9}
     )
     found = categories(means, CategoriseParams(importance=0.05))
     importance = {
-        key.condition: round(value, 6) for key, value in found.items() if key.component == MODEL
+        key.quantity.condition: round(value, 6)
+        for key, value in found.items()
+        if key.component == MODEL
     }
     expected = {"correct_letter": 0.5, "other": 0.2, "minor": 0.01, "mlps": 0.29, "outside": 0.5}
     assert {name: value for name, value in importance.items() if value} == expected
@@ -106,13 +109,13 @@ def test_the_interval_says_whether_a_category_is_sure() -> None:
     values = np.stack(
         [np.full(40, each, dtype=np.float32) for each in means_of(head(0), labels=EVEN).values()]
     )
-    correct = [key.condition for key in keys].index("keys=correct_label")
+    correct = [key.quantity.condition for key in keys].index("keys=correct_label")
     values[correct] = 0.32 + 0.1 * rng.standard_normal(40)  # twice the others' is a third of 0.8
     draws = bootstrap.draw([str(n) for n in range(40)], seed=0)
     found = bootstrap.summary_statistics(
         lambda means: categories(means, CategoriseParams()), keys, values, draws
     )
-    key = ScoreKey(component=head(0), metric="category", condition=Category.CORRECT_LETTER.value)
+    key = ScoreKey(head(0), Quantity("category", varied=Varied.read(Category.CORRECT_LETTER.value)))
     assert (found[key].ci_low, found[key].ci_high) == (0.0, 1.0)
 
 
@@ -125,7 +128,9 @@ def test_it_hands_on_what_its_inputs_measured_of_its_own_prompts() -> None:
     vectors = {key: np.arange(6, dtype=np.float32) for key in means}
     attention, effects = (
         Result(
-            scores={key: each for key, each in vectors.items() if (key.site == "z") == patched},
+            scores={
+                key: each for key, each in vectors.items() if (key.quantity.site == "z") == patched
+            },
             means={},
             tensors={},
         )

@@ -16,6 +16,7 @@ from analyses.methods.cumulative import (
 from analyses.methods.patching import PatchingParams, patching
 from analyses.prompts.sources import SourceKind
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Result, ScoreKey
 
 
@@ -51,14 +52,16 @@ def test_the_first_is_the_strongest_by_itself(ordered) -> None:
     lm, prompts, params, inputs = ordered("llama", most=3)
     found = run(cumulative, lm, prompts, params, inputs=inputs)
     order = {
-        key.component: vector[0] for key, vector in found.scores.items() if key.metric == "order"
+        key.component: vector[0]
+        for key, vector in found.scores.items()
+        if key.quantity.metric == "order"
     }
     assert sorted(order.values()) == [1, 2, 3]
     (first,) = (component for component, place in order.items() if place == 1)
     effects = {
         key: mean
         for key, mean in inputs["effects"].means.items()
-        if (key.metric, key.condition) == ("total_effect", "logit_diff")
+        if (key.quantity.metric, key.quantity.condition) == ("total_effect", "logit_diff")
     }
     largest = max(effects, key=lambda key: abs(effects[key]))
     assert first == largest.component
@@ -70,12 +73,14 @@ def test_what_each_adds_adds_up_to_what_they_do_together(ordered) -> None:
     lm, prompts, params, inputs = ordered("llama", most=4)
     found = run(cumulative, lm, prompts, params, inputs=inputs)
     places = {
-        key.component: vector[0] for key, vector in found.scores.items() if key.metric == "order"
+        key.component: vector[0]
+        for key, vector in found.scores.items()
+        if key.quantity.metric == "order"
     }
     added = {
         places[key.component]: vector
         for key, vector in found.scores.items()
-        if key.metric == "added"
+        if key.quantity.metric == "added"
     }
     assert sorted(added) == [1, 2, 3, 4]
     effect = {"component": SET, "metric": "total_effect", "condition": "logit_diff"}
@@ -86,7 +91,7 @@ def test_what_each_adds_adds_up_to_what_they_do_together(ordered) -> None:
 
 def test_area_and_smallest_sets_on_paper() -> None:
     def key(metric: str, condition: str, x: float = 0.0, component=SET) -> ScoreKey:
-        return ScoreKey(component=component, metric=metric, condition=condition, x=x)
+        return ScoreKey(component, Quantity(metric, varied=Varied.read(condition)), x=x)
 
     way = {key("logit_diff", GAP, component=MODEL): 10.0}
     curve = {

@@ -26,6 +26,7 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.sources import SourceKind, pairs
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Result, ScoreKey
 
 
@@ -82,7 +83,7 @@ def assert_effects(found, component, site, values) -> None:
             expected["direct_effect"] = direct[0][metric] - before[metric]
             expected["indirect_effect"] = total[metric] - direct[0][metric]
         for effect in ("total_effect", "direct_effect", "indirect_effect"):
-            key = ScoreKey(component=component, metric=effect, site=site, condition=metric)
+            key = ScoreKey(component, Quantity(effect, site, Varied.read(metric)))
             assert (key in found) == (effect in expected)
             if effect in expected:
                 np.testing.assert_allclose(found[key], expected[effect], atol=2e-4)
@@ -159,7 +160,7 @@ def test_a_mean_needs_no_rotary_embedding(load) -> None:
     correct = torch.tensor([each.correct for each in prompts])
     with_it, without = (metrics.logit_diff(each.gather(1, label_ids), correct) for each in logits)
     head = Component(kind=Kind.HEAD, layer=1, index=2)
-    key = ScoreKey(component=head, metric="total_effect", site="z", condition="logit_diff")
+    key = ScoreKey(head, Quantity("total_effect", "z", {"of": "logit_diff"}))
     np.testing.assert_allclose(found[key], (with_it - without).numpy(), atol=2e-4)
     nothing = Result(scores={}, means={}, tensors={})
     with pytest.raises(NothingLearnt, match="measured no prompt"):
@@ -176,7 +177,9 @@ def test_total_is_direct_for_the_last_mlp(ground) -> None:
     lm, made = ground("llama")
     found = measured(lm, made).scores
     last = Component(kind=Kind.MLP, layer=1)
-    keys = [key for key in found if key.component == last and key.metric == "indirect_effect"]
+    keys = [
+        key for key in found if key.component == last and key.quantity.metric == "indirect_effect"
+    ]
     assert len(keys) == 5
     for key in keys:
         np.testing.assert_allclose(found[key], 0, atol=1e-5)
@@ -187,10 +190,8 @@ def test_an_ablation_has_no_source_and_no_share_of_it(load, ground) -> None:
     found = measured(lm, made, source="zero")
     assert not moved(list(found.scores))
     key = ScoreKey(
-        component=Component(kind=Kind.HEAD, layer=0, index=1),
-        metric="total_effect",
-        site="z",
-        condition="logit_diff",
+        Component(kind=Kind.HEAD, layer=0, index=1),
+        Quantity("total_effect", "z", {"of": "logit_diff"}),
     )
     patch = Patch(site=Site.Z, layer=0, head=1, value=ZERO)
     logits = logits_under(lm, [Intervention((patch,)), Intervention()], made)
@@ -207,12 +208,7 @@ def test_patching_every_component_at_once_would_move_all(ground) -> None:
     ratios = moved(list(found))
     heads_and_mlps = 2 * (lm.shape.n_heads + 1)
     assert len(ratios) == 5 * heads_and_mlps
-    key = ScoreKey(
-        component=Component(kind=Kind.MLP, layer=1),
-        metric="moved",
-        site="mlp_out",
-        condition="loss",
-    )
+    key = ScoreKey(Component(kind=Kind.MLP, layer=1), Quantity("moved", "mlp_out", {"of": "loss"}))
     over, under = ratios[key]
     assert (over.metric, under.component, under.condition) == (
         "total_effect",
@@ -220,8 +216,8 @@ def test_patching_every_component_at_once_would_move_all(ground) -> None:
         "source - base",
     )
     gap = (
-        found[ScoreKey(component=MODEL, metric="loss", condition="source")]
-        - found[ScoreKey(component=MODEL, metric="loss", condition="base")]
+        found[ScoreKey(MODEL, Quantity("loss", varied={"of": "source"}))]
+        - found[ScoreKey(MODEL, Quantity("loss", varied={"of": "base"}))]
     )
     np.testing.assert_array_equal(found[under], gap)
 

@@ -24,6 +24,7 @@ from analyses.pictures import (
     mutations,
 )
 from analyses.pictures.findings import Estimate, Findings, Grid, NoSuchTensor
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, NamedTensor, ScoreKey
 
 
@@ -53,7 +54,7 @@ def about(mean: float, *, reach: float = 0.1, n: int = 8) -> Estimate:
 
 
 def key(component: Component, metric: str, condition: str = "", x: float = 0.0) -> ScoreKey:
-    return ScoreKey(component=component, metric=metric, condition=condition, x=x)
+    return ScoreKey(component, Quantity(metric, varied=Varied.read(condition)), x=x)
 
 
 def attributed(means: Mapping[Component, float]) -> Findings:
@@ -97,7 +98,7 @@ def test_a_dot_marks_the_heads_whose_interval_leaves_zero_out() -> None:
 def test_of_several_sites_what_heads_give_is_shown_and_the_label_names_it() -> None:
     places = [("q", 0.0, 1.0), ("z", 3.0, 2.0), ("z", 4.0, 3.0)]
     scores = {
-        ScoreKey(component=head(0, 0), metric="size", site=site, condition="by=x", x=x): about(mean)
+        ScoreKey(head(0, 0), Quantity("size", site, {"by": "x"}), x=x): about(mean)
         for site, x, mean in places
     }
     figure = heads.headline_map(Findings(scores=scores, headline=("size", "by=x")))

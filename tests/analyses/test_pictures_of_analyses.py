@@ -20,6 +20,7 @@ from analyses.pictures import (
 )
 from analyses.pictures.findings import Estimate, Findings
 from analyses.pictures.plots import loaded
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, NamedTensor, ScoreKey
 
 SET = Component(kind=Kind.SET)
@@ -49,9 +50,7 @@ def heights(axes: Axes) -> dict[str, list[float]]:
 
 def patched(component: Component, site: str, **effects: float) -> dict[ScoreKey, Estimate]:
     return {
-        ScoreKey(component=component, metric=metric, site=site, condition="logit_diff"): about(
-            value
-        )
+        ScoreKey(component, Quantity(metric, site, {"of": "logit_diff"})): about(value)
         for metric, value in effects.items()
     }
 
@@ -92,9 +91,9 @@ def test_what_heads_read_has_a_map_for_each_site_that_was_patched() -> None:
 
 def test_every_site_of_the_set_is_a_panel_with_both_placebos_beside_it() -> None:
     scores = {
-        ScoreKey(
-            component=component, metric="logit_diff", site=site, condition=condition, x=rank
-        ): about(rank)
+        ScoreKey(component, Quantity("logit_diff", site, Varied.read(condition)), x=rank): about(
+            rank
+        )
         for component in (SET, head(0, 0))
         for site in ("k", "q")
         for condition in ("", "placebo=random", "placebo=other_tokens")
@@ -109,7 +108,7 @@ def test_every_site_of_the_set_is_a_panel_with_both_placebos_beside_it() -> None
 
 def test_a_cumulative_curve_has_a_line_for_each_metric_shown() -> None:
     scores = {
-        ScoreKey(component=SET, metric="moved", condition=metric, x=m): about(m / 4)
+        ScoreKey(SET, Quantity("moved", varied=Varied.read(metric)), x=m): about(m / 4)
         for metric in ("logit_diff", "label_mass")
         for m in range(5)
     }
@@ -122,18 +121,16 @@ def test_mutations_stand_beside_the_confined_set() -> None:
     scores = {}
     for name, whole, left in (("none", 4.0, 3.5), ("shuffled", 3.0, 1.0)):
         about_it = {"metric": "logit_diff", "condition": f"mutation={name}"}
-        scores[ScoreKey(component=MODEL, **about_it)] = about(whole)
-        scores[ScoreKey(component=SET, site="qk", **about_it)] = about(left)
-        scores[ScoreKey(component=head(0, 0), site="qk", **about_it)] = about(9.0)
+        scores[ScoreKey(MODEL, **about_it)] = about(whole)
+        scores[ScoreKey(SET, site="qk", **about_it)] = about(left)
+        scores[ScoreKey(head(0, 0), site="qk", **about_it)] = about(9.0)
     (axes,) = label_randomisation.logit_diff_by_mutation(Findings(scores=scores)).axes
     assert heights(axes) == {"full model": [4.0, 3.0], "confined": [3.5, 1.0]}
 
 
 def test_what_answers_follow_is_shown_beside_the_model_left_alone() -> None:
     scores = {
-        ScoreKey(component=component, metric=metric, site=site, condition="interchange"): about(
-            mean
-        )
+        ScoreKey(component, Quantity(metric, site, {"of": "interchange"})): about(mean)
         for component, site, values in ((MODEL, "", (0.0, 0.9)), (SET, "q", (0.7, 0.2)))
         for metric, mean in zip(("follows_position", "stays"), values, strict=True)
     }
@@ -150,7 +147,7 @@ def told(layer: int, group: int, by_index: float) -> dict[ScoreKey, Estimate]:
         ("variance_share", ""): 0.5,
     }
     return {
-        ScoreKey(component=component, metric=metric, site="k", condition=condition, x=1): Estimate(
+        ScoreKey(component, Quantity(metric, "k", Varied.read(condition)), x=1): Estimate(
             n=2, mean=mean, ci_low=mean - 0.1, ci_high=min(1.0, mean + 0.2)
         )
         for (metric, condition), mean in numbers.items()
@@ -185,13 +182,13 @@ def test_heads_stand_in_a_table_by_category_with_the_importance_of_each() -> Non
     members = {"correct_letter": [(1, 1, -2.5), (1, 2, 0.5)], "other": [(0, 0, 1.0)], "uniform": []}
     importance = {"correct_letter": 0.6, "other": 0.2, "uniform": 0.0, "mlps": 0.15, "outside": 0.4}
     scores = {
-        ScoreKey(component=MODEL, metric="importance", condition=name): about(share)
+        ScoreKey(MODEL, Quantity("importance", varied=Varied.read(name))): about(share)
         for name, share in importance.items()
     }
     for own, (layer, index, effect) in ((name, one) for name, of in members.items() for one in of):
         scores |= patched(head(layer, index), "z", total_effect=effect)
         for name in members:
-            key = ScoreKey(component=head(layer, index), metric="category", condition=name)
+            key = ScoreKey(head(layer, index), Quantity("category", varied=Varied.read(name)))
             scores[key] = about(float(name == own))
     figure = categories.by_category(Findings(scores=scores))
     said = [text.get_text().replace("\N{NO-BREAK SPACE}", " ") for text in figure.axes[0].texts]
@@ -202,7 +199,7 @@ def test_heads_stand_in_a_table_by_category_with_the_importance_of_each() -> Non
 
 
 def test_no_analysis_draws_anything_of_nothing() -> None:
-    nothing = Findings(scores={ScoreKey(component=MODEL, metric="nothing"): about(1.0)})
+    nothing = Findings(scores={ScoreKey(MODEL, Quantity("nothing")): about(1.0)})
     for each in registry.all_analyses():
         for plot in each.plots.values():
             assert loaded(plot)(nothing) is None

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from analyses import bootstrap, proportions, registry
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, ScoreKey
 
 
@@ -85,5 +86,5 @@ def test_what_is_skipped_counts_for_nothing() -> None:
 def test_a_proportion_is_declared_and_a_difference_is_none(
     analysis: str, metric: str, condition: str, is_one: bool
 ) -> None:
-    key = ScoreKey(component=MODEL, metric=metric, condition=condition)
+    key = ScoreKey(MODEL, Quantity(metric, varied=Varied.read(condition)))
     assert registry.find(analysis).is_proportion(key) == is_one

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analyses.quantities import Quantity
 from analyses.results import (
     MODEL,
     Component,
@@ -15,8 +16,8 @@ from analyses.results import (
     WrongLength,
 )
 
-KEY = ScoreKey(component=Component(kind=Kind.HEAD, layer=1, index=3), metric="ratio")
-OTHER = ScoreKey(component=MODEL, metric="accuracy")
+KEY = ScoreKey(Component(kind=Kind.HEAD, layer=1, index=3), Quantity("ratio"))
+OTHER = ScoreKey(MODEL, Quantity("accuracy"))
 NUMBERS = (4, 5, 6)
 
 

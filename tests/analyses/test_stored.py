@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, ScoreKey
 from analyses.stored import Meanings, Stored, as_json, from_json
 
@@ -16,7 +17,7 @@ SAID = Stored(
 
 
 def key(component: Component = HEAD, site: str = "pattern", **more: object) -> ScoreKey:
-    return ScoreKey(component=component, metric="weight", site=site, **more)  # type: ignore[arg-type]
+    return ScoreKey(component, metric="weight", site=site, **more)  # type: ignore[arg-type]
 
 
 def test_a_place_is_a_kind_of_component_at_a_site() -> None:
@@ -24,7 +25,7 @@ def test_a_place_is_a_kind_of_component_at_a_site() -> None:
     assert key(MODEL, "") in SAID
     assert key(MODEL) not in SAID
     assert key(site="z") not in SAID
-    assert ScoreKey(component=HEAD, metric="other", site="pattern") not in SAID
+    assert ScoreKey(HEAD, Quantity("other", "pattern")) not in SAID
 
 
 def test_braces_in_a_condition_stand_for_any_text_and_all_else_for_itself() -> None:
@@ -38,8 +39,8 @@ def test_braces_in_a_condition_stand_for_any_text_and_all_else_for_itself() -> N
 def test_a_coordinate_must_be_told() -> None:
     assert key(x=2.0) not in SAID
     told = Stored(metric="loss", meaning="by rank", x="rank")
-    assert ScoreKey(component=MODEL, metric="loss", x=2.0) in told
-    assert ScoreKey(component=MODEL, metric="loss") in told
+    assert ScoreKey(MODEL, Quantity("loss"), x=2.0) in told
+    assert ScoreKey(MODEL, Quantity("loss")) in told
 
 
 def test_each_place_under_each_condition_is_one_variant() -> None:
@@ -56,5 +57,5 @@ def test_what_is_said_of_a_score_is_found_by_kind_site_condition_and_coordinate(
     ranks = Stored(metric="weight", meaning="by rank", x="rank")
     meanings = Meanings([SAID, ranks])
     assert meanings.of(key(condition="keys=label")) is SAID
-    assert meanings.of(ScoreKey(component=MODEL, metric="weight", x=2.0)) is ranks
+    assert meanings.of(ScoreKey(MODEL, Quantity("weight"), x=2.0)) is ranks
     assert meanings.of(key(site="z")) is None

@@ -22,6 +22,7 @@ from analyses.methods.subspace import (
 )
 from analyses.prompts.key_sites import KeySite, positions
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, ScoreKey
 
 FEW = {"heads": ("0.1", "1.2"), "placebo_ranks": (1,), "batch_size": 4}
@@ -79,7 +80,8 @@ def test_full_rank_is_the_width_of_each_site(swept) -> None:
         ranks = {
             key.x
             for key in found.scores
-            if (key.component, key.metric, key.site, key.condition) == (SET, "logit_diff", site, "")
+            if (key.component, key.quantity.metric, key.quantity.site, key.quantity.condition)
+            == (SET, "logit_diff", site, "")
         }
         assert ranks == {0, 8, full} | ({18} if full == 20 else set())
         curve = {
@@ -188,7 +190,11 @@ def test_a_rank_between_is_a_forward_pass_with_projected_reads(swept, centring: 
 def test_placebos_have_their_ranks_and_are_not_what_was_learnt(swept) -> None:
     lm, prompts, params, inputs = swept("llama", ranks=(1,), placebo_ranks=(1, 2, 8))
     found = run(subspace, lm, prompts, params, inputs=inputs)
-    ranks = {(key.condition, key.x) for key in found.scores if key.condition.startswith("placebo")}
+    ranks = {
+        (key.quantity.condition, key.x)
+        for key in found.scores
+        if key.quantity.condition.startswith("placebo")
+    }
     assert ranks == {(each, rank) for each in (OTHER, RANDOM) for rank in (1, 2)}  # d_head is 8
     learnt = of(found, component=SET, metric="logit_diff", site="qk", x=1)
     for placebo in (OTHER, RANDOM):
@@ -230,13 +236,13 @@ def test_ratios_are_of_the_direct_effect_of_the_model_as_it_is(swept) -> None:
     lm, prompts, params, inputs = swept("llama", ranks=(1,))
     found = run(subspace, lm, prompts, params, inputs=inputs)
     ratios = kept(list(found.scores))
-    key = ScoreKey(component=SET, metric="direct_kept", site="q", x=1)
+    key = ScoreKey(SET, Quantity("direct_kept", "q"), x=1)
     over, under = ratios[key]
     assert (over.site, over.x, under.site) == ("q", 1, "z")
     of_each = 3 * 5 * 3  # components, sites, ranks 0, 1 and d_head
     placebos = 3 * 5 * 2
     assert len(ratios) == 2 * of_each + placebos
-    gained, gain = ratios[ScoreKey(component=SET, metric="kept", site="qk", x=1)]
+    gained, gain = ratios[ScoreKey(SET, Quantity("kept", "qk"), x=1)]
     one, base = (
         of(found, component=component, metric="logit_diff", **more)
         for component, more in ((SET, {"site": "qk", "x": 1}), (MODEL, {}))
@@ -249,14 +255,16 @@ def test_ratios_are_of_the_direct_effect_of_the_model_as_it_is(swept) -> None:
 def test_the_rank_that_is_needed_on_paper() -> None:
     def curve(condition: str, *values: float) -> dict[ScoreKey, float]:
         return {
-            ScoreKey(component=SET, metric="gained", site="q", condition=condition, x=x): value
+            ScoreKey(SET, Quantity("gained", "q", Varied.read(condition)), x=x): value
             for x, value in enumerate(values)
         }
 
-    gain = {ScoreKey(component=SET, metric="gain", site="q"): 2.0}
+    gain = {ScoreKey(SET, Quantity("gain", "q")): 2.0}
     means = gain | curve("", 0.0, 1.8, 1.96, 2.0) | curve(RANDOM, 0.0, 0.2, 1.0)
     found = ranks_needed(means, SubspaceParams())
-    assert {(key.condition, key.metric): value for key, value in found.items()} == {
+    assert {
+        (key.quantity.condition, key.quantity.metric): value for key, value in found.items()
+    } == {
         ("", "rank_needed"): 2  # 95 % of 2 is 1.9
     }
     assert ranks_needed(curve("", 0.0, 1.0), SubspaceParams()) == {}  # what there is is not sure

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from analyses import bootstrap
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
+from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, ScoreKey
 from tracker.database.db import transaction
 from tracker.domain import Priority
@@ -127,11 +128,9 @@ def made_up(size, shape):
     bias = [Component(kind=Kind.ATTN_BIAS, layer=layer) for layer in range(shape[0])]
     means = {each: random.normal(0, 0.1) for each in (*heads, *mlps, *ends, *bias)}
     means[Component(kind=Kind.HEAD, layer=1, index=2)] = 2.0
-    keys = {
-        ScoreKey(component=each, metric="logit_attribution"): mean for each, mean in means.items()
-    }
+    keys = {ScoreKey(each, Quantity("logit_attribution")): mean for each, mean in means.items()}
     for number, metric in enumerate(("logit_diff", "accuracy", "label_mass", "loss")):
-        keys[ScoreKey(component=MODEL, metric=metric)] = 0.2 * (number + 1)
+        keys[ScoreKey(MODEL, Quantity(metric))] = 0.2 * (number + 1)
     draws = bootstrap.draw([str(n) for n in range(size)], seed=0, resamples=50)
     values = np.stack([random.normal(mean, 0.05, size) for mean in keys.values()])
     found = bootstrap.statistics(values.astype(np.float32), draws)

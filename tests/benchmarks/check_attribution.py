@@ -15,6 +15,7 @@ from analyses.language_model import LanguageModel
 from analyses.methods.attribution import AttributionParams, attribution
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.examples import examples
+from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
 
 PROMPTS = 8
@@ -44,7 +45,7 @@ def main() -> int:
     for layer in range(lm.shape.n_layers):
         for index in range(lm.shape.n_heads):
             head = Component(kind=Kind.HEAD, layer=layer, index=index)
-            values = ours[ScoreKey(component=head, metric="logit_attribution")]
+            values = ours[ScoreKey(head, Quantity("logit_attribution"))]
             other = [each[f"L{layer}H{index}"] for each in theirs]
             gaps.append(max(abs(one - two) for one, two in zip(values, other, strict=True)))
             sizes.append(max(abs(values)))

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from analyses import bootstrap
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
+from analyses.quantities import Quantity
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
 from tracker.database.db import Sessions, transaction
 from tracker.domain import PartClaim, Priority, Run
@@ -18,7 +19,7 @@ from tracker.store.publications import MlflowIds, published, set_mlflow_ids, tak
 from tracker.store.tensors import StoredTensor
 
 PROMPTS = 4
-KEY = ScoreKey(component=MODEL, metric="length")
+KEY = ScoreKey(MODEL, Quantity("length"))
 
 
 def facts(sessions: Sessions) -> dict[str, Any]:

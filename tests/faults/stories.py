@@ -19,6 +19,7 @@ from sqlalchemy import make_url
 
 from analyses import registry, streaming
 from analyses.prompts.distributions import DistributionSpec
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Derived, Measured, NamedTensor, ScoreKey
 from tracker.database import db
@@ -59,7 +60,7 @@ def of_the_whole(measured: Measured) -> Derived:
         act()
     whole = measured.tensors["logits"].values
     return Derived(
-        numbers={ScoreKey(component=MODEL, metric="largest"): float(whole.max())},
+        numbers={ScoreKey(MODEL, Quantity("largest")): float(whole.max())},
         tensors={"sorted": NamedTensor(np.sort(whole, axis=0), ("rank", "label"))},
     )
 
@@ -76,7 +77,7 @@ def logits(lm: Any, prompts: Sequence[Any], params: LogitsParams, progress: Any)
         batch = lm.batch(together)
         said = lm.record(batch).logits.gather(1, batch.label_ids).numpy()
         return Measured(
-            scores={ScoreKey(component=MODEL, metric="mean_logit"): said.mean(1)},
+            scores={ScoreKey(MODEL, Quantity("mean_logit")): said.mean(1)},
             tensors={"logits": NamedTensor(said, ("prompt", "label"))},
         )
 

@@ -14,12 +14,13 @@ from pydantic import Field
 from analyses import registry
 from analyses.errors import Refused
 from analyses.prompts.spec import DistributionSpec
+from analyses.quantities import Quantity
 from analyses.registry import ModelFacts, Need, Params, analysis
 from analyses.results import MODEL, Derived, Measured, NamedTensor, Result, ScoreKey
 
-SIZE = ScoreKey(component=MODEL, metric="size")
-TOTAL = ScoreKey(component=MODEL, metric="total")
-SHARE = ScoreKey(component=MODEL, metric="share")
+SIZE = ScoreKey(MODEL, Quantity("size"))
+TOTAL = ScoreKey(MODEL, Quantity("total"))
+SHARE = ScoreKey(MODEL, Quantity("share"))
 HANDED: list[Mapping[str, Result]] = []  # what `shares` was given, part by part
 BEFORE: list[Callable[[], None]] = []  # what `sizes` does first
 

@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from analyses.bootstrap import Statistics
 from analyses.errors import Refused
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, ScoreKey
 from analyses.shown import one_line, plain
 from tracker import cli
@@ -218,7 +219,7 @@ def test_csv_is_read_back_as_it_was_and_calculates_nothing(
 ) -> None:
     run = make_run()
     keys = {
-        ScoreKey(component=MODEL, metric=f"m{number}", condition=each): each
+        ScoreKey(MODEL, Quantity(f"m{number}", varied=Varied.read(each))): each
         for number, each in enumerate(SHORT.values())
     }
     with transaction(sessions) as session:

@@ -21,6 +21,7 @@ from analyses.engine import closure
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind, pairs
+from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
 from analyses.stored import Stored, as_json
 from tracker.cli import app, main
@@ -312,8 +313,8 @@ def test_the_strongest_of_an_order_are_its_first(
     heads = [Component(kind=Kind.HEAD, layer=0, index=index) for index in range(3)]
     places = dict(zip(heads, (3.0, 1.0, 2.0), strict=True))
     kept = dict(zip(heads, (0.5, -0.9, 0.1), strict=True))
-    means = {ScoreKey(component=head, metric="order", site="z"): places[head] for head in heads}
-    means |= {ScoreKey(component=head, metric="kept", site="q"): kept[head] for head in heads}
+    means = {ScoreKey(head, Quantity("order", "z")): places[head] for head in heads}
+    means |= {ScoreKey(head, Quantity("kept", "q")): kept[head] for head in heads}
     with transaction(sessions) as session:
         run = finished_run(
             session,

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from waits import when
 
 from analyses import registry
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
 from tracker import reports
@@ -115,7 +116,7 @@ def interrupted(database_url: str) -> Iterator[None]:
         """A score."""
         for begun in first:
             begun.__enter__()
-        one = ScoreKey(component=MODEL, metric="one")
+        one = ScoreKey(MODEL, Quantity("one"))
         return Measured(scores={one: np.ones(len(prompts), np.float32)}, tensors={})
 
     globals()["interrupted"] = interrupted

@@ -12,6 +12,7 @@ from stored_runs import mlflow_ids
 
 from analyses import registry
 from analyses.pictures.findings import Findings, Grid
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import Stored
@@ -67,10 +68,10 @@ def pictured() -> Iterator[None]:
         """Heads of known size."""
         heads = [Component(kind=Kind.HEAD, layer=1, index=index) for index in (0, 1)]
         scores = {
-            ScoreKey(component=head, metric="size"): np.full(len(prompts), index, np.float32)
+            ScoreKey(head, Quantity("size")): np.full(len(prompts), index, np.float32)
             for index, head in enumerate(heads)
         }
-        scores[ScoreKey(component=heads[1], metric="by_rank")] = np.ones(len(prompts), np.float32)
+        scores[ScoreKey(heads[1], Quantity("by_rank"))] = np.ones(len(prompts), np.float32)
         row = NamedTensor(np.ones((len(prompts), 3), np.float32), ("prompt", "place"))
         return Measured(scores=scores, tensors={"row": row})
 
@@ -103,7 +104,7 @@ def test_a_picture_is_drawn_from_means_intervals_units_and_tensors(
     submit(analysis="pictured")
     work(bench, hint=None)
     (found,) = SEEN
-    head = ScoreKey(component=Component(kind=Kind.HEAD, layer=1, index=1), metric="size")
+    head = ScoreKey(Component(kind=Kind.HEAD, layer=1, index=1), Quantity("size"))
     estimate = found.scores[head]
     assert (estimate.n, estimate.mean, estimate.ci_low, estimate.ci_high) == (8, 1.0, 1.0, 1.0)
     assert found.said("size") == "size (metres)"

@@ -10,6 +10,7 @@ from analyses import bootstrap, knowledge, registry
 from analyses.bootstrap import Statistics
 from analyses.effects import noop_key
 from analyses.knowledge import KNOWN
+from analyses.quantities import Quantity, Varied
 from analyses.results import (
     MODEL,
     Component,
@@ -29,11 +30,11 @@ NOISE = np.random.default_rng(0).standard_normal(40).astype(np.float32)
 
 
 def of_model(metric: str, condition: str) -> ScoreKey:
-    return ScoreKey(component=MODEL, metric=metric, condition=condition)
+    return ScoreKey(MODEL, Quantity(metric, varied=Varied.read(condition)))
 
 
 def effect(m: float) -> ScoreKey:
-    return ScoreKey(component=SET, metric="total_effect", condition="logit_diff", x=m)
+    return ScoreKey(SET, Quantity("total_effect", varied={"of": "logit_diff"}), x=m)
 
 
 def statistics(name: str, vectors, **params: object) -> finishing.Scores:
@@ -49,8 +50,8 @@ def test_nothing_is_divided_by_a_way_that_may_be_zero(way: float, sure: bool) ->
         effect(1): 0.9 * way + NOISE,
     }
     found = statistics("cumulative", vectors)
-    moved = found[ScoreKey(component=SET, metric="moved", condition="logit_diff", x=1)][0]
-    summaries = {key.metric for key, (_, values) in found.items() if values is None}
+    moved = found[ScoreKey(SET, Quantity("moved", varied={"of": "logit_diff"}), x=1)][0]
+    summaries = {key.quantity.metric for key, (_, values) in found.items() if values is None}
     assert (moved.mean is not None) == sure
     assert ("area" in summaries) == sure
 
@@ -70,7 +71,7 @@ def test_a_share_of_prompts_is_never_sure_and_a_difference_is_resampled() -> Non
 @pytest.mark.parametrize(("rank", "warned"), [(1, True), (3, False)])
 def test_a_rank_that_the_data_does_not_have_is_told(rank: int, warned: bool) -> None:
     head = Component(kind=Kind.HEAD, layer=3, index=7)
-    of_queries = ScoreKey(component=head, metric="data_rank", site="q")
+    of_queries = ScoreKey(head, Quantity("data_rank", "q"))
     found = statistics("label_randomisation", {of_queries: rank + 0 * NOISE})
     asked = registry.find("label_randomisation")
     warnings = finishing.notes(asked, asked.checked({"rank": 3}), found)["warnings"]
@@ -92,12 +93,12 @@ def test_summaries_count_the_prompts_that_count() -> None:
         values[:known] = 3 + NOISE[:known]
         vectors = {of_model("logit_diff", "source - base"): values + 5, effect(1): values + 5}
         found = statistics("cumulative", vectors)
-        ratio = found[ScoreKey(component=SET, metric="moved", condition="logit_diff", x=1)][0]
+        ratio = found[ScoreKey(SET, Quantity("moved", varied={"of": "logit_diff"}), x=1)][0]
         assert (ratio.n, ratio.skipped) == (known, 40 - known)
         if has_interval:
             assert ratio.sem is not None
             assert np.isfinite(ratio.sem)
-            area = found[ScoreKey(component=SET, metric="area", condition="logit_diff")][0]
+            area = found[ScoreKey(SET, Quantity("area", varied={"of": "logit_diff"}))][0]
             assert (area.n, area.skipped) == (known, 40 - known)
             assert area.ci_low is not None
 
@@ -182,7 +183,7 @@ def test_components_of_several_kinds_are_counted_apart() -> None:
     divisor = of_model("logit_diff", "source - base")
     kinds = (*3 * (Kind.HEAD,), Kind.ATTN_BIAS, Kind.ATTN_BIAS, Kind.SET)
     ratios = {
-        ScoreKey(component=Component(kind=kind, layer=0, index=index), metric="moved"): (
+        ScoreKey(Component(kind=kind, layer=0, index=index), Quantity("moved")): (
             effect(0),
             divisor,
         )
@@ -217,14 +218,9 @@ def test_a_number_about_a_run_has_an_interval_where_resamples_are_known() -> Non
 
 
 def test_what_is_said_to_have_no_interval_gets_none() -> None:
-    order = ScoreKey(
-        component=Component(kind=Kind.HEAD, layer=0, index=0), metric="order", site="z"
-    )
+    order = ScoreKey(Component(kind=Kind.HEAD, layer=0, index=0), Quantity("order", "z"))
     added = ScoreKey(
-        component=Component(kind=Kind.HEAD, layer=0, index=0),
-        metric="added",
-        site="z",
-        condition="logit_diff",
+        Component(kind=Kind.HEAD, layer=0, index=0), Quantity("added", "z", {"of": "logit_diff"})
     )
     vectors = {order: 0 * NOISE + 3, added: NOISE}
     found = finishing.without_declared(

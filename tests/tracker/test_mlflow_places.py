@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from stored_runs import detail, mlflow_ids
 
 from analyses import registry
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
 from tracker.database.db import Sessions, transaction
@@ -210,7 +211,7 @@ def one(lm: object, prompts: list[object], params: object, progress: object) -> 
     """Ones."""
     ones = np.ones(len(prompts), np.float32)
     return Measured(
-        scores={ScoreKey(component=MODEL, metric="one"): ones},
+        scores={ScoreKey(MODEL, Quantity("one")): ones},
         tensors={"ones": NamedTensor(ones[:, None], ("prompt", "one"))},
     )
 

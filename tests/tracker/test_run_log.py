@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text
 from waits import when
 
 from analyses import registry
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
 from tracker import reports
@@ -48,7 +49,7 @@ def talkative() -> Iterator[dict[str, Callable[[], None]]]:
         """Talks."""
         TALK["does"]()
         one = np.ones(len(prompts), np.float32)
-        return Measured(scores={ScoreKey(component=MODEL, metric="one"): one})
+        return Measured(scores={ScoreKey(MODEL, Quantity("one")): one})
 
     globals()["talkative"] = talkative
     yield TALK

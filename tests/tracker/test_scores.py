@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from analyses.bootstrap import Statistics
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, NotANumber, ScoreKey
 from analyses.stored import Stored, as_json
 from tracker import reports
@@ -22,8 +23,8 @@ from .part_work import claim
 
 HEAD = Component(kind=Kind.HEAD, layer=1, index=3)
 KEYS = [
-    ScoreKey(component=HEAD, metric="logit_attribution"),
-    ScoreKey(component=MODEL, metric="accuracy", site="z", condition="q/placebo", x=0.5),
+    ScoreKey(HEAD, Quantity("logit_attribution")),
+    ScoreKey(MODEL, Quantity("accuracy", "z", {"of": "q", "variant": "placebo"}), x=0.5),
 ]
 
 
@@ -217,7 +218,7 @@ def test_the_headline_comes_first_and_of_its_sites_what_heads_give(
     with transaction(sessions) as session:
         endings.finish_part(session, ends[0], provenance={})
     keys = [
-        ScoreKey(component=HEAD, metric=metric, site=site)
+        ScoreKey(HEAD, Quantity(metric, site))
         for metric in ("direct", "total")
         for site in ("q", "z")
     ]
@@ -251,7 +252,7 @@ def test_components_are_recorded_once(sessions: Sessions, make_run: MakeRun, mod
 
 def of_head(index: int, metric: str, condition: str = "", x: float = 0.0) -> ScoreKey:
     component = Component(kind=Kind.HEAD, layer=0, index=index)
-    return ScoreKey(component=component, metric=metric, condition=condition, x=x)
+    return ScoreKey(component, Quantity(metric, varied=Varied.read(condition)), x=x)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 from analyses import registry
 from analyses.confined import COMBINATIONS
 from analyses.prompts.distributions import DistributionSpec
+from analyses.quantities import Quantity, Varied
 from analyses.results import ScoreKey
 from tracker import reports
 from tracker.database.db import Sessions, transaction
@@ -51,7 +52,7 @@ def test_an_analysis_stores_what_it_says(
         lines = [line for run in made for line in reports.scores(session, run.id)]
         arrays = tensors.tensors(session, made[0].id)
     keys = [
-        ScoreKey(component=s.component, metric=s.metric, site=s.site, condition=s.condition, x=s.x)
+        ScoreKey(s.component, Quantity(s.metric, s.site, Varied.read(s.condition)), x=s.x)
         for s in lines
     ]
     unsaid = [key for key in keys if not any(key in said for said in analysis.stores)]

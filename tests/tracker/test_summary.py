@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from analyses.bootstrap import Statistics
+from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, ScoreKey
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
@@ -125,7 +126,7 @@ def swept(sessions: Sessions, make_run: MakeRun) -> Run:
         endings.finish_part(session, first, provenance={})
     last = claim(sessions, run.id)
     found = {
-        ScoreKey(component=SET, metric="recovered", condition=f"{name}/{kind}", x=rank): (
+        ScoreKey(SET, Quantity("recovered", varied=Varied.read(f"{name}/{kind}")), x=rank): (
             Statistics(n=8, skipped=0, mean=rank / 128, sem=0.1, ci_low=0.0, ci_high=1.0),
             None,
         )

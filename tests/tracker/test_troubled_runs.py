@@ -14,6 +14,7 @@ from sqlalchemy import text, update
 from stored_runs import detail, mlflow_ids, vectors
 
 from analyses import registry
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
 from tracker.database.db import Sessions, transaction
@@ -45,7 +46,7 @@ def odd() -> Iterator[dict[str, Behave]]:
         BEHAVIOUR["does"](progress)
         return Measured(
             scores={
-                ScoreKey(component=MODEL, metric="one"): np.full(
+                ScoreKey(MODEL, Quantity("one")): np.full(
                     int(GIVES.get("prompts", len(prompts))), GIVES.get("value", 1), np.float32
                 )
             }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analyses import registry
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Derived, Measured, NamedTensor, ScoreKey
 
@@ -30,7 +31,7 @@ def registered() -> Iterator[None]:
     def wide(lm: Any, prompts: Any, params: Any, progress: Any) -> Measured:
         """A score, and 400 kB of zeros for each prompt."""
         zeros = NamedTensor(np.zeros((len(prompts), MANY), np.float32), ("prompt", "place"))
-        one = ScoreKey(component=MODEL, metric="one")
+        one = ScoreKey(MODEL, Quantity("one"))
         return Measured(scores={one: np.ones(len(prompts), np.float32)}, tensors={"zeros": zeros})
 
     globals()["wide"] = wide

@@ -78,7 +78,7 @@ def demo(
         f"\nThe {TOP} strongest heads by their share of the logit difference, 95 % intervals:"
     )
     print_scores(reports.strongest(heads, TOP), empty="none")
-    for warning in detail.notes.get("warnings", []):
+    for warning in detail.notes.warnings:
         typer.echo(f"Note: {warning}")
     typer.echo()
     _print_addresses(home, run.id)

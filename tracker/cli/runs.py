@@ -88,7 +88,9 @@ def show(run: RunId, as_json: AsJson = False) -> None:
         "mlflow": line.mlflow_run_id,
         **({"not in mlflow": detail.not_published} if detail.not_published else {}),
         **{f"measured with {key}": value for key, value in detail.provenance.items()},
-        **{f"note: {key}": each for key, each in detail.notes.items() if key != "scores"},
+        "note: conventions": dict(detail.notes.conventions),
+        "note: warnings": list(detail.notes.warnings),
+        "note: headline": detail.notes.headline,
     }
     print_table(["", ""], facts.items(), empty="")
     console.print()

@@ -59,7 +59,7 @@ def print_scores(lines: list[reports.ScoreLine], *, empty: str) -> None:
         [
             (
                 line.component.label,
-                " ".join(filter(None, (line.metric, line.site, line.condition))),
+                line.quantity,
                 line.coordinate,
                 _short(line.mean),
                 _short(line.ci_low),

@@ -83,12 +83,11 @@ def findings(
             raise NoSuchTensor(name)
         return fetch(stored[name])
 
-    metric, condition = run.notes.get("headline") or ("", "")
     return Findings(
         scores={line.key: each for line in scores if (each := _estimate(line)) is not None},
-        varied=frozenset(line.key for line in scores if line.varied),
+        with_x=frozenset(line.key for line in scores if line.has_x),
         grid=Grid(layers=run.n_layers, heads=run.n_heads, kv_heads=run.n_kv_heads),
-        headline=(metric, condition),
+        headline=run.notes.headline,
         units=units,
         tensor=tensor,
     )

@@ -73,8 +73,7 @@ def publish(
     line = run.line
     with mlflow_errors.translated(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
         at = millis(line.finished_at or line.created_at)
-        headline, _ = run.notes.get("headline") or ("", "")
-        points = summary(scores, headline=headline)
+        points = summary(scores, headline=run.notes.headline)
         metrics = [
             Metric(mlflow_names.shortened(key, mlflow_names.KEY), value, at, step)
             for key, step, value in points

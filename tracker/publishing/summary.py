@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from analyses.quantities import Quantity
 from analyses.results import Kind
 from tracker.reports import ScoreLine, strongest
 
@@ -19,15 +20,18 @@ class Point(NamedTuple):
     value: float
 
 
-def summary(scores: Sequence[ScoreLine], *, headline: str = "") -> list[Point]:
+def summary(scores: Sequence[ScoreLine], *, headline: Quantity | None = None) -> list[Point]:
     """The numbers about the model and sets, then the strongest heads; 30 keys at the most.
 
-    Scores that differ in x alone are one key, a curve. First come those without a condition, and
-    of those with one the metric that is the `headline`.
+    Scores that differ in x alone are one key, a curve. First come those with nothing varied, and of
+    the others those of the headline's metric.
     """
     lines = [s for s in scores if s.mean is not None]
     curves = list(_curves(s for s in lines if s.component.kind in (Kind.MODEL, Kind.SET)))
-    curves.sort(key=lambda curve: (curve[0].condition != "", curve[0].metric != headline))
+    first = headline.metric if headline else ""
+    curves.sort(
+        key=lambda curve: (bool(curve[0].quantity.varied), curve[0].quantity.metric != first)
+    )
     heads = [s for s in lines if s.component.kind is Kind.HEAD]
     alike = [s for s in heads if _what(s) == _what(heads[0])]  # those that the map of heads shows
     curves += [[s] for s in strongest(alike, STRONGEST_HEADS)]
@@ -38,15 +42,15 @@ def summary(scores: Sequence[ScoreLine], *, headline: str = "") -> list[Point]:
     return [point for points in list(keyed.values())[:MOST_KEYS] for point in points]
 
 
-def _what(score: ScoreLine) -> tuple[str, str, str, float]:
-    return score.metric, score.site, score.condition, score.x
+def _what(score: ScoreLine) -> tuple[Quantity, float]:
+    return score.quantity, score.x
 
 
 def _curves(lines: Iterable[ScoreLine]) -> Iterable[list[ScoreLine]]:
     """Scores that differ in x alone, together."""
     together: dict[tuple[object, ...], list[ScoreLine]] = {}
     for s in lines:
-        together.setdefault((s.component, s.metric, s.site, s.condition), []).append(s)
+        together.setdefault((s.component, s.quantity), []).append(s)
     return together.values()
 
 
@@ -64,7 +68,8 @@ def _points(curve: Sequence[ScoreLine]) -> list[Point]:
 def _key(score: ScoreLine, x: str = "") -> str:
     """The component unless it is the model, the metric, and whatever else tells scores apart."""
     component = "" if score.component.kind is Kind.MODEL else score.component.label
-    words = (component, score.metric, score.site, score.condition, x)
+    of = score.quantity
+    words = (component, of.metric, of.site, of.condition, x)
     return re.sub(r"[^\w\-. :/]", _spelled, "/".join(filter(None, words)).replace("=", ":"))
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from analyses import registry
 from tracker.domain import Priority, Run
+from tracker.domain.run_notes import RunNotes
 from tracker.queueing.planned_runs import PlannedRun
 from tracker.store import distributions as distribution_store
 from tracker.store import inputs as input_store
@@ -55,7 +56,9 @@ class Ledger:
             distribution_id=self._distribution(planned),
             seed=planned.seed,
             n_prompts=size,
-            notes={"warnings": list(planned.warnings)} if planned.warnings else null(),
+            notes=RunNotes(warnings=tuple(planned.warnings)).as_json()
+            if planned.warnings
+            else null(),
             created_by=terms.created_by,
         )
         assert run is not None  # in this transaction nobody else can have entered it

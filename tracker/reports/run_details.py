@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from tracker.domain import RunState
+from tracker.domain.run_notes import RunNotes
 from tracker.reports.run_lines import RunLine, line_of, run_lines
 from tracker.store.runs import UnknownRun
 from tracker.tables import RunEventRow, RunInputRow, RunRow, StudyRow, StudyRunRow
@@ -51,7 +52,7 @@ class RunDetail:
     heads_of: tuple[int, ...]  # of each layer
     n_kv_heads: int
     provenance: Mapping[str, Any]
-    notes: Mapping[str, Any]
+    notes: RunNotes
     not_published: str | None  # why MLflow does not show it yet, where a try has failed
     studies: Mapping[str, str]  # names by id
     inputs: tuple[LinkedRun, ...]  # the runs that it needs
@@ -81,7 +82,7 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
         or (model.n_heads,) * model.n_layers,
         n_kv_heads=model.n_kv_heads,
         provenance=run.provenance or {},
-        notes=run.notes or {},
+        notes=RunNotes.from_json(run.notes),
         not_published=publication.error,
         studies={str(study.id): study.name for study in studies},
         inputs=_linked(session, RunInputRow.run_id, run_id, to=RunInputRow.needs_run_id),

@@ -10,25 +10,25 @@ from uuid import UUID
 from sqlalchemy import collate, select, tuple_
 from sqlalchemy.orm import Session
 
-from analyses import stored
+from analyses.quantities import Quantity
 from analyses.results import OUTPUT, Component, Kind, ScoreKey
 from analyses.shown import in_csv
-from analyses.stored import Better, Meanings, Stored
+from analyses.stored import Better, Meanings
+from tracker.domain.run_notes import RunNotes
+from tracker.store.scores import score_key
 from tracker.tables import BY_CODE, ComponentRow, RunRow, ScoreRow
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreLine:
-    """One metric of one component in one run.
+    """One quantity of one component in one run.
 
-    `varied` says that x is a coordinate, which may be 0; `better` which way is better, None for an
+    `has_x` says that x is a coordinate, which may be 0; `better` which way is better, None for an
     effect of either sign; `no_interval` why there is none, where that is not for want of items.
     """
 
     component: Component
-    metric: str
-    site: str
-    condition: str
+    quantity: Quantity
     x: float
     n: int
     skipped: int
@@ -36,25 +36,19 @@ class ScoreLine:
     sem: float | None
     ci_low: float | None
     ci_high: float | None
-    varied: bool = False
+    has_x: bool = False
     better: Better | None = None
     headline: bool = False  # whether its analysis shows it first
     no_interval: str = ""
 
     @property
     def key(self) -> ScoreKey:
-        return ScoreKey(
-            component=self.component,
-            metric=self.metric,
-            site=self.site,
-            condition=self.condition,
-            x=self.x,
-        )
+        return ScoreKey(self.component, self.quantity, self.x)
 
     @property
     def coordinate(self) -> str:
         """x, where it is a coordinate: a rank of 0, but not the 0 of what has no rank."""
-        return f"{self.x:g}" if self.varied or self.x else ""
+        return f"{self.x:g}" if self.has_x or self.x else ""
 
 
 def scores(
@@ -70,8 +64,9 @@ def scores(
     Of each component, the score that its analysis calls the headline comes first; of a metric at
     several sites, that of what heads give.
     """
-    notes = session.scalar(select(RunRow.notes).where(RunRow.id == run_id)) or {}
-    headline = tuple(notes.get("headline") or ("", ""))
+    stored = session.scalar(select(RunRow.notes).where(RunRow.id == run_id))
+    notes = RunNotes.from_json(stored)
+    headline = notes.headline or Quantity("")
     query = (
         select(ScoreRow, ComponentRow)
         .join(ComponentRow, ComponentRow.id == ScoreRow.component_id)
@@ -80,7 +75,7 @@ def scores(
             ComponentRow.kind,
             ComponentRow.layer,
             ComponentRow.index,
-            tuple_(ScoreRow.metric, ScoreRow.condition) != headline,
+            tuple_(ScoreRow.metric, ScoreRow.condition) != (headline.metric, headline.condition),
             collate(ScoreRow.metric, BY_CODE),
             ScoreRow.site != OUTPUT,
             collate(ScoreRow.site, BY_CODE),
@@ -94,9 +89,9 @@ def scores(
         query = query.where(ScoreRow.metric == metric)
     if condition is not None:
         query = query.where(ScoreRow.condition == condition)
-    rows = session.execute(query).all()
-    said = _Said(stored.from_json(notes.get("scores") or ()), headline, rows)
-    return [_score(row, component, said) for row, component in rows]
+    rows = [(score_key(row, component), row) for row, component in session.execute(query)]
+    said = _Said(notes, [key for key, _ in rows])
+    return [_score(key, row, said) for key, row in rows]
 
 
 class _Said:
@@ -106,57 +101,42 @@ class _Said:
     from it in x and component alone.
     """
 
-    def __init__(
-        self, stores: Sequence[Stored], headline: tuple[str, ...], rows: Sequence[Any]
-    ) -> None:
-        self._meanings = Meanings(stores)
-        self._headline = headline
-        self._varied = {_alike(row, component) for row, component in rows if row.x}
+    def __init__(self, notes: RunNotes, keys: Sequence[ScoreKey]) -> None:
+        self._meanings = Meanings(notes.scores)
+        self._headline = notes.headline and notes.headline.at_any_site
+        self._with_x = {_alike(key) for key in keys if key.x}
 
-    def of(self, row: ScoreRow, component: ComponentRow) -> dict[str, Any]:
-        key = ScoreKey(
-            component=_component(component),
-            metric=row.metric,
-            site=row.site,
-            condition=row.condition,
-            x=row.x,
-        )
+    def of(self, key: ScoreKey) -> dict[str, Any]:
         said = self._meanings.of(key)
         return {
-            "varied": bool(said.x) if said else _alike(row, component) in self._varied,
+            "has_x": bool(said.x) if said else _alike(key) in self._with_x,
             "better": said.better if said else None,
-            "headline": (row.metric, row.condition) == self._headline,
+            "headline": key.quantity.at_any_site == self._headline,
             "no_interval": said.no_interval if said else "",
         }
 
 
-def _alike(row: ScoreRow, component: ComponentRow) -> tuple[str, ...]:
-    return component.kind, row.metric, row.site, row.condition
+def _alike(key: ScoreKey) -> tuple[Kind, Quantity]:
+    return key.component.kind, key.quantity
 
 
-def _component(row: ComponentRow) -> Component:
-    return Component(kind=Kind(row.kind), layer=row.layer, index=row.index)
-
-
-def _score(row: ScoreRow, component: ComponentRow, said: _Said) -> ScoreLine:
+def _score(key: ScoreKey, row: ScoreRow, said: _Said) -> ScoreLine:
     return ScoreLine(
-        component=_component(component),
-        metric=row.metric,
-        site=row.site,
-        condition=row.condition,
-        x=row.x,
+        component=key.component,
+        quantity=key.quantity,
+        x=key.x,
         n=row.n,
         skipped=row.skipped,
         mean=row.mean,
         sem=row.sem,
         ci_low=row.ci_low,
         ci_high=row.ci_high,
-        **said.of(row, component),
+        **said.of(key),
     )
 
 
 def strongest(lines: Sequence[ScoreLine], count: int) -> list[ScoreLine]:
-    """The best of one metric under one condition: the headline's where it is there, or the first's.
+    """The best of one quantity at any site: of the headline where it is there, or of the first.
 
     The highest or the lowest, as is better; where neither is, the largest of either sign.
     """
@@ -164,8 +144,8 @@ def strongest(lines: Sequence[ScoreLine], count: int) -> list[ScoreLine]:
     if not known:
         return []
     first = next((line for line in known if line.headline), known[0])
-    what = first.metric, first.condition
-    alike = [line for line in known if (line.metric, line.condition) == what]
+    what = first.quantity.at_any_site
+    alike = [line for line in known if line.quantity.at_any_site == what]
     return sorted(alike, key=lambda line: (_place(line), line.component))[:count]
 
 
@@ -176,7 +156,7 @@ def _place(line: ScoreLine) -> float:
 
 def without_interval(lines: Sequence[ScoreLine]) -> list[str]:
     """Why some of the scores have no interval, a sentence for each metric."""
-    reasons = {line.metric: line.no_interval for line in lines if line.no_interval}
+    reasons = {line.quantity.metric: line.no_interval for line in lines if line.no_interval}
     return [f"{metric} has no interval: {reason}." for metric, reason in reasons.items()]
 
 
@@ -189,9 +169,16 @@ COLUMNS = (
 
 def as_row(line: ScoreLine) -> dict[str, object]:
     """A score as a flat row under `COLUMNS`, every digit kept."""
-    component = line.component
-    place = {"kind": component.kind.value, "layer": component.layer, "index": component.index}
-    return {**place, **{column: getattr(line, column) for column in COLUMNS[len(place) :]}}
+    component, quantity = line.component, line.quantity
+    key = {
+        "kind": component.kind.value,
+        "layer": component.layer,
+        "index": component.index,
+        "metric": quantity.metric,
+        "site": quantity.site,
+        "condition": quantity.condition,
+    }
+    return {**key, **{column: getattr(line, column) for column in COLUMNS[len(key) :]}}
 
 
 def as_csv(lines: Sequence[ScoreLine]) -> str:

@@ -6,6 +6,7 @@ for it along.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
 from tracker.domain import PartClaim, PartKind, PartState, Run, RunState
+from tracker.domain.run_notes import RunNotes
 from tracker.secrets.urls import without_credentials
 from tracker.store import inputs, runs
 from tracker.store.parts import NOW, held, seconds
@@ -49,7 +51,7 @@ def finish_part(session: Session, claim: PartClaim, *, provenance: Mapping[str, 
     _move_run(session, run.id, state=RunState.FINISHING, dispatch_due_at=NOW, reason=null())
 
 
-def finish_run(session: Session, claim: PartClaim, *, notes: Mapping[str, Any]) -> None:
+def finish_run(session: Session, claim: PartClaim, *, notes: RunNotes) -> None:
     """End a fenced finishing part and its run; what the parts had measured is in `score` by now.
 
     What the run was warned of when it was queued stays, before the warnings in `notes`. Runs that
@@ -58,14 +60,14 @@ def finish_run(session: Session, claim: PartClaim, *, notes: Mapping[str, Any]) 
     for table in (PartScoreRow, PartTensorRow):
         session.query(table).filter(table.run_id == claim.run_id).delete(synchronize_session=False)
     session.execute(update(PartRow).where(held(claim)).values(_ended(PartState.SUCCEEDED)))
-    queued = session.scalar(select(RunRow.notes).where(RunRow.id == claim.run_id)) or {}
-    warnings = [*queued.get("warnings", ()), *notes.get("warnings", ())]
+    queued = session.scalar(select(RunRow.notes).where(RunRow.id == claim.run_id))
+    warnings = (*RunNotes.from_json(queued).warnings, *notes.warnings)
     _move_run(
         session,
         claim.run_id,
         state=RunState.SUCCEEDED,
         finished_at=NOW,
-        notes={**notes, "warnings": warnings},
+        notes=replace(notes, warnings=warnings).as_json(),
         reason=null(),
     )
 

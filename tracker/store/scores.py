@@ -7,16 +7,19 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from analyses.bootstrap import Statistics
+from analyses.quantities import Quantity
 from analyses.results import Component, Kind, Measured, ScoreKey
 from tracker.domain import PartClaim, Run
 from tracker.store.models import component_ids
 from tracker.tables import ComponentRow, PartRow, PartScoreRow, Row, ScoreRow
 
 Vectors = Mapping[ScoreKey, NDArray[np.float32]]
+_KEY = ("metric", "site", "condition", "varied", "x")
 
 
 def copy_rows(
@@ -42,7 +45,7 @@ def insert_part_scores(
         (claim.run_id, claim.number, ids[key.component], *_key(key), _marked(measured, key))
         for key in measured.scores
     )
-    columns = ["run_id", "part", "component_id", "metric", "site", "condition", "x", "values"]
+    columns = ["run_id", "part", "component_id", *_KEY, "values"]
     copy_rows(session, PartScoreRow, columns, rows)
 
 
@@ -61,7 +64,7 @@ def joined_part_scores(session: Session, run: Run) -> dict[ScoreKey, NDArray[np.
     )
     joined: dict[ScoreKey, NDArray[np.float32]] = {}
     for row, component, start, stop in session.execute(query):
-        key = _score_key(row, component)
+        key = score_key(row, component)
         vector = joined.setdefault(key, np.full(run.n_prompts, np.nan, dtype=np.float32))
         vector[start:stop] = _with_nan(row.values)
     return dict(sorted(joined.items()))
@@ -78,7 +81,7 @@ def vectors_and_means(
     )
     vectors, means = {}, {}
     for row, component in session.execute(query):
-        key = _score_key(row, component)
+        key = score_key(row, component)
         means[key] = math.nan if row.mean is None else row.mean
         if row.values is not None:
             vectors[key] = _with_nan(row.values)
@@ -93,7 +96,7 @@ def insert_scores(
 ) -> None:
     """The run's scores: statistics over prompts, and the vector behind them if there is one."""
     ids = component_ids(session, model_id, (key.component for key in scores))
-    columns = ["run_id", "component_id", "metric", "site", "condition", "x"]
+    columns = ["run_id", "component_id", *_KEY]
     columns += ["n", "skipped", "mean", "sem", "ci_low", "ci_high", "values"]
     copy_rows(session, ScoreRow, columns, _score_rows(run_id, ids, scores))
 
@@ -118,20 +121,19 @@ def _score_rows(
         )
 
 
-def _score_key(row: PartScoreRow | ScoreRow, component: ComponentRow) -> ScoreKey:
+def score_key(row: PartScoreRow | ScoreRow, component: ComponentRow) -> ScoreKey:
+    """What a row is the score of."""
     return ScoreKey(
-        component=Component(
-            kind=Kind(component.kind), layer=component.layer, index=component.index
-        ),
-        metric=row.metric,
-        site=row.site,
-        condition=row.condition,
-        x=row.x,
+        Component(kind=Kind(component.kind), layer=component.layer, index=component.index),
+        Quantity(row.metric, row.site, row.varied),
+        row.x,
     )
 
 
-def _key(key: ScoreKey) -> tuple[str, str, str, float]:
-    return key.metric, key.site, key.condition, key.x
+def _key(key: ScoreKey) -> tuple[str, str, str, Jsonb, float]:
+    """Under the columns `_KEY`."""
+    of = key.quantity
+    return of.metric, of.site, of.condition, Jsonb(dict(of.varied)), key.x
 
 
 def _marked(measured: Measured, key: ScoreKey) -> list[float | None]:

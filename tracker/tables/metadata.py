@@ -47,3 +47,13 @@ def one_of(column: str, *enums: type[StrEnum]) -> CheckConstraint:
     """Text with a CHECK: a native enum does not survive a downgrade followed by an upgrade."""
     values = ", ".join(f"'{member.value}'" for members in enums for member in members)
     return CheckConstraint(f"{column} IN ({values})", name=column)
+
+
+def condition_of_varied() -> CheckConstraint:
+    """A CHECK that `condition` is the text of `varied`, as far as an expression can tell."""
+    return CheckConstraint(
+        "CASE WHEN varied - 'of' - 'variant' = '{}' THEN condition ="
+        " coalesce(varied ->> 'of', '') || coalesce('/' || (varied ->> 'variant'), '')"
+        " ELSE position('=' in condition) > 0 END",
+        name="varied",
+    )

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tracker.domain import PartKind, PartState
-from tracker.tables.metadata import Instant, Json, Row, one_of
+from tracker.tables.metadata import Instant, Json, Row, condition_of_varied, one_of
 from tracker.tables.models import ComponentRow
 from tracker.tables.runs import RunRow
 
@@ -70,6 +70,7 @@ class PartScoreRow(Row):
     __tablename__ = "part_score"
     __table_args__ = (
         ForeignKeyConstraint(["run_id", "part"], _PART),
+        condition_of_varied(),
         {"comment": "What a part has measured, until the run finishes and `score` holds it."},
     )
 
@@ -83,6 +84,7 @@ class PartScoreRow(Row):
     condition: Mapped[str] = mapped_column(
         primary_key=True, comment="What else was varied, or empty."
     )
+    varied: Mapped[Json] = mapped_column(comment="What condition says: values by name.")
     x: Mapped[float] = mapped_column(
         DOUBLE_PRECISION, primary_key=True, comment="Coordinate, e.g. a rank; else 0."
     )

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, DOUBLE_PRECISION, REAL, BigInteger, ForeignKey, Index, Integer, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tracker.tables.metadata import Json, Row
+from tracker.tables.metadata import Json, Row, condition_of_varied
 from tracker.tables.models import ComponentRow
 from tracker.tables.runs import RunRow
 
@@ -14,6 +14,7 @@ class ScoreRow(Row):
     __tablename__ = "score"
     __table_args__ = (
         Index(None, "component_id", "metric"),
+        condition_of_varied(),
         {"comment": "One metric of one component in one run."},
     )
 
@@ -28,6 +29,7 @@ class ScoreRow(Row):
     condition: Mapped[str] = mapped_column(
         primary_key=True, comment="What else was varied, or empty."
     )
+    varied: Mapped[Json] = mapped_column(comment="What condition says: values by name.")
     x: Mapped[float] = mapped_column(
         DOUBLE_PRECISION, primary_key=True, comment="Coordinate, e.g. a rank; else 0."
     )

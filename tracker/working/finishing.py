@@ -11,12 +11,14 @@ from analyses import bootstrap, registry
 from analyses.bootstrap import Statistics
 from analyses.errors import Refused
 from analyses.knowledge import KNOWN
+from analyses.quantities import NOTHING
 from analyses.registry import Analysis, Params
 from analyses.results import MODEL, Derived, Measured, NamedTensor, NotANumber, ScoreKey
-from analyses.stored import Meanings, as_json
+from analyses.stored import Meanings
 from tracker import reports
 from tracker.database.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
+from tracker.domain.run_notes import RunNotes
 from tracker.errors import TrackerError
 from tracker.publishing import mlflow_runs, spool_cleanup, tensor_files
 from tracker.publishing.mlflow_errors import MlflowUnavailable
@@ -31,6 +33,7 @@ from tracker.working.missing_ratios import missing_ratios
 Vectors = Mapping[ScoreKey, NDArray[np.float32]]
 Scores = dict[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]]
 
+MUTATION = "mutation"  # of the prompts, where it is varied
 LEAST_LABEL_MASS = 0.5
 LARGEST_NOOP_EFFECT = 0.05  # logits
 
@@ -120,7 +123,9 @@ def _check_finite(found: Scores) -> None:
     """Raises `NotANumber` for a mean of all prompts, or a number made of those, that is none."""
     for key, (stats, _) in found.items():
         if stats.mean is not None and not np.isfinite(stats.mean):
-            raise NotANumber(f"number {key.metric!r} of {key.component.label}", stats.mean, None)
+            raise NotANumber(
+                f"number {key.quantity.metric!r} of {key.component.label}", stats.mean, None
+            )
 
 
 def _kept(joined: Mapping[str, NamedTensor], derived: Derived) -> dict[str, NamedTensor]:
@@ -181,7 +186,7 @@ def _may_be_zero(of: Statistics) -> bool:
     return of.ci_low <= 0 <= of.ci_high
 
 
-def notes(analysis: Analysis, params: Params, found: Scores) -> dict[str, object]:
+def notes(analysis: Analysis, params: Params, found: Scores) -> RunNotes:
     """The conventions behind the numbers, and what a reader should be warned of."""
     means = {key: stats.mean for key, (stats, _) in found.items() if stats.mean is not None}
     warnings = [*_without_labels(params, found), *analysis.warns(means, params)]
@@ -193,14 +198,16 @@ def notes(analysis: Analysis, params: Params, found: Scores) -> dict[str, object
             f"Only prompts whose answer the model knows count: {round(known[0].mean * known[0].n)} "
             f"of {known[0].n}. The others are skipped."
         )
-    return {
-        "conventions": {**analysis.conventions, **bootstrap.CONVENTIONS},
-        "warnings": warnings
-        + _moving_by_themselves(found)
-        + missing_ratios(statistics, analysis.ratios(measured)),
-        "headline": analysis.headline,
-        "scores": as_json(analysis.stores),
-    }
+    return RunNotes(
+        conventions={**analysis.conventions, **bootstrap.CONVENTIONS},
+        warnings=(
+            *warnings,
+            *_moving_by_themselves(found),
+            *missing_ratios(statistics, analysis.ratios(measured)),
+        ),
+        headline=analysis.headline,
+        scores=tuple(analysis.stores),
+    )
 
 
 def _without_labels(params: Params, found: Scores) -> list[str]:
@@ -208,11 +215,12 @@ def _without_labels(params: Params, found: Scores) -> list[str]:
     own = "source" if getattr(params, "direction", "") == "denoise" else "base"
     warnings = []
     for key, (stats, _) in found.items():
-        as_it_is = key.condition in ("", own) or key.condition.startswith("mutation=")
-        if (key.component, key.metric) != (MODEL, "label_mass") or not as_it_is:
+        varied = key.quantity.varied
+        as_it_is = varied in (NOTHING, {"of": own}) or MUTATION in varied
+        if (key.component, key.quantity.metric) != (MODEL, "label_mass") or not as_it_is:
             continue
         if stats.mean is not None and stats.mean < LEAST_LABEL_MASS:
-            said = f" ({key.condition})" if key.condition.startswith("mutation=") else ""
+            said = f" ({varied.text})" if MUTATION in varied else ""
             warnings.append(
                 f"The labels together have a probability of {stats.mean:.2f} on average{said}, "
                 f"under {LEAST_LABEL_MASS}: the model often answers with something that is no "
@@ -225,11 +233,12 @@ def _moving_by_themselves(found: Scores) -> list[str]:
     """Where a replay that changes nothing is not the recorded run."""
     warnings = []
     for key, (_, values) in found.items():
-        if key.metric != "noop_effect" or values is None or np.isnan(values).all():
+        if key.quantity.metric != "noop_effect" or values is None or np.isnan(values).all():
             continue
         size = float(np.nanmean(np.abs(values)))
         if size > LARGEST_NOOP_EFFECT:
-            said = f" ({key.condition})" if key.condition.startswith("mutation=") else ""
+            varied = key.quantity.varied
+            said = f" ({varied.text})" if MUTATION in varied else ""
             warnings.append(
                 f"When the final position is computed again with nothing changed, its logit "
                 f"difference differs by {size:.2f} on average{said}: by rounding, or because other "

@@ -1,10 +1,11 @@
 """Ratios of a run that have no value, as warnings: how many, whose they are, and why."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from analyses.bootstrap import Statistics
 from analyses.plurals import counted
+from analyses.quantities import Quantity
 from analyses.results import Kind, ScoreKey
 
 Found = Mapping[ScoreKey, Statistics]
@@ -22,20 +23,17 @@ NAMES = {  # one of them, and several
 
 
 def missing_ratios(found: Found, ratios: Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]) -> list[str]:
-    """A sentence for each metric and condition of which ratios have no value, and each reason."""
-    without: dict[tuple[str, str, str], list[ScoreKey]] = {}
+    """A sentence for each quantity, at any site, of which ratios have no value, and each reason."""
+    without: dict[tuple[Quantity, str], list[ScoreKey]] = {}
     for key, (_, divisor) in ratios.items():
         if key in found and found[key].mean is None:
             why = _why(found[divisor])
-            without.setdefault((key.metric, key.condition, why), []).append(key)
+            without.setdefault((key.quantity.at_any_site, why), []).append(key)
+    count = Counter(key.quantity.at_any_site for key in ratios)
     return [
-        _sentence(metric, condition, why, keys, of=_of(ratios, metric, condition))
-        for (metric, condition, why), keys in sorted(without.items())
+        _sentence(quantity, why, keys, of=count[quantity])
+        for (quantity, why), keys in sorted(without.items())
     ]
-
-
-def _of(ratios: Iterable[ScoreKey], metric: str, condition: str) -> int:
-    return sum((key.metric, key.condition) == (metric, condition) for key in ratios)
 
 
 def _why(divisor: Statistics) -> str:
@@ -46,9 +44,9 @@ def _why(divisor: Statistics) -> str:
     return "the 95 % interval of what is divided by includes zero"
 
 
-def _sentence(metric: str, condition: str, why: str, keys: Sequence[ScoreKey], *, of: int) -> str:
-    under = f" under {condition}" if condition else ""
-    said = f"{metric}{under} has no value in {len(keys)} of {counted(of, 'score')}"
+def _sentence(quantity: Quantity, why: str, keys: Sequence[ScoreKey], *, of: int) -> str:
+    under = f" under {quantity.condition}" if quantity.varied else ""
+    said = f"{quantity.metric}{under} has no value in {len(keys)} of {counted(of, 'score')}"
     return f"{said}, for {_components(keys)}: {why}."
 
 

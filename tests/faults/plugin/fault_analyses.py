@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses import registry
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
 
-STEP = ScoreKey(component=MODEL, metric="step")
+STEP = ScoreKey(MODEL, Quantity("step"))
 NAMES = ("steps", "poison", "greedy", "stuck", "hog")
 Progress = Callable[[int], None]
 

@@ -1,0 +1,168 @@
+"""What a score measures, as a value: a metric, at a site, and whatever else was varied."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import total_ordering
+from numbers import Integral, Real
+
+Value = str | int | float | bool
+
+OF = "of"  # what the metric is of; its value is written first, without the name: `logit_diff`
+VARIANT = "variant"  # its value is written last, without the name: `q/placebo`
+_NAME = re.compile(r"[a-z]\w*", re.ASCII)
+_NAMED = re.compile(r"(?:^|/)([a-z]\w*)=", re.ASCII)
+
+
+def spelled(value: Value) -> str:
+    """A value as a text has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)
+
+
+def _checked(name: str, value: object) -> Value:
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise ValueError(f"What is varied has the name {name!r}; give a word such as 'placebo'.")
+    if isinstance(value, bool) or (isinstance(value, str) and value):
+        return value if isinstance(value, bool) else str(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real) and math.isfinite(value):
+        number = float(value)
+        return int(number) if number.is_integer() else number
+    raise ValueError(
+        f"{name} is varied to {value!r}; give a text that is not empty, a finite number, or a bool."
+    )
+
+
+def _written(values: Mapping[str, Value]) -> str:
+    named = [f"{name}={spelled(values[name])}" for name in values if name not in (OF, VARIANT)]
+    first = [spelled(values[OF])] if OF in values else []
+    last = f"/{spelled(values[VARIANT])}" if VARIANT in values else ""
+    return "/".join([*first, *named]) + last
+
+
+def _read(text: str) -> dict[str, Value]:
+    names = list(_NAMED.finditer(text))
+    ends = [each.start() for each in names[1:]] + [len(text)]
+    found = {OF: text[: names[0].start()] if names else text}
+    found |= {each[1]: text[each.end() : end] for each, end in zip(names, ends, strict=False)}
+    last = list(found)[-1]
+    value, _, variant = found[last].partition("/")
+    if variant:
+        found |= {last: value, VARIANT: variant}
+    return {name: _value(each) for name, each in found.items() if each}
+
+
+def _value(text: str) -> Value:
+    """The number or bool that is spelled so, or the text."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        if math.isfinite(number) and spelled(number) == text:
+            return number
+    return text
+
+
+@total_ordering
+class Varied(Mapping[str, Value]):
+    """What was varied, names to values; it never changes.
+
+    `text` is the one way to write it, which tables, metric names and files hold: `keys=label_0`.
+    Equal texts are equal values: it identifies a score, as a database compares it.
+
+    >>> Varied({"mutation": "shuffled", "of": "loss"}).text
+    'loss/mutation=shuffled'
+    >>> dict(Varied.read("position=0"))
+    {'position': 0}
+    """
+
+    __slots__ = ("_values", "text")
+
+    _values: dict[str, Value]
+    text: str
+
+    def __init__(self, values: Mapping[str, Value] | None = None) -> None:
+        """Raises `ValueError` for a name that is no word and a value that has no text."""
+        checked = {name: _checked(name, value) for name, value in sorted((values or {}).items())}
+        object.__setattr__(self, "_values", checked)
+        object.__setattr__(self, "text", _written(checked))
+
+    @classmethod
+    def read(cls, text: str) -> "Varied":
+        """What a text says, whoever wrote it: the value that is written so."""
+        read = cls(_read(text)) if text else cls()
+        return read if read.text == text else cls({OF: text})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name} of what was varied cannot be changed; make another.")
+
+    def __reduce__(self) -> tuple[type["Varied"], tuple[dict[str, Value]]]:
+        return type(self), (dict(self),)
+
+    def __getitem__(self, name: str) -> Value:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Varied):
+            return self.text == other.text
+        return bool(self._values == other)
+
+    def __lt__(self, other: object) -> bool:
+        return self.text < other.text if isinstance(other, Varied) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
+NOTHING = Varied()
+
+
+@dataclass(frozen=True, order=True, init=False)
+class Quantity:
+    """What a score measures of a component: `metric`, and `site` where there is one.
+
+    >>> Quantity("weight", varied={"keys": "labels"}).condition
+    'keys=labels'
+    """
+
+    metric: str
+    site: str
+    varied: Varied
+
+    def __init__(self, metric: str, site: str = "", varied: Mapping[str, Value] = NOTHING) -> None:
+        object.__setattr__(self, "metric", metric)
+        object.__setattr__(self, "site", site)
+        object.__setattr__(self, "varied", varied if isinstance(varied, Varied) else Varied(varied))
+
+    @property
+    def condition(self) -> str:
+        """The text of what was varied; empty where nothing was."""
+        return self.varied.text
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.metric, self.site, self.condition)))
+
+    def as_json(self) -> dict[str, object]:
+        return {"metric": self.metric, "site": self.site, "varied": dict(self.varied)}
+
+    @property
+    def at_any_site(self) -> "Quantity":
+        """The same without its site, to compare with others of any."""
+        return Quantity(self.metric, varied=self.varied)

@@ -1,0 +1,108 @@
+"""What was varied is stored as values beside its text, in scores and in the notes of runs.
+
+Scores keep their text; what it says is read from it once, that of older versions and of other
+packages too (`q/placebo`, `mutation=shuffled/confined`). Notes of runs have values in its place.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+from analyses.quantities import Varied, spelled
+
+revision = "0019"
+down_revision = "0018"
+
+TABLES = ("score", "part_score")
+CHECK = (
+    "CASE WHEN varied - 'of' - 'variant' = '{}' THEN condition ="
+    " coalesce(varied ->> 'of', '') || coalesce('/' || (varied ->> 'variant'), '')"
+    " ELSE position('=' in condition) > 0 END"
+)
+CONDITIONS = "SELECT DISTINCT condition FROM headbook.{table} WHERE condition <> ''"
+READ = """
+UPDATE headbook.{table} AS it SET varied = pair -> 'new'
+FROM jsonb_array_elements(CAST(:pairs AS jsonb)) AS pair WHERE it.condition = pair ->> 'old'
+"""
+NOTED = "SELECT DISTINCT notes -> '{name}' FROM headbook.run WHERE notes -> '{name}' IS NOT NULL"
+NOTE = """
+UPDATE headbook.run SET notes = jsonb_set(notes, '{{{name}}}', pair -> 'new')
+FROM jsonb_array_elements(CAST(:pairs AS jsonb)) AS pair WHERE notes -> '{name}' = pair -> 'old'
+"""
+
+
+def upgrade() -> None:
+    for table in TABLES:
+        op.add_column(
+            table,
+            sa.Column(
+                "varied",
+                JSONB(),
+                server_default="{}",
+                nullable=False,
+                comment="What condition says: values by name.",
+            ),
+            schema="headbook",
+        )
+        _replace(CONDITIONS.format(table=table), READ.format(table=table), _read)
+        op.alter_column(table, "varied", server_default=None, schema="headbook")
+        op.create_check_constraint(
+            op.f(f"{table}_varied_check"), table, sa.text(CHECK), schema="headbook"
+        )
+    _rewrite_notes(headline=_quantity, scores=_with_values)
+
+
+def downgrade() -> None:
+    _rewrite_notes(headline=_metric_and_condition, scores=_with_conditions)
+    for table in TABLES:
+        op.drop_constraint(op.f(f"{table}_varied_check"), table, schema="headbook")
+        op.drop_column(table, "varied", schema="headbook")
+
+
+def _rewrite_notes(**changes: Callable[[Any], Any]) -> None:
+    """Change a part of all notes; those of runs that have ended otherwise stay as they are."""
+    op.execute("ALTER TABLE headbook.run DISABLE TRIGGER guard_run")
+    for name, change in changes.items():
+        _replace(NOTED.format(name=name), NOTE.format(name=name), change)
+    op.execute("ALTER TABLE headbook.run ENABLE TRIGGER guard_run")
+
+
+def _replace(query: str, update: str, change: Callable[[Any], Any]) -> None:
+    """Replace each of the values that a query finds; they are few, and the rows many."""
+    connection = op.get_bind()
+    pairs = [{"old": old, "new": change(old)} for old in connection.scalars(sa.text(query))]
+    connection.execute(sa.text(update), {"pairs": json.dumps(pairs)})
+
+
+def _read(condition: str) -> dict[str, Any]:
+    """What a text says; a label is a text, also where it is a digit."""
+    varied = Varied.read(condition)
+    return {name: spelled(each) if name == "label" else each for name, each in varied.items()}
+
+
+def _quantity(headline: list[str]) -> dict[str, Any] | None:
+    metric, condition = headline
+    return {"metric": metric, "site": "", "varied": _read(condition)} if metric else None
+
+
+def _metric_and_condition(headline: Mapping[str, Any] | None) -> list[str]:
+    return [headline["metric"], Varied(headline["varied"]).text] if headline else ["", ""]
+
+
+def _with_values(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [_renamed(each, "conditions", "varied", _read) for each in scores]
+
+
+def _with_conditions(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [_renamed(each, "varied", "conditions", lambda it: Varied(it).text) for each in scores]
+
+
+def _renamed(
+    said: Mapping[str, Any], old: str, new: str, change: Callable[[Any], Any]
+) -> dict[str, Any]:
+    rest = {name: each for name, each in said.items() if name != old}
+    return {**rest, new: list(map(change, said[old]))}
