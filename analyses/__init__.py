@@ -1,1 +1,1 @@
-"""Analyses of language models: pure, without database, queue, tracking server or pages."""
+"""Headbook's analyses of models: pure, without database, queue, tracking server or pages."""

@@ -1,1 +1,1 @@
-"""Migrations of schemas `headbook` and `results`; applied by `headbook db upgrade`."""
+"""Headbook's migrations, of schemas `headbook` and `results`; applied by `headbook db upgrade`."""

@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -202,7 +201,8 @@ def virtual_environment(folder: Path, wheel: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
     subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
     (site,) = folder.glob("lib/python3.*/site-packages")
-    (site / "behind.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    behind = [each for each in sys.path if Path(each).name == "site-packages"]
+    (site / "behind.pth").write_text("".join(f"{each}\n" for each in behind))
     return python
 
 

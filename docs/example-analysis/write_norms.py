@@ -5,10 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from analyses.quantities import Quantity
-from analyses.registry import Params, analysis
-from analyses.results import Component, Kind, Measured, ScoreKey
-from analyses.stored import Stored
+from headbook import Component, Kind, Measured, Params, Quantity, ScoreKey, Stored, analysis
 
 
 class WriteNormsParams(Params):
@@ -39,7 +36,7 @@ WRITE_NORM = Stored(
 )
 def write_norms(lm, prompts, params, progress):
     """How large each head's write is at the final position: the norm of z W_O."""
-    from analyses.engine.decomposition import attention_writes  # loads torch: for workers only
+    from headbook.engine import attention_writes  # loads torch: for workers only
 
     found = []  # of every batch [layer, head, prompt]
     for together in lm.micro_batches(prompts, params.batch_size):

@@ -23,7 +23,8 @@ from .light_stack import clean_environment, family_of, still_there
 HEADBOOK = Path(sys.executable).with_name("headbook")
 DEAD = "http://127.0.0.1:1"
 NOBODY = 65534
-MODULES = ("app", "celery", "celeryconfig", "mlflow", "streamlit", "torch", "tracker")
+MODULES = ("alembic", "celery", "celeryconfig", "headbook", "mlflow", "streamlit", "torch")
+PACKAGES = ("analyses", "app", "migrations", "tracker")
 OTHER_WORK = {
     "LC_ALL": "C",
     "http_proxy": DEAD,
@@ -61,7 +62,7 @@ def work():
         folder = Path(made)
         for name in MODULES:
             planted(folder / f"{name}.py")
-        for name in ("analyses", "migrations"):
+        for name in PACKAGES:
             (folder / name).mkdir()
             planted(folder / name / "__init__.py")
         (folder / ".streamlit").mkdir()

@@ -24,3 +24,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     (built,) = folder.glob("headbook-*.whl")
     return built
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """The folder of a project that uses the names of our packages, and of what we build on."""
+    folder = tmp_path / "somebody's project"
+    for name in PACKAGES:
+        (folder / name).mkdir(parents=True)
+    for name in ("app/__init__", "migrations/__init__", "migrations/env", "tracker", "streamlit"):
+        (folder / f"{name}.py").write_text("raise SystemExit('imported from where one stands')")
+    return folder

@@ -1,4 +1,4 @@
-"""The built package works in a bare environment, away from the clone."""
+"""The built package works in a bare environment, in the folder of somebody else's project."""
 
 import json
 import os
@@ -7,8 +7,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import cluster
 import pytest
 
+from tracker.database.db import Sessions
 from tracker.home.home import Home
 from tracker.supervisor import postgres_place
 
@@ -29,28 +31,46 @@ def run(*command: str | Path, cwd: Path = Path("/"), **environment: str) -> str:
     return done.stdout
 
 
-def test_the_wheel_holds_the_four_packages_and_their_data_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     info = next(name for name in names if ".dist-info/" in name).partition("/")[0]
-    assert {name.partition("/")[0] for name in names} == {*PACKAGES, info}
+    assert {name.partition("/")[0] for name in names} == {*PACKAGES, "headbook", info}
+    assert not [name for name in names if name.startswith("tracker/public")]
     for wanted in (
         "analyses/data/facts/capitals.csv",
         "analyses/data/facts/relations.json",
         "analyses/models/mcq-small/model.safetensors",
         "analyses/models/mcq-small/tokenizer.json",
+        "analyses/py.typed",
         "app/main.py",
         "app/serve.py",
+        "headbook/__init__.py",
+        "headbook/py.typed",
         "migrations/script.py.mako",
         "migrations/versions/0005_results.py",
+        "migrations/views/head_scores.sql",
+        "tracker/py.typed",
         f"{info}/licenses/LICENSE",
     ):
         assert wanted in names
 
 
-@pytest.mark.slow
-def test_the_wheel_works_in_a_bare_environment_from_the_root_folder(
-    wheel: Path, tmp_path: Path
+def test_the_wheel_works_in_the_folder_of_a_project_that_has_the_same_names(
+    wheel: Path, work: Path, tmp_path: Path, sessions: Sessions, database_url: str
 ) -> None:
+    del sessions  # empties the database afterwards
+    python = cluster.virtual_environment(tmp_path / "bare", wheel)
+    headbook = python.with_name("headbook")
+    here = {"cwd": work, "DATABASE_URL": database_url, "HEADBOOK_HOME": str(tmp_path / "home")}
+    assert "schema of this version" in run(headbook, "db", "upgrade", **here)
+    asks = "import headbook; print(headbook.__version__, headbook.connect().runs())"
+    assert run(python, "-P", "-c", asks, **here).endswith(" []\n")
+    refused = subprocess.run((python, "-c", asks), cwd=work, capture_output=True, text=True)
+    assert f"`import app` finds {work}/app/__init__.py, which is not Headbook's" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_works_in_a_bare_environment(wheel: Path, work: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     run(sys.executable, "-m", "venv", bare)
     pip = [bare / "bin" / "python", "-m", "pip", "install", "--quiet"]
@@ -58,7 +78,7 @@ def test_the_wheel_works_in_a_bare_environment_from_the_root_folder(
     run(*pip, *constraints, "torch")
     run(*pip, *constraints, wheel)
     headbook = bare / "bin" / "headbook"
-    home = {"HEADBOOK_HOME": str(tmp_path / "a home")}
+    home = {"cwd": work, "HEADBOOK_HOME": str(tmp_path / "a home")}
     try:
         run(headbook, "up", "--detach", **home)
         run(headbook, "db", "upgrade", **home)

@@ -64,6 +64,8 @@ def main() -> None:
         app()
     except (TrackerError, Refused) as error:
         said = f"Error: {error}"
+    except ModuleNotFoundError:
+        raise  # the public package says what to install
     except PermissionError as error:
         said = f"Error: {NotReadable(Path(error.filename))}" if error.filename else format_exc()
     except OSError as error:

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from tracker.secrets import secret_forms
 
-_ROOT = Path(__file__).parents[1]  # of the packages of this product
+# An interpreter that imports nothing from the folder where one stands.
+PYTHON = (sys.executable, "-P")
+
+_ROOT = Path(__file__).parents[2]  # of the packages of this product
 
 # Prefixes of the variables of bundled tools.
 _TOOLS = (

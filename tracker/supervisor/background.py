@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tracker.supervisor import folders
 from tracker.supervisor.errors import HomeNotWritable, last_lines
 from tracker.supervisor.process import log_file
 
-COMMAND = (sys.executable, "-m", "tracker.cli", "up")
+COMMAND = (*environment.PYTHON, "-m", "tracker.cli", "up")
 SECONDS = 300.0
 
 

@@ -68,7 +68,7 @@ class Guard:
 
     def _start(self) -> None:
         self._popen = subprocess.Popen(
-            (sys.executable, "-m", "tracker.supervisor.guard"),
+            (*environment.PYTHON, "-m", "tracker.supervisor.guard"),
             env=environment.without_secrets(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from tracker.supervisor.component import Service
 from tracker.supervisor.process import Command
 
 APP = Path(tracker.__file__).parents[1] / "app" / "serve.py"
-CLI = (sys.executable, "-m", "tracker.cli")
+CLI = (*environment.PYTHON, "-m", "tracker.cli")
 HOSTS = ("127.0.0.1", "localhost")
 WORKER_GRACE = 20.0  # seconds: a worker releases its part between two batches
 
@@ -65,7 +64,7 @@ def mlflow_server(home: Home, addresses: Addresses) -> Service:
         command=Command(
             name="mlflow",
             argv=(
-                *(sys.executable, "-m", "tracker.access.mlflow_server", "--port", str(port)),
+                *(*environment.PYTHON, "-m", "tracker.access.mlflow_server", "--port", str(port)),
                 # A relative path: MLflow parses paths as URLs, in which %20 is a space.
                 *("--artifacts", f"./{home.artifacts.name}"),
             ),
@@ -153,7 +152,7 @@ def app_access(
 def app_argv(policy: AccessPolicy) -> tuple[str, ...]:
     """The command that serves the app."""
     return (
-        *(sys.executable, "-m", "streamlit", "run", str(APP)),
+        *(*environment.PYTHON, "-m", "streamlit", "run", str(APP)),
         *("--server.headless", "true", "--server.address", "127.0.0.1"),
         *("--server.port", str(policy.port)),
         *(word for host in policy.hosts for word in ("--server.allowedHosts", host)),
