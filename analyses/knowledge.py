@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analyses.errors import Refused
+from analyses.prompts.prompt import Prompt
 from analyses.quantities import Quantity
 from analyses.registry import Measure, Params
 from analyses.results import MODEL, Measured, NamedTensor, Result, ScoreKey
@@ -16,6 +18,16 @@ if TYPE_CHECKING:
     from analyses.prompts.examples import Example
 
 KNOWN = ScoreKey(MODEL, Quantity("known"))  # 1 where the answer is known, else 0
+
+Asked = TypeVar("Asked")
+
+
+class KnownByNoInput(Refused):
+    def __init__(self, analysis: str) -> None:
+        super().__init__(
+            f"{analysis!r} is to count only prompts whose answer is known, but it loads no model, "
+            "and no run that it needs has measured which are. Queue it with prompts=all."
+        )
 
 
 def content_accuracy(
@@ -38,6 +50,30 @@ def content_accuracy(
     return np.array(found, dtype=np.float32)
 
 
+def without_model(
+    measure: Measure,
+    prompts: Sequence[Prompt],
+    params: Params,
+    progress: Callable[[int], None],
+    inputs: Mapping[str, Result],
+) -> Measured:
+    """What an analysis that needs no model makes of the results it reads.
+
+    Which answers are known was measured by a run that it needs. Raises `KnownByNoInput`.
+    """
+    if params.prompts == "all":
+        return measure(None, prompts, params, progress, inputs=inputs)
+    numbers = [each.number for each in prompts]
+    by_inputs = [each.scores[KNOWN][numbers] for each in inputs.values() if KNOWN in each.scores]
+    if not by_inputs:
+        raise KnownByNoInput(measure.__name__)
+    return _of_known(
+        by_inputs[0] == 1,
+        prompts,
+        lambda chosen: measure(None, chosen, params, progress, inputs=inputs),
+    )
+
+
 def measured(
     measure: Measure,
     lm: "LanguageModel",
@@ -54,11 +90,23 @@ def measured(
     given = {"inputs": inputs} if inputs else {}
     if params.prompts == "all":
         return measure(lm, examples, params, progress, **given)
-    known = content_accuracy(lm, examples, batch_size=params.batch_size) == 1
+    return _of_known(
+        content_accuracy(lm, examples, batch_size=params.batch_size) == 1,
+        examples,
+        lambda chosen: measure(lm, chosen, params, progress, **given),
+    )
+
+
+def _of_known(
+    known: NDArray[np.bool_],
+    prompts: Sequence[Asked],
+    measure: Callable[[Sequence[Asked]], Measured],
+) -> Measured:
+    """What is measured on the known prompts, skipped on the others; and which are known."""
     found = Measured(scores={})
     if known.any():
-        chosen = [each for each, is_known in zip(examples, known, strict=True) if is_known]
-        found = _spread(measure(lm, chosen, params, progress, **given), known)
+        chosen = [each for each, is_known in zip(prompts, known, strict=True) if is_known]
+        found = _spread(measure(chosen), known)
     return replace(found, scores={**found.scores, KNOWN: known.astype(np.float32)})
 
 

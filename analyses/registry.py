@@ -166,6 +166,7 @@ class Analysis:
     arrays: Sequence[StoredArray]
     plots: Mapping[str, Plot | str]
     reference: str
+    needs_model: bool = True  # False: it reads the results of other runs alone
     origin: str = ""  # the package that brings it, with its version; of our own nothing
 
     def ask(self, question: Callable[[], Value]) -> Value:
@@ -265,6 +266,7 @@ def analysis(
     arrays: Sequence[StoredArray] = (),
     plots: Mapping[str, Plot | str] | None = None,
     reference: str = "",
+    needs_model: bool = True,
 ) -> Callable[[Measure], Measure]:
     """Register the decorated function as an analysis. Its docstring's first line is the summary.
 
@@ -280,6 +282,8 @@ def analysis(
     from. `plots` are functions of the run's `Findings` that give a matplotlib figure or None, or
     import strings of such functions, by the names that their files get; the map of the headline is
     drawn in any case.
+    With `needs_model=False` a worker loads no model: the function gets None in its place, prompts
+    as their texts (`Prompt`), and reads its `inputs`.
     A module of another package is first imported in a process of its own: it has to return within
     20 seconds (`HEADBOOK_PLUGIN_SECONDS`), and to leave no thread or process behind. What it prints
     is no part of a command's output, and what it changes of the process, such as the folder, the
@@ -309,6 +313,7 @@ def analysis(
             arrays=tuple(arrays),
             plots=plots or {},
             reference=reference,
+            needs_model=needs_model,
         )
         definition.check(new, Params)
         old = registered().get(name) or _ANALYSES.get(name)

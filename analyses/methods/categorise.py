@@ -3,19 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
+from analyses.prompts.prompt import Prompt
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
 from analyses.registry import Need, Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
 from analyses.stored import OF_LOGIT_DIFF, Stored
-
-if TYPE_CHECKING:
-    from analyses.language_model import LanguageModel
-    from analyses.prompts.examples import Example
 
 ATTENTION, EFFECTS = "attention", "effects"  # the needs
 WEIGHTS = ("correct_label", "labels", "contents", "ends", "last")  # groups of keys, beside label_i
@@ -267,10 +264,11 @@ def _by_place(found: Mapping[tuple[str, str], float]) -> list[float]:
     stores=STORES,
     plots={"categories": "analyses.pictures.categories:by_category"},
     reference="Lieberum et al. 2023, arXiv 2307.09458: categories of output nodes",
+    needs_model=False,
 )
 def categorise(
-    lm: "LanguageModel",
-    prompts: "Sequence[Example]",
+    lm: None,
+    prompts: Sequence[Prompt],
     params: CategoriseParams,
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],

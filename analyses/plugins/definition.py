@@ -39,6 +39,8 @@ def _problems(of: Any, params: type) -> Iterable[str]:
             yield f"its {name} is {getattr(of, name)!r}, not a function"
     if not (of.headline is None or isinstance(of.headline, Quantity)):
         yield f"its headline is {of.headline!r}, which is no Quantity"
+    if not isinstance(of.needs_model, bool):
+        yield f"its needs_model is {of.needs_model!r}, not True or False"
     if not isinstance(of.conventions, Mapping):
         yield f"its conventions are {of.conventions!r}, not texts by what they are of"
     yield from _badly_stored("stores", of.stores, Stored)

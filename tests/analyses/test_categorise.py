@@ -8,7 +8,7 @@ from studied import of
 
 from analyses import bootstrap
 from analyses.methods.categorise import CategoriseParams, Category, categories, categorise
-from analyses.prompts.examples import Example
+from analyses.prompts.prompt import Prompt
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Result, ScoreKey
@@ -152,7 +152,7 @@ def test_it_hands_on_what_its_inputs_measured_of_its_own_prompts() -> None:
     assert of(found, component=head(0), metric="weight", condition="keys=last")[0] == 2
 
 
-class Numbered(Example):
+class Numbered(Prompt):
     """A prompt of which only its number is asked."""
 
     def __init__(self, number: int) -> None:

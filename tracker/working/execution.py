@@ -98,17 +98,20 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
     kinds = analysis.ask(lambda: tuple(params.companions))
     companions = _companions(bench, run, kinds, claim)
     inputs = bench.inputs_of(run.id, beat)
-    lm = bench.language_model(model)
+    lm = bench.language_model(model) if analysis.needs_model else None
     _show(bench, busy_with=claim.run_id)
     beat(0)
-    measured = knowledge.measured(
-        analysis.measure(),
-        lm,
-        examples(lm.tokenizer, prompts, companions),
-        params,
-        beat,
-        inputs=inputs,
-    )
+    if lm is None:
+        measured = knowledge.without_model(analysis.measure(), prompts, params, beat, inputs)
+    else:
+        measured = knowledge.measured(
+            analysis.measure(),
+            lm,
+            examples(lm.tokenizer, prompts, companions),
+            params,
+            beat,
+            inputs=inputs,
+        )
     measured.check([each.number for each in prompts])
 
     def commit(session: Session) -> None:

@@ -15,14 +15,20 @@ from analyses.registry import ENGINE_VERSION
 _LIBRARIES = ("headbook", "torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
-def provenance(lm: LanguageModel) -> dict[str, Any]:
-    """Plain values for the run's row."""
+def provenance(lm: LanguageModel | None) -> dict[str, Any]:
+    """Plain values for the run's row; None: no model was loaded."""
     return {
         **_code(),
         "engine_version": ENGINE_VERSION,
         "versions": {library: version(library) for library in _LIBRARIES},
         "python": platform.python_version(),
         "host": platform.node(),
+        **(_of_model(lm) if lm else {}),
+    }
+
+
+def _of_model(lm: LanguageModel) -> dict[str, Any]:
+    return {
         "device": str(lm.device),
         "device_name": _device_name(lm.device),
         "dtype": str(lm.model.dtype).removeprefix("torch."),
