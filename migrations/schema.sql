@@ -184,6 +184,7 @@ CREATE TABLE headbook.model (
     n_embeddings integer,
     max_positions integer,
     trained_positions integer,
+    n_bytes bigint,
     CONSTRAINT model_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
@@ -224,6 +225,8 @@ COMMENT ON COLUMN headbook.model.n_embeddings IS 'Rows of the token embedding; N
 COMMENT ON COLUMN headbook.model.max_positions IS 'Tokens that its table of positions has places for; NULL: no table, or not asked.';
 
 COMMENT ON COLUMN headbook.model.trained_positions IS 'Tokens it was trained on, where longer prompts can be read; NULL: not known.';
+
+COMMENT ON COLUMN headbook.model.n_bytes IS 'Bytes of its weights in memory; NULL: added before this was asked.';
 
 ALTER TABLE headbook.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME headbook.model_id_seq
@@ -503,6 +506,8 @@ CREATE TABLE headbook.run (
     started_at timestamp with time zone,
     finished_at timestamp with time zone,
     crashed_at timestamp with time zone,
+    needs_memory bigint,
+    refused_memory bigint,
     CONSTRAINT run_failed_for_a_reason_check CHECK (((state <> 'failed'::text) OR (reason IS NOT NULL))),
     CONSTRAINT run_finished_check CHECK (((state = ANY (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text])) = (finished_at IS NOT NULL))),
     CONSTRAINT run_names_check CHECK (((finished_at IS NOT NULL) OR (((char_length(analysis) >= 1) AND (char_length(analysis) <= 200)) AND (analysis !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text) AND ((char_length(created_by) >= 1) AND (char_length(created_by) <= 200)) AND (created_by !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))),
@@ -572,6 +577,10 @@ COMMENT ON COLUMN headbook.run.started_at IS 'When its first part was claimed.';
 COMMENT ON COLUMN headbook.run.finished_at IS 'When it ended.';
 
 COMMENT ON COLUMN headbook.run.crashed_at IS 'When its last crash was counted; a part claimed before it counts for no more.';
+
+COMMENT ON COLUMN headbook.run.needs_memory IS 'Bytes of memory it takes at the least; NULL: not known, or no model.';
+
+COMMENT ON COLUMN headbook.run.refused_memory IS 'Bytes of the largest worker that was too small for it.';
 
 CREATE TABLE headbook.run_event (
     seq bigint NOT NULL,
@@ -792,6 +801,11 @@ CREATE TABLE headbook.worker (
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     last_seen timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     stopped_at timestamp with time zone,
+    devices jsonb,
+    spreads boolean DEFAULT false NOT NULL,
+    memory bigint,
+    only_above bigint,
+    host_memory bigint,
     CONSTRAINT worker_names_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 300)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text) AND ((char_length(host) >= 1) AND (char_length(host) <= 255)) AND (host !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
@@ -814,6 +828,16 @@ COMMENT ON COLUMN headbook.worker.started_at IS 'When it started.';
 COMMENT ON COLUMN headbook.worker.last_seen IS 'Its last sign of life.';
 
 COMMENT ON COLUMN headbook.worker.stopped_at IS 'When it said that it stops.';
+
+COMMENT ON COLUMN headbook.worker.devices IS 'Its devices: kind, name, memory in bytes; NULL: not known.';
+
+COMMENT ON COLUMN headbook.worker.spreads IS 'Whether one model may lie on all of its devices.';
+
+COMMENT ON COLUMN headbook.worker.memory IS 'Bytes that a model and its recordings may take; NULL: not known.';
+
+COMMENT ON COLUMN headbook.worker.only_above IS 'It takes only runs that need more bytes than this; NULL: all.';
+
+COMMENT ON COLUMN headbook.worker.host_memory IS 'Bytes that its processes may take of the host; NULL: not known.';
 
 CREATE VIEW results.head_scores WITH (security_barrier='true') AS
  SELECT score.run_id,

@@ -22,6 +22,7 @@ TEXT = PAGE.read_text()
 IN_WORDS = {  # defaults that are no value
     "memory_budget": "half of what is free",
     "model_cache": "a quarter of memory",
+    "only_above": "none",
     "model_roots": "empty",
     "app_url": "the stack's",
 }

@@ -8,6 +8,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from analyses.checkpoints.sizes import of_a_token
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.recording import Keep, Recorded
 
@@ -101,14 +102,14 @@ def variants_at_once(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left:
 
 
 def _of_a_layer(anatomy: Anatomy, size: int) -> int:
-    """Bytes per token while a layer runs: six times its widest map, and sixteen residuals."""
+    """Bytes per token while a layer runs."""
     widest = max(
         max(weight.shape[-2:])
         for layer in anatomy.layers
         for weight in layer.layer.parameters()
         if weight.dim() > 1
     )
-    return size * (6 * widest + 16 * len(anatomy.layers[0].W_O.T))
+    return of_a_token(widest=widest, d_model=len(anatomy.layers[0].W_O.T), item=size)
 
 
 def _tensors(value: Any) -> Iterable[Tensor]:

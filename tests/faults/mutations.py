@@ -95,7 +95,7 @@ def without_second_ring(sessions: Sessions) -> Iterator[None]:
         session.execute(never.values(dispatch_due_at=text("'infinity'")))
         return rung
 
-    def look(session: Session, ring: Ring | None) -> None:
+    def look(session: Session, ring: Ring | None, *, worker: str) -> None:
         return None
 
     with _replaced(runs, "ring_due", ring_due), _replaced(errands, "next_errand", look):

@@ -12,6 +12,7 @@ from uuid import UUID
 from tracker.domain import TERMINAL, PartClaim, PartState, RunState
 
 TRIES = 3  # attempts, and crashes
+MEMORY = {"w1": 1, "w2": 2, "w3": 3}  # bytes, of the workers of which that is known
 _GIVEN = datetime.min.replace(tzinfo=UTC)  # until it is known which hold was given
 
 
@@ -46,6 +47,7 @@ class ModelRun:
     state: RunState = RunState.QUEUED
     attempt: int = 1
     crashes: int = 0
+    too_little: int = 0  # bytes of the largest worker that was too small for it
     asked_to_stop: bool = False
     published: bool = False
     hold: datetime | None = None  # of its publication; who was given it says so
@@ -78,6 +80,8 @@ class ModelRun:
     def _claim(self, move: Move) -> tuple[int, int] | None:
         waiting = [n for n, each in self.parts.items() if each.state is PartState.QUEUED]
         if not waiting or self.state in TERMINAL or self.asked_to_stop:
+            return None
+        if self.state is not RunState.FINISHING and MEMORY.get(move.worker, 9) <= self.too_little:
             return None
         part = self.parts[min(waiting)]
         part.state, part.worker = PartState.RUNNING, move.worker
@@ -128,6 +132,20 @@ class ModelRun:
         elif part := self._held(move):
             self._give_back([part])
             self.attempt += not self.asked_to_stop
+
+    def _too_small(self, move: Move) -> None:
+        """The worker that holds the part says that it has too little memory."""
+        if not self._held(move):
+            return
+        memory = MEMORY.get(move.worker)
+        if memory is None:
+            self._retry(move)
+            return
+        self.too_little = max(self.too_little, memory)
+        if self.too_little < max(MEMORY.values()) or self.asked_to_stop:
+            self._release(move)
+        else:
+            self._fail(move)
 
     def _expire(self, move: Move) -> None:
         if part := self._held(move):

@@ -74,6 +74,9 @@ _MOVES: dict[str, Callable[[Session, Move], Any]] = {
     "cancelled": lambda session, move: endings.cancelled(session, _held(move)),
     "release": lambda session, move: endings.release(session, _held(move), reason="stopped"),
     "retry": lambda session, move: endings.retry(session, _held(move), reason="oom"),
+    "too_small": lambda session, move: endings.too_small(
+        session, _held(move), worker=move.worker, reason="oom"
+    ),
     "expire": _expire,
     "reap": lambda session, move: endings.reap(session, move.run_id),
     "cancel": lambda session, move: runs.cancel(session, move.run_id) and None,

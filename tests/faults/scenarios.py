@@ -167,7 +167,7 @@ def _rung(sessions: Sessions) -> bool:
 
 def _looked(sessions: Sessions) -> bool:
     with transaction(sessions) as session:
-        return errands.next_errand(session, None) is not None
+        return errands.next_errand(session, None, worker="healthy") is not None
 
 
 def _reaped(sessions: Sessions) -> bool:

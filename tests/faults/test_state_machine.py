@@ -26,16 +26,17 @@ from tracker.domain import TERMINAL, PartClaim
 from tracker.store import runs as run_store
 from tracker.store.parts import CancelSeen, LeaseLost
 from tracker.store.publications import HoldLost
+from tracker.tables import WorkerRow
 
 from . import moves, queue_moves, scenarios
 from .audit import audited
 from .checker import Numbers, References, numbers, violations
 from .conftest import Scale
 from .interleaving import started
-from .queue_model import ModelRun, Move
+from .queue_model import MEMORY, ModelRun, Move
 
-WORKERS = st.sampled_from(["w1", "w2", "w3"])
-UNDER_A_CLAIM = ("heartbeat", "commit", "fail", "release", "retry", "expire")
+WORKERS = st.sampled_from([*MEMORY])
+UNDER_A_CLAIM = ("heartbeat", "commit", "fail", "release", "retry", "too_small", "expire")
 OF_A_RUN = ("cancel", "reap", "claim")
 EXPIRE = "UPDATE headbook.part SET lease_expires_at = '2000-01-01' WHERE state = 'running'"
 REFUSALS = (LeaseLost, CancelSeen, HoldLost)
@@ -72,9 +73,9 @@ class Queue(RuleBasedStateMachine):
     def claim(self, run: UUID, worker: str) -> Any:
         return self._claims(Move("claim", run, worker=worker))
 
-    @rule(claim=claims, kind=st.sampled_from(UNDER_A_CLAIM))
-    def under_a_claim(self, claim: PartClaim, kind: str) -> None:
-        self._do(Move(kind, claim.run_id, claim))
+    @rule(claim=claims, kind=st.sampled_from(UNDER_A_CLAIM), worker=WORKERS)
+    def under_a_claim(self, claim: PartClaim, kind: str, worker: str) -> None:
+        self._do(Move(kind, claim.run_id, claim, worker=worker))
 
     @rule(claim=claims)
     def cancel_is_seen(self, claim: PartClaim) -> None:
@@ -201,6 +202,9 @@ def test_the_queue_does_what_its_model_does(sessions: Sessions, audit: None, sca
     like = moves.facts(sessions)
     first = moves.queue(sessions, of=like)
     moves.succeed(sessions, first)
+    with transaction(sessions) as session:
+        for name, memory in MEMORY.items():
+            session.add(WorkerRow(name=name, host="h", pid=1, device="cpu", memory=memory))
     found = numbers(sessions, first.id)
     examples = 300 if scale.long else 24
     run_state_machine_as_test(

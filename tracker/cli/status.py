@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from analyses.plurals import counted
 from tracker.access.links import with_token
 from tracker.cli.terminal import AsJson, print_json, print_table
 from tracker.errors import TrackerError
@@ -72,12 +73,15 @@ def _show(queue: "QueueState") -> None:
     counts = [f"{count} {state}" for state, count in queue.runs.items() if count]
     late = f", {queue.unpublished} not in MLflow yet" if queue.unpublished else ""
     typer.echo(f"runs: {', '.join(counts) or 'none'}{late}")
+    if queue.too_large:
+        typer.echo(f"{counted(queue.too_large, 'run')} of these wait for a larger worker.")
     print_table(
-        ["worker", "device", "models", "works on", "seen"],
+        ["worker", "device", "memory", "models", "works on", "seen"],
         [
             (
                 worker.name,
                 worker.device,
+                "" if worker.memory is None else f"{worker.memory / 2**30:.1f} GiB",
                 worker.loaded_model,
                 worker.busy_with,
                 f"{worker.last_seen:%H:%M:%S}" + ("" if worker.fresh else ", silent"),

@@ -26,6 +26,7 @@ class Model:
     n_embeddings: int | None = None  # rows of the token embedding; None: not known
     max_positions: int | None = None  # places in its table of positions; None: no table
     trained_positions: int | None = None  # tokens it was trained on; None: not known
+    n_bytes: int | None = None  # of its weights in memory; None: not known
 
     @property
     def layers(self) -> tuple[LayerShape, ...]:

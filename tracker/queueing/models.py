@@ -57,6 +57,7 @@ def add_model(
             name=named,
             family=lm.shape.family,
             **identity,
+            n_bytes=lm.n_bytes,
             **store.shape_facts(lm.shape),
             **asdict(lm.limits),
         )

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from analyses import registry
 from analyses.checkpoints import refs
+from analyses.checkpoints.sizes import ITEM, least_memory
 from analyses.errors import Refused
 from analyses.prompts import distributions
 from analyses.prompts.bounds import Bounds
@@ -61,6 +62,7 @@ class PlannedRun:
     inputs: Mapping[str, "PlannedRun"]
     fingerprint: str
     warnings: tuple[str, ...]  # about what the model is to read
+    needs_memory: int | None = None  # bytes at the least; None: not known, or no model is loaded
     remarks: tuple[str, ...] = ()  # what was made of the data and the parameters, in sentences
 
     @property
@@ -151,6 +153,7 @@ class Planner:
                 needs=[each.fingerprint for each in inputs.values()],
             ),
             warnings=_limits(model).warnings([each for some in prompts for each in some.tokens]),
+            needs_memory=_memory(model, prompts) if found.needs_model else None,
             remarks=(*built.remarks, *_left_out(unreadable)),
         )
 
@@ -247,6 +250,21 @@ class _Prompts:
     pairs: tuple[Pair, ...]
     places: tuple[Places, ...]
     tokens: tuple[TokenizedPrompt, ...]
+
+
+def _memory(model: Model, prompts: Sequence[_Prompts]) -> int | None:
+    """Bytes that a run of the model on such prompts takes at the least; None: not known."""
+    if model.n_bytes is None:
+        return None
+    return least_memory(
+        model.layers,
+        d_model=model.d_model,
+        n_bytes=model.n_bytes,
+        item=ITEM[model.dtype],
+        longest=max(
+            (len(tokens.input_ids) for some in prompts for tokens in some.tokens), default=0
+        ),
+    )
 
 
 def _limits(model: Model) -> Limits:

@@ -56,6 +56,7 @@ class Ledger:
             distribution_id=self._distribution(planned),
             seed=planned.seed,
             n_prompts=size,
+            needs_memory=planned.needs_memory,
             notes=RunNotes(warnings=tuple(planned.warnings)).as_json()
             if planned.warnings
             else null(),

@@ -8,15 +8,17 @@ from sqlalchemy.orm import Session
 from tracker.domain import RunState
 from tracker.reports.run_lines import counts_by_state
 from tracker.reports.worker_lines import WorkerLine, workers
-from tracker.store import publications
+from tracker.store import memory, publications
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueState:
-    """How many runs are in each state, how many MLflow does not show as ended, and the workers."""
+    """How many runs are in each state, how many MLflow does not show as ended, how many
+    wait because no worker has the memory for them, and the workers."""
 
     runs: Mapping[RunState, int]
     unpublished: int
+    too_large: int
     workers: tuple[WorkerLine, ...]
 
 
@@ -24,5 +26,6 @@ def queue_state(session: Session) -> QueueState:
     return QueueState(
         runs=counts_by_state(session),
         unpublished=len(publications.pending(session)),
+        too_large=memory.count_too_large(session),
         workers=tuple(workers(session)),
     )

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session, aliased, defer
 
 from tracker.domain import RunState
+from tracker.store.memory import waits_for_memory
 from tracker.tables import (
     DistributionRow,
     ModelRow,
@@ -80,7 +81,7 @@ def run_lines() -> Select[*tuple[Any, ...]]:
             PublicationRow,
             measured.label("done"),
             func.extract("epoch", end - RunRow.started_at).label("seconds"),
-            func.coalesce(RunRow.reason, _waits_for()).label("reason"),
+            func.coalesce(waits_for_memory(), RunRow.reason, _waits_for()).label("reason"),
         )
         .join(ModelRow, ModelRow.id == RunRow.model_id)
         .join(DistributionRow, DistributionRow.id == RunRow.distribution_id)

@@ -15,6 +15,9 @@ class WorkerLine:
 
     name: str
     device: str
+    devices: tuple[str, ...]  # their names; none: not known
+    spreads: bool  # whether one model may lie on all of them
+    memory: int | None  # bytes that a model and its recordings may take
     loaded_model: str | None
     busy_with: str | None
     last_seen: datetime
@@ -33,6 +36,9 @@ def workers(session: Session) -> list[WorkerLine]:
         WorkerLine(
             name=row.name,
             device=row.device,
+            devices=tuple(each["name"] for each in row.devices or ()),
+            spreads=row.spreads,
+            memory=row.memory,
             loaded_model=row.loaded_model,
             busy_with=row.busy_with,
             last_seen=row.last_seen,

@@ -19,9 +19,7 @@ from tracker.secrets.urls import for_links, with_psycopg
 
 _ADDRESSES = ("DATABASE_URL", "CELERY_BROKER_URL", "MLFLOW_TRACKING_URI")
 
-LONGEST_PATH = (
-    2000  # bytes of a path, which leaves room below the limit of 4096 for files of the home
-)
+LONGEST_PATH = 2000  # bytes; paths of files below it stay within the system's 4096
 Memory = Annotated[ByteSize, Field(le=2**60)]
 Seconds = Annotated[float, Field(le=10**8, allow_inf_nan=False)]  # three years
 
@@ -77,26 +75,19 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(
         None, validation_alias="MLFLOW_TRACKING_URI", repr=False
     )
-    model_roots: Annotated[
-        tuple[Path, ...], NoDecode
-    ] = ()  # local models must be below one of them; () allows all
+    model_roots: Annotated[tuple[Path, ...], NoDecode] = ()  # folders of models; () allows all
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1" …
-    memory_budget: Memory | None = None  # memory budget of recordings and replays: "300MB", "4GiB"
+    memory_budget: Memory | None = None  # for recordings and replays: "300MB", "4GiB"
+    only_above: Memory | None = None  # a worker for runs that need more than so much alone
     app_url: str | None = None
     data_scale: int = Field(1, ge=1, le=MOST_SCALE)  # multiplies every limit on data
-    model_cache: Memory | None = (
-        None  # for the weights of loaded models: "20GiB"; default: a quarter of memory
-    )
+    model_cache: Memory | None = None  # of weights of loaded models; default: 1/4 of memory
     lease_seconds: Seconds = Field(60, gt=0)
     heartbeat_seconds: Seconds = Field(15, gt=0, validate_default=True)
-    stall_seconds: Seconds = Field(
-        1800, gt=0
-    )  # without progress; loading a model counts as one step
+    stall_seconds: Seconds = Field(1800, gt=0)  # without progress; loading a model is one step
     part_seconds: Seconds = Field(14_400, gt=0)
     grace_seconds: Seconds = Field(10, ge=0)  # for an analysis to stop when told to
-    plugin_seconds: Seconds = Field(
-        20, gt=0
-    )  # for importing a plugin; read where plugins are tried
+    plugin_seconds: Seconds = Field(20, gt=0)  # for importing a plugin
     reap_seconds: Seconds = Field(5, gt=0)
     dispatch_seconds: Seconds = Field(0.5, gt=0)
     look_seconds: Seconds = Field(3, gt=0)  # between two polls of Postgres by an idle worker

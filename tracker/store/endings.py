@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 from tracker.domain import PartClaim, PartKind, PartState, Run, RunState
 from tracker.domain.run_notes import RunNotes
 from tracker.secrets.urls import without_credentials
-from tracker.store import inputs, runs
+from tracker.store import inputs, memory, runs
 from tracker.store.parts import NOW, held, seconds
-from tracker.tables import PartRow, PartScoreRow, PartTensorRow, RunRow
+from tracker.tables import PartRow, PartScoreRow, PartTensorRow, RunRow, WorkerRow
 
 
 def finish_part(session: Session, claim: PartClaim, *, provenance: Mapping[str, Any]) -> None:
@@ -107,6 +107,30 @@ def retry(session: Session, claim: PartClaim, *, reason: str) -> None:
         fail(session, claim, reason=f"{reason}; attempt {run.attempt} of {run.max_attempts}")
     elif _give_back(session, run.id, held(claim)):
         _next_attempt(session, run, reason)
+
+
+def too_small(session: Session, claim: PartClaim, *, worker: str, reason: str) -> None:
+    """Give the part back, without blame, to workers that have more memory than this one.
+
+    How much was too little stays on record, so that nobody with as little claims a part of the run
+    again. The run fails when no worker of the last hour may have more. Where it is not known what
+    the worker has, an attempt has failed.
+    """
+    runs.lock(session, claim.run_id)
+    its = select(WorkerRow.memory).where(WorkerRow.name == worker).scalar_subquery()
+    refused = session.scalar(
+        update(RunRow)
+        .where(RunRow.id == claim.run_id, exists().where(held(claim)), its.is_not(None))
+        .values(refused_memory=func.greatest(RunRow.refused_memory, its))
+        .returning(RunRow.refused_memory)
+    )
+    if refused is None:
+        retry(session, claim, reason=reason)
+    elif memory.some_worker_fits(session, claim.run_id) or _asked_to_stop(session, claim.run_id):
+        release(session, claim, reason=f"too large for {worker}: {reason}")
+    else:
+        said = memory.too_large_in_words(session, claim.run_id)
+        fail(session, claim, reason=f"{reason.rstrip('.')}. {said}")
 
 
 def reap(session: Session, run_id: UUID) -> int:

@@ -9,14 +9,14 @@ from tracker.store import parts, publications
 from tracker.tables import PublicationRow
 
 
-def next_errand(session: Session, ring: Ring | None) -> Ring | None:
-    """A run that waits for a worker, else a publication that is due; None where there is neither.
+def next_errand(session: Session, ring: Ring | None, *, worker: str) -> Ring | None:
+    """A run that waits for this worker, else a publication that is due, else None.
 
     A ring is a hint: it decides between runs that wait alike, and names a publication whose turn
     the dispatcher has taken.
     """
     hint = None if ring is None else ring.run_id
-    if waiting := parts.waiting_runs(session, loaded=(), hint=hint, limit=1):
+    if waiting := parts.waiting_runs(session, loaded=(), hint=hint, worker=worker, limit=1):
         return Ring(HELP_WITH_RUN, waiting[0])
     if ring is not None and ring.task == PUBLISH_RUN and _unpublished(session, ring):
         return ring

@@ -25,7 +25,7 @@ _TURN = 7_309_461  # any number; the same for everybody who gives names
 _OF_SHAPE = ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_vocab", "shapes")
 # What a model that is there already is told anew: older versions did not ask for all of it.
 WEIGHTS = ("ref", "revision", "dtype", "fingerprint")  # what makes it another model
-RENEWED = ("n_embeddings", "max_positions", "trained_positions")
+RENEWED = ("n_embeddings", "max_positions", "trained_positions", "n_bytes")
 
 
 class UnknownModel(TrackerError):
@@ -167,12 +167,14 @@ def _take_turn(session: Session) -> None:
     session.execute(select(func.pg_advisory_xact_lock(_TURN)))
 
 
-def record_facts(session: Session, model_id: int, shape: ModelShape, limits: Limits) -> None:
+def record_facts(
+    session: Session, model_id: int, shape: ModelShape, limits: Limits, *, n_bytes: int
+) -> None:
     """How a model ran and what it can read, of one that was added before these were kept."""
     session.execute(
         update(ModelRow)
         .where(ModelRow.id == model_id)
-        .values(**shape_facts(shape), **asdict(limits))
+        .values(**shape_facts(shape), **asdict(limits), n_bytes=n_bytes)
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, case, func, null, select, union, upd
 from sqlalchemy.orm import Session
 
 from tracker.domain import ACTIVE, PartClaim, PartKind, PartState, RunState
-from tracker.store import inputs, runs
+from tracker.store import inputs, memory, runs
 from tracker.tables import PartRow, RunRow
 
 NOW = func.clock_timestamp()
@@ -35,19 +35,22 @@ def waiting_runs(
     *,
     loaded: Collection[int],
     hint: UUID | None,
+    worker: str | None = None,
     avoid: Collection[UUID] = (),
     limit: int = 20,
 ) -> list[UUID]:
     """Runs with a part to claim: urgent first, then those of `loaded` models, then `hint`.
 
-    A run whose inputs have not all succeeded has none. However many runs wait, only the first of
-    the queue, and of the queue of each loaded model, are looked at: each walks along an index.
+    A run whose inputs have not all succeeded has none, nor has one that needs more memory than
+    `worker` has. However many runs wait, only the first of the queue, and of the queue of each
+    loaded model, are looked at: each walks along an index.
     """
     claimable = and_(
         RunRow.state.in_(list(ACTIVE)),
         RunRow.cancel_requested_at.is_(None),
         RunRow.not_before <= NOW,
         RunRow.id.not_in(list(avoid)),
+        memory.fits(worker),
         runs.has_waiting_part(),
         inputs.all_there(),
     )
@@ -66,7 +69,10 @@ def waiting_runs(
 
 
 def claim(session: Session, run_id: UUID, *, worker: str, lease: float) -> PartClaim | None:
-    """Give the run's next waiting part to `worker` for `lease` seconds; None if none waits."""
+    """Give the run's next waiting part to `worker` for `lease` seconds; None if none waits.
+
+    None as well where the worker is known to have too little memory for the run.
+    """
     if runs.lock(session, run_id) is None:
         return None
     first = (
@@ -85,6 +91,7 @@ def claim(session: Session, run_id: UUID, *, worker: str, lease: float) -> PartC
             RunRow.cancel_requested_at.is_(None),
             RunRow.not_before <= NOW,
             inputs.all_there(),
+            memory.fits(worker),
         )
         .values(
             state=PartState.RUNNING,

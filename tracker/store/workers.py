@@ -1,19 +1,46 @@
-"""Worker processes and their signs of life."""
+"""Worker processes, what they can do, and their signs of life."""
+
+from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from tracker.devices import Capability
 from tracker.tables import WorkerRow
 
 NOW = func.clock_timestamp()
 
 
-def seen(session: Session, *, name: str, host: str, pid: int, device: str) -> None:
-    """Record that a worker lives."""
+def seen(
+    session: Session,
+    *,
+    name: str,
+    host: str,
+    pid: int,
+    device: str,
+    capability: Capability | None = None,
+    only_above: int | None = None,
+) -> None:
+    """Record that a worker lives, and what it can do; None: not known."""
+    facts: dict[str, Any] = {
+        "name": name,
+        "host": host,
+        "pid": pid,
+        "device": device,
+        "only_above": only_above,
+    }
+    if capability is not None:
+        facts |= {
+            "devices": [asdict(each) for each in capability.devices],
+            "spreads": capability.spreads,
+            "memory": capability.memory,
+            "host_memory": capability.host_memory,
+        }
     session.execute(
         insert(WorkerRow)
-        .values(name=name, host=host, pid=pid, device=device)
+        .values(**facts)
         .on_conflict_do_update(
             index_elements=[WorkerRow.name], set_={"last_seen": NOW, "stopped_at": None}
         )

@@ -47,6 +47,9 @@ class ModelRow(Row):
         "null until proved.",
     )
     created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When it was added.")
+    n_bytes: Mapped[int | None] = mapped_column(
+        BigInteger, comment="Bytes of its weights in memory; NULL: added before this was asked."
+    )
     n_embeddings: Mapped[int | None] = mapped_column(
         comment="Rows of the token embedding; NULL: added before this was asked."
     )

@@ -87,6 +87,13 @@ class RunRow(Row):
     crashed_at: Mapped[Instant | None] = mapped_column(
         comment="When its last crash was counted; a part claimed before it counts for no more."
     )
+    needs_memory: Mapped[int | None] = mapped_column(
+        BigInteger,
+        comment="Bytes of memory it takes at the least; NULL: not known, or no model.",
+    )
+    refused_memory: Mapped[int | None] = mapped_column(
+        BigInteger, comment="Bytes of the largest worker that was too small for it."
+    )
     cancel_requested_at: Mapped[Instant | None] = mapped_column(comment="When a person cancelled.")
     dispatch_due_at: Mapped[Instant] = mapped_column(
         server_default=NOW, comment="When the dispatcher rings a worker for it; the outbox."

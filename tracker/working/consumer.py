@@ -40,6 +40,7 @@ class Answering:
         *,
         sessions: Sessions,
         look_every: float,
+        worker: str,
         app: Any,
         pool: Any,
         hub: Any,
@@ -47,7 +48,7 @@ class Answering:
         init_callback: Callable[[Any], object],
         **_: Any,
     ) -> None:
-        self._sessions, self._look_every = sessions, look_every
+        self._sessions, self._look_every, self._worker = sessions, look_every, worker
         self.pool, self._hub, self._controller = pool, hub, controller
         self._ready = init_callback
         self._doorbell = Doorbell(app)
@@ -105,7 +106,7 @@ class Answering:
         self._look_at = now + self._look_every * random.uniform(0.75, 1.25)
         try:
             with transaction(self._sessions) as session:
-                return errands.next_errand(session, ring)
+                return errands.next_errand(session, ring, worker=self._worker)
         except Exception as error:
             log.warning("the queue could not be looked at", error=str(error))
             return None

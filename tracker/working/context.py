@@ -80,9 +80,10 @@ class Workbench:
             memory_budget=self.memory_budget,
         )
         self.loaded.add(model, loaded)
-        if model.shapes is None or model.n_embeddings is None:  # added before they were kept
+        if None in (model.shapes, model.n_embeddings, model.n_bytes):  # not asked when it was added
             with transaction(self.sessions) as session:
-                model_store.record_facts(session, model.id, loaded.shape, loaded.limits)
+                of = loaded.shape, loaded.limits
+                model_store.record_facts(session, model.id, *of, n_bytes=loaded.n_bytes)
         return loaded
 
     def inputs_of(self, run_id: UUID, beat: Beat) -> Mapping[str, Result]:

@@ -53,7 +53,9 @@ def _claim_next(bench: Workbench, hint: UUID | None) -> tuple[PartClaim, float] 
     avoid = [run_id for run_id, until in bench.avoid.items() if until > now]
     waiting = patiently(
         bench.sessions,
-        lambda session: parts.waiting_runs(session, loaded=loaded, hint=hint, avoid=avoid),
+        lambda session: parts.waiting_runs(
+            session, loaded=loaded, hint=hint, worker=bench.name, avoid=avoid
+        ),
     )
     for run_id in waiting:
         since = time.monotonic()

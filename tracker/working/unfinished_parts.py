@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from structlog import get_logger
 
 from analyses.errors import Refused
-from analyses.foreign import is_out_of_memory, said_by
+from analyses.foreign import DoesNotFit, is_out_of_memory, said_by
+from analyses.pretrained import TooLarge
 from analyses.shown import in_lines
 from tracker.database.db import NotMigrated, TroubledDatabase, passes, patiently
 from tracker.domain import PartClaim
@@ -67,15 +68,29 @@ def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
     elif isinstance(error, TroubledDatabase):
         logger.warning("the database failed; the part is tried again", error=str(error))
         end(endings.retry, reason=str(error))
+    elif isinstance(error, TooLarge | DoesNotFit) or is_out_of_memory(error):
+        logger.warning("out of memory", error=str(error))
+        _end_too_large(bench, claim, error, end)
     elif isinstance(error, Refused | TrackerError):
         end(endings.fail, reason=f"{error}{_brought_by(bench, claim)}")
-    elif is_out_of_memory(error):
-        logger.warning("out of memory", error=str(error))
-        bench.loaded.drop_all()
-        end(endings.retry, reason=f"oom: {first_line(error)}{_brought_by(bench, claim)}")
     else:
         logger.error("the analysis raised", exc_info=error)
         end(endings.fail, reason=_in_words(bench, claim, error))
+
+
+def _end_too_large(
+    bench: Workbench, claim: PartClaim, error: Exception, end: Callable[..., None]
+) -> None:
+    """Another worker may have the memory; beside other models this one may have it itself."""
+    run = patiently(bench.sessions, lambda session: runs.run(session, claim.run_id))
+    beside = set(bench.loaded.ids) - {run.model_id}
+    bench.loaded.drop_all()
+    said = str(error) if isinstance(error, Refused) else f"oom: {first_line(error)}"
+    reason = f"{said}{_brought_by(bench, claim)}"
+    if beside:
+        end(endings.retry, reason=reason)
+    else:
+        end(endings.too_small, worker=bench.name, reason=reason)
 
 
 def _in_words(bench: Workbench, claim: PartClaim, error: Exception) -> str:

@@ -14,6 +14,7 @@ from celery import signals
 from structlog import get_logger
 
 from analyses import names, registry
+from tracker import devices
 from tracker.database import db
 from tracker.home import readiness
 from tracker.home.home import Home
@@ -46,7 +47,9 @@ def run_worker(settings: Settings) -> int:
     db.check(life.sessions)
     signals.worker_ready.connect(life.start, weak=False)
     signals.worker_shutting_down.connect(_tell_child_to_release, weak=False)
-    answering = partial(Answering, sessions=life.sessions, look_every=settings.look_seconds)
+    answering = partial(
+        Answering, sessions=life.sessions, look_every=settings.look_seconds, worker=name
+    )
     worker: Any = app.Worker(
         hostname=f"headbook@{name}", loglevel="INFO", quiet=True, consumer_cls=answering
     )
@@ -77,7 +80,7 @@ class _SignsOfLife:
     """
 
     def __init__(self, name: str, settings: Settings) -> None:
-        self.name, self.device = name, settings.device
+        self.name, self.device, self.only_above = name, settings.device, settings.only_above
         self.sessions = db.connect(settings.database(), pool_size=1)
         self.spool = Spool(Home(settings.home).spool)
         self.next_sweep = time.monotonic()
@@ -87,6 +90,7 @@ class _SignsOfLife:
         threading.Thread(target=self._run, name="signs-of-life", daemon=True).start()
 
     def _run(self) -> None:
+        capability = devices.survey(self.device)
         while True:
             try:
                 with db.transaction(self.sessions) as session:
@@ -96,6 +100,8 @@ class _SignsOfLife:
                         host=_host(),
                         pid=os.getpid(),
                         device=self.device,
+                        capability=capability,
+                        only_above=self.only_above,
                     )
                 readiness.announce()
             except Exception as error:
