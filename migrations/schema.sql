@@ -349,7 +349,8 @@ CREATE TABLE headbook.part_tensor (
     coordinates jsonb NOT NULL,
     dtype text NOT NULL,
     shape integer[] NOT NULL,
-    data bytea NOT NULL
+    epoch bigint NOT NULL,
+    sha256 text NOT NULL
 );
 
 COMMENT ON TABLE headbook.part_tensor IS 'A slice of a tensor, until the run finishes and MLflow stores it whole.';
@@ -368,7 +369,34 @@ COMMENT ON COLUMN headbook.part_tensor.dtype IS 'NumPy''s name of the dtype.';
 
 COMMENT ON COLUMN headbook.part_tensor.shape IS 'Length of each axis.';
 
-COMMENT ON COLUMN headbook.part_tensor.data IS 'The array, little-endian, C order.';
+COMMENT ON COLUMN headbook.part_tensor.epoch IS 'Epoch of the chunks that hold it.';
+
+COMMENT ON COLUMN headbook.part_tensor.sha256 IS 'Hash of the bytes of its chunks.';
+
+CREATE TABLE headbook.part_tensor_chunk (
+    run_id uuid NOT NULL,
+    part integer NOT NULL,
+    epoch bigint NOT NULL,
+    name text NOT NULL,
+    number integer NOT NULL,
+    data bytea NOT NULL,
+    CONSTRAINT part_tensor_chunk_size_check CHECK ((octet_length(data) <= 4194304))
+);
+ALTER TABLE ONLY headbook.part_tensor_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
+
+COMMENT ON TABLE headbook.part_tensor_chunk IS 'Bytes of a slice of a tensor: little-endian, C order. They count once part_tensor names their epoch; they are removed when the run has ended.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.part IS 'The part.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.epoch IS 'The claim that wrote it.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.name IS 'Name of the tensor.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.number IS 'Place in the slice, from 0.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.data IS 'The bytes.';
 
 CREATE TABLE headbook.prompt (
     distribution_id bigint NOT NULL,
@@ -1050,6 +1078,9 @@ ALTER TABLE ONLY headbook.part
 ALTER TABLE ONLY headbook.part_score
     ADD CONSTRAINT part_score_pkey PRIMARY KEY (run_id, part, component_id, metric, site, condition, x);
 
+ALTER TABLE ONLY headbook.part_tensor_chunk
+    ADD CONSTRAINT part_tensor_chunk_pkey PRIMARY KEY (run_id, part, epoch, name, number);
+
 ALTER TABLE ONLY headbook.part_tensor
     ADD CONSTRAINT part_tensor_pkey PRIMARY KEY (run_id, part, name);
 
@@ -1149,6 +1180,9 @@ ALTER TABLE ONLY headbook.part_score
 ALTER TABLE ONLY headbook.part_score
     ADD CONSTRAINT part_score_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
 
+ALTER TABLE ONLY headbook.part_tensor_chunk
+    ADD CONSTRAINT part_tensor_chunk_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
+
 ALTER TABLE ONLY headbook.part_tensor
     ADD CONSTRAINT part_tensor_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
 
@@ -1222,6 +1256,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part TO headbook_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_score TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_tensor TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE ON TABLE headbook.part_tensor_chunk TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.prompt TO headbook_worker;
 

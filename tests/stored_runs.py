@@ -26,7 +26,7 @@ from tracker.store import scores as score_store
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
 from tracker.tables import RunRow, ScoreRow
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 
 Vectors = dict[tuple[int, str, float], NDArray[np.float32]]
 
@@ -119,11 +119,11 @@ def stored_tensors(sessions: Sessions, run_id: UUID) -> list[StoredTensor]:
         return tensors.tensors(session, run_id)
 
 
-def content(bench: Workbench, ids: MlflowIds, path: str) -> bytes:
-    return Path(bench.mlflow.download_artifacts(ids.run_id, path)).read_bytes()
+def content(bench: WorkerContext, ids: MlflowIds, path: str) -> bytes:
+    return Path(bench.artifacts.mlflow.download_artifacts(ids.run_id, path)).read_bytes()
 
 
-def whole(bench: Workbench, sessions: Sessions, run_id: UUID) -> bool:
+def whole(bench: WorkerContext, sessions: Sessions, run_id: UUID) -> bool:
     """Whether every file of the run has the hash of its row."""
     ids = mlflow_ids(sessions, run_id)
     return all(

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses import effects, streaming, subspaces
@@ -25,7 +26,7 @@ from analyses.results import (
     Resampled,
     ScoreKey,
 )
-from analyses.site_bases import DIMS, of_site
+from analyses.site_bases import DIMS, SiteBases, of_site
 from analyses.stored import LABEL_METRICS, Stored, StoredArray
 
 if TYPE_CHECKING:
@@ -190,35 +191,52 @@ class BasesParams(Params):
 
 def derive(measured: Measured, params: BasesParams) -> Derived:
     """Means, bases and coordinates, from the vectors of all prompts together."""
-    raw = {name: each.values for name, each in measured.tensors.items()}
-    used_up = frozenset(raw) - {"symbols", "correct"}
-    there = ~np.isnan(raw["q"]).any(axis=(1, 2, 3)) if raw else np.zeros(0, dtype=bool)
+    used_up = frozenset(measured.tensors) - {"symbols", "correct"}
+    there = _measured(measured.tensors)
     if not there.any():
         return Derived(used_up=used_up)
-    here = {name: values[there] for name, values in raw.items()}
-    tensors = {
-        f"{site}_mean": NamedTensor(
-            here[site].mean(0, dtype=np.float64).astype(np.float32), _AXES[site]
-        )
-        for site in ("z", "attn_out", "mlp_out")
-    }
+
+    # A tensor is large, and looked up when it is its turn: it is held while it is needed.
+    def here(name: str) -> NDArray[Any]:
+        values = measured.tensors[name].values
+        return values if there.all() else values[there]
+
+    tensors = {f"{site}_mean": NamedTensor(_mean(here(site)), axes) for site, axes in _AXES.items()}
     per_index = params.centring == "per_index"
-    sites = [of_site(site, here, per_index=per_index) for site in ("q", "k", "v")]
+    sites: list[SiteBases] = []
     numbers: dict[ScoreKey, float] = {}
-    for each in sites:
-        name = f"{each.site}_projection"
-        tensors |= each.basis_tensors() | {name: each.projection(there)}
+    for site in ("q", "k", "v"):
+        names = {site, f"{site}_other", "symbols", "correct", "step"} & measured.tensors.keys()
+        vectors = {name: here(name) for name in names}
+        each = of_site(site, vectors, per_index=per_index)
+        projection = {f"{site}_projection": each.projection(there)}
+        tensors |= each.basis_tensors() | projection
         numbers |= each.numbers()
-    tensors["k_index_mean"] = NamedTensor(
-        here["k"].mean(0, dtype=np.float64).astype(np.float32),
-        ("layer", "option", "kv_head", "d_head"),
-    )
+        sites.append(each)
+        if site == "k":
+            axes = ("layer", "option", "kv_head", "d_head")
+            tensors["k_index_mean"] = NamedTensor(_mean(vectors[site]), axes)
 
     def resampled(draws: "Draws") -> Iterator[Resampled]:
         for each in sites:
             yield from each.resampled(numbers, there, draws)
 
     return Derived(numbers=numbers, resampled=resampled, tensors=tensors, used_up=used_up)
+
+
+def _measured(tensors: Mapping[str, NamedTensor]) -> NDArray[np.bool_]:
+    """Of every prompt, whether its answer counts."""
+    if not tensors:
+        return np.zeros(0, dtype=bool)
+    some = tensors["k_other"].values  # the smallest that is NaN where a prompt was skipped
+    there: NDArray[np.bool_] = ~np.isnan(some).any(axis=tuple(range(1, some.ndim)))
+    return there
+
+
+def _mean(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Over prompts, summed in fp64."""
+    mean: NDArray[np.float32] = values.mean(0, dtype=np.float64).astype(np.float32)
+    return mean
 
 
 def warned(means: Mapping[ScoreKey, float], params: BasesParams) -> list[str]:

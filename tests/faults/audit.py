@@ -1,8 +1,8 @@
 """A record of who wrote what for which part, kept by triggers that only tests install.
 
-Rows of `part_score` and `part_tensor` are gone when a run has ended, and no row says under which
-claim it was written. So every move of a run or part is noted, and at each commit for which part
-it wrote, with the part's epoch as it is at that moment.
+Rows of `part_score`, `part_tensor` and its chunks are gone when a run has ended, and no row says by
+whom it was written. So every move of a run or part is noted, and at each commit for which part it
+wrote, with the part's epoch as it is at that moment.
 """
 
 from collections.abc import Iterator
@@ -86,6 +86,7 @@ _TRIGGERS = (
         for table, of in {
             "part_score": "of a part",
             "part_tensor": "of a part",
+            "part_tensor_chunk": "of a part",
             "score": "of the run",
             "tensor": "of the run",
         }.items()

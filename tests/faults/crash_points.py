@@ -39,7 +39,7 @@ class Point:
         return self.when == "before the COMMIT of" or (self.when == "after" and self.at in _WRITES)
 
 
-_BENCH, _FILES = "tracker.working.context:Workbench", "tracker.publishing.tensor_files"
+_BENCH, _FILES = "tracker.working.context:WorkerContext", "tracker.publishing.artifacts"
 _PUBLICATION, _HOLDS = "tracker.publishing.publication", "tracker.store.publications"
 _MIRRORED = "tracker.publishing.mlflow_runs"
 _PARTS, _ENDINGS = "tracker.store.parts", "tracker.store.endings"
@@ -56,14 +56,16 @@ STORIES: dict[str, tuple[tuple[str, int, bool], ...]] = {
         ("analyses.knowledge:measured", 1, False),
         ("tests.faults.stories:between_batches", 1, False),
         (f"{_PARTS}:fence", 1, False),
+        ("tracker.store.part_tensors:insert_chunk", 1, True),
+        (f"{_PARTS}:fence", 2, False),
         ("tracker.store.scores:insert_part_scores", 1, False),
-        ("tracker.store.tensors:insert_part_tensors", 1, False),
+        ("tracker.store.part_tensors:insert_part_tensors", 1, False),
         (f"{_ENDINGS}:finish_part", 1, True),
         (f"{_PARTS}:claim", 2, True),
         (f"{_ENDINGS}:finish_part", 2, True),
         (f"{_PARTS}:claim", 3, True),
         ("tracker.store.scores:joined_part_scores", 1, False),
-        ("tracker.store.tensors:joined_part_tensors", 1, False),
+        ("tracker.store.part_tensors:chunk", 1, False),
         ("tests.faults.stories:of_the_whole", 1, False),
         ("tracker.working.finishing:with_statistics", 1, False),
         (f"{_MIRRORED}:ensure_run", 1, False),
@@ -72,11 +74,11 @@ STORIES: dict[str, tuple[tuple[str, int, bool], ...]] = {
         ("tracker.publishing.spool:_write", 1, False),
         ("pathlib:Path.rename", 1, False),
         (f"{_CLIENT}.log_artifact", 1, False),
-        (f"{_FILES}:fetch_tensor", 1, False),
+        (f"{_FILES}:ArtifactStore.get", 1, False),
         ("tracker.publishing.spool:Spool.put", 2, False),
         (f"{_CLIENT}.log_artifact", 2, False),
-        (f"{_FILES}:fetch_tensor", 2, False),
-        (f"{_PARTS}:fence", 3, False),
+        (f"{_FILES}:ArtifactStore.get", 2, False),
+        (f"{_PARTS}:fence", 5, False),
         ("tracker.store.scores:insert_scores", 1, False),
         ("tracker.store.tensors:insert_tensors", 1, False),
         (f"{_ENDINGS}:finish_run", 1, True),
@@ -115,7 +117,8 @@ STORIES: dict[str, tuple[tuple[str, int, bool], ...]] = {
 }
 _WITHIN = {  # what others have written for in the same transaction
     "tracker.store.scores:insert_part_scores",
-    "tracker.store.tensors:insert_part_tensors",
+    "tracker.store.part_tensors:insert_chunk",
+    "tracker.store.part_tensors:insert_part_tensors",
     f"{_ENDINGS}:finish_part",
     "tracker.store.scores:insert_scores",
     "tracker.store.tensors:insert_tensors",

@@ -1,5 +1,6 @@
 """What a queue goes through, one store function at a time: runs are queued, measured, finished."""
 
+import hashlib
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,11 +11,12 @@ from analyses import bootstrap
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.quantities import Quantity
-from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
+from analyses.results import MODEL, Measured, ScoreKey
 from tracker.database.db import Sessions, transaction
 from tracker.domain import PartClaim, Priority, Run
 from tracker.store import distributions as distribution_store
-from tracker.store import endings, models, parts, runs, scores, tensors
+from tracker.store import endings, models, part_tensors, parts, runs, scores, tensors
+from tracker.store.part_tensors import PartTensor
 from tracker.store.publications import MlflowIds, published, set_mlflow_ids, take
 from tracker.store.tensors import StoredTensor
 
@@ -89,8 +91,17 @@ def end_part(session: Session, claimed: PartClaim, model_id: int) -> None:
     parts.fence(session, claimed, lease=60)
     found = measured(claimed)
     scores.insert_part_scores(session, claimed, model_id, Measured(scores={KEY: found}))
-    slices = {"lengths": NamedTensor(found[:, None], ("prompt", "one"))}
-    tensors.insert_part_tensors(session, claimed, slices)
+    lengths = found[:, None].tobytes()
+    part_tensors.insert_chunk(session, claimed, "lengths", 0, lengths)
+    described = PartTensor(
+        name="lengths",
+        axes=("prompt", "one"),
+        coordinates={},
+        dtype="float32",
+        shape=(len(found), 1),
+        sha256=hashlib.sha256(lengths).hexdigest(),
+    )
+    part_tensors.insert_part_tensors(session, claimed, [described])
     endings.finish_part(session, claimed, provenance={"host": "here"})
 
 

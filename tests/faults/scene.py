@@ -14,7 +14,7 @@ from tracker.database import db
 from tracker.database.db import Sessions, transaction
 from tracker.home.home import Home
 from tracker.queueing import models, submission
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from . import stories
@@ -33,12 +33,14 @@ class Scene:
 
     place: Place
     sessions: Sessions
-    second: Workbench  # the worker that lives
+    second: WorkerContext  # the worker that lives
     references: References
 
     def broken(self) -> list[Violation]:
         """What the checker finds."""
-        return broken(self.sessions, references=self.references, mlflow=self.second.mlflow)
+        return broken(
+            self.sessions, references=self.references, mlflow=self.second.artifacts.mlflow
+        )
 
     def claimed_again(self) -> dict[UUID, int]:
         """How often parts were claimed beyond once each, by run."""

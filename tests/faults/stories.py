@@ -26,12 +26,14 @@ from tracker.database import db
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunRequest
 from tracker.home.home import Home
+from tracker.publishing.artifacts import ArtifactStore
 from tracker.publishing.publication import mlflow_client
+from tracker.publishing.spool import Spool
 from tracker.queueing import dispatcher, submission
 from tracker.run_logs import logs
 from tracker.store import parts, publications, runs
 from tracker.working import tasks, unfinished_parts
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 from tracker.working.heartbeat import Limits
 
@@ -123,13 +125,15 @@ class Place:
         url = make_url(self.database_url).update_query_dict({"application_name": writer})
         return db.connect(url)
 
-    def bench(self, name: str) -> Workbench:
+    def bench(self, name: str) -> WorkerContext:
         sessions = self.sessions(name)
-        return Workbench(
+        return WorkerContext(
             name=name,
             sessions=sessions,
             aside=db.beside(sessions),
-            mlflow=mlflow_client(self.mlflow_uri),
+            artifacts=ArtifactStore(
+                mlflow=mlflow_client(self.mlflow_uri), spool=Spool(self.home.spool)
+            ),
             home=self.home,
             roots=(),
             device="cpu",
@@ -158,24 +162,24 @@ class Act:
             _STORIES[self.point.story](place.bench(self.writer), self.run_id)
 
 
-def _succeeds(bench: Workbench, run_id: UUID | None) -> None:
+def _succeeds(bench: WorkerContext, run_id: UUID | None) -> None:
     work(bench, hint=run_id)
 
 
-def _is_released(bench: Workbench, run_id: UUID | None) -> None:
+def _is_released(bench: WorkerContext, run_id: UUID | None) -> None:
     bench.stop.listen(signal.SIGUSR2)
     BETWEEN.append(lambda: os.kill(os.getpid(), signal.SIGUSR2))
     work(bench, hint=run_id)
 
 
-def _without_mlflow(bench: Workbench, run_id: UUID | None) -> None:
+def _without_mlflow(bench: WorkerContext, run_id: UUID | None) -> None:
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-    bench.mlflow = MlflowClient("http://127.0.0.1:1")
+    bench.artifacts.mlflow = MlflowClient("http://127.0.0.1:1")
     work(bench, hint=run_id)
 
 
-def _raises(error: Exception) -> Callable[[Workbench, UUID | None], None]:
-    def story(bench: Workbench, run_id: UUID | None) -> None:
+def _raises(error: Exception) -> Callable[[WorkerContext, UUID | None], None]:
+    def story(bench: WorkerContext, run_id: UUID | None) -> None:
         def act() -> None:
             raise error
 
@@ -185,8 +189,8 @@ def _raises(error: Exception) -> Callable[[Workbench, UUID | None], None]:
     return story
 
 
-def _cancels(at: list[Callable[[], None]]) -> Callable[[Workbench, UUID | None], None]:
-    def story(bench: Workbench, run_id: UUID | None) -> None:
+def _cancels(at: list[Callable[[], None]]) -> Callable[[WorkerContext, UUID | None], None]:
+    def story(bench: WorkerContext, run_id: UUID | None) -> None:
         def act() -> None:
             _cancel(bench, run_id)
             time.sleep(2 * BEAT)  # until a heartbeat has seen it
@@ -197,41 +201,41 @@ def _cancels(at: list[Callable[[], None]]) -> Callable[[Workbench, UUID | None],
     return story
 
 
-def _cancel(bench: Workbench, run_id: UUID | None) -> None:
+def _cancel(bench: WorkerContext, run_id: UUID | None) -> None:
     assert run_id is not None
     with transaction(bench.sessions) as session:
         runs.cancel(session, run_id)
 
 
-def _queues(bench: Workbench, _: UUID | None) -> None:
+def _queues(bench: WorkerContext, _: UUID | None) -> None:
     asked = request(study="stories")
     submission.submit(asked, nonce=bench.name, sessions=bench.sessions, home=bench.home, **BY)
 
 
-def _rings(bench: Workbench, _: UUID | None) -> None:
+def _rings(bench: WorkerContext, _: UUID | None) -> None:
     dispatcher._due(bench.sessions, 1000)
 
 
-def _reaps(bench: Workbench, run_id: UUID | None) -> None:
+def _reaps(bench: WorkerContext, run_id: UUID | None) -> None:
     _loses(bench, run_id, lease=0)
     dispatcher.reap(bench.sessions)
 
 
-def _takes_back(bench: Workbench, run_id: UUID | None) -> None:
+def _takes_back(bench: WorkerContext, run_id: UUID | None) -> None:
     _loses(bench, run_id, lease=LEASE)
     os.environ["DATABASE_URL"] = bench.sessions.kw["bind"].url.render_as_string(hide_password=False)
     os.environ["HEADBOOK_WORKER"] = bench.name
     tasks._take_back()
 
 
-def _loses(bench: Workbench, run_id: UUID | None, *, lease: float) -> None:
+def _loses(bench: WorkerContext, run_id: UUID | None, *, lease: float) -> None:
     """A worker of that name claims a part and is never heard of again."""
     assert run_id is not None
     with transaction(bench.sessions) as session:
         assert parts.claim(session, run_id, worker=bench.name, lease=lease) is not None
 
 
-_STORIES: dict[str, Callable[[Workbench, UUID | None], None]] = {
+_STORIES: dict[str, Callable[[WorkerContext, UUID | None], None]] = {
     "a run that succeeds": _succeeds,
     "a part is released": _is_released,
     "MLflow is away": _without_mlflow,

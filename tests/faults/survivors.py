@@ -7,7 +7,7 @@ from sqlalchemy import text
 from tracker.database.db import Sessions, transaction
 from tracker.queueing import dispatcher
 from tracker.store import publications, runs
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import publish_if_ended, work
 
 _LEFT = """
@@ -20,7 +20,7 @@ class NotAllEnded(Exception):
         super().__init__(f"{left} runs have not ended, or are not published, after {seconds} s.")
 
 
-def go_on(bench: Workbench, *, seconds: float = 180) -> None:
+def go_on(bench: WorkerContext, *, seconds: float = 180) -> None:
     """Reap and ring, and do what was rung for, until all has ended and is published."""
     deadline = time.monotonic() + seconds
     while left := _left(bench.sessions):
@@ -31,7 +31,7 @@ def go_on(bench: Workbench, *, seconds: float = 180) -> None:
         time.sleep(0.05)
 
 
-def _answer(bench: Workbench) -> None:
+def _answer(bench: WorkerContext) -> None:
     """One ring at a time, as a worker hears them."""
     with transaction(bench.sessions) as session:
         due, unpublished = runs.ring_due(session, limit=1), publications.due(session, limit=1)

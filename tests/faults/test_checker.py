@@ -65,13 +65,14 @@ BREAKING = {
         "INSERT INTO headbook.part_score"
         f" VALUES ({DONE}, 0, {MODEL}, 'length', '', '', 0, '{{1, 2}}')",
         "INSERT INTO headbook.part_tensor"
-        f" VALUES ({DONE}, 0, 'lengths', '{{prompt}}', '{{}}', 'float32', '{{1}}', '')",
+        f" VALUES ({DONE}, 0, 'lengths', '{{prompt}}', '{{}}', 'float32', '{{1}}', 1, '')",
     ],
     "what is committed for a part is committed by who holds it, with the part's end": [
         f"{WRITTEN}, 0, 1)",
         f"{WRITTEN}, 0, NULL)",
         "UPDATE faults.written SET epoch = epoch - 1",
         "UPDATE faults.written SET writer = 'another'",
+        f"{WRITTEN.replace('part_score', 'part_tensor_chunk')}, 0, 0)",
         "UPDATE faults.move SET txid = '1' WHERE new_state = 'succeeded'",
     ],
     "what a part has measured is committed once": [f"{WRITTEN}, 0, 1)"],

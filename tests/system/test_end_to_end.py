@@ -17,7 +17,9 @@ from stored_runs import mlflow_ids, stored_tensors
 from waits import when
 
 from tracker.database import db
-from tracker.publishing import publication, tensor_files
+from tracker.publishing import publication
+from tracker.publishing.artifacts import ArtifactStore
+from tracker.publishing.spool import Spool
 
 pytestmark = pytest.mark.xdist_group("end to end")  # its servers start once
 
@@ -106,13 +108,16 @@ def test_the_same_request_finds_the_finished_run(stack: Stack, submitted: dict[s
     assert (found["new"], found["run"]["id"]) == (False, submitted["id"])
 
 
-def test_its_tensor_in_mlflow_is_what_was_written(stack: Stack, submitted: dict[str, Any]) -> None:
+def test_its_tensor_in_mlflow_is_what_was_written(
+    stack: Stack, submitted: dict[str, Any], tmp_path: Path
+) -> None:
     sessions = db.connect(stack.state.database_url)
     ids = mlflow_ids(sessions, UUID(submitted["id"]))
     (stored,) = stored_tensors(sessions, UUID(submitted["id"]))
     db.close(sessions)
     client = publication.mlflow_client(stack.state.mlflow_tracking_uri)
-    tensor = tensor_files.fetch_tensor(client, ids, stored)  # compares the hash
+    artifacts = ArtifactStore(mlflow=client, spool=Spool(tmp_path / "no copies"))
+    tensor = artifacts.get(ids, stored)  # compares the hash
     assert tensor.values.shape == (32, len(tensor.coordinates["component"]), 4)
     assert {"EMBED", "L29.H08", "L00.MLP"} <= set(tensor.coordinates["component"])
     paths = {each.path for each in client.list_artifacts(ids.run_id)}

@@ -19,14 +19,16 @@ from tracker.database import db
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, Priority, Run, RunRequest
 from tracker.home.home import Home
+from tracker.publishing.artifacts import ArtifactStore
 from tracker.publishing.publication import mlflow_client
+from tracker.publishing.spool import Spool
 from tracker.queueing import models, submission
 from tracker.queueing.submission import Submitted
 from tracker.run_logs import logs, run_log
 from tracker.store import distributions as distribution_store
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.loaded_models import LoadedModels
 
 from . import wide_tensors
@@ -150,14 +152,14 @@ def submit(sessions: Sessions, home: Home, tiny: Model) -> Submit:
 
 
 @pytest.fixture
-def bench(sessions: Sessions, home: Home, mlflow_uri: str) -> Iterator[Workbench]:
+def bench(sessions: Sessions, home: Home, mlflow_uri: str) -> Iterator[WorkerContext]:
     """A worker's bench."""
     aside = db.beside(sessions)
-    yield Workbench(
+    yield WorkerContext(
         name="w1",
         sessions=sessions,
         aside=aside,
-        mlflow=mlflow_client(mlflow_uri),
+        artifacts=ArtifactStore(mlflow=mlflow_client(mlflow_uri), spool=Spool(home.spool)),
         home=home,
         roots=(),
         device="cpu",
@@ -179,10 +181,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def other(bench: Workbench, tmp_path: Path) -> Workbench:
+def other(bench: WorkerContext, tmp_path: Path) -> WorkerContext:
     """A worker of another host."""
+    home = Home(tmp_path / "other home")
+    artifacts = ArtifactStore(mlflow=bench.artifacts.mlflow, spool=Spool(home.spool))
     return replace(
-        bench, name="w2", home=Home(tmp_path / "other home"), avoid={}, loaded=LoadedModels()
+        bench, name="w2", home=home, artifacts=artifacts, avoid={}, loaded=LoadedModels()
     )
 
 

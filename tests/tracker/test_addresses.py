@@ -23,7 +23,7 @@ from tracker.publishing.mlflow_errors import MlflowLoginRefused
 from tracker.secrets import logins
 from tracker.secrets.urls import with_psycopg, without_password, without_psycopg
 from tracker.supervisor import ports, reachability
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import Submit
@@ -130,12 +130,12 @@ def guarded(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_name_and_password_in_mlflows_address_are_what_it_is_asked_with(
-    submit: Submit, bench: Workbench, sessions: Sessions, guarded: str
+    submit: Submit, bench: WorkerContext, sessions: Sessions, guarded: str
 ) -> None:
     address = f"http://{WRITTEN}@{guarded}"
     reachability.check_tracking(address)
-    bench.mlflow = publication.mlflow_client(address)
-    assert PASSWORD not in bench.mlflow.tracking_uri
+    bench.artifacts.mlflow = publication.mlflow_client(address)
+    assert PASSWORD not in bench.artifacts.mlflow.tracking_uri
     run = submit().run
     work(bench, hint=None)
     assert detail(sessions, run.id).line.published

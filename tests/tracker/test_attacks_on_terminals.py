@@ -26,11 +26,13 @@ from tracker.cli import terminal
 from tracker.database.db import NotText, Sessions, transaction
 from tracker.domain import Run, RunState
 from tracker.home.home import Home
+from tracker.publishing.artifacts import ArtifactStore
 from tracker.publishing.publication import mlflow_client
+from tracker.publishing.spool import Spool
 from tracker.run_logs import log_records
 from tracker.store import endings, parts, runs, scores
 from tracker.working import unfinished_parts
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 
 from .conftest import MakeRun
 
@@ -193,11 +195,13 @@ def test_what_the_database_does_not_keep_is_refused_in_a_sentence(
 def test_a_run_fails_for_any_reason_that_there_is(
     sessions: Sessions, make_run: MakeRun, home: Home
 ) -> None:
-    bench = Workbench(
+    bench = WorkerContext(
         name="w1",
         sessions=sessions,
         aside=sessions,
-        mlflow=mlflow_client("http://127.0.0.1:9"),  # nothing is asked of it
+        artifacts=ArtifactStore(  # nothing is asked of it
+            mlflow=mlflow_client("http://127.0.0.1:9"), spool=Spool(home.spool)
+        ),
         home=home,
         roots=(),
         device="cpu",

@@ -11,7 +11,7 @@ from tracker import reports
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.queueing.submission import InvalidRequest
-from tracker.working.execution import Workbench, work
+from tracker.working.execution import WorkerContext, work
 
 from .conftest import Submit
 
@@ -40,7 +40,7 @@ FEW: dict[str, Any] = {"train_prompts": 8, "strongest": 2, "batch_size": 4}
 )
 def test_a_chain_of_analyses_is_queued_by_its_last_link_and_ends_with_scores(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     analysis: str,
     params: dict[str, Any],

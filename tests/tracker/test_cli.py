@@ -27,7 +27,7 @@ from analyses.stored import Stored, as_json
 from tracker.cli import app, main
 from tracker.database.db import Sessions, transaction
 from tracker.store import studies
-from tracker.working.execution import Workbench, work
+from tracker.working.execution import WorkerContext, work
 
 from .conftest import MakeRun, Submit
 
@@ -262,7 +262,7 @@ def test_a_run_is_shown_with_those_it_needs_and_those_that_need_it(
 
 
 def test_scores_are_the_same_in_a_table_in_csv_and_in_json(
-    cli: Stack, submit: Submit, bench: Workbench
+    cli: Stack, submit: Submit, bench: WorkerContext
 ) -> None:
     run = submit().run
     assert "has no such scores; it is queued" in cli.headbook("scores", str(run.id))

@@ -16,17 +16,16 @@ from tracker import reports
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.home.home import Home
-from tracker.publishing import tensor_files
 from tracker.queueing import models
 from tracker.store import pairs as pair_store
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import Submit
 
 
 def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     run = submit(study="first").run
     assert work(bench, hint=None) == 3  # two slices of prompts, then the finish
@@ -41,7 +40,7 @@ def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
     assert all(line.n == 8 and line.ci_low <= line.mean <= line.ci_high for line in heads)  # type: ignore[operator]
 
     ids = mlflow_ids(sessions, run.id)
-    mirrored = bench.mlflow.get_run(ids.run_id)
+    mirrored = bench.artifacts.mlflow.get_run(ids.run_id)
     assert mirrored.info.status == "FINISHED"
     assert mirrored.data.params["batch_size"] == "2"
     note = mirrored.data.tags["mlflow.note.content"]
@@ -51,18 +50,18 @@ def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
     assert 0 < len(mirrored.data.metrics) <= 30
     (dataset,) = mirrored.inputs.dataset_inputs
     assert dataset.dataset.name == "facts/chinchilla/ABCD"
-    table = pd.read_parquet(bench.mlflow.download_artifacts(ids.run_id, "scores.parquet"))
+    table = pd.read_parquet(bench.artifacts.mlflow.download_artifacts(ids.run_id, "scores.parquet"))
     assert len(table) == len(lines)
-    plots = {each.path for each in bench.mlflow.list_artifacts(ids.run_id, "plots")}
+    plots = {each.path for each in bench.artifacts.mlflow.list_artifacts(ids.run_id, "plots")}
     assert plots == {"plots/heads.png", "plots/strongest.png"}
     for path in plots:
-        plot = Path(bench.mlflow.download_artifacts(ids.run_id, path))
+        plot = Path(bench.artifacts.mlflow.download_artifacts(ids.run_id, path))
         assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("source", ["permute_options", "zero"])
 def test_patching_is_queued_with_its_sources_and_ends_with_effects_and_shares(
-    submit: Submit, bench: Workbench, sessions: Sessions, source: str
+    submit: Submit, bench: WorkerContext, sessions: Sessions, source: str
 ) -> None:
     run = submit(analysis="patching", params={"batch_size": 2, "source": source}).run
     with transaction(sessions) as session:
@@ -86,13 +85,13 @@ def test_patching_is_queued_with_its_sources_and_ends_with_effects_and_shares(
         assert len(shares) == 5 * 8
         said = " ".join(detail(sessions, run.id).notes["warnings"])
         assert ("has no value in" in said) == bool(undefined)
-    mirrored = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
+    mirrored = bench.artifacts.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
     assert any("total_effect/z/logit_diff" in key for key in mirrored.data.metrics)
 
 
 @pytest.mark.parametrize("prompts", ["all", "known"])
 def test_attention_ends_with_weights_and_rows_that_do_not_depend_on_its_parts(
-    submit: Submit, bench: Workbench, sessions: Sessions, prompts: str
+    submit: Submit, bench: WorkerContext, sessions: Sessions, prompts: str
 ) -> None:
     asked = {"analysis": "attention", "params": {"batch_size": 2, "prompts": prompts}}
     found = [submit(**asked, prompts_per_part=size, force=size < 8).run for size in (8, 2)]
@@ -105,7 +104,7 @@ def test_attention_ends_with_weights_and_rows_that_do_not_depend_on_its_parts(
     with transaction(sessions) as session:
         lines = reports.scores(session, found[0].id)
     one, other = (
-        tensor_files.fetch_tensor(bench.mlflow, mlflow_ids(sessions, run.id), tensor)
+        bench.artifacts.get(mlflow_ids(sessions, run.id), tensor)
         for run, tensor in zip(found, stored, strict=True)
     )
     assert one.axes == ("prompt", "component", "key")
@@ -118,12 +117,12 @@ def test_attention_ends_with_weights_and_rows_that_do_not_depend_on_its_parts(
     assert counted.any()
     assert counted.all() == (prompts == "all")
     np.testing.assert_allclose(whole[counted], 1, atol=1e-5)
-    mirrored = bench.mlflow.get_run(mlflow_ids(sessions, found[0].id).run_id)
+    mirrored = bench.artifacts.mlflow.get_run(mlflow_ids(sessions, found[0].id).run_id)
     assert any("weight/keys:correct_label" in key for key in mirrored.data.metrics)
 
 
 def test_behaviour_is_mirrored_with_names_that_mlflow_takes(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     run = submit(
         analysis="behaviour",
@@ -133,16 +132,16 @@ def test_behaviour_is_mirrored_with_names_that_mlflow_takes(
     work(bench, hint=None)
     line = detail(sessions, run.id).line
     assert (line.state, line.published) == (RunState.SUCCEEDED, True), line.reason
-    mirrored = bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
+    mirrored = bench.artifacts.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
     assert "accuracy" in mirrored.data.metrics
     assert len(mirrored.data.metrics) <= 30
-    plots = bench.mlflow.list_artifacts(mirrored.info.run_id, "plots")
+    plots = bench.artifacts.mlflow.list_artifacts(mirrored.info.run_id, "plots")
     assert [each.path for each in plots] == ["plots/answers.png"]
 
 
 def test_a_model_of_the_hub_is_worked_on_at_its_revision_also_without_network(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     home: Home,
     model_folder: Path,
@@ -165,7 +164,7 @@ def test_a_model_of_the_hub_is_worked_on_at_its_revision_also_without_network(
 
 
 def test_the_shares_of_all_components_add_up_to_the_logit_difference(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     run = submit().run
     work(bench, hint=None)
@@ -177,7 +176,7 @@ def test_the_shares_of_all_components_add_up_to_the_logit_difference(
 
 
 def test_one_or_four_parts_give_the_same_bits(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     whole = submit(prompts_per_part=8).run
     cut = submit(prompts_per_part=2, force=True).run
@@ -190,7 +189,7 @@ def test_one_or_four_parts_give_the_same_bits(
 
 
 def test_the_same_request_finds_the_same_run_and_force_makes_another(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     first = submit()
     assert first.new

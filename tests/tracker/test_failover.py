@@ -30,7 +30,7 @@ from tracker.database.db import (
 from tracker.domain import RunState
 from tracker.queueing import broker, dispatcher
 from tracker.store import runs
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import MakeRun, Submit
@@ -126,7 +126,7 @@ def interrupted(database_url: str) -> Iterator[None]:
 
 
 def test_a_run_outlives_a_failover_between_measuring_and_commit(
-    submit: Submit, bench: Workbench, sessions: Sessions, interrupted: None
+    submit: Submit, bench: WorkerContext, sessions: Sessions, interrupted: None
 ) -> None:
     run = submit(analysis="interrupted", params={"batch_size": 4}).run
     assert work(bench, hint=None) == 3

@@ -19,7 +19,7 @@ from analyses.stored import Stored
 from tracker.database.db import Sessions
 from tracker.publishing import mirror
 from tracker.publishing.mlflow_errors import MlflowUnavailable
-from tracker.working.execution import Workbench, work
+from tracker.working.execution import WorkerContext, work
 
 from .conftest import Submit
 
@@ -83,23 +83,23 @@ def pictured() -> Iterator[None]:
 
 
 def test_pictures_are_files_under_their_names_and_a_broken_one_is_told_in_the_note(
-    submit: Submit, bench: Workbench, sessions: Sessions, pictured: None
+    submit: Submit, bench: WorkerContext, sessions: Sessions, pictured: None
 ) -> None:
     run = submit(analysis="pictured").run
     work(bench, hint=None)
     ids = mlflow_ids(sessions, run.id)
-    files = {each.path for each in bench.mlflow.list_artifacts(ids.run_id, "plots")}
+    files = {each.path for each in bench.artifacts.mlflow.list_artifacts(ids.run_id, "plots")}
     assert files == {"plots/heads.png", "plots/row.png"}
     for file in files:
-        content = Path(bench.mlflow.download_artifacts(ids.run_id, file)).read_bytes()
+        content = Path(bench.artifacts.mlflow.download_artifacts(ids.run_id, file)).read_bytes()
         assert content.startswith(b"\x89PNG")
-    mirrored = bench.mlflow.get_run(ids.run_id)
+    mirrored = bench.artifacts.mlflow.get_run(ids.run_id)
     assert mirrored.info.status == "FINISHED"
     assert "No plots/broken.png: KeyError: 'missing'" in mirrored.data.tags["mlflow.note.content"]
 
 
 def test_a_picture_is_drawn_from_means_intervals_units_and_tensors(
-    submit: Submit, bench: Workbench, sessions: Sessions, pictured: None
+    submit: Submit, bench: WorkerContext, sessions: Sessions, pictured: None
 ) -> None:
     submit(analysis="pictured")
     work(bench, hint=None)
@@ -114,24 +114,29 @@ def test_a_picture_is_drawn_from_means_intervals_units_and_tensors(
 
 
 def test_an_mlflow_that_goes_away_while_a_tensor_is_fetched_is_waited_for(
-    submit: Submit, bench: Workbench, sessions: Sessions, pictured: None
+    submit: Submit, bench: WorkerContext, sessions: Sessions, pictured: None
 ) -> None:
     AWAY.append(True)
     run = submit(analysis="pictured").run
     work(bench, hint=None)
-    assert bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).info.status == "RUNNING"
+    assert (
+        bench.artifacts.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).info.status == "RUNNING"
+    )
     AWAY.clear()
-    assert mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=None)
-    assert bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).info.status == "FINISHED"
+    assert mirror.publish(sessions, bench.artifacts, run.id, app_url=None)
+    assert (
+        bench.artifacts.mlflow.get_run(mlflow_ids(sessions, run.id).run_id).info.status
+        == "FINISHED"
+    )
 
 
 def test_an_analysis_that_is_not_installed_here_still_has_the_map_of_its_heads(
-    submit: Submit, bench: Workbench, sessions: Sessions, pictured: None
+    submit: Submit, bench: WorkerContext, sessions: Sessions, pictured: None
 ) -> None:
     AWAY.append(True)
     run = submit(analysis="pictured").run
     work(bench, hint=None)
     del registry._ANALYSES["pictured"]
-    assert mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=None)
-    files = bench.mlflow.list_artifacts(mlflow_ids(sessions, run.id).run_id, "plots")
+    assert mirror.publish(sessions, bench.artifacts, run.id, app_url=None)
+    files = bench.artifacts.mlflow.list_artifacts(mlflow_ids(sessions, run.id).run_id, "plots")
     assert [each.path for each in files] == ["plots/heads.png"]

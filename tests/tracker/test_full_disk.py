@@ -12,7 +12,7 @@ from stored_runs import detail, due_now, stored_tensors
 from tracker.database.db import Sessions
 from tracker.domain import RunState
 from tracker.home.home import Home
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import Submit
@@ -34,8 +34,8 @@ def full_disk() -> Iterator[Callable[[bool], None]]:
 
 def test_a_run_whose_worker_has_a_full_disk_waits_and_says_so(
     submit: Submit,
-    bench: Workbench,
-    other: Workbench,
+    bench: WorkerContext,
+    other: WorkerContext,
     sessions: Sessions,
     wide: None,
     full_disk: Callable[[bool], None],
@@ -49,17 +49,17 @@ def test_a_run_whose_worker_has_a_full_disk_waits_and_says_so(
     assert line.reason is not None
     assert line.reason.startswith("waiting for room on w1: A tensor file cannot be kept in")
     assert "File too large" in line.reason
-    assert bench.spool.copies() == []
+    assert bench.artifacts.spool.copies() == []
     due_now(sessions, run.id)
     assert work(bench, hint=None) == 0  # another worker goes first
     assert work(other, hint=None) == 1
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
-    assert len(other.spool.copies()) == 2
+    assert len(other.artifacts.spool.copies()) == 2
 
 
 def test_a_full_disk_gives_up_what_mlflow_was_seen_to_hold(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     wide: None,
     small_disk: Path,
@@ -69,10 +69,10 @@ def test_a_full_disk_gives_up_what_mlflow_was_seen_to_hold(
     work(bench, hint=None)
     of_first = {each.sha256 for each in stored_tensors(sessions, run.id)}
     for name in of_first:
-        os.utime(bench.spool.folder / name, (0, time.time() - 3600))
-    extra = bench.spool.put(bytes(MANY))  # so that no other file of that size fits
+        os.utime(bench.artifacts.spool.folder / name, (0, time.time() - 3600))
+    extra = bench.artifacts.spool.put(bytes(MANY))  # so that no other file of that size fits
     again = submit(analysis="wide", seed=1).run
     work(bench, hint=None)
     assert detail(sessions, again.id).line.published
     of_second = {each.sha256 for each in stored_tensors(sessions, again.id)}
-    assert {copy.name for copy in bench.spool.copies()} == {extra, *of_second}
+    assert {copy.name for copy in bench.artifacts.spool.copies()} == {extra, *of_second}

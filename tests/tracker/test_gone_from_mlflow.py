@@ -19,14 +19,14 @@ from analyses.results import NamedTensor
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, RunState
 from tracker.home.home import Home
-from tracker.publishing import mirror, mlflow_runs, tensor_files
+from tracker.publishing import mirror, mlflow_runs
+from tracker.publishing.artifacts import Condition
 from tracker.publishing.mirror import TensorsLost
 from tracker.publishing.mlflow_errors import GoneFromMlflow, MlflowUnavailable
-from tracker.publishing.tensor_files import Condition
 from tracker.store import publications, tensors
 from tracker.store.publications import MlflowIds
 from tracker.working import run_inputs
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 from tracker.working.run_inputs import InputGone
 
@@ -59,7 +59,7 @@ class Done:
 
 @pytest.fixture
 def done(
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     model: Model,
     distribution_id: int,
@@ -69,15 +69,9 @@ def done(
 ) -> Done:
     with transaction(sessions) as session:
         run = finished_run(session, model, distribution_id, scores={})
-    ids = mlflow_runs.ensured(sessions, bench.mlflow, detail(sessions, run.id))
+    ids = mlflow_runs.ensured(sessions, bench.artifacts.mlflow, detail(sessions, run.id))
     stored = [
-        tensor_files.store_tensor(
-            bench.mlflow,
-            ids,
-            name,
-            NamedTensor(np.full(5, value, np.float32), ("x",)),
-            spool=bench.spool,
-        )
+        bench.artifacts.put(ids, name, NamedTensor(np.full(5, value, np.float32), ("x",)))
         for name, value in {"table": 1, "lengths": 2}.items()
     ]
     with transaction(sessions) as session:
@@ -87,7 +81,7 @@ def done(
         publications.published(session, run.id, hold)
     (tmp_path / "scratch").mkdir()
     needs_it = make_run(inputs={"same": run.id}).id
-    return Done(run.id, needs_it, ids, bench.mlflow, mlflow_home, tmp_path / "scratch")
+    return Done(run.id, needs_it, ids, bench.artifacts.mlflow, mlflow_home, tmp_path / "scratch")
 
 
 # What somebody does to it, most of it through MLflow's own doors.
@@ -184,22 +178,22 @@ CHANGED = {
 HARMS = {**{each.__name__.replace("_", " "): each for each in GONE}, **CHANGED}
 
 
-def read(done: Done, bench: Workbench) -> dict[str, float]:
+def read(done: Done, bench: WorkerContext) -> dict[str, float]:
     """The first number of each tensor that a worker hands over to the run that needs it."""
-    doors = bench.sessions, bench.mlflow, bench.spool
-    found = run_inputs.load(*doors, done.needs_it, lambda _: None)["same"].tensors
+    inputs = run_inputs.load(bench.sessions, bench.artifacts, done.needs_it, lambda _: None)
+    found = inputs["same"].tensors
     return {name: float(each.values[0]) for name, each in found.items()}
 
 
-def checked(done: Done, bench: Workbench) -> dict[str, Condition]:
+def checked(done: Done, bench: WorkerContext) -> dict[str, Condition]:
     """What `headbook publish --check` finds on a worker's host."""
-    found = mirror.check(bench.sessions, bench.mlflow, bench.spool, done.run_id, app_url=None)
+    found = mirror.check(bench.sessions, bench.artifacts, done.run_id, app_url=None)
     return dict(found)
 
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_lost_tensor_is_told_read_from_a_copy_and_put_right(
-    done: Done, bench: Workbench, other: Workbench, sessions: Sessions, harm: str
+    done: Done, bench: WorkerContext, other: WorkerContext, sessions: Sessions, harm: str
 ) -> None:
     HARMS[harm](done)
     how = "not what was written" if harm in CHANGED else "gone from MLflow"
@@ -225,30 +219,30 @@ class Refusing(MlflowClient):
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 def test_while_no_mlflow_says_that_it_is_gone_the_run_waits(
-    done: Done, other: Workbench, status: int
+    done: Done, other: WorkerContext, status: int
 ) -> None:
-    other.mlflow = Refusing(other.mlflow.tracking_uri)
-    other.mlflow.status = status
+    other.artifacts.mlflow = Refusing(other.artifacts.mlflow.tracking_uri)
+    other.artifacts.mlflow.status = status
     with pytest.raises(MlflowUnavailable) as waits:
         read(done, other)
     assert not isinstance(waits.value, GoneFromMlflow)
 
 
-def test_while_nobody_answers_the_run_waits(done: Done, other: Workbench) -> None:
-    other.mlflow = MlflowClient("http://127.0.0.1:1")
+def test_while_nobody_answers_the_run_waits(done: Done, other: WorkerContext) -> None:
+    other.artifacts.mlflow = MlflowClient("http://127.0.0.1:1")
     with pytest.raises(MlflowUnavailable):
         read(done, other)
 
 
 def test_a_run_whose_need_was_replaced_by_a_folder_fails_with_the_way_out(
-    submit: Submit, bench: Workbench, other: Workbench, sessions: Sessions, tmp_path: Path
+    submit: Submit, bench: WorkerContext, other: WorkerContext, sessions: Sessions, tmp_path: Path
 ) -> None:
     with needing.registered():
         needed = submit(analysis="sizes").run
         work(bench, hint=None)
         ids = mlflow_ids(sessions, needed.id)
-        store_of(bench.mlflow, ids).delete_artifacts(TABLE)
-        upload(bench.mlflow, ids, f"{TABLE}/within", b"x", tmp_path)
+        store_of(bench.artifacts.mlflow, ids).delete_artifacts(TABLE)
+        upload(bench.artifacts.mlflow, ids, f"{TABLE}/within", b"x", tmp_path)
         made = submit(analysis="shares").run
         for _ in range(made.max_attempts):
             other.avoid.clear()

@@ -21,7 +21,7 @@ from tracker.home.home import Home
 from tracker.queueing import models
 from tracker.store import runs
 from tracker.tables import DistributionRow, RunInputRow, RunRow, StudyRow
-from tracker.working.execution import Workbench, work
+from tracker.working.execution import WorkerContext, work
 
 from . import needing
 
@@ -166,7 +166,7 @@ def test_one_bad_cell_refuses_all_is_named_and_nothing_is_written(
 
 
 def test_a_grid_is_waited_for_and_every_run_that_ended_badly_is_named(
-    sessions: Sessions, bench: Workbench, capsys: pytest.CaptureFixture[str]
+    sessions: Sessions, bench: WorkerContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = ("sizes", *BASE, "-p", "rank=1", "-p", "rank=2")
     queued = json.loads(submit(*grid, "--json").stdout)

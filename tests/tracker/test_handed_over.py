@@ -15,7 +15,7 @@ from tracker.database.db import Sessions, transaction
 from tracker.domain import Priority, Run, RunState
 from tracker.store import publications, scores
 from tracker.tables import RunEventRow, RunRow
-from tracker.working.execution import Workbench, publish_if_ended, work
+from tracker.working.execution import WorkerContext, publish_if_ended, work
 
 from . import needing
 from .conftest import Submit
@@ -35,7 +35,7 @@ def shares(sessions: Sessions, run: Run) -> np.ndarray:
 
 
 def test_runs_are_worked_on_in_the_order_they_need_each_other_in(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     made = submit(analysis="again", priority=Priority.NOW)
     work(bench, hint=made.run.id)
@@ -55,7 +55,7 @@ def test_runs_are_worked_on_in_the_order_they_need_each_other_in(
 
 
 def test_an_analysis_is_handed_what_its_inputs_have_found(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     made = submit(analysis="shares", params={"rank": 3, "batch_size": 2})
     work(bench, hint=None)
@@ -84,7 +84,7 @@ def test_an_analysis_is_handed_what_its_inputs_have_found(
 
 
 def test_one_or_four_parts_read_the_same_and_give_the_same_bits(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     asked = {"analysis": "shares", "params": {"rank": 2, "batch_size": 2}}
     whole = submit(**asked, prompts_per_part=8).run
@@ -99,15 +99,15 @@ def test_one_or_four_parts_read_the_same_and_give_the_same_bits(
 
 
 def test_two_workers_race_through_a_chain_without_a_part_done_twice(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     made = [
         submit(analysis="again", params={"scale": scale, "batch_size": 1}, prompts_per_part=1)
         for scale in (1, 2)
     ]
-    other = Workbench(**vars(bench) | {"name": "w2", "avoid": {}})
+    other = WorkerContext(**vars(bench) | {"name": "w2", "avoid": {}})
 
-    def work_till_all_is_done(each: Workbench) -> None:
+    def work_till_all_is_done(each: WorkerContext) -> None:
         while any(not detail(sessions, one.run.id).line.ended for one in made):
             work(each, hint=None)
 
@@ -127,7 +127,7 @@ def test_two_workers_race_through_a_chain_without_a_part_done_twice(
 @pytest.mark.parametrize("known", [True, False])
 def test_inputs_are_handed_over_to_analyses_of_known_prompts_too(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     monkeypatch: pytest.MonkeyPatch,
     known: bool,
@@ -145,7 +145,7 @@ def test_inputs_are_handed_over_to_analyses_of_known_prompts_too(
 
 
 def test_a_failed_need_ends_what_waits_and_both_are_published(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     def raises() -> None:
         raise ZeroDivisionError("by zero")
@@ -164,38 +164,38 @@ def test_a_failed_need_ends_what_waits_and_both_are_published(
     with transaction(sessions) as session:
         ids = publications.mlflow_ids(session, made.run.id)
     assert ids is not None
-    assert bench.mlflow.get_run(ids.run_id).info.status == "KILLED"
+    assert bench.artifacts.mlflow.get_run(ids.run_id).info.status == "KILLED"
 
 
 def test_a_run_waits_for_mlflow_to_read_what_it_needs(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     spec = DistributionSpec(size=8)
     for prompts in (spec, needing.others(spec)):
         submit(analysis="sizes", distribution=prompts)
     work(bench, hint=None)
     made = submit(analysis="shares")
-    there, bench.mlflow = bench.mlflow, MlflowClient("http://127.0.0.1:1")
+    there, bench.artifacts.mlflow = bench.artifacts.mlflow, MlflowClient("http://127.0.0.1:1")
     work(bench, hint=None)
     line = detail(sessions, made.run.id).line
     assert (line.state, line.attempt) == (RunState.QUEUED, 1)
     assert (line.reason or "").startswith("waiting for MLflow")
-    bench.mlflow = there
-    bench.pause.end()
+    bench.artifacts.mlflow = there
+    bench.artifacts.pause.end()
     due_now(sessions, made.run.id)
     work(bench, hint=None)
     assert detail(sessions, made.run.id).line.state is RunState.SUCCEEDED
 
 
 def test_a_tensor_that_was_changed_meanwhile_fails_the_run_that_reads_it_without_a_copy(
-    submit: Submit, bench: Workbench, sessions: Sessions, tmp_path: Path
+    submit: Submit, bench: WorkerContext, sessions: Sessions, tmp_path: Path
 ) -> None:
     needed = submit(analysis="sizes").run
     work(bench, hint=None)
     ids = mlflow_ids(sessions, needed.id)
     (stored,) = [each for each in stored_tensors(sessions, needed.id) if each.name == "table"]
-    flip_a_bit(bench.mlflow, ids, stored, tmp_path)
-    (bench.spool.folder / stored.sha256).unlink()
+    flip_a_bit(bench.artifacts.mlflow, ids, stored, tmp_path)
+    (bench.artifacts.spool.folder / stored.sha256).unlink()
     made = submit(analysis="shares")
     assert made.inputs["same"].id == needed.id
     for _ in range(made.run.max_attempts):

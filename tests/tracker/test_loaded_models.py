@@ -14,7 +14,7 @@ from tracker.database.db import Sessions
 from tracker.domain import Model
 from tracker.home.home import Home
 from tracker.queueing import models
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.loaded_models import LoadedModels, memory_of
 
 
@@ -45,7 +45,7 @@ def test_the_size_of_a_model_is_known_before_it_is_loaded(model_folder: Path, si
 
 
 def test_within_the_budget_models_stay_and_beyond_it_the_least_recently_used_leaves(
-    bench: Workbench, three: list[Model], size: int
+    bench: WorkerContext, three: list[Model], size: int
 ) -> None:
     bench.loaded = LoadedModels(int(2.5 * size))
     first = bench.language_model(three[0])
@@ -58,7 +58,7 @@ def test_within_the_budget_models_stay_and_beyond_it_the_least_recently_used_lea
 
 
 def test_a_model_larger_than_the_budget_is_there_alone(
-    bench: Workbench, three: list[Model], size: int
+    bench: WorkerContext, three: list[Model], size: int
 ) -> None:
     bench.loaded = LoadedModels(size // 2)
     for model in three:
@@ -67,7 +67,7 @@ def test_a_model_larger_than_the_budget_is_there_alone(
 
 
 def test_a_model_that_stays_counts_the_memory_that_is_free_now(
-    bench: Workbench, three: list[Model]
+    bench: WorkerContext, three: list[Model]
 ) -> None:
     first = bench.language_model(three[0])
     bench.loaded.add(three[0], replace(first, memory_budget=1))
@@ -77,7 +77,7 @@ def test_a_model_that_stays_counts_the_memory_that_is_free_now(
     assert bench.language_model(three[0]).memory_budget == 10**9
 
 
-def test_dropping_all_leaves_none(bench: Workbench, three: list[Model]) -> None:
+def test_dropping_all_leaves_none(bench: WorkerContext, three: list[Model]) -> None:
     bench.language_model(three[0])
     bench.loaded.drop_all()
     assert bench.loaded.ids == []

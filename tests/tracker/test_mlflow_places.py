@@ -22,11 +22,11 @@ from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.home.home import Home
-from tracker.publishing import mlflow_places, mlflow_runs, tensor_files
+from tracker.publishing import mlflow_places, mlflow_runs
 from tracker.publishing.mlflow_places import ForeignPlace
 from tracker.store import publications
 from tracker.store.publications import MlflowIds
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import MakeRun, Submit
@@ -48,12 +48,12 @@ def change(mlflow_home: Home) -> Callable[..., None]:
 
 
 @pytest.fixture
-def plant(bench: Workbench, change: Callable[..., None]) -> Plant:
+def plant(bench: WorkerContext, change: Callable[..., None]) -> Plant:
     """Makes an experiment whose files are at a place; its name. `{id}` there is its id."""
 
     def made(location: str) -> str:
         name = f"planted_{uuid4().hex}"
-        number = bench.mlflow.create_experiment(name)
+        number = bench.artifacts.mlflow.create_experiment(name)
         at = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
         change(at, location.format(id=number), number)
         return name
@@ -84,7 +84,7 @@ LOCATIONS = (
 
 @pytest.mark.parametrize("location", LOCATIONS)
 def test_no_run_is_made_in_an_experiment_at_a_place_of_somebody_elses(
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     make_run: MakeRun,
     plant: Plant,
@@ -95,29 +95,29 @@ def test_no_run_is_made_in_an_experiment_at_a_place_of_somebody_elses(
     name = plant(location.replace("{folder}", str(folder).lstrip("/")))
     run = make_run(analysis=name)
     with pytest.raises(ForeignPlace, match=f"The experiment '{name}' keeps files at .*Rename the"):
-        mlflow_runs.ensured(sessions, bench.mlflow, detail(sessions, run.id))
-    experiment = bench.mlflow.get_experiment_by_name(name)
+        mlflow_runs.ensured(sessions, bench.artifacts.mlflow, detail(sessions, run.id))
+    experiment = bench.artifacts.mlflow.get_experiment_by_name(name)
     assert experiment is not None
-    assert bench.mlflow.search_runs([experiment.experiment_id]) == []
+    assert bench.artifacts.mlflow.search_runs([experiment.experiment_id]) == []
     assert not folder.exists()
 
 
 @pytest.mark.parametrize("location", LOCATIONS)
 def test_no_file_is_read_or_written_in_a_run_at_a_place_of_somebody_elses(
-    bench: Workbench, change: Callable[..., None], tmp_path: Path, location: str
+    bench: WorkerContext, change: Callable[..., None], tmp_path: Path, location: str
 ) -> None:
-    experiment = bench.mlflow.create_experiment(uuid4().hex)
+    experiment = bench.artifacts.mlflow.create_experiment(uuid4().hex)
     ids = MlflowIds(
-        experiment_id=experiment, run_id=bench.mlflow.create_run(experiment).info.run_id
+        experiment_id=experiment, run_id=bench.artifacts.mlflow.create_run(experiment).info.run_id
     )
-    mlflow_places.check_run(bench.mlflow, ids)
+    mlflow_places.check_run(bench.artifacts.mlflow, ids)
     folder = tmp_path / "theirs"
     at = location.replace("{folder}", str(folder).lstrip("/")).format(id=experiment)
     run_at = f"{at}/{ids.run_id}/artifacts"
     change("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", run_at, ids.run_id)
     tensor = NamedTensor(np.ones(3, np.float32), ("x",))
     with pytest.raises(ForeignPlace):
-        tensor_files.store_tensor(bench.mlflow, ids, "table", tensor, spool=bench.spool)
+        bench.artifacts.put(ids, "table", tensor)
     assert not folder.exists()
 
 
@@ -132,9 +132,9 @@ class Elsewhere(MlflowClient):
 
 
 def test_what_the_administrator_has_configured_is_the_servers_own(
-    bench: Workbench, plant: Plant
+    bench: WorkerContext, plant: Plant
 ) -> None:
-    client = Elsewhere(bench.mlflow.tracking_uri)
+    client = Elsewhere(bench.artifacts.mlflow.tracking_uri)
     ours, theirs = (
         client.get_experiment_by_name(plant(f"s3://{bucket}/mlflow/{{id}}"))
         for bucket in ("ours", "ours-too")
@@ -147,7 +147,7 @@ def test_what_the_administrator_has_configured_is_the_servers_own(
 
 
 def test_an_analysis_whose_experiment_was_planted_fails_and_is_done_once_it_is_renamed(
-    submit: Submit, bench: Workbench, sessions: Sessions, plant: Plant, tmp_path: Path
+    submit: Submit, bench: WorkerContext, sessions: Sessions, plant: Plant, tmp_path: Path
 ) -> None:
     folder = tmp_path / "theirs"
     name = plant(f"file://{folder}/{{id}}")
@@ -158,9 +158,9 @@ def test_an_analysis_whose_experiment_was_planted_fails_and_is_done_once_it_is_r
         assert line.state is RunState.FAILED
         assert f"MLflow refuses it: The experiment '{name}' keeps files at" in (line.reason or "")
         assert not folder.exists()
-        planted = bench.mlflow.get_experiment_by_name(name)
+        planted = bench.artifacts.mlflow.get_experiment_by_name(name)
         assert planted is not None
-        bench.mlflow.rename_experiment(planted.experiment_id, f"{name}_theirs")
+        bench.artifacts.mlflow.rename_experiment(planted.experiment_id, f"{name}_theirs")
         again = submit(analysis=name).run
         work(bench, hint=None)
         line = detail(sessions, again.id).line
@@ -168,40 +168,40 @@ def test_an_analysis_whose_experiment_was_planted_fails_and_is_done_once_it_is_r
 
 
 def test_a_strangers_run_with_our_tag_is_not_taken_over(
-    bench: Workbench, sessions: Sessions, make_run: MakeRun
+    bench: WorkerContext, sessions: Sessions, make_run: MakeRun
 ) -> None:
     name = f"tagged_{uuid4().hex}"
     run = make_run(analysis=name)
-    experiment = bench.mlflow.create_experiment(name)
+    experiment = bench.artifacts.mlflow.create_experiment(name)
     tags = {"headbook.run": str(run.id)}
-    planted = bench.mlflow.create_run(experiment, tags=tags).info.run_id
-    bench.mlflow.log_param(planted, "model", "another")
-    ids = mlflow_runs.ensured(sessions, bench.mlflow, detail(sessions, run.id))
+    planted = bench.artifacts.mlflow.create_run(experiment, tags=tags).info.run_id
+    bench.artifacts.mlflow.log_param(planted, "model", "another")
+    ids = mlflow_runs.ensured(sessions, bench.artifacts.mlflow, detail(sessions, run.id))
     assert ids.run_id != planted
     assert mlflow_ids(sessions, run.id) == ids
-    assert mlflow_runs.ensured(sessions, bench.mlflow, detail(sessions, run.id)) == ids
-    mlflow_runs.remove_doubles(bench.mlflow, ids, run.id)
-    assert bench.mlflow.get_run(planted).info.lifecycle_stage == "deleted"
+    assert mlflow_runs.ensured(sessions, bench.artifacts.mlflow, detail(sessions, run.id)) == ids
+    mlflow_runs.remove_doubles(bench.artifacts.mlflow, ids, run.id)
+    assert bench.artifacts.mlflow.get_run(planted).info.lifecycle_stage == "deleted"
 
 
 def test_two_workers_that_make_a_run_at_once_go_on_with_the_same(
-    bench: Workbench, sessions: Sessions, make_run: MakeRun
+    bench: WorkerContext, sessions: Sessions, make_run: MakeRun
 ) -> None:
     run = make_run(analysis=f"raced_{uuid4().hex}")
     before = detail(sessions, run.id)
-    first = mlflow_runs.ensured(sessions, bench.mlflow, before)
-    assert mlflow_runs.ensured(sessions, bench.mlflow, before) == first
+    first = mlflow_runs.ensured(sessions, bench.artifacts.mlflow, before)
+    assert mlflow_runs.ensured(sessions, bench.artifacts.mlflow, before) == first
     assert mlflow_ids(sessions, run.id) == first
 
 
 def test_a_run_recorded_at_a_place_of_somebody_elses_is_made_again(
-    bench: Workbench, sessions: Sessions, make_run: MakeRun, change: Callable[..., None]
+    bench: WorkerContext, sessions: Sessions, make_run: MakeRun, change: Callable[..., None]
 ) -> None:
     run = make_run(analysis=f"moved_{uuid4().hex}")
-    first = mlflow_runs.ensured(sessions, bench.mlflow, detail(sessions, run.id))
+    first = mlflow_runs.ensured(sessions, bench.artifacts.mlflow, detail(sessions, run.id))
     at = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
     change(at, "file:///theirs", first.run_id)
-    second = mlflow_runs.ensured(sessions, bench.mlflow, detail(sessions, run.id))
+    second = mlflow_runs.ensured(sessions, bench.artifacts.mlflow, detail(sessions, run.id))
     assert second.run_id != first.run_id
     with transaction(sessions) as session:
         assert publications.mlflow_ids(session, run.id) == second

@@ -28,6 +28,7 @@ from tracker.publishing import (
     publication,
     spool_cleanup,
 )
+from tracker.publishing.artifacts import Condition
 from tracker.publishing.mirror import TensorsLost
 from tracker.publishing.mlflow_errors import (
     GoneFromMlflow,
@@ -35,11 +36,10 @@ from tracker.publishing.mlflow_errors import (
     MlflowUnavailable,
     RefusedByMlflow,
 )
-from tracker.publishing.tensor_files import Condition
 from tracker.queueing import models
 from tracker.store import publications
 from tracker.tables import PublicationRow
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import publish_if_ended, work
 
 from . import needing
@@ -85,23 +85,23 @@ def test_the_code_says_whether_another_try_may_help(
     assert type(raised.value) is means
 
 
-def checked(bench: Workbench, run_id: UUID) -> list[Condition]:
-    found = mirror.check(bench.sessions, bench.mlflow, bench.spool, run_id, app_url=None)
+def checked(bench: WorkerContext, run_id: UUID) -> list[Condition]:
+    found = mirror.check(bench.sessions, bench.artifacts, run_id, app_url=None)
     return [condition for _, condition in found]
 
 
 def test_what_was_collected_in_mlflow_is_put_there_again_from_the_spool(
-    submit: Submit, bench: Workbench, sessions: Sessions, mlflow_home: Home
+    submit: Submit, bench: WorkerContext, sessions: Sessions, mlflow_home: Home
 ) -> None:
     run = submit().run
     work(bench, hint=None)
     ids = mlflow_ids(sessions, run.id)
-    before = bench.mlflow.get_run(ids.run_id).data
-    collect(bench.mlflow, ids, mlflow_home)
+    before = bench.artifacts.mlflow.get_run(ids.run_id).data
+    collect(bench.artifacts.mlflow, ids, mlflow_home)
     assert checked(bench, run.id) == [Condition.REPAIRED]
     again = mlflow_ids(sessions, run.id)
     assert again.run_id != ids.run_id
-    after = bench.mlflow.get_run(again.run_id).data
+    after = bench.artifacts.mlflow.get_run(again.run_id).data
     assert (after.params, after.metrics) == (before.params, before.metrics)
     assert detail(sessions, run.id).line.published
     assert whole(bench, sessions, run.id)
@@ -109,13 +109,13 @@ def test_what_was_collected_in_mlflow_is_put_there_again_from_the_spool(
 
 
 def test_what_was_collected_before_it_was_published_is_made_again(
-    submit: Submit, bench: Workbench, sessions: Sessions, mlflow_home: Home
+    submit: Submit, bench: WorkerContext, sessions: Sessions, mlflow_home: Home
 ) -> None:
     run = submit().run
     work(bench, hint=None)
     ids = mlflow_ids(sessions, run.id)
     reopen(sessions, run.id)
-    collect(bench.mlflow, ids, mlflow_home)
+    collect(bench.artifacts.mlflow, ids, mlflow_home)
     publish_if_ended(bench, run.id)
     assert detail(sessions, run.id).line.published
     assert mlflow_ids(sessions, run.id) != ids
@@ -123,17 +123,21 @@ def test_what_was_collected_before_it_was_published_is_made_again(
 
 
 def test_a_copy_elsewhere_stays_when_mlflow_is_found_without_it(
-    submit: Submit, bench: Workbench, other: Workbench, sessions: Sessions, mlflow_home: Home
+    submit: Submit,
+    bench: WorkerContext,
+    other: WorkerContext,
+    sessions: Sessions,
+    mlflow_home: Home,
 ) -> None:
     run = submit().run
     work(bench, hint=None)
     (stored,) = stored_tensors(sessions, run.id)
-    collect(bench.mlflow, mlflow_ids(sessions, run.id), mlflow_home)
+    collect(bench.artifacts.mlflow, mlflow_ids(sessions, run.id), mlflow_home)
     with pytest.raises(TensorsLost, match=r"is missing\. The worker w1 may have a copy"):
         checked(other, run.id)
     then = time.time() - 2 * DAY
-    os.utime(bench.spool.folder / stored.sha256, (then, then))
-    assert spool_cleanup.sweep(sessions, bench.spool) == 0
+    os.utime(bench.artifacts.spool.folder / stored.sha256, (then, then))
+    assert spool_cleanup.sweep(sessions, bench.artifacts.spool) == 0
     with transaction(sessions) as session:
         assert publications.due(session) == [run.id]
     publish_if_ended(bench, run.id)
@@ -141,20 +145,22 @@ def test_a_copy_elsewhere_stays_when_mlflow_is_found_without_it(
     assert whole(bench, sessions, run.id)
 
 
-def a_run(bench: Workbench, run_id: str) -> None:
-    bench.mlflow.delete_run(run_id)
+def a_run(bench: WorkerContext, run_id: str) -> None:
+    bench.artifacts.mlflow.delete_run(run_id)
 
 
-def its_experiment(bench: Workbench, run_id: str) -> None:
-    bench.mlflow.delete_experiment(bench.mlflow.get_run(run_id).info.experiment_id)
+def its_experiment(bench: WorkerContext, run_id: str) -> None:
+    bench.artifacts.mlflow.delete_experiment(
+        bench.artifacts.mlflow.get_run(run_id).info.experiment_id
+    )
 
 
 @pytest.mark.parametrize("deletes", [a_run, its_experiment])
 def test_what_a_person_deleted_and_mlflow_still_has_is_restored(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
-    deletes: Callable[[Workbench, str], None],
+    deletes: Callable[[WorkerContext, str], None],
 ) -> None:
     run = submit().run
     work(bench, hint=None)
@@ -164,14 +170,14 @@ def test_what_a_person_deleted_and_mlflow_still_has_is_restored(
     publish_if_ended(bench, run.id)
     line = detail(sessions, run.id).line
     assert (line.published, mlflow_ids(sessions, run.id)) == (True, ids)
-    assert bench.mlflow.get_run(ids.run_id).info.lifecycle_stage == "active"
+    assert bench.artifacts.mlflow.get_run(ids.run_id).info.lifecycle_stage == "active"
 
 
 @pytest.mark.parametrize("gone", ["run", "artifact"])
 def test_a_run_that_reads_what_is_gone_takes_the_copy_or_fails_with_the_reason(
     submit: Submit,
-    bench: Workbench,
-    other: Workbench,
+    bench: WorkerContext,
+    other: WorkerContext,
     sessions: Sessions,
     mlflow_home: Home,
     gone: str,
@@ -181,10 +187,10 @@ def test_a_run_that_reads_what_is_gone_takes_the_copy_or_fails_with_the_reason(
         work(bench, hint=None)
         ids = mlflow_ids(sessions, needed.id)
         if gone == "run":
-            collect(bench.mlflow, ids, mlflow_home)
+            collect(bench.artifacts.mlflow, ids, mlflow_home)
         else:
             for stored in stored_tensors(sessions, needed.id):
-                delete(bench.mlflow, ids, stored, bench.spool.folder)
+                delete(bench.artifacts.mlflow, ids, stored, bench.artifacts.spool.folder)
         made = submit(analysis="shares").run
         for _ in range(made.max_attempts + 1):
             other.avoid.clear()
@@ -214,10 +220,10 @@ class SmallTables(MlflowClient):
 
 
 def test_a_publication_that_is_refused_is_told_and_not_tried_for_ever(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     run = submit(analysis="behaviour").run
-    bench.mlflow = SmallTables(bench.mlflow.tracking_uri)
+    bench.artifacts.mlflow = SmallTables(bench.artifacts.mlflow.tracking_uri)
     work(bench, hint=None)
     said = detail(sessions, run.id)
     assert said.line.state is RunState.SUCCEEDED
@@ -228,15 +234,15 @@ def test_a_publication_that_is_refused_is_told_and_not_tried_for_ever(
         assert run.id in publications.pending(session)
         assert reports.queue_state(session).unpublished == 1
     with pytest.raises(RefusedByMlflow):
-        mirror.publish(sessions, bench.mlflow, bench.spool, run.id, app_url=None)
+        mirror.publish(sessions, bench.artifacts, run.id, app_url=None)
 
 
 def test_a_run_whose_tensors_are_refused_fails_with_the_reason_and_takes_others_along(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     with needing.registered():
         made = submit(analysis="shares")
-        bench.mlflow = SmallStore(bench.mlflow.tracking_uri)
+        bench.artifacts.mlflow = SmallStore(bench.artifacts.mlflow.tracking_uri)
         work(bench, hint=None)
     needed = detail(sessions, made.inputs["same"].id).line
     assert needed.state is RunState.FAILED
@@ -245,7 +251,7 @@ def test_a_run_whose_tensors_are_refused_fails_with_the_reason_and_takes_others_
 
 
 def test_names_longer_than_columns_are_shortened_and_stay_apart(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     run = submit(analysis="behaviour").run
     work(bench, hint=None)
@@ -261,9 +267,9 @@ def test_names_longer_than_columns_are_shortened_and_stay_apart(
             id=UUID(int=len(shown)),
         )
         told = replace(known, line=line, studies={"s": "c" * 9000})
-        ids = mlflow_runs.ensure_run(bench.mlflow, told)
-        publication.publish(bench.mlflow, ids, told, [], pictures={}, app_url=None)
-        shown.append(bench.mlflow.get_run(ids.run_id))
+        ids = mlflow_runs.ensure_run(bench.artifacts.mlflow, told)
+        publication.publish(bench.artifacts.mlflow, ids, told, [], pictures={}, app_url=None)
+        shown.append(bench.artifacts.mlflow.get_run(ids.run_id))
     for key, most in (("mlflow.runName", 250), ("mlflow.user", 256), ("headbook.study", 5000)):
         assert len(shown[0].data.tags[key]) == most
     names = {each.data.tags["mlflow.runName"] for each in shown}

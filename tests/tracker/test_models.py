@@ -16,11 +16,13 @@ from analyses.errors import Refused
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.home.home import Home
+from tracker.publishing.artifacts import ArtifactStore
 from tracker.publishing.publication import mlflow_client
+from tracker.publishing.spool import Spool
 from tracker.queueing import models
 from tracker.store import models as store
 from tracker.tables import ModelRow
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 
 
 def add(folder: Path, sessions: Sessions, home: Home, *, roots: tuple[Path, ...] = ()) -> Model:
@@ -84,11 +86,13 @@ def test_a_model_without_shapes_is_taken_as_its_numbers_say_until_it_is_added_ag
 def test_a_worker_that_proves_a_model_without_shapes_stores_them(
     tiny: Model, sessions: Sessions, home: Home
 ) -> None:
-    bench = Workbench(
+    bench = WorkerContext(
         name="w1",
         sessions=sessions,
         aside=sessions,
-        mlflow=mlflow_client("http://127.0.0.1:9"),  # nothing is asked of it
+        artifacts=ArtifactStore(  # nothing is asked of it
+            mlflow=mlflow_client("http://127.0.0.1:9"), spool=Spool(home.spool)
+        ),
         home=home,
         roots=(),
         device="cpu",

@@ -13,7 +13,7 @@ from tracker.domain import RunState
 from tracker.store import runs
 from tracker.store.publications import MlflowIds
 from tracker.store.runs import UnknownRun
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import Submit
@@ -24,18 +24,18 @@ Publish = Callable[..., Result]
 
 @pytest.fixture
 def headbook_publish(
-    bench: Workbench, database_url: str, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerContext, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Publish:
     """The command, given on the host of the worker `bench`."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", bench.mlflow.tracking_uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", bench.artifacts.mlflow.tracking_uri)
     monkeypatch.setenv("HEADBOOK_HOME", str(bench.home.root))
     return lambda *words: CliRunner().invoke(app, ["publish", *words])
 
 
 def test_check_reads_back_what_is_published_and_repairs_what_it_can(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     headbook_publish: Publish,
     tmp_path: Path,
@@ -48,13 +48,13 @@ def test_check_reads_back_what_is_published_and_repairs_what_it_can(
     fine = [f"{run.id}: {path} is as it was written" for run in (new, old)]
     checked = headbook_publish("--check")
     assert (checked.stdout.splitlines(), checked.exit_code) == (fine, 0)
-    overwrite(bench.mlflow, mlflow_ids(sessions, old.id), of_old, tmp_path)
-    delete(bench.mlflow, mlflow_ids(sessions, new.id), of_new, tmp_path)
+    overwrite(bench.artifacts.mlflow, mlflow_ids(sessions, old.id), of_old, tmp_path)
+    delete(bench.artifacts.mlflow, mlflow_ids(sessions, new.id), of_new, tmp_path)
     assert headbook_publish().stdout == "MLflow is up to date.\n"  # it has not looked
     mended = headbook_publish("--check", str(old.id))
     said = f"{old.id}: {path} is uploaded again from the spool\n"
     assert (mended.stdout, mended.exit_code) == (said, 0)
-    (bench.spool.folder / of_new.sha256).unlink()
+    (bench.artifacts.spool.folder / of_new.sha256).unlink()
     lost = headbook_publish("--check")
     assert lost.exit_code == 1
     assert lost.stdout.splitlines() == [f"{new.id}: {path} is missing", fine[1]]
@@ -63,7 +63,7 @@ def test_check_reads_back_what_is_published_and_repairs_what_it_can(
 
 def test_check_deletes_what_a_run_has_left_that_was_cancelled_between_its_tensors(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     wide: None,
     headbook_publish: Publish,
@@ -75,7 +75,9 @@ def test_check_deletes_what_a_run_has_left_that_was_cancelled_between_its_tensor
         with transaction(sessions) as session:
             runs.cancel(session, cancelled.id)
 
-    bench.mlflow = FreezingClient(bench.mlflow.tracking_uri, "bits.safetensors", a_person_cancels)
+    bench.artifacts.mlflow = FreezingClient(
+        bench.artifacts.mlflow.tracking_uri, "bits.safetensors", a_person_cancels
+    )
     assert work(bench, hint=cancelled.id) > 0
     states = [detail(sessions, run.id).line.state for run in (cancelled, other)]
     assert states == [RunState.CANCELLED, RunState.SUCCEEDED]
@@ -83,10 +85,12 @@ def test_check_deletes_what_a_run_has_left_that_was_cancelled_between_its_tensor
     note = tmp_path / "note.txt"
     note.write_text("a person's own")
     for ids in (left, kept):
-        bench.mlflow.log_artifact(ids.run_id, str(note), "notes")
+        bench.artifacts.mlflow.log_artifact(ids.run_id, str(note), "notes")
 
     def files(ids: MlflowIds, folder: str) -> list[str]:
-        return sorted(each.path for each in bench.mlflow.list_artifacts(ids.run_id, folder))
+        return sorted(
+            each.path for each in bench.artifacts.mlflow.list_artifacts(ids.run_id, folder)
+        )
 
     both = ["tensors/bits.safetensors", "tensors/zeros.safetensors"]
     assert files(left, "tensors") == files(kept, "tensors") == both
@@ -105,7 +109,7 @@ def test_check_deletes_what_a_run_has_left_that_was_cancelled_between_its_tensor
 
 
 def test_publishing_one_run_leaves_the_others(
-    submit: Submit, bench: Workbench, sessions: Sessions, headbook_publish: Publish
+    submit: Submit, bench: WorkerContext, sessions: Sessions, headbook_publish: Publish
 ) -> None:
     first, second = (submit(seed=seed).run for seed in (0, 1))
     work(bench, hint=None)

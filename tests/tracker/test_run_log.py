@@ -25,7 +25,7 @@ from tracker.run_logs import run_log
 from tracker.store import endings, log_lines
 from tracker.store.log_lines import Kept
 from tracker.tables import RunLogRow
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import MakeRun, Submit
@@ -60,7 +60,7 @@ def talkative() -> Iterator[dict[str, Callable[[], None]]]:
 @pytest.mark.filterwarnings("default")
 def test_the_log_of_a_run_tells_in_order_what_happened_and_what_was_said(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     talkative: dict[str, Callable[[], None]],
     monkeypatch: pytest.MonkeyPatch,
@@ -113,7 +113,7 @@ def test_the_log_of_a_run_tells_in_order_what_happened_and_what_was_said(
 
 def test_an_analysis_that_raises_leaves_its_traceback_without_passwords_or_values(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     talkative: dict[str, Callable[[], None]],
 ) -> None:

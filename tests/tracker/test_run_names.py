@@ -18,7 +18,7 @@ from tracker.domain import Priority
 from tracker.reports import RunLine
 from tracker.reports.run_names import name_of
 from tracker.store import runs
-from tracker.working.execution import Workbench, publish_if_ended
+from tracker.working.execution import WorkerContext, publish_if_ended
 
 from .conftest import Submit
 
@@ -136,7 +136,7 @@ def test_commands_tell_runs_apart(
 
 
 def test_mlflow_tells_runs_apart_by_name_and_by_params(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     """They end before they are worked on, which MLflow shows as well."""
     found = []
@@ -145,7 +145,7 @@ def test_mlflow_tells_runs_apart_by_name_and_by_params(
         with transaction(sessions) as session:
             runs.cancel(session, run.id)
         publish_if_ended(bench, run.id)
-        found.append(bench.mlflow.get_run(mlflow_ids(sessions, run.id).run_id))
+        found.append(bench.artifacts.mlflow.get_run(mlflow_ids(sessions, run.id).run_id))
     assert len({each.info.run_name for each in found}) == 4
     params = [each.data.params for each in found]
     assert [each["prompts.split"] for each in params] == ["all", "test", "all", "all"]

@@ -1,4 +1,4 @@
-"""Scores and tensors of parts come together in the order of the prompts, bit by bit."""
+"""Scores of parts come together in the order of the prompts, bit by bit."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +14,11 @@ from analyses.stored import Stored, as_json
 from tracker import reports
 from tracker.database.db import BusyDatabase, Sessions, passes, transaction
 from tracker.domain import Model
-from tracker.store import endings, parts, scores, tensors
-from tracker.store.tensors import UnequalParts
+from tracker.store import endings, part_tensors, parts, scores
 from tracker.tables import ComponentRow, PartScoreRow, PartTensorRow
 
 from .conftest import MakeRun
-from .part_work import claim
+from .part_work import claim, write
 
 HEAD = Component(kind=Kind.HEAD, layer=1, index=3)
 KEYS = [
@@ -89,7 +88,7 @@ def test_scores_that_cannot_be_written_in_time_can_be_written_later(
     assert passes(raised.value)
 
 
-def test_a_part_without_a_score_or_tensor_has_skipped_its_prompts(
+def test_a_part_without_a_score_has_skipped_its_prompts(
     sessions: Sessions, make_run: MakeRun, model: Model
 ) -> None:
     run = make_run()
@@ -101,81 +100,9 @@ def test_a_part_without_a_score_or_tensor_has_skipped_its_prompts(
                 scores.insert_part_scores(
                     session, each, model.id, Measured(scores={KEYS[0]: values})
                 )
-                row = NamedTensor(values[:, None], ("prompt", "label"))
-                tensors.insert_part_tensors(session, each, {"row": row})
     with transaction(sessions) as session:
         joined = scores.joined_part_scores(session, run)[KEYS[0]]
-        tensor = tensors.joined_part_tensors(session, run)["row"].values
-    skipped = [np.nan] * 4
-    np.testing.assert_array_equal(joined, [*skipped, 0, 1, 2, 3])
-    np.testing.assert_array_equal(tensor[:, 0], [*skipped, 0, 1, 2, 3])
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int64", "uint8", "bool"])
-def test_tensors_of_parts_are_joined_along_the_prompts(
-    sessions: Sessions, make_run: MakeRun, dtype: str
-) -> None:
-    run = make_run()
-    values = (np.arange(8 * 2 * 3) % 2).reshape(8, 2, 3).astype(dtype)
-    names = {"component": ("L00.H00", "L00.H01")}
-    for each in [claim(sessions, run.id) for _ in range(2)]:
-        mine = NamedTensor(values[each.start : each.stop], ("prompt", "component", "label"), names)
-        with transaction(sessions) as session:
-            tensors.insert_part_tensors(session, each, {"shares": mine})
-    with transaction(sessions) as session:
-        joined = tensors.joined_part_tensors(session, run)["shares"]
-    assert joined.axes == ("prompt", "component", "label")
-    assert joined.coordinates == names
-    assert joined.values.dtype == values.dtype
-    np.testing.assert_array_equal(joined.values, values)
-
-
-@pytest.mark.parametrize("parts", [1, 4])
-def test_a_tensor_is_as_wide_as_that_of_the_widest_part(
-    sessions: Sessions, make_run: MakeRun, parts: int
-) -> None:
-    """Rows of eight prompts of unequal lengths: a part knows only its own."""
-    lengths = np.array([3, 1, 2, 2, 5, 4, 1, 1])
-    step = 8 // parts
-    run = make_run(bounds=[(n, n + step) for n in range(0, 8, step)])
-    for each in [claim(sessions, run.id) for _ in range(parts)]:
-        mine = lengths[each.start : each.stop]
-        keys = np.arange(mine.max(), dtype=np.float32)
-        values = np.where(keys < mine[:, None], keys, np.float32(np.nan))[:, None].repeat(2, 1)
-        rows = NamedTensor(values, ("prompt", "component", "key"), {"component": ("a", "b")})
-        with transaction(sessions) as session:
-            tensors.insert_part_tensors(session, each, {"rows": rows})
-    with transaction(sessions) as session:
-        joined = tensors.joined_part_tensors(session, run)["rows"].values
-    assert joined.shape == (8, 2, 5)
-    expected = np.where(np.arange(5) < lengths[:, None], np.arange(5), np.float32(np.nan))
-    for component in range(2):
-        np.testing.assert_array_equal(joined[:, component], expected)
-
-
-@pytest.mark.parametrize("way", ["integers", "names", "axes"])
-def test_parts_that_cannot_be_joined_are_named(
-    sessions: Sessions, make_run: MakeRun, way: str
-) -> None:
-    run = make_run()
-    for number, each in enumerate([claim(sessions, run.id) for _ in range(2)]):
-        width = 2 + number
-        rows = {
-            "integers": NamedTensor(np.zeros((4, width), dtype=np.int64), ("prompt", "key")),
-            "names": NamedTensor(
-                np.zeros((4, width)), ("prompt", "key"), {"key": ("a", "b", "c")[:width]}
-            ),
-            "axes": NamedTensor(
-                np.zeros((4, *[1] * width)), ("prompt", "key", "a", "b")[: width + 1]
-            ),
-        }
-        with transaction(sessions) as session:
-            tensors.insert_part_tensors(session, each, {"rows": rows[way]})
-    with (
-        pytest.raises(UnequalParts, match=r"'rows' cannot be joined: they are \w+\[key"),
-        transaction(sessions) as session,
-    ):
-        tensors.joined_part_tensors(session, run)
+    np.testing.assert_array_equal(joined, [*[np.nan] * 4, 0, 1, 2, 3])
 
 
 def test_scores_replace_what_parts_had_measured_when_the_run_succeeds(
@@ -183,12 +110,11 @@ def test_scores_replace_what_parts_had_measured_when_the_run_succeeds(
 ) -> None:
     run = make_run(bounds=[(0, 8)])
     values = np.arange(8, dtype=np.float32)
+    first = claim(sessions, run.id)
+    written = write(sessions, first, {"shares": NamedTensor(values, ("prompt",))})
     with transaction(sessions) as session:
-        first = parts.claim(session, run.id, worker="w", lease=60)
-        assert first is not None
         scores.insert_part_scores(session, first, model.id, Measured(scores={KEYS[0]: values}))
-        shares = NamedTensor(values, ("prompt",))
-        tensors.insert_part_tensors(session, first, {"shares": shares})
+        part_tensors.insert_part_tensors(session, first, written)
         endings.finish_part(session, first, provenance={})
     last = claim(sessions, run.id)
     found = Statistics(n=8, skipped=0, mean=3.5, sem=0.8, ci_low=2.0, ci_high=5.0)

@@ -10,7 +10,7 @@ from analyses.results import ScoreKey
 from tracker import reports
 from tracker.database.db import Sessions, transaction
 from tracker.store import tensors
-from tracker.working.execution import Workbench, work
+from tracker.working.execution import WorkerContext, work
 
 from .conftest import Submit
 
@@ -42,7 +42,7 @@ def choices(name: str) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("name", OWN)
 def test_an_analysis_stores_what_it_says(
-    submit: Submit, bench: Workbench, sessions: Sessions, name: str
+    submit: Submit, bench: WorkerContext, sessions: Sessions, name: str
 ) -> None:
     analysis = registry.find(name)
     about = {"analysis": name, "distribution": DistributionSpec(size=8, split="test")}

@@ -23,7 +23,7 @@ from tracker.queueing.run_records import part_bounds
 from tracker.queueing.submission import InvalidRequest
 from tracker.store.models import UnknownModel
 from tracker.tables import DistributionRow, ModelRow, PartRow, RunRow, StudyRow
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import Submit
@@ -159,7 +159,7 @@ def test_a_prompt_beyond_the_table_of_positions_is_refused_at_the_door(
 
 
 def test_prompts_beyond_the_trained_length_are_queued_with_a_warning_that_the_result_keeps(
-    submit: Submit, sessions: Sessions, add: Callable[..., None], bench: Workbench
+    submit: Submit, sessions: Sessions, add: Callable[..., None], bench: WorkerContext
 ) -> None:
     add("short", positions=100)
     run = submit(model="short").run

@@ -13,7 +13,7 @@ from tracker.publishing import mirror
 from tracker.publishing.summary import MOST_KEYS, Point, summary
 from tracker.reports import ScoreLine
 from tracker.store import endings, parts, publications, scores
-from tracker.working.execution import Workbench
+from tracker.working.execution import WorkerContext
 
 from .conftest import MakeRun
 from .part_work import claim
@@ -141,15 +141,15 @@ def swept(sessions: Sessions, make_run: MakeRun) -> Run:
 
 
 def test_curves_of_a_thousand_points_and_more_are_drawn_by_mlflow_over_their_ranks(
-    swept: Run, bench: Workbench, sessions: Sessions
+    swept: Run, bench: WorkerContext, sessions: Sessions
 ) -> None:
-    assert mirror.publish(sessions, bench.mlflow, bench.spool, swept.id, app_url=None)
+    assert mirror.publish(sessions, bench.artifacts, swept.id, app_url=None)
     with transaction(sessions) as session:
         ids = publications.mlflow_ids(session, swept.id)
     assert ids is not None
-    metrics = bench.mlflow.get_run(ids.run_id).data.metrics
+    metrics = bench.artifacts.mlflow.get_run(ids.run_id).data.metrics
     assert len(metrics) == 12
     assert metrics["SET03/recovered/qk/leading"] == 1.0  # of the last step
-    history = bench.mlflow.get_metric_history(ids.run_id, "SET03/recovered/qk/placebo")
+    history = bench.artifacts.mlflow.get_metric_history(ids.run_id, "SET03/recovered/qk/placebo")
     assert [each.step for each in history] == list(range(129))
     assert [each.value for each in history] == [rank / 128 for rank in range(129)]

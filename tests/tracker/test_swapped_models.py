@@ -14,7 +14,7 @@ from tracker.domain import Model
 from tracker.home.home import Home
 from tracker.queueing import models
 from tracker.queueing.submission import InvalidRequest
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 
 from .conftest import Submit
 
@@ -45,7 +45,7 @@ def swap_weights(model: Model, tmp_path: Path) -> None:
 
 
 def test_a_worker_does_not_load_weights_that_were_swapped(
-    model: Model, bench: Workbench, tmp_path: Path
+    model: Model, bench: WorkerContext, tmp_path: Path
 ) -> None:
     swap_weights(model, tmp_path)
     with pytest.raises(Changed, match=f"its fingerprint was {model.fingerprint[:12]}"):
@@ -53,7 +53,7 @@ def test_a_worker_does_not_load_weights_that_were_swapped(
 
 
 def test_a_model_in_a_workers_memory_stays_the_one_that_was_added(
-    model: Model, bench: Workbench, tmp_path: Path
+    model: Model, bench: WorkerContext, tmp_path: Path
 ) -> None:
     lm = bench.language_model(model)
     before = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}

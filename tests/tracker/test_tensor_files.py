@@ -12,12 +12,13 @@ from stored_runs import detail, mlflow_ids, reopen, stored_tensors, whole
 from analyses.results import NamedTensor
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.publishing import mirror, tensor_files
+from tracker.publishing import mirror
+from tracker.publishing.artifacts import TensorChanged
 from tracker.publishing.mirror import TensorsLost
-from tracker.publishing.tensor_files import TensorChanged, encoded
+from tracker.publishing.tensor_format import encoded
 from tracker.store import endings, publications
 from tracker.tables import PartRow
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import publish_if_ended, work
 
 from .conftest import Submit
@@ -37,24 +38,24 @@ def test_the_same_tensor_is_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_tensor_is_in_the_spool_of_the_worker_that_stored_it(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     run = submit().run
     work(bench, hint=None)
     (stored,) = stored_tensors(sessions, run.id)
-    copy = bench.spool.path(stored.sha256)
+    copy = bench.artifacts.spool.path(stored.sha256)
     assert copy == bench.home.root / "spool" / stored.sha256
     assert copy.stat().st_size == stored.size_bytes
 
 
 @HARMS
 def test_a_tensor_that_was_overwritten_or_deleted_is_uploaded_again_before_a_run_is_published(
-    submit: Submit, bench: Workbench, sessions: Sessions, harm: Harm, tmp_path: Path
+    submit: Submit, bench: WorkerContext, sessions: Sessions, harm: Harm, tmp_path: Path
 ) -> None:
     run = submit().run
     work(bench, hint=None)
     (stored,) = stored_tensors(sessions, run.id)
-    harm(bench.mlflow, mlflow_ids(sessions, run.id), stored, tmp_path)
+    harm(bench.artifacts.mlflow, mlflow_ids(sessions, run.id), stored, tmp_path)
     reopen(sessions, run.id)
     publish_if_ended(bench, run.id)
     assert detail(sessions, run.id).line.published
@@ -64,8 +65,8 @@ def test_a_tensor_that_was_overwritten_or_deleted_is_uploaded_again_before_a_run
 @HARMS
 def test_without_a_copy_the_run_waits_for_the_worker_that_has_one(
     submit: Submit,
-    bench: Workbench,
-    other: Workbench,
+    bench: WorkerContext,
+    other: WorkerContext,
     sessions: Sessions,
     harm: Harm,
     tmp_path: Path,
@@ -74,17 +75,17 @@ def test_without_a_copy_the_run_waits_for_the_worker_that_has_one(
     work(bench, hint=None)
     (stored,) = stored_tensors(sessions, run.id)
     ids = mlflow_ids(sessions, run.id)
-    harm(bench.mlflow, ids, stored, tmp_path)
+    harm(bench.artifacts.mlflow, ids, stored, tmp_path)
     reopen(sessions, run.id)
     with pytest.raises(TensorsLost) as lost:
-        mirror.publish(sessions, other.mlflow, other.spool, run.id, app_url=None)
+        mirror.publish(sessions, other.artifacts, run.id, app_url=None)
     said = detail(sessions, run.id)
     assert said.not_published == str(lost.value)
     assert not said.line.published
     how = "changed" if harm is overwrite else "missing"
     assert f"{stored.mlflow_path} is {how}. The worker w1 may have a copy" in said.not_published
     assert f"spool/{stored.sha256[:12]}" in said.not_published
-    shown = bench.mlflow.get_run(ids.run_id)  # all but the tensor
+    shown = bench.artifacts.mlflow.get_run(ids.run_id)  # all but the tensor
     assert shown.info.status == "FINISHED"
     path = stored.mlflow_path.replace("_", r"\_")  # Markdown shows it as it is
     remark = f"Do not use {path}: it is {how}."
@@ -95,12 +96,12 @@ def test_without_a_copy_the_run_waits_for_the_worker_that_has_one(
     said = detail(sessions, run.id)
     assert (said.line.published, said.not_published) == (True, None)
     assert whole(bench, sessions, run.id)
-    shown = bench.mlflow.get_run(ids.run_id)
+    shown = bench.artifacts.mlflow.get_run(ids.run_id)
     assert remark not in shown.data.tags["mlflow.note.content"]
 
 
 def test_a_worker_that_wakes_up_and_overwrites_what_another_has_stored_changes_nothing(
-    submit: Submit, bench: Workbench, other: Workbench, sessions: Sessions, wide: None
+    submit: Submit, bench: WorkerContext, other: WorkerContext, sessions: Sessions, wide: None
 ) -> None:
     run = submit(analysis="wide").run
     seen: list[object] = []
@@ -116,8 +117,8 @@ def test_a_worker_that_wakes_up_and_overwrites_what_another_has_stored_changes_n
         seen.append(stored_tensors(sessions, run.id))
         seen.append(whole(bench, sessions, run.id))
 
-    uri = bench.mlflow.tracking_uri
-    bench.mlflow = FreezingClient(uri, "bits.safetensors", another_finishes)
+    uri = bench.artifacts.mlflow.tracking_uri
+    bench.artifacts.mlflow = FreezingClient(uri, "bits.safetensors", another_finishes)
     work(bench, hint=None)
     decided, was_whole = seen
     assert was_whole
@@ -134,15 +135,15 @@ def test_a_worker_that_wakes_up_and_overwrites_what_another_has_stored_changes_n
 
 
 def test_a_stored_tensor_is_read_back_and_a_changed_one_is_refused(
-    submit: Submit, bench: Workbench, sessions: Sessions, tmp_path: Path
+    submit: Submit, bench: WorkerContext, sessions: Sessions, tmp_path: Path
 ) -> None:
     run = submit().run
     work(bench, hint=None)
     ids = mlflow_ids(sessions, run.id)
     (stored,) = stored_tensors(sessions, run.id)
-    tensor = tensor_files.fetch_tensor(bench.mlflow, ids, stored)
+    tensor = bench.artifacts.get(ids, stored)
     assert tensor.axes == ("prompt", "component", "label")
     assert tensor.values.shape == (8, len(tensor.coordinates["component"]), 4)
-    flip_a_bit(bench.mlflow, ids, stored, tmp_path)
+    flip_a_bit(bench.artifacts.mlflow, ids, stored, tmp_path)
     with pytest.raises(TensorChanged, match="is not what was written"):
-        tensor_files.fetch_tensor(bench.mlflow, ids, stored)
+        bench.artifacts.get(ids, stored)

@@ -22,7 +22,7 @@ from tracker.domain import RunState
 from tracker.reports import RunLine
 from tracker.store import runs
 from tracker.tables import RunRow
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import Submit
@@ -59,7 +59,7 @@ def odd() -> Iterator[dict[str, Behave]]:
     GIVES.clear()
 
 
-def line_after_work(submit: Submit, bench: Workbench, **asked: Any) -> RunLine:
+def line_after_work(submit: Submit, bench: WorkerContext, **asked: Any) -> RunLine:
     """How a run looks that was queued and worked on."""
     run = submit(**asked).run
     work(bench, hint=None)
@@ -67,7 +67,7 @@ def line_after_work(submit: Submit, bench: Workbench, **asked: Any) -> RunLine:
 
 
 def test_a_model_whose_files_have_changed_is_not_measured(
-    submit: Submit, bench: Workbench, sessions: Sessions, model_folder: Path, tmp_path: Path
+    submit: Submit, bench: WorkerContext, sessions: Sessions, model_folder: Path, tmp_path: Path
 ) -> None:
     weights = model_folder / "model.safetensors"
     run = submit().run
@@ -86,7 +86,7 @@ def test_a_model_whose_files_have_changed_is_not_measured(
 
 
 def test_a_worker_that_lacks_the_model_leaves_the_run_to_others_and_then_says_why(
-    submit: Submit, bench: Workbench, sessions: Sessions, tmp_path: Path
+    submit: Submit, bench: WorkerContext, sessions: Sessions, tmp_path: Path
 ) -> None:
     run = submit().run
     bench.roots = (tmp_path / "elsewhere",)
@@ -96,13 +96,13 @@ def test_a_worker_that_lacks_the_model_leaves_the_run_to_others_and_then_says_wh
     assert line.reason is not None
     assert line.reason.startswith("w1: ")
     assert "does not lie below a model root" in line.reason
-    another = Workbench(**vars(bench) | {"name": "w2", "roots": (), "avoid": {}})
+    another = WorkerContext(**vars(bench) | {"name": "w2", "roots": (), "avoid": {}})
     assert work(another, hint=None) == 3
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
 
 
 def test_a_run_of_another_version_is_not_mixed_with_this_one(
-    submit: Submit, bench: Workbench, sessions: Sessions
+    submit: Submit, bench: WorkerContext, sessions: Sessions
 ) -> None:
     run = submit().run
     with transaction(sessions) as session:
@@ -117,7 +117,7 @@ def test_a_run_of_another_version_is_not_mixed_with_this_one(
 
 
 def test_an_analysis_that_gives_too_few_values_is_told_so(
-    submit: Submit, bench: Workbench, odd: dict[str, Behave]
+    submit: Submit, bench: WorkerContext, odd: dict[str, Behave]
 ) -> None:
     odd["does"] = lambda _: None
     GIVES["prompts"] = 3
@@ -129,7 +129,7 @@ def test_an_analysis_that_gives_too_few_values_is_told_so(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_none_ends_the_run_and_is_no_skipped_prompt(
-    submit: Submit, bench: Workbench, odd: dict[str, Behave], value: float
+    submit: Submit, bench: WorkerContext, odd: dict[str, Behave], value: float
 ) -> None:
     odd["does"] = lambda _: None
     GIVES["value"] = value
@@ -140,7 +140,7 @@ def test_a_number_that_is_none_ends_the_run_and_is_no_skipped_prompt(
 
 
 def test_a_database_that_is_away_for_a_moment_costs_no_run(
-    submit: Submit, bench: Workbench, odd: dict[str, Behave], database_url: str
+    submit: Submit, bench: WorkerContext, odd: dict[str, Behave], database_url: str
 ) -> None:
     odd["does"] = lambda _: cut_all(database_url)
     line = line_after_work(submit, bench, analysis="odd")
@@ -153,7 +153,7 @@ def renamed(database_url: str, old: str, new: str) -> None:
 
 
 def test_a_table_that_an_upgrade_has_yet_to_make_is_waited_for(
-    submit: Submit, bench: Workbench, odd: dict[str, Behave], database_url: str
+    submit: Submit, bench: WorkerContext, odd: dict[str, Behave], database_url: str
 ) -> None:
     def upgrade_soon(_: object) -> None:
         renamed(database_url, "part_score", "to_come")
@@ -165,7 +165,7 @@ def test_a_table_that_an_upgrade_has_yet_to_make_is_waited_for(
 
 
 def test_a_run_on_a_schema_of_another_version_goes_back_and_does_not_fail(
-    submit: Submit, bench: Workbench, sessions: Sessions, database_url: str
+    submit: Submit, bench: WorkerContext, sessions: Sessions, database_url: str
 ) -> None:
     run = submit().run
     renamed(database_url, "prompt", "to_come")
@@ -179,7 +179,7 @@ def test_a_run_on_a_schema_of_another_version_goes_back_and_does_not_fail(
 
 
 def test_an_analysis_that_raises_fails_its_run_and_the_next_run_is_served(
-    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave]
+    submit: Submit, bench: WorkerContext, sessions: Sessions, odd: dict[str, Behave]
 ) -> None:
     def raises(_: object) -> None:
         raise ZeroDivisionError("by zero\nand more")
@@ -193,7 +193,7 @@ def test_an_analysis_that_raises_fails_its_run_and_the_next_run_is_served(
         "error: 'odd' of a 'llama' model ended with ZeroDivisionError: by zero and more. The run's"
     )
     ids = mlflow_ids(sessions, broken.id)
-    assert bench.mlflow.get_run(ids.run_id).info.status == "FAILED"
+    assert bench.artifacts.mlflow.get_run(ids.run_id).info.status == "FAILED"
     odd["does"] = lambda _: None
     served = submit(analysis="odd", seed=1).run
     work(bench, hint=None)
@@ -203,7 +203,7 @@ def test_an_analysis_that_raises_fails_its_run_and_the_next_run_is_served(
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
 def test_running_out_of_memory_is_tried_again_and_then_fails_as_oom(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     odd: dict[str, Behave],
     error: type[Exception],
 ) -> None:
@@ -220,7 +220,7 @@ def test_running_out_of_memory_is_tried_again_and_then_fails_as_oom(
 
 
 def test_what_nobody_knows_of_the_database_is_an_attempt_and_not_the_end(
-    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave]
+    submit: Submit, bench: WorkerContext, sessions: Sessions, odd: dict[str, Behave]
 ) -> None:
     codes = ["XX001", "58030"]
 
@@ -236,7 +236,7 @@ def test_what_nobody_knows_of_the_database_is_an_attempt_and_not_the_end(
 
 
 def test_a_run_that_is_cancelled_while_it_is_measured_stops_and_stores_nothing(
-    submit: Submit, bench: Workbench, sessions: Sessions, odd: dict[str, Behave]
+    submit: Submit, bench: WorkerContext, sessions: Sessions, odd: dict[str, Behave]
 ) -> None:
     bench.heartbeat = 0.05
 

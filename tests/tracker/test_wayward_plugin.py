@@ -21,7 +21,7 @@ from analyses.plugins.brought import Brought
 from tracker.domain import RunState
 from tracker.queueing.submission import InvalidRequest
 from tracker.reports import RunLine
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import Submit
@@ -95,7 +95,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "MOST_SCORES", 1000)
 
 
-def worked_on(submit: Submit, bench: Workbench, ways: Any) -> dict[str, RunLine]:
+def worked_on(submit: Submit, bench: WorkerContext, ways: Any) -> dict[str, RunLine]:
     """How runs have ended that were queued and worked on together, by what was done in them."""
     queued = {
         way: submit(analysis="wayward", params={"way": way}, prompts_per_part=8).run.id
@@ -106,7 +106,7 @@ def worked_on(submit: Submit, bench: Workbench, ways: Any) -> dict[str, RunLine]
 
 
 def test_what_a_plugin_does_wrong_ends_its_run_with_a_reason_that_names_it(
-    submit: Submit, bench: Workbench, wayward: None, few: None
+    submit: Submit, bench: WorkerContext, wayward: None, few: None
 ) -> None:
     ours = submit().run
     ended = worked_on(submit, bench, FAILS)
@@ -128,7 +128,11 @@ def process() -> tuple[object, ...]:
 
 
 def test_what_a_plugin_changes_while_it_measures_is_put_back(
-    submit: Submit, bench: Workbench, wayward: None, few: None, capfd: pytest.CaptureFixture[str]
+    submit: Submit,
+    bench: WorkerContext,
+    wayward: None,
+    few: None,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     path, before = list(sys.path), process()
     ended = worked_on(submit, bench, SUCCEEDS)
@@ -164,7 +168,7 @@ def test_a_question_that_is_never_answered_is_given_up(
 
 
 def test_a_picture_that_is_never_drawn_costs_the_run_that_picture_alone(
-    submit: Submit, bench: Workbench, wayward: None, monkeypatch: pytest.MonkeyPatch
+    submit: Submit, bench: WorkerContext, wayward: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answers, "PICTURE_SECONDS", 0.5)
     ended = worked_on(submit, bench, ["draw:hangs"])["draw:hangs"]

@@ -38,17 +38,21 @@ def publish(run: RunId = None, check: Check = False) -> None:
             waiting = _chosen(publications.pending(session), only)
             stored = _chosen(publications.checkable(session), only) if check else []
         from tracker.publishing import mirror
+        from tracker.publishing.artifacts import ArtifactStore
         from tracker.publishing.publication import mlflow_client
 
         looked_at: set[UUID] = set()
-        there = sessions, mlflow_client(settings.tracking()), Spool(Home(settings.home).spool)
+        spool = Spool(Home(settings.home).spool)
+        artifacts = ArtifactStore(mlflow=mlflow_client(settings.tracking()), spool=spool)
 
         def publish_one(run_id: UUID) -> None:
-            done = mirror.publish(*there, run_id, app_url=settings.app())
+            done = mirror.publish(sessions, artifacts, run_id, app_url=settings.app())
             typer.echo(f"{run_id}: " + ("published" if done else "a worker is publishing it"))
 
         def check_one(run_id: UUID) -> None:
-            for path, condition in mirror.check(*there, run_id, app_url=settings.app()):
+            for path, condition in mirror.check(
+                sessions, artifacts, run_id, app_url=settings.app()
+            ):
                 looked_at.add(run_id)
                 typer.echo(f"{run_id}: {path} is {condition}")
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from mlflow import MlflowClient
 from sqlalchemy.orm import Session
 
 from analyses import registry
@@ -17,11 +16,10 @@ from tracker import reports
 from tracker.database.db import Sessions, patiently, transaction
 from tracker.domain import RunState
 from tracker.errors import TrackerError
-from tracker.publishing import figures, mlflow_runs, publication, tensor_files
+from tracker.publishing import figures, mlflow_runs, publication
+from tracker.publishing.artifacts import ArtifactStore, Condition
 from tracker.publishing.figures import Pictures
 from tracker.publishing.mlflow_errors import RefusedByMlflow
-from tracker.publishing.spool import Spool
-from tracker.publishing.tensor_files import Condition
 from tracker.reports import RunDetail, ScoreLine
 from tracker.secrets.urls import without_credentials
 from tracker.store import publications, tensors
@@ -51,7 +49,7 @@ def _writer(run: RunDetail) -> str:
 
 
 def publish(
-    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID, *, app_url: str | None
+    sessions: Sessions, artifacts: ArtifactStore, run_id: UUID, *, app_url: str | None
 ) -> bool:
     """Make MLflow show how a run ended; False if it has not, or somebody else is at it.
 
@@ -63,7 +61,7 @@ def publish(
         hold = publications.take(session, run_id)
     if hold is None:
         return False
-    publishing = _Publishing(sessions, mlflow, spool, run_id, hold)
+    publishing = _Publishing(sessions, artifacts, run_id, hold)
     try:
         publishing.publish(app_url)
     except HoldLost:
@@ -79,8 +77,7 @@ class _Publishing:
     """One run's publication, held while it is done."""
 
     sessions: Sessions
-    mlflow: MlflowClient
-    spool: Spool
+    artifacts: ArtifactStore
     run_id: UUID
     hold: datetime
 
@@ -89,14 +86,15 @@ class _Publishing:
             detail = reports.run_detail(session, self.run_id)
             lines = reports.scores(session, self.run_id)
             stored = tensors.tensors(session, self.run_id)
-        ids = mlflow_runs.ensured(self.sessions, self.mlflow, detail)
+        client = self.artifacts.mlflow
+        ids = mlflow_runs.ensured(self.sessions, client, detail)
         lost = list(self._lost(ids, stored))
         there = [each for each in stored if each not in [gone for gone, _ in lost]]
-        drawn = _pictures(self.mlflow, ids, detail, lines, there, self.spool)
+        drawn = _pictures(self.artifacts, ids, detail, lines, there)
         remarks = [f"No plots/{name}.png: {why}" for name, why in drawn.failed.items()]
         remarks += [f"Do not use {each.mlflow_path}: it is {how}." for each, how in lost]
         publication.publish(
-            self.mlflow,
+            client,
             ids,
             detail,
             lines,
@@ -104,14 +102,15 @@ class _Publishing:
             remarks=remarks,
             app_url=app_url,
         )
-        mlflow_runs.remove_doubles(self.mlflow, ids, self.run_id)
+        mlflow_runs.remove_doubles(client, ids, self.run_id)
         if lost:
             raise TensorsLost(detail, lost)
         patiently(self.sessions, self._done)
 
     def _lost(self, ids: MlflowIds, stored: Sequence[StoredTensor]) -> Iterator[Lost]:
         """Those that could not be put right; each may take long, so the hold is renewed."""
-        for each, condition in tensor_files.checked(self.mlflow, ids, stored, self.spool):
+        for each in stored:
+            condition = self.artifacts.verify(ids, each)
             if condition.lost:
                 yield each, condition
             self.hold = patiently(
@@ -129,7 +128,7 @@ class _Publishing:
 
 
 def check(
-    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID, *, app_url: str | None
+    sessions: Sessions, artifacts: ArtifactStore, run_id: UUID, *, app_url: str | None
 ) -> Iterator[tuple[str, Condition]]:
     """Read the tensor files of a published run back, and repair from the spool what can be.
 
@@ -141,16 +140,17 @@ def check(
     with transaction(sessions) as session:
         detail = reports.run_detail(session, run_id)
         stored = tensors.tensors(session, run_id)
-    ids = mlflow_runs.ensured(sessions, mlflow, detail)
+    ids = mlflow_runs.ensured(sessions, artifacts.mlflow, detail)
     made_again = ids.run_id != detail.line.mlflow_run_id
     if made_again:
         patiently(sessions, lambda session: publications.reopen(session, run_id))
-    mlflow_runs.remove_doubles(mlflow, ids, run_id)
+    mlflow_runs.remove_doubles(artifacts.mlflow, ids, run_id)
     if detail.line.state is not RunState.SUCCEEDED:
-        for path in tensor_files.delete_all(mlflow, ids):
+        for path in artifacts.delete_all(ids):
             yield path, Condition.DELETED
     lost = []
-    for each, condition in tensor_files.checked(mlflow, ids, stored, spool):
+    for each in stored:
+        condition = artifacts.verify(ids, each)
         if condition.lost:
             lost.append((each, condition))
         yield each.mlflow_path, condition
@@ -158,7 +158,7 @@ def check(
         patiently(sessions, lambda session: publications.reopen(session, run_id))
         raise TensorsLost(detail, lost)
     if made_again:
-        publish(sessions, mlflow, spool, run_id, app_url=app_url)
+        publish(sessions, artifacts, run_id, app_url=app_url)
 
 
 def _installed(analysis: str) -> Analysis | None:
@@ -169,12 +169,11 @@ def _installed(analysis: str) -> Analysis | None:
 
 
 def _pictures(
-    mlflow: MlflowClient,
+    artifacts: ArtifactStore,
     ids: MlflowIds,
     run: RunDetail,
     lines: Sequence[ScoreLine],
     stored: Sequence[StoredTensor],
-    spool: Spool,
 ) -> Pictures:
     """Those of the analysis, where it is installed here, and the map of the heads."""
     installed = _installed(run.line.analysis)
@@ -182,7 +181,7 @@ def _pictures(
     units = installed.units if installed else {}
 
     def fetch(tensor: StoredTensor) -> NamedTensor:
-        return tensor_files.at_hand(mlflow, ids, tensor, spool)
+        return artifacts.get_nearest(ids, tensor)
 
     found = figures.findings(run, lines, stored, units=units, fetch=fetch)
     return figures.pictures(run, found, plots if lines else {})

@@ -10,11 +10,12 @@ from tracker.database.db import Sessions, transaction
 from tracker.errors import TrackerError
 from tracker.home import readiness
 from tracker.queueing import broker
-from tracker.store import endings, parts, publications, readers, runs, workers
+from tracker.store import endings, part_tensors, parts, publications, readers, runs, workers
 
 log = get_logger(__name__)
 
 _TEND_EVERY = 1.0  # seconds between two looks at what readers do
+_REMOVE_EVERY = 10.0  # seconds between two looks for chunks of tensors that can go
 
 
 def ring_due(app: Celery, sessions: Sessions) -> int:
@@ -63,6 +64,12 @@ def reap(sessions: Sessions) -> list[UUID]:
     return reaped
 
 
+def remove_unneeded_chunks(sessions: Sessions) -> int:
+    """Delete some of the chunks of tensors that no run needs any more; how many."""
+    with transaction(sessions) as session:
+        return part_tensors.remove_unneeded_chunks(session)
+
+
 def tend_readers(sessions: Sessions) -> int:
     """End readers that would hold up others; how many."""
     try:
@@ -85,7 +92,7 @@ def dispatch_forever(
     """
     announced = False
     next_reap = time.monotonic() + grace
-    next_look = 0.0
+    next_look = next_removal = 0.0
     while True:
         try:
             ring_due(app, sessions)
@@ -96,6 +103,8 @@ def dispatch_forever(
             if time.monotonic() >= next_reap:
                 next_reap = time.monotonic() + reap_every
                 reap(sessions)
+            if time.monotonic() >= next_removal and not remove_unneeded_chunks(sessions):
+                next_removal = time.monotonic() + _REMOVE_EVERY
         except Exception as error:
             known = isinstance(error, TrackerError)
             log.warning("waiting for the database", error=str(error), exc_info=not known)

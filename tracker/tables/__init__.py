@@ -3,7 +3,13 @@
 from tracker.tables.inputs import RunInputRow
 from tracker.tables.metadata import BY_CODE, Row
 from tracker.tables.models import ComponentRow, ModelRenamingRow, ModelRow
-from tracker.tables.parts import PartRow, PartScoreRow, PartTensorRow
+from tracker.tables.parts import (
+    CHUNK_BYTES,
+    PartRow,
+    PartScoreRow,
+    PartTensorChunkRow,
+    PartTensorRow,
+)
 from tracker.tables.prompts import DistributionRow, ItemRow, PromptPairRow, PromptRow
 from tracker.tables.run_log import RunLogRow
 from tracker.tables.runs import PublicationRow, RunEventRow, RunRow, StudyRow, StudyRunRow
@@ -12,6 +18,7 @@ from tracker.tables.workers import WorkerRow
 
 __all__ = [
     "BY_CODE",
+    "CHUNK_BYTES",
     "ComponentRow",
     "DistributionRow",
     "ItemRow",
@@ -19,6 +26,7 @@ __all__ = [
     "ModelRow",
     "PartRow",
     "PartScoreRow",
+    "PartTensorChunkRow",
     "PartTensorRow",
     "PromptPairRow",
     "PromptRow",

@@ -64,6 +64,7 @@ class PartRow(Row):
 
 
 _PART = [PartRow.run_id, PartRow.number]
+CHUNK_BYTES = 4 * 2**20  # of a tensor: the most that one statement carries
 
 
 class PartScoreRow(Row):
@@ -107,4 +108,28 @@ class PartTensorRow(Row):
     coordinates: Mapped[Json] = mapped_column(comment="What lies along an axis, by axis name.")
     dtype: Mapped[str] = mapped_column(comment="NumPy's name of the dtype.")
     shape: Mapped[list[int]] = mapped_column(ARRAY(Integer), comment="Length of each axis.")
-    data: Mapped[bytes] = mapped_column(LargeBinary, comment="The array, little-endian, C order.")
+    epoch: Mapped[int] = mapped_column(BigInteger, comment="Epoch of the chunks that hold it.")
+    sha256: Mapped[str] = mapped_column(comment="Hash of the bytes of its chunks.")
+
+
+class PartTensorChunkRow(Row):
+    __tablename__ = "part_tensor_chunk"
+    __table_args__ = (
+        ForeignKeyConstraint(["run_id", "part"], _PART),
+        CheckConstraint(f"octet_length(data) <= {CHUNK_BYTES}", name="size"),
+        {
+            "comment": "Bytes of a slice of a tensor: little-endian, C order. They count once "
+            "part_tensor names their epoch; they are removed when the run has ended."
+        },
+    )
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True, comment="The run.")
+    part: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="The part.")
+    epoch: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False, comment="The claim that wrote it."
+    )
+    name: Mapped[str] = mapped_column(primary_key=True, comment="Name of the tensor.")
+    number: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, comment="Place in the slice, from 0."
+    )
+    data: Mapped[bytes] = mapped_column(LargeBinary, comment="The bytes.")

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from mlflow import MlflowClient
-
 from analyses.checkpoints import folders, refs
 from analyses.checkpoints.hub import CorruptDownload
 from analyses.checkpoints.sizes import n_weights
@@ -17,8 +15,7 @@ from analyses.results import Result
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.home.home import Home
-from tracker.publishing.mlflow_pause import MlflowPause
-from tracker.publishing.spool import Spool
+from tracker.publishing.artifacts import ArtifactStore
 from tracker.store import models as model_store
 from tracker.working import run_inputs
 from tracker.working.finishing import NotHere
@@ -38,13 +35,13 @@ _OF_THIS_HOST = (
 
 
 @dataclass
-class Workbench:
+class WorkerContext:
     """What one worker process works with; it keeps models, and the inputs it loaded last."""
 
     name: str
     sessions: Sessions
     aside: Sessions  # for heartbeats and logs: a pool in use never costs a lease
-    mlflow: MlflowClient
+    artifacts: ArtifactStore
     home: Home
     roots: Sequence[Path]
     device: str
@@ -53,13 +50,8 @@ class Workbench:
     memory_budget: int | None = None  # bytes above the loaded model; None: a share of what is free
     stop: StopRequest = field(default_factory=StopRequest)
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
-    pause: MlflowPause = field(default_factory=MlflowPause)
     loaded: LoadedModels = field(default_factory=LoadedModels)
     inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of the run they were loaded for
-
-    @property
-    def spool(self) -> Spool:
-        return Spool(self.home.spool)
 
     def language_model(self, model: Model) -> LanguageModel:
         """The model in memory, loaded now unless it is there; raises `Refused`, `NotHere`."""
@@ -93,9 +85,9 @@ class Workbench:
         """
         if self.inputs is None or self.inputs[0] != run_id:
             self.inputs = None
-            doors = self.sessions, self.mlflow, self.spool
             try:
-                self.inputs = run_id, run_inputs.load(*doors, run_id, beat)
+                loaded = run_inputs.load(self.sessions, self.artifacts, run_id, beat)
+                self.inputs = run_id, loaded
             except InputGone as error:
                 raise NotHere(str(error)) from error
         return self.inputs[1]

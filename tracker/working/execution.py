@@ -17,19 +17,20 @@ from tracker.errors import TrackerError
 from tracker.publishing import mirror
 from tracker.publishing.mlflow_pause import MlflowPaused
 from tracker.run_logs import run_log
-from tracker.store import distributions, endings, parts, runs, scores, tensors, workers
+from tracker.store import distributions, endings, part_tensors, parts, runs, scores, workers
 from tracker.store import models as model_store
 from tracker.store import pairs as pair_store
 from tracker.working import finishing
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.heartbeat import Beat, kept_alive
+from tracker.working.part_tensors import PartTensorWriter
 from tracker.working.provenance import provenance
 from tracker.working.unfinished_parts import settle
 
 log = get_logger(__name__)
 
 
-def work(bench: Workbench, hint: UUID | None) -> int:
+def work(bench: WorkerContext, hint: UUID | None) -> int:
     """Do parts, the most urgent first, until none waits; how many were done."""
     done = 0
     while not bench.stop:
@@ -46,7 +47,7 @@ def work(bench: Workbench, hint: UUID | None) -> int:
     return done
 
 
-def _claim_next(bench: Workbench, hint: UUID | None) -> tuple[PartClaim, float] | None:
+def _claim_next(bench: WorkerContext, hint: UUID | None) -> tuple[PartClaim, float] | None:
     """A claim, and when it was asked for on the monotonic clock: its lease began no earlier."""
     loaded = bench.loaded.ids
     now = time.monotonic()
@@ -66,7 +67,7 @@ def _claim_next(bench: Workbench, hint: UUID | None) -> tuple[PartClaim, float] 
     return None
 
 
-def _do(bench: Workbench, claim: PartClaim, since: float) -> None:
+def _do(bench: WorkerContext, claim: PartClaim, since: float) -> None:
     """Work on a claimed part; whatever happens, the part ends or goes back to the queue."""
     try:
         with kept_alive(
@@ -78,8 +79,8 @@ def _do(bench: Workbench, claim: PartClaim, since: float) -> None:
             give_up=lambda verdict: settle(bench, claim, verdict),
         ) as beat:
             if claim.kind is PartKind.FINISH:
-                lease, doors = bench.limits.lease, (bench.sessions, bench.mlflow, bench.spool)
-                finishing.finish(claim, beat, *doors, pause=bench.pause, lease=lease)
+                lease = bench.limits.lease
+                finishing.finish(claim, beat, bench.sessions, bench.artifacts, lease=lease)
             else:
                 _measure(bench, claim, beat)
     except Exception as error:
@@ -89,7 +90,7 @@ def _do(bench: Workbench, claim: PartClaim, since: float) -> None:
     publish_if_ended(bench, claim.run_id)
 
 
-def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
+def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
     """Measure a slice of prompts and commit all of it, or none of it."""
     with transaction(bench.sessions) as session:
         run = runs.run(session, claim.run_id)
@@ -115,18 +116,21 @@ def _measure(bench: Workbench, claim: PartClaim, beat: Beat) -> None:
             inputs=inputs,
         )
     measured.check([each.number for each in prompts])
+    lease = bench.limits.lease
+    writer = PartTensorWriter(sessions=bench.sessions, claim=claim, lease=lease, beat=beat)
+    written = writer.write(measured.tensors)
 
     def commit(session: Session) -> None:
-        parts.fence(session, claim, lease=bench.limits.lease)
+        parts.fence(session, claim, lease=lease)
         scores.insert_part_scores(session, claim, model.id, measured)
-        tensors.insert_part_tensors(session, claim, measured.tensors)
+        part_tensors.insert_part_tensors(session, claim, written)
         endings.finish_part(session, claim, provenance=provenance(lm))
 
     patiently(bench.sessions, commit)
 
 
 def _companions(
-    bench: Workbench, run: Run, kinds: Sequence[Companion], claim: PartClaim
+    bench: WorkerContext, run: Run, kinds: Sequence[Companion], claim: PartClaim
 ) -> dict[Companion, dict[int, Prompt]]:
     """The prompts beside those of a slice, as they were stored when the run was queued."""
     where = run.distribution_id, claim.start, claim.stop
@@ -140,12 +144,11 @@ def _companions(
         }
 
 
-def publish_if_ended(bench: Workbench, run_id: UUID) -> None:
+def publish_if_ended(bench: WorkerContext, run_id: UUID) -> None:
     """Make MLflow show a run's end; when that fails, the dispatcher rings for it again."""
-    doors = bench.sessions, bench.mlflow, bench.spool
     try:
-        with bench.pause.after_failure():
-            mirror.publish(*doors, run_id, app_url=bench.app_url)
+        with bench.artifacts.pause.after_failure():
+            mirror.publish(bench.sessions, bench.artifacts, run_id, app_url=bench.app_url)
     except MlflowPaused:
         return
     except TrackerError as error:
@@ -154,7 +157,7 @@ def publish_if_ended(bench: Workbench, run_id: UUID) -> None:
         log.exception("publishing failed", run_id=str(run_id))
 
 
-def _show(bench: Workbench, *, busy_with: UUID | None) -> None:
+def _show(bench: WorkerContext, *, busy_with: UUID | None) -> None:
     used = bench.loaded.last_used
 
     def show(session: Session) -> None:

@@ -1,9 +1,9 @@
 """The end of a run: its parts' vectors put together, its tensors stored."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import numpy as np
-from mlflow import MlflowClient
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
@@ -20,15 +20,17 @@ from tracker.database.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
 from tracker.domain.run_notes import RunNotes
 from tracker.errors import TrackerError
-from tracker.publishing import mlflow_runs, spool_cleanup, tensor_files
+from tracker.publishing import mlflow_runs, spool_cleanup
+from tracker.publishing.artifacts import ArtifactStore
 from tracker.publishing.mlflow_errors import MlflowUnavailable
-from tracker.publishing.mlflow_pause import MlflowPause, MlflowPaused
-from tracker.publishing.spool import CannotKeep, Spool
+from tracker.publishing.mlflow_pause import MlflowPaused
+from tracker.publishing.spool import CannotKeep
 from tracker.store import distributions, endings, parts, publications, runs, scores, tensors
 from tracker.store.parts import LeaseLost
 from tracker.store.tensors import StoredTensor
 from tracker.working.heartbeat import Beat
 from tracker.working.missing_ratios import missing_ratios
+from tracker.working.part_tensors import JoinedTensors
 
 Vectors = Mapping[ScoreKey, NDArray[np.float32]]
 Scores = dict[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]]
@@ -71,22 +73,20 @@ def finish(
     claim: PartClaim,
     beat: Beat,
     sessions: Sessions,
-    mlflow: MlflowClient,
-    spool: Spool,
+    artifacts: ArtifactStore,
     *,
-    pause: MlflowPause,
     lease: float,
 ) -> None:
     """Turn what the parts have measured into the run's scores and tensors, in one transaction.
 
-    While MLflow is in a `pause`, a run with tensors waits without a try. Raises `MlflowUnavailable`
-    or `CannotKeep` while the tensors cannot be stored.
+    While requests to MLflow are paused, a run with tensors waits without a try. Raises
+    `MlflowUnavailable` or `CannotKeep` while the tensors cannot be stored.
     """
     with transaction(sessions) as session:
         run = runs.run(session, claim.run_id)
         items = distributions.asked(session, run.distribution_id)
         vectors = scores.joined_part_scores(session, run)
-        joined = tensors.joined_part_tensors(session, run)
+    joined = JoinedTensors(sessions, run, beat)
     analysis = analysis_of(run)
     params = analysis.ask(lambda: analysis.checked(run.params))
     derived = analysis.derive(Measured(scores=vectors, tensors=joined), params)
@@ -104,12 +104,14 @@ def finish(
         tensors.insert_tensors(session, run.id, stored)
         endings.finish_run(session, claim, notes=notes(analysis, params, found))
 
-    kept = _kept(joined, derived)
+    kept = [name for name in joined if name not in {*derived.used_up, *derived.tensors}]
     try:
         stored: list[StoredTensor] = []
-        if kept:
-            with pause.after_failure():
-                stored = _store_tensors(run, kept, beat, sessions, mlflow, spool)
+        if kept or derived.tensors:
+            # One after the other: those of the parts are read from the database when it is theirs.
+            named = chain(((name, joined[name]) for name in kept), derived.tensors.items())
+            with artifacts.pause.after_failure():
+                stored = _store_tensors(run, named, beat, sessions, artifacts)
         patiently(sessions, lambda session: commit(session, stored))
     except MlflowPaused:
         raise
@@ -126,11 +128,6 @@ def _check_finite(found: Scores) -> None:
             raise NotANumber(
                 f"number {key.quantity.metric!r} of {key.component.label}", stats.mean, None
             )
-
-
-def _kept(joined: Mapping[str, NamedTensor], derived: Derived) -> dict[str, NamedTensor]:
-    left = {name: each for name, each in joined.items() if name not in derived.used_up}
-    return {**left, **derived.tensors}
 
 
 def with_numbers(derived: Derived, vectors: Vectors, items: list[str], *, seed: int) -> Scores:
@@ -250,23 +247,22 @@ def _moving_by_themselves(found: Scores) -> list[str]:
 
 def _store_tensors(
     run: Run,
-    named: Mapping[str, NamedTensor],
+    named: Iterable[tuple[str, NamedTensor]],
     beat: Beat,
     sessions: Sessions,
-    mlflow: MlflowClient,
-    spool: Spool,
+    artifacts: ArtifactStore,
 ) -> list[StoredTensor]:
     with transaction(sessions) as session:
         detail = reports.run_detail(session, run.id)
-    ids = mlflow_runs.ensured(sessions, mlflow, detail)
+    ids = mlflow_runs.ensured(sessions, artifacts.mlflow, detail)
     stored = []
-    for name, tensor in named.items():
+    for name, tensor in named:
         beat(0)
         try:
-            each = tensor_files.store_tensor(mlflow, ids, name, tensor, spool=spool)
+            each = artifacts.put(ids, name, tensor)
         except CannotKeep:
-            if not spool_cleanup.sweep(sessions, spool, most_bytes=0):
+            if not spool_cleanup.sweep(sessions, artifacts.spool, most_bytes=0):
                 raise
-            each = tensor_files.store_tensor(mlflow, ids, name, tensor, spool=spool)
+            each = artifacts.put(ids, name, tensor)
         stored.append(each)
     return stored

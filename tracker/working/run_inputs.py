@@ -3,17 +3,14 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from mlflow import MlflowClient
 from structlog import get_logger
 
 from analyses.results import NamedTensor, Result
 from tracker.database.db import Sessions, patiently, transaction
 from tracker.errors import TrackerError
-from tracker.publishing import tensor_files
+from tracker.publishing.artifacts import ArtifactStore, TensorChanged, TensorMissing
 from tracker.publishing.mlflow_errors import GoneFromMlflow
 from tracker.publishing.mlflow_places import ForeignPlace
-from tracker.publishing.spool import Spool
-from tracker.publishing.tensor_files import TensorChanged, TensorMissing
 from tracker.store import publications, runs, scores, tensors
 from tracker.store.publications import MlflowIds
 from tracker.store.tensors import StoredTensor
@@ -42,7 +39,7 @@ _LOST: tuple[tuple[type[TrackerError], str], ...] = (
 
 
 def load(
-    sessions: Sessions, mlflow: MlflowClient, spool: Spool, run_id: UUID, beat: Beat
+    sessions: Sessions, artifacts: ArtifactStore, run_id: UUID, beat: Beat
 ) -> Mapping[str, Result]:
     """What each input of a run has found, by the name the run has for it; empty without inputs.
 
@@ -50,15 +47,15 @@ def load(
     """
     with transaction(sessions) as session:
         needed = runs.inputs(session, run_id)
-    reading = _Reading(sessions, mlflow, spool, beat)
+    reading = _Reading(sessions, artifacts, beat)
     return {name: reading.result(run.id) for name, run in needed.items()}
 
 
 class _Reading:
     """Reads runs' results; a beat comes before each tensor."""
 
-    def __init__(self, sessions: Sessions, mlflow: MlflowClient, spool: Spool, beat: Beat) -> None:
-        self.sessions, self.mlflow, self.spool, self.beat = sessions, mlflow, spool, beat
+    def __init__(self, sessions: Sessions, artifacts: ArtifactStore, beat: Beat) -> None:
+        self.sessions, self.artifacts, self.beat = sessions, artifacts, beat
 
     def result(self, run_id: UUID) -> Result:
         with transaction(self.sessions) as session:
@@ -75,10 +72,10 @@ class _Reading:
     def _tensor(self, run_id: UUID, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
         """From MLflow; what it has lost is to be published again, from whoever has a copy."""
         try:
-            return tensor_files.fetch_tensor(self.mlflow, ids, stored)
+            return self.artifacts.get(ids, stored)
         except tuple(kind for kind, _ in _LOST) as error:
             patiently(self.sessions, lambda session: publications.reopen(session, run_id))
-            copy = tensor_files.kept(stored, self.spool)
+            copy = self.artifacts.get_copy(stored)
             if copy is None:
                 how = next(how for kind, how in _LOST if isinstance(error, kind))
                 raise InputGone(run_id, stored.mlflow_path, how) from error

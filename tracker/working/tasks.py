@@ -59,18 +59,21 @@ def _child_starts(**_: Any) -> None:
 @cache
 def _bench() -> Any:
     """What the child works with, made at its first task: this is where torch is loaded."""
+    from tracker.publishing.artifacts import ArtifactStore
     from tracker.publishing.publication import mlflow_client
-    from tracker.working.context import Workbench
+    from tracker.publishing.spool import Spool
+    from tracker.working.context import WorkerContext
     from tracker.working.loaded_models import LoadedModels
 
     settings = Settings()
     sessions = db.connect(settings.database())
-    return Workbench(
+    home = Home(settings.home)
+    return WorkerContext(
         name=os.environ["HEADBOOK_WORKER"],
         sessions=sessions,
         aside=db.beside(sessions),
-        mlflow=mlflow_client(settings.tracking()),
-        home=Home(settings.home),
+        artifacts=ArtifactStore(mlflow=mlflow_client(settings.tracking()), spool=Spool(home.spool)),
+        home=home,
         roots=settings.model_roots,
         device=settings.device,
         limits=Limits(

@@ -19,7 +19,7 @@ from tracker.publishing.spool import CannotKeep
 from tracker.secrets.urls import first_line, without_credentials
 from tracker.store import endings, models, runs
 from tracker.store.parts import CancelSeen, LeaseLost
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.finishing import NotHere, origin_of
 from tracker.working.heartbeat import OutOfTime, Released
 
@@ -30,7 +30,7 @@ _SCHEMA_WAIT = 5.0  # seconds before a run is tried again whose database was of 
 _HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
 
 
-def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
+def settle(bench: WorkerContext, claim: PartClaim, error: Exception) -> None:
     """Say in the database what became of the part; refused by itself if the lease is lost."""
     logger = log.bind(run_id=str(claim.run_id), part=claim.number)
 
@@ -79,7 +79,7 @@ def settle(bench: Workbench, claim: PartClaim, error: Exception) -> None:
 
 
 def _end_too_large(
-    bench: Workbench, claim: PartClaim, error: Exception, end: Callable[..., None]
+    bench: WorkerContext, claim: PartClaim, error: Exception, end: Callable[..., None]
 ) -> None:
     """Another worker may have the memory; beside other models this one may have it itself."""
     run = patiently(bench.sessions, lambda session: runs.run(session, claim.run_id))
@@ -93,7 +93,7 @@ def _end_too_large(
         end(endings.too_small, worker=bench.name, reason=reason)
 
 
-def _in_words(bench: Workbench, claim: PartClaim, error: Exception) -> str:
+def _in_words(bench: WorkerContext, claim: PartClaim, error: Exception) -> str:
     """An exception that nobody foresaw, with what it was that ended so."""
 
     def subject(session: Session) -> tuple[str, str]:
@@ -108,7 +108,7 @@ def _in_words(bench: Workbench, claim: PartClaim, error: Exception) -> str:
     )
 
 
-def _brought_by(bench: Workbench, claim: PartClaim) -> str:
+def _brought_by(bench: WorkerContext, claim: PartClaim) -> str:
     """The package that the analysis of a part comes from, to be said after a reason."""
     run = patiently(bench.sessions, lambda session: runs.run(session, claim.run_id))
     origin = origin_of(run)
