@@ -119,6 +119,8 @@ def _spread(of_known: Measured, known: NDArray[np.bool_]) -> Measured:
         return whole
 
     def spread_tensor(tensor: NamedTensor) -> NamedTensor:
+        if tensor.is_sum:  # what is not known is not in it
+            return tensor
         if not np.issubdtype(tensor.values.dtype, np.inexact):
             return replace(tensor, values=spread(tensor.values, 0))
         missing = spread(tensor.without_number, True)

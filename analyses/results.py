@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from analyses import prompt_sums
 from analyses.errors import Refused
 from analyses.quantities import Quantity
 
@@ -69,6 +70,8 @@ class ScoreKey:
 class NamedTensor:
     """An array with a name for each axis; the first is `prompt` where there is one value for each.
 
+    Where only the sum over prompts is needed, the first axis is `sum` (see `prompt_sums`): sums of
+    parts are added, and nobody has to store the values of every prompt.
     `coordinates` names the places along an axis: the components, in their order. An axis without
     names may be longer for some prompts than for others, such as their tokens: then it is as long
     as the longest, and NaN fills up the rest. Only floats have that. `missing`, which is broadcast,
@@ -98,6 +101,9 @@ class NamedTensor:
     def joined(cls, pieces: "Sequence[NamedTensor]") -> "NamedTensor":
         """One piece after the other along the first axis, as long as the longest along others."""
         first = pieces[0]
+        if first.is_sum:
+            total = prompt_sums.added([piece.values for piece in pieces])
+            return cls(total, first.axes, first.coordinates)
         longest = np.max([piece.values.shape for piece in pieces], axis=0)[1:]
         values = [_as_long(piece.values, longest, np.nan) for piece in pieces]
         missing = [_as_long(piece.without_number, longest, True) for piece in pieces]
@@ -105,6 +111,11 @@ class NamedTensor:
         return cls(
             np.concatenate(values), first.axes, first.coordinates, whole if whole.any() else None
         )
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether it is a sum over prompts, and has no axis for them."""
+        return self.axes[:1] == (prompt_sums.AXIS,)
 
     @property
     def without_number(self) -> NDArray[np.bool_]:
@@ -191,11 +202,13 @@ class Measured:
         """
         self.check_scores(prompts)
         for name, tensor in self.tensors.items():
-            if tensor.axes[:1] != ("prompt",) or tensor.values.shape[0] != len(prompts):
+            wanted = ("sum", 2) if tensor.is_sum else ("prompt", len(prompts))
+            if (*tensor.axes[:1], *tensor.values.shape[:1]) != wanted:
                 raise WrongLength(f"tensor {name!r}", tensor.values.shape, len(prompts))
             place = tensor.not_finite()
             if place is not None:
-                raise NotANumber(f"tensor {name!r}", tensor.values[place], prompts[place[0]])
+                prompt = None if tensor.is_sum else prompts[place[0]]
+                raise NotANumber(f"tensor {name!r}", tensor.values[place], prompt)
 
     def check_scores(self, prompts: Sequence[int]) -> None:
         """The same of the scores alone."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from analyses import effects, streaming, subspaces
+from analyses import effects, prompt_sums, streaming, subspaces
 from analyses.checkpoints.shapes import LayerShape, most
 from analyses.errors import Refused
 from analyses.prompts import key_sites
@@ -201,7 +201,10 @@ def derive(measured: Measured, params: BasesParams) -> Derived:
         values = measured.tensors[name].values
         return values if there.all() else values[there]
 
-    tensors = {f"{site}_mean": NamedTensor(_mean(here(site)), axes) for site, axes in _AXES.items()}
+    tensors = {
+        f"{site}_mean": NamedTensor(_mean_of_sums(measured.tensors, site, there), axes)
+        for site, axes in _AXES.items()
+    }
     per_index = params.centring == "per_index"
     sites: list[SiteBases] = []
     numbers: dict[ScoreKey, float] = {}
@@ -231,6 +234,17 @@ def _measured(tensors: Mapping[str, NamedTensor]) -> NDArray[np.bool_]:
     some = tensors["k_other"].values  # the smallest that is NaN where a prompt was skipped
     there: NDArray[np.bool_] = ~np.isnan(some).any(axis=tuple(range(1, some.ndim)))
     return there
+
+
+def _mean_of_sums(
+    tensors: Mapping[str, NamedTensor], site: str, there: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Over the prompts that count, of the sums of the parts."""
+    sums = [tensors[f"{site}_sum"].values] if f"{site}_sum" in tensors else []
+    if site in tensors:  # parts that were measured before an upgrade have a row for every prompt
+        rows = tensors[site].values[there]
+        sums.append(prompt_sums.summed(rows[~np.isnan(rows).any(tuple(range(1, rows.ndim)))]))
+    return prompt_sums.mean(prompt_sums.added(sums), int(there.sum()))
 
 
 def _mean(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -310,9 +324,10 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesPar
         "step": NamedTensor(step, ("prompt",)),  # of the dtype that vectors were computed in
         "correct": NamedTensor(batch.correct.cpu().numpy().astype(np.int32), ("prompt",)),
     }
-    for site, axes in _AXES.items():
+    for site, axes in _AXES.items():  # of these only the means are asked for
         values = [getattr(layer, site).cpu().numpy() for layer in recorded.layers]
-        tensors[site] = NamedTensor(np.stack(values, axis=1), ("prompt", *axes))
+        total = prompt_sums.summed(np.stack(values, axis=1))
+        tensors[f"{site}_sum"] = NamedTensor(total, (prompt_sums.AXIS, *axes))
     metrics = effects.of_recording(recorded, batch)
     return Measured(
         scores={ScoreKey(MODEL, Quantity(name)): each for name, each in metrics.items()},

@@ -5,13 +5,13 @@ import pytest
 import torch
 from studied import FAMILIES, LONG, assert_same, in_parts, model_of, read_for, result, run
 
-from analyses import subspaces
+from analyses import prompt_sums, subspaces
 from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding
 from analyses.methods.bases import DIMS, BasesParams, bases, derive, warned
 from analyses.prompts.key_sites import KeySite, positions
 from analyses.quantities import Quantity
-from analyses.results import Component, Kind, Measured, ScoreKey
+from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
 
 
 def frame(family: str) -> str:
@@ -223,3 +223,31 @@ def test_numbers_do_not_depend_on_how_a_run_is_cut(load) -> None:
     assert_same(whole, in_parts(bases, lm, prompts, params, 3))
     kinds = {key.component.kind for key in derive(whole, params).numbers}
     assert kinds == {Kind.HEAD, Kind.KV_HEAD}
+
+
+def test_means_are_those_of_all_prompts_whichever_way_parts_give_them(load) -> None:
+    """Sums, or the rows of every prompt, as parts that were measured before an upgrade."""
+    lm = load("llama", **LONG)
+    prompts, params = read_for(lm, size=6), BasesParams(batch_size=3)
+    measured = run(bases, lm, prompts, params)
+    recorded = [lm.record(lm.batch(prompts[at : at + 3]), keep=Keep.POSITIONS) for at in (0, 3)]
+    found = derive(measured, params).tensors
+    for site in ("z", "attn_out", "mlp_out"):
+        rows = np.concatenate(
+            [
+                np.stack([getattr(layer, site).numpy() for layer in each.layers], axis=1)
+                for each in recorded
+            ]
+        )
+        expected = rows.mean(0, dtype=np.float64).astype(np.float32)
+        np.testing.assert_array_equal(found[f"{site}_mean"].values, expected)
+        axes = ("prompt", *found[f"{site}_mean"].axes)
+        half = np.where(np.arange(6) < 3, 1, np.nan).reshape(-1, *[1] * (rows.ndim - 1))
+        of_later = prompt_sums.summed(rows[3:])
+        mixed = {
+            **measured.tensors,
+            site: NamedTensor((rows * half).astype(np.float32), axes),
+            f"{site}_sum": NamedTensor(of_later, ("sum", *axes[1:])),
+        }
+        again = derive(Measured(scores={}, tensors=mixed), params).tensors
+        np.testing.assert_array_equal(again[f"{site}_mean"].values, expected)

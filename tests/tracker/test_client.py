@@ -15,7 +15,7 @@ from tracker.domain import RunState
 from tracker.home.home import Home
 from tracker.queueing import models
 from tracker.store.runs import UnknownRun
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from .conftest import Submit
@@ -36,7 +36,7 @@ def test_every_method_of_the_client_has_an_example_that_does_as_it_says(
     client: Client,
     home: Home,
     sessions: Sessions,
-    bench: Workbench,
+    bench: WorkerContext,
     database_url: str,
     mlflow_uri: str,
     monkeypatch: pytest.MonkeyPatch,

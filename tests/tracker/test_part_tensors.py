@@ -114,6 +114,17 @@ def test_a_part_without_a_tensor_has_skipped_its_prompts(
     np.testing.assert_array_equal(tensor[:, 0], [*[np.nan] * 4, 0, 1, 2, 3])
 
 
+def test_sums_of_parts_are_added(sessions: Sessions, make_run: MakeRun) -> None:
+    run = make_run()
+    for number in range(2):
+        high, low = np.float64([1, 3]), np.float64([0, 2.0**-60])
+        total = NamedTensor(np.stack([high + number, low]), ("sum", "place"))
+        end_with(sessions, claim(sessions, run.id), {"total": total})
+    joined = JoinedTensors(sessions, run, nothing)["total"]
+    assert joined.is_sum
+    np.testing.assert_array_equal(joined.values, [[3, 7], [0, 2.0**-59]])
+
+
 class Killed(Exception):
     """The process ends here."""
 

@@ -20,7 +20,7 @@ from tracker.queueing import models, submission
 from tracker.queueing.submission import Request, Submitted
 from tracker.store import scores
 from tracker.tables import RunRow
-from tracker.working.execution import Workbench, work
+from tracker.working.execution import WorkerContext, work
 from tracker.working.loaded_models import LoadedModels
 
 
@@ -28,7 +28,7 @@ def test_heads_are_categorised_after_the_model_was_deleted(
     model_folder: Path,
     sessions: Sessions,
     home: Home,
-    bench: Workbench,
+    bench: WorkerContext,
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "deleted-later"

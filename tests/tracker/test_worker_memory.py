@@ -19,7 +19,7 @@ from tracker.home.home import Home
 from tracker.publishing.publication import mlflow_client
 from tracker.store import endings, errands, parts, runs, workers
 from tracker.tables import PromptRow, RunRow, WorkerRow
-from tracker.working.context import Workbench
+from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
 from . import needing
@@ -197,10 +197,10 @@ def test_a_run_that_is_cancelled_is_not_failed_by_a_refusal(
 
 
 @pytest.fixture
-def bench(sessions: Sessions, home: Home) -> Iterator[Workbench]:
+def bench(sessions: Sessions, home: Home) -> Iterator[WorkerContext]:
     """A worker that no run asks to store a tensor or to publish."""
     aside = db.beside(sessions)
-    yield Workbench(
+    yield WorkerContext(
         **{"name": "w1", "sessions": sessions, "aside": aside, "home": home, "device": "cpu"},
         mlflow=mlflow_client("http://127.0.0.1:9"),
         roots=(),
@@ -245,7 +245,7 @@ def test_an_analysis_without_a_model_needs_no_memory(submit: Submit, sessions: S
 )
 def test_a_worker_that_runs_out_of_memory_leaves_the_run_to_larger_ones_unless_it_was_crowded(
     submit: Submit,
-    bench: Workbench,
+    bench: WorkerContext,
     sessions: Sessions,
     tiny: Model,
     beside: bool,

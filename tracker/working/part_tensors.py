@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from analyses import prompt_sums
 from analyses.results import NamedTensor
 from tracker.database.db import Sessions, patiently
 from tracker.domain import PartClaim, Run
@@ -93,11 +94,22 @@ class JoinedTensors(Mapping[str, NamedTensor]):
         return iter(self._slices)
 
     def __getitem__(self, name: str) -> NamedTensor:
-        joined = part_tensors.empty(self._run, self._slices[name])
-        for stored in self._slices[name]:
-            shape = (slice(size) for size in stored.tensor.shape[1:])
-            self._read(stored, joined.values[(slice(stored.start, stored.stop), *shape)])
+        slices = self._slices[name]
+        if slices[0].tensor.axes[:1] == (prompt_sums.AXIS,):
+            return NamedTensor.joined([self._part(each) for each in slices])
+        joined = part_tensors.empty(self._run, slices)
+        for each in slices:
+            shape = (slice(size) for size in each.tensor.shape[1:])
+            self._read(each, joined.values[(slice(each.start, each.stop), *shape)])
         return joined
+
+    def _part(self, stored: StoredSlice) -> NamedTensor:
+        """A slice by itself."""
+        of = stored.tensor
+        values = np.empty(of.shape, dtype=of.dtype)
+        self._read(stored, values)
+        names = {axis: tuple(each) for axis, each in of.coordinates.items()}
+        return NamedTensor(values, of.axes, names)
 
     def _read(self, stored: StoredSlice, into: NDArray[Any]) -> None:
         """Fill an array with the bytes of a slice, chunk by chunk."""
