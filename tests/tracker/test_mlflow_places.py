@@ -156,7 +156,9 @@ def test_an_analysis_whose_experiment_was_planted_fails_and_is_done_once_it_is_r
         work(bench, hint=None)
         line = detail(sessions, run.id).line
         assert line.state is RunState.FAILED
-        assert f"MLflow refuses it: The experiment '{name}' keeps files at" in (line.reason or "")
+        assert f"MLflow rejected the request: The experiment '{name}' keeps files at" in (
+            line.reason or ""
+        )
         assert not folder.exists()
         planted = bench.artifacts.mlflow.get_experiment_by_name(name)
         assert planted is not None

@@ -227,7 +227,7 @@ def test_a_publication_that_is_refused_is_told_and_not_tried_for_ever(
     work(bench, hint=None)
     said = detail(sessions, run.id)
     assert said.line.state is RunState.SUCCEEDED
-    assert (said.not_published or "").startswith("MLflow refuses it: nein")
+    assert (said.not_published or "").startswith("MLflow rejected the request: nein")
     with transaction(sessions) as session:
         session.execute(update(PublicationRow).values(attempts=0))
         assert publications.due(session) == []
@@ -246,7 +246,7 @@ def test_a_run_whose_tensors_are_refused_fails_with_the_reason_and_takes_others_
         work(bench, hint=None)
     needed = detail(sessions, made.inputs["same"].id).line
     assert needed.state is RunState.FAILED
-    assert (needed.reason or "").startswith("MLflow refuses it")
+    assert (needed.reason or "").startswith("MLflow rejected the request")
     assert detail(sessions, made.run.id).line.state is RunState.CANCELLED
 
 

@@ -219,4 +219,4 @@ def test_what_was_refused_and_then_could_not_be_tried_is_due_again(
     with transaction(sessions) as session:
         row = session.query(PublicationRow).filter_by(run_id=run.id).one()
         assert row.due_at is not None
-        assert "it is tried again" in (row.error or "")
+        assert "it will be retried" in (row.error or "")

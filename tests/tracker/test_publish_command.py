@@ -58,7 +58,9 @@ def test_check_reads_back_what_is_published_and_repairs_what_it_can(
     lost = headbook_publish("--check")
     assert lost.exit_code == 1
     assert lost.stdout.splitlines() == [f"{new.id}: {path} is missing", fine[1]]
-    assert lost.stderr.startswith(f"{new.id}: Of run {new.id}, {path} is missing. The worker w1")
+    assert lost.stderr.startswith(
+        f"{new.id}: Files of run {new.id} are lost: {path} is missing. The worker w1"
+    )
 
 
 def test_check_deletes_what_a_run_has_left_that_was_cancelled_between_its_tensors(

@@ -1,1 +1,1 @@
-"""Copies of results in MLflow, and the spool that tensors wait in until they are there."""
+"""Copies of results in MLflow, and the spool that holds tensor files until MLflow has them."""

@@ -1,4 +1,4 @@
-"""The pictures of a run: the map of its heads, and those that its analysis draws, as PNG."""
+"""The pictures of a run as PNG: the map of its heads, and those that its analysis draws."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +18,9 @@ from tracker.store.tensors import StoredTensor
 
 log = get_logger(__name__)
 
-SILENT = {"batch_size"}  # parameters that change no number a picture could show
+SILENT = {"batch_size"}  # parameters that change no number in a picture
 HEADLINE_MAP = "analyses.pictures.heads:headline_map"
-_LETTERS = 200  # of the parameters in a title
+_LONGEST = 200  # characters of the parameters in a title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class Pictures:
 
 
 def pictures(run: RunDetail, found: Findings, plots: Mapping[str, Plot | str]) -> Pictures:
-    """Every picture that has something to show.
+    """Every picture for which there are numbers.
 
-    One that raises costs the run nothing but this picture; raises `MlflowUnavailable` alone.
+    A picture that cannot be drawn does not fail the run. Raises only `MlflowUnavailable`.
     """
     drawn: dict[str, bytes] = {}
     failed: dict[str, str] = {}
@@ -64,7 +64,7 @@ def title(run: RunDetail) -> str:
     params = ", ".join(f"{key}={value}" for key, value in line.params.items() if key not in SILENT)
     name = name_of(line)
     subject = f"{name.analysis} · {name.model} · {name.prompts}"
-    return f"{subject}\n{textwrap.shorten(params, _LETTERS, placeholder=' …')}"
+    return f"{subject}\n{textwrap.shorten(params, _LONGEST, placeholder=' …')}"
 
 
 def findings(
@@ -75,7 +75,7 @@ def findings(
     units: Mapping[str, str],
     fetch: Callable[[StoredTensor], NamedTensor],
 ) -> Findings:
-    """What pictures of a run are drawn from; tensors are fetched when they are asked for."""
+    """The data for pictures of a run; a tensor is fetched when a picture uses it."""
     stored = {each.name: each for each in tensors}
 
     def tensor(name: str) -> NamedTensor:

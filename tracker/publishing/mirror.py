@@ -1,4 +1,4 @@
-"""A run's mirror in MLflow, brought about once it has ended: its tensors checked, its end shown."""
+"""Publishes runs that have ended in MLflow: verifies their tensors, then logs their results."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,15 +30,15 @@ Lost = tuple[StoredTensor, Condition]
 
 
 class TensorsLost(TrackerError):
-    """Files of a run are not what was written, and no copy of them is at hand."""
+    """Tensor files of a run are missing or changed, and there is no copy here."""
 
     def __init__(self, run: RunDetail, lost: Sequence[Lost]) -> None:
         said = ", ".join(f"{each.mlflow_path} is {condition}" for each, condition in lost)
         copies = ", ".join(f"spool/{each.sha256[:12]}…" for each, _ in lost)
         super().__init__(
-            f"Of run {run.line.id}, {said}. The worker {_writer(run)} may have a copy: {copies} of "
-            f"its HEADBOOK_HOME. Run `headbook publish --check {run.line.id}` there; if it is gone "
-            "there too, queue the run again with --force."
+            f"Files of run {run.line.id} are lost: {said}. The worker {_writer(run)} may have a "
+            f"copy in its HEADBOOK_HOME: {copies}. Run `headbook publish --check {run.line.id}` "
+            "there; without a copy, queue the run again with --force."
         )
 
 
@@ -51,11 +51,11 @@ def _writer(run: RunDetail) -> str:
 def publish(
     sessions: Sessions, artifacts: ArtifactStore, run_id: UUID, *, app_url: str | None
 ) -> bool:
-    """Make MLflow show how a run ended; False if it has not, or somebody else is at it.
+    """Publish a run in MLflow; False if it has not ended, or another worker is publishing it.
 
-    What keeps it from being published is recorded and raised: `MlflowUnavailable` above all, and
-    `TensorsLost` once everything else is shown. Either is tried again, by any worker. What raises
-    `RefusedByMlflow` is tried again by who asks for it, and keeps its copies in the spools.
+    An error is recorded and raised: usually `MlflowUnavailable`, or `TensorsLost` once everything
+    else is published. Any worker retries these. After `RefusedByMlflow` only a person retries, and
+    the spools keep their copies.
     """
     with transaction(sessions) as session:
         hold = publications.take(session, run_id)
@@ -74,7 +74,7 @@ def publish(
 
 @dataclass
 class _Publishing:
-    """One run's publication, held while it is done."""
+    """The publication of one run, which this worker holds meanwhile."""
 
     sessions: Sessions
     artifacts: ArtifactStore
@@ -89,8 +89,8 @@ class _Publishing:
         client = self.artifacts.mlflow
         ids = mlflow_runs.ensured(self.sessions, client, detail)
         lost = list(self._lost(ids, stored))
-        there = [each for each in stored if each not in [gone for gone, _ in lost]]
-        drawn = _pictures(self.artifacts, ids, detail, lines, there)
+        intact = [each for each in stored if each not in [gone for gone, _ in lost]]
+        drawn = _pictures(self.artifacts, ids, detail, lines, intact)
         remarks = [f"No plots/{name}.png: {why}" for name, why in drawn.failed.items()]
         remarks += [f"Do not use {each.mlflow_path}: it is {how}." for each, how in lost]
         publication.publish(
@@ -108,7 +108,7 @@ class _Publishing:
         patiently(self.sessions, self._done)
 
     def _lost(self, ids: MlflowIds, stored: Sequence[StoredTensor]) -> Iterator[Lost]:
-        """Those that could not be put right; each may take long, so the hold is renewed."""
+        """Those that could not be repaired; each check may take long, so the hold is renewed."""
         for each in stored:
             condition = self.artifacts.verify(ids, each)
             if condition.lost:
@@ -130,12 +130,11 @@ class _Publishing:
 def check(
     sessions: Sessions, artifacts: ArtifactStore, run_id: UUID, *, app_url: str | None
 ) -> Iterator[tuple[str, Condition]]:
-    """Read the tensor files of a published run back, and repair from the spool what can be.
+    """Verify the tensor files of a published run, and repair them from the spool; their conditions.
 
-    A run that ended while it finished, without a result, may have stored some: they are deleted.
-    Each path in MLflow comes with what was found there. A run that MLflow no longer has, or whose
-    tensors are lost here, is to be published again: until then no worker's copy expires. Raises
-    `MlflowUnavailable` on the way, and `TensorsLost` at the end.
+    Files of a run that ended without a result, while it was finishing, are deleted. A run that
+    MLflow has lost, or whose tensors are lost here, has to be published again: until then no worker
+    deletes its copies. Raises `MlflowUnavailable` meanwhile, and `TensorsLost` at the end.
     """
     with transaction(sessions) as session:
         detail = reports.run_detail(session, run_id)
@@ -175,7 +174,7 @@ def _pictures(
     lines: Sequence[ScoreLine],
     stored: Sequence[StoredTensor],
 ) -> Pictures:
-    """Those of the analysis, where it is installed here, and the map of the heads."""
+    """The map of the heads and, if the analysis is installed here, its own pictures."""
     installed = _installed(run.line.analysis)
     plots = installed.plots if installed else {}
     units = installed.units if installed else {}

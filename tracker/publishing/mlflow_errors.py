@@ -1,4 +1,4 @@
-"""What MLflow's errors mean: codes decide whether trying again may help, not sentences."""
+"""What MLflow's errors mean: their codes, not their texts, decide whether a retry may help."""
 
 import tempfile
 from collections.abc import Iterator
@@ -14,54 +14,53 @@ from tracker.publishing.spool import CannotKeep
 from tracker.secrets.urls import first_line
 
 _LOGIN = (401, 403)
-_LATER = (408, 425, 429)  # it took too long, came too early, too often
-_NOT_FOUND = 404  # of a run it comes with a code of MLflow's own; else no MLflow answered
+_LATER = (408, 425, 429)  # request timeout, too early, too many requests
+_NOT_FOUND = 404  # MLflow adds an error code of its own; without one, something else answered
 
 
 class MlflowUnavailable(TrackerError):
-    """MLflow does not answer; what was to be stored or read there can be later."""
+    """MLflow does not answer; the request can be repeated later."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(
-            f"MLflow could not do it: {first_line(error).rstrip('.')}. Nothing is lost, it is "
-            f"tried again. "
+            f"MLflow request failed: {first_line(error).rstrip('.')}; it will be retried. "
             f"{self.way_out}"
         )
 
-    way_out = "Is the server of MLFLOW_TRACKING_URI up?"
+    way_out = "Is the server at MLFLOW_TRACKING_URI running?"
 
 
 class MlflowLoginRefused(MlflowUnavailable):
-    """It answers, and wants another login: whoever has the right one can do it."""
+    """MLflow answers and rejects the login: a client with the right one will succeed."""
 
     way_out = (
-        "It refuses the login: check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the "
-        "name and password in MLFLOW_TRACKING_URI."
+        "The login was rejected: check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+        "the name and password in MLFLOW_TRACKING_URI."
     )
 
 
 class GoneFromMlflow(MlflowUnavailable):
-    """A run or an experiment was deleted there, and collected, or was never there."""
+    """A run or experiment does not exist in MLflow: it was deleted for good, or never created."""
 
-    way_out = "What was deleted there is made again."
+    way_out = "What was deleted there is created again."
 
 
 class RefusedByMlflow(TrackerError):
-    """It says no, and will say so again."""
+    """MLflow rejects the request, and a retry would be rejected as well."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(
-            f"MLflow refuses it: {first_line(error).rstrip('.')}. Trying again changes nothing "
-            "before that is put right. `headbook publish RUN` shows a run there that has ended; "
-            "one that failed is queued again with --force."
+            f"MLflow rejected the request: {first_line(error).rstrip('.')}. A retry will not help "
+            "until this is fixed. Then publish a run that has ended with `headbook publish RUN`, "
+            "and queue one that failed again with --force."
         )
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raises the errors of this module in place of MLflow's.
+    """Raise the errors of this module in place of MLflow's.
 
-    `CannotKeep` is raised for a temporary file that this disk refuses.
+    Raises `CannotKeep` if a temporary file cannot be written because the disk is full.
     """
     try:
         yield
@@ -70,7 +69,7 @@ def translated() -> Iterator[None]:
 
 
 def is_gone(error: Exception) -> bool:
-    """Whether MLflow says that it does not have what was named."""
+    """Whether MLflow says that what was asked for does not exist."""
     return bool(getattr(error, "error_code", None) == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST))
 
 
@@ -88,7 +87,7 @@ def _meant(error: Exception) -> TrackerError:
 
 
 def _status(error: Exception) -> int:
-    """Of HTTP; 0 where no answer came."""
+    """The HTTP status; 0 if there was no response."""
     if isinstance(error, MlflowException):
         return int(ERROR_CODE_TO_HTTP_STATUS.get(error.error_code, 500))
     response = getattr(error, "response", None)

@@ -1,4 +1,4 @@
-"""A pause after MLflow did not answer, so that most of a worker's time is left for runs."""
+"""A pause after a failed request to MLflow, so that a worker spends most of its time on runs."""
 
 import time
 from collections.abc import Iterator
@@ -6,20 +6,20 @@ from contextlib import contextmanager
 
 from tracker.publishing.mlflow_errors import MlflowUnavailable
 
-_TIMES = 2.0  # what a try has cost in vain
+_TIMES = 2.0  # as long as the failed request took
 
 
 class MlflowPaused(MlflowUnavailable):
-    """MLflow did not answer a moment ago, and is not asked again yet."""
+    """MLflow did not answer a moment ago, and the next request is not due yet."""
 
     def __init__(self) -> None:
         super().__init__(TimeoutError("it did not answer a moment ago"))
 
 
 class MlflowPause:
-    """One try at a time, of all the runs that want something of MLflow, finds out if it is back.
+    """Lets one request at a time find out whether MLflow is back, however many runs are waiting.
 
-    A try holds its worker for up to half a minute while MLflow does not answer.
+    A request blocks its worker for up to half a minute while MLflow does not answer.
     """
 
     def __init__(self) -> None:
@@ -30,9 +30,9 @@ class MlflowPause:
 
     @contextmanager
     def after_failure(self) -> Iterator[None]:
-        """A try: one that raises `MlflowUnavailable` begins a pause, in which others raise at once.
+        """Make requests inside the block; raises `MlflowPaused` at once during a pause.
 
-        What they raise is `MlflowPaused`.
+        A block that raises `MlflowUnavailable` starts a pause.
         """
         begun = time.monotonic()
         if begun < self._until:

@@ -1,7 +1,7 @@
-"""The MLflow run of a run: made once, restored or made again where a person has deleted it.
+"""The MLflow run of a run: created once, restored or created again if somebody has deleted it.
 
-Only an id that Postgres has is ours. Whoever may use MLflow can give a run of theirs the tag of
-ours, with params that nobody can change any more, so none is taken over for its tag.
+Only MLflow runs whose ids are in Postgres are ours. Every user of MLflow can put our tag on a run
+of theirs, with params that cannot be changed any more, so no run is adopted because of its tag.
 """
 
 from uuid import UUID
@@ -21,9 +21,9 @@ _DELETED = "deleted"
 
 
 def ensured(sessions: Sessions, client: MlflowClient, run: RunDetail) -> MlflowIds:
-    """Where the run is in MLflow, recorded as soon as it is made there.
+    """The run's ids in MLflow, recorded as soon as it is created there.
 
-    Of two workers that make one at once, both go on with the one that was recorded first.
+    If two workers create one at the same time, both continue with the one that was recorded first.
     """
     ids = ensure_run(client, run)
     before = run.line.mlflow_run_id
@@ -38,13 +38,13 @@ def ensured(sessions: Sessions, client: MlflowClient, run: RunDetail) -> MlflowI
 def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
     """The recorded MLflow run of a run, else a new one; raises `ForeignPlace`.
 
-    One that a person has deleted is restored, or made again where MLflow has collected it.
+    A deleted one is restored, or created again if MLflow has deleted it for good.
     """
     with mlflow_errors.translated():
         line = run.line
         if line.mlflow_run_id and line.mlflow_experiment_id:
             known = MlflowIds(experiment_id=line.mlflow_experiment_id, run_id=line.mlflow_run_id)
-            if _is_there(client, known):
+            if _exists(client, known):
                 return known
         experiment = _experiment(client, line.analysis)
         mlflow_places.check_experiment(client, experiment)
@@ -58,8 +58,8 @@ def ensure_run(client: MlflowClient, run: RunDetail) -> MlflowIds:
         return ids
 
 
-def _is_there(client: MlflowClient, ids: MlflowIds) -> bool:
-    """Whether MLflow has the run at its own place, restored if it or its experiment was deleted."""
+def _exists(client: MlflowClient, ids: MlflowIds) -> bool:
+    """Whether the run exists below the server's root; it is restored first if it was deleted."""
     try:
         mlflow_places.check_run(client, ids)
         if client.get_run(ids.run_id).info.lifecycle_stage != _DELETED:
@@ -80,8 +80,8 @@ def _is_there(client: MlflowClient, ids: MlflowIds) -> bool:
 def remove_doubles(client: MlflowClient, ids: MlflowIds, run_id: UUID) -> None:
     """Delete other MLflow runs that have the tag of the same run.
 
-    A worker that was killed or frozen may have made one, or a server that was frozen does late what
-    nobody waits for any more. So this comes last.
+    A worker that was killed or frozen may have created one, or a server that was frozen may answer
+    a request late, when nobody waits for it any more. So this is the last step.
     """
     with mlflow_errors.translated():
         for each in client.search_runs([ids.experiment_id], f"tags.`headbook.run` = '{run_id}'"):
@@ -92,12 +92,12 @@ def remove_doubles(client: MlflowClient, ids: MlflowIds, run_id: UUID) -> None:
 def _experiment(client: MlflowClient, name: str) -> Experiment:
     known = client.get_experiment_by_name(name)
     if known is not None:
-        if known.lifecycle_stage == _DELETED:  # by a person; its runs go on
+        if known.lifecycle_stage == _DELETED:  # by a person; new runs still belong to it
             client.restore_experiment(known.experiment_id)
         return known
     try:
         return client.get_experiment(client.create_experiment(name))
-    except MlflowException:  # another worker made it at this moment
+    except MlflowException:  # another worker has just created it
         known = client.get_experiment_by_name(name)
         if known is None:
             raise

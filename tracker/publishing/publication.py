@@ -1,7 +1,7 @@
-"""The door to MLflow, and a run's mirror there once it has ended.
+"""The MLflow client, and what MLflow shows of a run that has ended.
 
-Postgres holds the truth. Everything here may be repeated: files are replaced, metrics carry fixed
-timestamps.
+Postgres is the source of truth. Everything here may be repeated: files are replaced, and metrics
+have fixed timestamps.
 """
 
 import json
@@ -30,8 +30,8 @@ _STATUS = {
     RunState.FAILED: "FAILED",
     RunState.CANCELLED: "KILLED",
 }
-# By default a server that is down blocks one call for four minutes.
-_MANNERS = {
+# By default a call to a server that is down blocks for four minutes.
+_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -45,9 +45,9 @@ _MANNERS = {
 def mlflow_client(tracking_uri: str) -> MlflowClient:
     """A client that gives up within seconds when the server is down.
 
-    The address may hold a name and a password; no message shows them.
+    The address may contain a name and a password; no message shows them.
     """
-    for name, value in _MANNERS.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     uri, login = logins.apart(tracking_uri)
     if login is not None:
@@ -66,9 +66,9 @@ def publish(
     remarks: Sequence[str] = (),
     app_url: str | None,
 ) -> None:
-    """Make MLflow show how the run ended: params, metrics, dataset, scores, pictures and status.
+    """Log how the run ended: params, metrics, dataset, scores, pictures and status.
 
-    `pictures` are PNG files by name; `remarks` stand below the note that links back.
+    `pictures` are PNG files by name; `remarks` are added to the note that links back to the run.
     """
     line = run.line
     with mlflow_errors.translated(), tempfile.TemporaryDirectory(prefix="headbook-") as folder:
@@ -78,7 +78,7 @@ def publish(
             Metric(mlflow_names.shortened(key, mlflow_names.KEY), value, at, step)
             for key, step, value in points
         ]
-        # MLflow lets no param be changed: of a model that was renamed the first name stays there.
+        # MLflow does not let a param change: after a model is renamed, its first name stays there.
         known = client.get_run(ids.run_id).data.params
         params = [Param(key, value) for key, value in _params(run).items() if key not in known]
         tags = [RunTag(key, value) for key, value in tags_of(run).items()]
@@ -98,7 +98,7 @@ def publish(
 
 
 def scores_frame(scores: Sequence[ScoreLine]) -> pd.DataFrame:
-    """Every score as a table row, the component spread over kind, layer and index."""
+    """A table with a row for each score, its component in the columns kind, layer and index."""
     return pd.DataFrame([as_row(score) for score in scores])
 
 
@@ -137,7 +137,7 @@ def tags_of(run: RunDetail) -> dict[str, str]:
 
 
 def _note(run: RunDetail, app_url: str | None) -> str:
-    """What MLflow shows above the run: the way back."""
+    """The note that MLflow shows above the run: a link back to it."""
     shell = f"`headbook runs show {run.line.id}`"
     return f"[Run {run.line.id}]({app_url}/run?id={run.line.id}), {shell}" if app_url else shell
 

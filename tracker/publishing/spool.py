@@ -1,4 +1,4 @@
-"""A worker's own copies of tensor files, by hash, until MLflow is known to hold them."""
+"""A worker's own copies of tensor files, by hash, until MLflow is known to have them."""
 
 import fcntl
 import hashlib
@@ -31,11 +31,11 @@ class CannotKeep(TrackerError):
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """A file of the spool as it was found; its name is the hash of a whole one."""
+    """A file of the spool when it was listed; a complete file is named by its hash."""
 
     name: str
     size: int  # bytes
-    written: int  # nanoseconds of this host's clock
+    written: int  # by this host's clock, in nanoseconds
     age: float  # seconds
 
 
@@ -46,9 +46,9 @@ class Spool:
     folder: Path
 
     def put(self, content: bytes) -> str:
-        """Keep a file, on disk before this returns; its sha256. Raises `CannotKeep`.
+        """Store a file, on disk before this returns; its sha256. Raises `CannotKeep`.
 
-        A file that is there already is written again: it may be damaged, and is young after that.
+        A file that exists already is written again: it may be damaged, and its age starts anew.
         """
         sha256 = hashlib.sha256(content).hexdigest()
         draft = self.folder / f"{sha256}.{uuid4().hex[:8]}"
@@ -67,24 +67,24 @@ class Spool:
         return sha256
 
     def path(self, sha256: str) -> Path | None:
-        """The file of that hash, checked; a damaged one is deleted. Raises `NotReadable`."""
+        """The file with that hash, verified; a damaged one is deleted. Raises `NotReadable`."""
         path = self.folder / sha256
         try:
             with os.fdopen(own_files.opened(path), "rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return None
-        except PermissionError:  # it may well be there: nobody may take it for lost
+        except PermissionError:  # it may exist: nobody may conclude that it is lost
             raise NotReadable(path) from None
         except NotOurs:  # a link or a pipe: as good as damaged
-            found = ""
-        if found != sha256:
+            actual = ""
+        if actual != sha256:
             path.unlink(missing_ok=True)
             return None
         return path
 
     def copies(self) -> list[Copy]:
-        """What lies here, the oldest first, drafts of workers that were killed included.
+        """All files, the oldest first, including drafts left by workers that were killed.
 
         Raises `NotReadable`.
         """
@@ -93,7 +93,7 @@ class Spool:
         for path in own_files.entries(self.folder):
             try:
                 stat = path.lstat()
-            except FileNotFoundError:  # another worker of this home has just removed it
+            except FileNotFoundError:  # another worker of this home has just deleted it
                 continue
             if path.name != _LOCK:
                 age = now - stat.st_mtime
@@ -102,7 +102,7 @@ class Spool:
         return sorted(found, key=lambda copy: copy.written)
 
     def remove(self, copy: Copy) -> bool:
-        """Delete a file; False if it has been written again since it was found."""
+        """Delete a file; False if it has been written again since it was listed."""
         path = self.folder / copy.name
         with self._locked():
             try:
@@ -132,7 +132,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Without this a rename may be undone by a power cut."""
+    """Without this, a power failure may undo a rename."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -1,19 +1,19 @@
-"""Keeps a spool small: what MLflow is known to hold, or nothing needs, goes after a day."""
+"""Keeps a spool small: copies that MLflow is known to have, or nobody needs, go after a day."""
 
 from tracker.database.db import Sessions, transaction
 from tracker.publishing.spool import Copy, Spool
 from tracker.store import tensors
 
-KEPT = 24 * 3600.0  # seconds: so long a frozen worker may wake up and overwrite what was verified
-MOST_BYTES = 20 * 2**30  # of copies that may go; what is not verified yet is kept in any case
+KEPT = 24 * 3600.0  # seconds in which a frozen worker may wake up and overwrite a verified file
+MOST_BYTES = 20 * 2**30  # of all copies; those of unpublished tensors are kept in any case
 _UNDER_WAY = 600.0  # seconds in which a worker of this home may still be uploading a file
 
 
 def sweep(sessions: Sessions, spool: Spool, *, most_bytes: int = MOST_BYTES) -> int:
-    """Delete the copies that nothing needs any more; how many bytes.
+    """Delete the copies that are not needed any more; how many bytes.
 
-    A copy whose tensor waits for its publication is kept. One whose tensors are all published is
-    kept for a day, or less where the spool is larger than `most_bytes`: the oldest go first.
+    A copy of a tensor that is not published yet is kept. Others are kept for a day, or less if the
+    spool is larger than `most_bytes`: then the oldest go first.
     """
     copies = spool.copies()
     if not copies:
@@ -26,7 +26,7 @@ def sweep(sessions: Sessions, spool: Spool, *, most_bytes: int = MOST_BYTES) -> 
 
 
 def _beyond(most_bytes: int, left: list[Copy], published: dict[str, bool]) -> set[Copy]:
-    """The oldest of those that may go, until the others are within the limit."""
+    """The oldest copies that may go, as many as exceed the limit."""
     beyond = set()
     over = sum(copy.size for copy in left) - most_bytes
     for copy in left:
