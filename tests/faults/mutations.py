@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from tracker.database import db
 from tracker.database.db import Sessions, transaction
 from tracker.domain import PartClaim, PartState, Run
-from tracker.domain.wakeups import Ring
-from tracker.store import endings, errands, parts, runs
+from tracker.domain.wakeups import Wakeup
+from tracker.store import endings, next_work, parts, runs
 from tracker.tables import PartRow, RunRow
 
 from . import scenarios
@@ -95,10 +95,10 @@ def without_second_ring(sessions: Sessions) -> Iterator[None]:
         session.execute(never.values(dispatch_due_at=text("'infinity'")))
         return rung
 
-    def look(session: Session, ring: Ring | None, *, worker: str) -> None:
+    def look(session: Session, ring: Wakeup | None, *, worker: str) -> None:
         return None
 
-    with _replaced(runs, "ring_due", ring_due), _replaced(errands, "next_errand", look):
+    with _replaced(runs, "ring_due", ring_due), _replaced(next_work, "next_work", look):
         yield
 
 

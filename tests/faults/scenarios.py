@@ -15,7 +15,7 @@ from tracker.database import db
 from tracker.database.db import BusyDatabase, Sessions, transaction
 from tracker.domain import PartClaim, PartKind
 from tracker.queueing import dispatcher
-from tracker.store import endings, errands, parts, runs
+from tracker.store import endings, next_work, parts, runs
 from tracker.store.parts import LeaseLost
 
 from . import moves
@@ -167,7 +167,7 @@ def _rung(sessions: Sessions) -> bool:
 
 def _looked(sessions: Sessions) -> bool:
     with transaction(sessions) as session:
-        return errands.next_errand(session, None, worker="healthy") is not None
+        return next_work.next_work(session, None, worker="healthy") is not None
 
 
 def _reaped(sessions: Sessions) -> bool:

@@ -225,7 +225,7 @@ def _takes_back(bench: WorkerContext, run_id: UUID | None) -> None:
     _loses(bench, run_id, lease=LEASE)
     os.environ["DATABASE_URL"] = bench.sessions.kw["bind"].url.render_as_string(hide_password=False)
     os.environ["HEADBOOK_WORKER"] = bench.name
-    tasks._take_back()
+    tasks._release_lost_parts()
 
 
 def _loses(bench: WorkerContext, run_id: UUID | None, *, lease: float) -> None:

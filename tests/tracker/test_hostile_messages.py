@@ -20,7 +20,7 @@ from waits import when
 
 from tracker.database.db import Sessions
 from tracker.domain import wakeups
-from tracker.domain.wakeups import HELP_WITH_RUN, PUBLISH_RUN, TASKS, NoRing, Ring
+from tracker.domain.wakeups import HELP_WITH_RUN, PUBLISH_RUN, TASKS, NotAWakeup, Wakeup
 from tracker.queueing import broker
 
 from . import hostile
@@ -111,7 +111,7 @@ def test_no_message_ends_a_process_and_a_run_is_done_after_all_of_them(
     assert detail(sessions, run.id).line.state == "succeeded"
     assert worker.pids() == pids
     assert not worker.tripwire.exists()
-    assert "not a ring, dropped" in worker.said
+    assert "a message that is not a wake-up was dropped" in worker.said
     assert len(worker.said.splitlines()) < 60  # not a line for each
 
 
@@ -120,7 +120,7 @@ def test_a_queue_that_is_no_list_costs_rings_and_no_run(
 ) -> None:
     pids = worker.pids()
     worker.client.set(QUEUE, "a string")
-    when(lambda: "no rings are heard" in worker.said)
+    when(lambda: "Postgres is polled instead" in worker.said)
     run = submit().run
     when(lambda: detail(sessions, run.id).line.published)
     worker.client.delete(QUEUE)
@@ -131,7 +131,7 @@ def test_a_queue_that_is_no_list_costs_rings_and_no_run(
 
 @pytest.mark.parametrize("kind", hostile.not_rings(Path("/nowhere")))
 def test_what_is_no_ring_is_told_apart_with_a_reason(kind: str, tmp_path: Path) -> None:
-    with pytest.raises(NoRing, match=r"^(it|its|what|the message) "):
+    with pytest.raises(NotAWakeup, match=r"^(it|its|what|the message) "):
         wakeups.in_envelope(hostile.not_rings(tmp_path / "tripwire")[kind])
     assert not (tmp_path / "tripwire").exists()
 
@@ -139,12 +139,12 @@ def test_what_is_no_ring_is_told_apart_with_a_reason(kind: str, tmp_path: Path) 
 @pytest.mark.parametrize("kind", hostile.odd_rings())
 def test_of_a_ring_nothing_is_kept_but_its_task_and_its_run(kind: str) -> None:
     heard = wakeups.in_envelope(hostile.odd_rings()[kind])
-    assert heard == Ring(HELP_WITH_RUN, UUID(hostile.NOBODY))
+    assert heard == Wakeup(HELP_WITH_RUN, UUID(hostile.NOBODY))
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(repr).map(str.encode))
 def test_no_bytes_raise_anything_else(found: bytes) -> None:
-    with pytest.raises(NoRing):
+    with pytest.raises(NotAWakeup):
         wakeups.in_envelope(found)
 
 
@@ -161,7 +161,7 @@ def test_no_bytes_raise_anything_else(found: bytes) -> None:
     ],
 )
 def test_rabbitmqs_messages_are_judged_alike(message: Message) -> None:
-    with pytest.raises(NoRing):
+    with pytest.raises(NotAWakeup):
         wakeups.of(message.headers, message.body)
 
 
@@ -174,7 +174,7 @@ def test_what_the_dispatcher_sends_is_a_ring(task: str, broker_url: str) -> None
         client = connection.default_channel.client
         client.delete(QUEUE, f"_kombu.binding.{QUEUE}")
         sends[task](app, run_id)
-        assert wakeups.in_envelope(client.rpop(QUEUE)) == Ring(task, run_id)
+        assert wakeups.in_envelope(client.rpop(QUEUE)) == Wakeup(task, run_id)
     app.close()
 
 

@@ -1,7 +1,7 @@
-"""A ring: what a worker is asked to do, and for which run, told from all else a broker may hold.
+"""A wake-up message: what a worker is asked to do, and for which run.
 
-Whoever can write into the broker decides what a message holds, so nothing of it is unpacked,
-imported or called: two names and the id of a run are read, and the rest is left where it is.
+Everybody who can write to the broker decides what its messages contain, so nothing in them is
+unpickled, imported or called: a task's name and a run's id are read, everything else is ignored.
 """
 
 import json
@@ -15,60 +15,62 @@ HELP_WITH_RUN = "headbook.help_with_run"
 PUBLISH_RUN = "headbook.publish_run"
 TASKS = (HELP_WITH_RUN, PUBLISH_RUN)
 
-MOST_BYTES = 64 * 1024  # a ring has less than 2,000
+MOST_BYTES = 64 * 1024  # a wake-up has fewer than 2,000
 _ID = 36  # characters
 
 
 @dataclass(frozen=True)
-class Ring:
+class Wakeup:
+    """A hint that a run has work for a worker; Postgres decides."""
+
     task: str
     run_id: UUID
 
 
-class NoRing(Exception):
-    """Why a message is none."""
+class NotAWakeup(Exception):
+    """Why a message is not a wake-up."""
 
 
-def in_envelope(found: bytes) -> Ring:
-    """The ring in an element of a list in Redis, as kombu writes it; raises `NoRing`."""
-    envelope = _json(found, "the message")
+def in_envelope(message: bytes) -> Wakeup:
+    """The wake-up in an element of a Redis list, as kombu writes it; raises `NotAWakeup`."""
+    envelope = _json(message, "the message")
     match envelope:
         case {"body": str(body), "headers": dict(headers), "properties": dict(properties)}:
             if properties.get("body_encoding") != "base64":
-                raise NoRing("its body is not in base64")
+                raise NotAWakeup("its body is not in base64")
             return of(headers, _decoded(body))
-    raise NoRing("it is no message of a task")
+    raise NotAWakeup("it is not the message of a task")
 
 
-def of(headers: Mapping[str, Any], body: bytes | str) -> Ring:
-    """The ring that a task's headers and body are; raises `NoRing`."""
+def of(headers: Mapping[str, Any], body: bytes | str) -> Wakeup:
+    """The wake-up in the headers and the body of a task's message; raises `NotAWakeup`."""
     task = headers.get("task")
     if not isinstance(task, str) or task not in TASKS:
-        raise NoRing("it names no task of a worker")
+        raise NotAWakeup("it names no task of our workers")
     if len(body) > MOST_BYTES:
         raise too_long(len(body))
     match _json(body, "its body"):
         case [[str(run_id)], {**named}, {**more}] if not named and not any(more.values()):
-            return Ring(task, _uuid(run_id))
-    raise NoRing("its body holds something else than the id of a run")
+            return Wakeup(task, _uuid(run_id))
+    raise NotAWakeup("its body is not the id of a run")
 
 
-def too_long(size: int) -> NoRing:
-    return NoRing(f"it has {size:,} bytes, and a ring {MOST_BYTES:,} at the most")
+def too_long(size: int) -> NotAWakeup:
+    return NotAWakeup(f"it has {size:,} bytes, and a wake-up at most {MOST_BYTES:,}")
 
 
 def _decoded(body: str) -> bytes:
     try:
         return b64decode(body, validate=True)
     except ValueError:
-        raise NoRing("its body is not in base64") from None
+        raise NotAWakeup("its body is not in base64") from None
 
 
 def _json(text: bytes | str, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise NoRing(f"{what} is no JSON") from None
+        raise NotAWakeup(f"{what} is not JSON") from None
 
 
 def _uuid(text: str) -> UUID:
@@ -77,5 +79,5 @@ def _uuid(text: str) -> UUID:
     except ValueError:
         found = None
     if found is None or str(found) != text:
-        raise NoRing("what it names is no id of a run")
+        raise NotAWakeup("what it names is not the id of a run")
     return found

@@ -1,7 +1,7 @@
-"""What Celery calls a worker's consumer: it finds errands, and gives them to the one child.
+"""Replaces the consumer of Celery's worker: it looks for work and gives it to the one child.
 
-It consumes no message of a task. A ring only makes it look at Postgres sooner than it would by
-itself, so that what the broker holds, loses or refuses costs seconds.
+Celery consumes no message. A wake-up only makes this consumer look into Postgres earlier than it
+would by itself, so that messages that the broker delays, loses or rejects cost seconds at most.
 """
 
 import random
@@ -15,24 +15,24 @@ from celery.worker.state import maybe_shutdown
 from structlog import get_logger
 
 from tracker.database.db import Sessions, transaction
-from tracker.domain.wakeups import Ring
-from tracker.store import errands
+from tracker.domain.wakeups import Wakeup
+from tracker.store import next_work
 from tracker.working import tasks
-from tracker.working.wakeup_queue import Doorbell
+from tracker.working.wakeup_queue import WakeupQueue
 
 log = get_logger(__name__)
 
-_TICK = 0.1  # seconds between two looks at what the child does
-_PAUSE = 0.2  # seconds before the broker is asked again that had no ring
+_TICK = 0.1  # seconds between two checks of the child
+_PAUSE = 0.2  # seconds until the next request to a broker that had no wake-up
 
 
-class Answering:
-    """Begun by Celery's worker, in its main thread; a thread beside it waits for errands.
+class PollingConsumer:
+    """Started by Celery's worker in its main thread; a second thread waits for work.
 
-    The names of its methods are those that Celery's worker calls.
+    Celery's worker calls the methods by these names.
     """
 
-    connection = task_consumer = None  # what a consumer of Celery's own has
+    connection = task_consumer = None  # attributes that Celery expects
 
     def __init__(
         self,
@@ -51,21 +51,21 @@ class Answering:
         self._sessions, self._look_every, self._worker = sessions, look_every, worker
         self.pool, self._hub, self._controller = pool, hub, controller
         self._ready = init_callback
-        self._doorbell = Doorbell(app)
+        self._wakeups = WakeupQueue(app)
         self._look_at = time.monotonic() + look_every * random.random()
-        self._errand: Ring | None = None
-        self._task: Any = None  # what the child does now
+        self._next: Wakeup | None = None  # for the child, once it is free
+        self._task: Any = None  # that the child is doing
         self._free, self._ended = threading.Event(), threading.Event()
         self._free.set()
 
     def start(self) -> None:
-        """Until the worker is told to stop, which is raised here."""
+        """Run until the worker is told to stop, which raises an exception here."""
         self._controller.register_with_event_loop(self._hub)
         self._hub.timer.call_repeatedly(_TICK, self._hand_over)
         self._ready(self)
         if not self.pool.did_start_ok():
             raise WorkerLostError("The worker's child process could not be started.")
-        threading.Thread(target=self._watch, name="watching", daemon=True).start()
+        threading.Thread(target=self._poll, name="polling", daemon=True).start()
         loop = self._hub.create_loop()
         while True:
             maybe_shutdown()
@@ -84,40 +84,39 @@ class Answering:
         self._ended.set()
 
     def cancel_active_requests(self) -> None:
-        """There are none: an errand that is not done is found again."""
+        """There are none: work that is not done is found in Postgres again."""
 
-    def _watch(self) -> None:
+    def _poll(self) -> None:
         while not self._ended.is_set():
-            if not self._free.wait(1):  # a busy worker leaves the rings to others
+            if not self._free.wait(1):  # a busy worker leaves wake-ups to others
                 continue
-            ring = self._doorbell.next()
-            errand = self._errand_for(ring)
-            if errand is not None:
+            wakeup = self._wakeups.next()
+            work = self._work_after(wakeup)
+            if work is not None:
                 self._free.clear()
-                self._errand = errand
-            elif ring is None:
+                self._next = work
+            elif wakeup is None:
                 self._ended.wait(_PAUSE)
 
-    def _errand_for(self, ring: Ring | None) -> Ring | None:
+    def _work_after(self, wakeup: Wakeup | None) -> Wakeup | None:
         now = time.monotonic()
-        if ring is None and now < self._look_at:
+        if wakeup is None and now < self._look_at:
             return None
-        # Workers that were rung for together must not all look at once.
+        # Workers that were woken up at the same time must not all query at the same time.
         self._look_at = now + self._look_every * random.uniform(0.75, 1.25)
         try:
             with transaction(self._sessions) as session:
-                return errands.next_errand(session, ring, worker=self._worker)
+                return next_work.next_work(session, wakeup, worker=self._worker)
         except Exception as error:
-            log.warning("the queue could not be looked at", error=str(error))
+            log.warning("the queue could not be read", error=str(error))
             return None
 
     def _hand_over(self) -> None:
-        """In the main thread, to which the pool belongs."""
+        """Give the child its next task; in the main thread, to which the pool belongs."""
         if self._task is not None:
             if self._task.ready():
                 self._task = None
                 self._free.set()
-        elif (errand := self._errand) is not None and not self._ended.is_set():
-            self._errand = None
-            asked = errand.task, str(errand.run_id)
-            self._task = self.pool.apply_async(tasks.answer, asked)
+        elif (work := self._next) is not None and not self._ended.is_set():
+            self._next = None
+            self._task = self.pool.apply_async(tasks.run_task, (work.task, str(work.run_id)))

@@ -1,4 +1,4 @@
-"""The end of a run: its parts' vectors put together, its tensors stored."""
+"""The end of a run: puts the vectors of its parts together, and stores scores and tensors."""
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
@@ -41,7 +41,7 @@ LARGEST_NOOP_EFFECT = 0.05  # logits
 
 
 class NotHere(TrackerError):
-    """This worker cannot do the part; another may."""
+    """This worker cannot do the part; another may be able to."""
 
 
 def analysis_of(run: Run) -> Analysis:
@@ -62,7 +62,7 @@ def analysis_of(run: Run) -> Analysis:
 
 
 def origin_of(run: Run) -> str:
-    """The package that brings a run's analysis; of our own, and of an unknown one, nothing."""
+    """The package of a run's analysis; empty if it is one of ours, or unknown."""
     try:
         return registry.find(run.analysis).origin
     except Refused:
@@ -108,7 +108,7 @@ def finish(
     try:
         stored: list[StoredTensor] = []
         if kept or derived.tensors:
-            # One after the other: those of the parts are read from the database when it is theirs.
+            # Lazily, since a tensor of the parts is read from the database when it is looked up.
             named = chain(((name, joined[name]) for name in kept), derived.tensors.items())
             with artifacts.pause.after_failure():
                 stored = _store_tensors(run, named, beat, sessions, artifacts)
@@ -116,13 +116,13 @@ def finish(
     except MlflowPaused:
         raise
     except (LeaseLost, MlflowUnavailable):
-        # Another worker may have stored its files before ours were written over them.
+        # Our files may have overwritten those that another worker has stored meanwhile.
         patiently(sessions, lambda session: publications.reopen(session, run.id))
         raise
 
 
 def _check_finite(found: Scores) -> None:
-    """Raises `NotANumber` for a mean of all prompts, or a number made of those, that is none."""
+    """Raise `NotANumber` for a mean, or a number derived from means, that is not finite."""
     for key, (stats, _) in found.items():
         if stats.mean is not None and not np.isfinite(stats.mean):
             raise NotANumber(
@@ -131,7 +131,7 @@ def _check_finite(found: Scores) -> None:
 
 
 def with_numbers(derived: Derived, vectors: Vectors, items: list[str], *, seed: int) -> Scores:
-    """What was derived from all prompts at once, of those that any score counts."""
+    """The numbers derived from all prompts, with intervals over those that any score counts."""
     if not derived.numbers:
         return {}
     draws = bootstrap.draw(items, seed=seed)
@@ -142,7 +142,7 @@ def with_numbers(derived: Derived, vectors: Vectors, items: list[str], *, seed: 
 
 
 def without_declared(found: Scores, analysis: Analysis) -> Scores:
-    """The same without the intervals of what the analysis says has none."""
+    """The same scores; those that have no interval by declaration of the analysis have none."""
     meanings = Meanings(analysis.stores)
     declared = {key for key in found if (said := meanings.of(key)) and said.no_interval}
     return {
@@ -154,7 +154,7 @@ def without_declared(found: Scores, analysis: Analysis) -> Scores:
 def with_statistics(
     vectors: Vectors, items: list[str], analysis: Analysis, params: Params, *, seed: int
 ) -> Scores:
-    """Each vector with its mean and interval, and the analysis's own numbers about the run."""
+    """Each vector with its mean and interval, and the summaries of the analysis."""
     if not vectors:
         return {}
     keys = list(vectors)
@@ -164,7 +164,7 @@ def with_statistics(
     each = bootstrap.statistics(values, draws, proportion=proportion)
     found: Scores = {key: (stats, vectors[key]) for key, stats in zip(keys, each, strict=True)}
     ratios = analysis.ratios(keys)
-    # What nothing can be divided by is not shown to a summary, which may divide by it.
+    # A summary may divide by any score: those that may be zero are withheld from it.
     unsure = {under for _, under in ratios.values() if _may_be_zero(found[under][0])}
     chosen = [row for row, key in enumerate(keys) if analysis.summarised(key) and key not in unsure]
     summary = bootstrap.summary_statistics(
@@ -184,7 +184,7 @@ def _may_be_zero(of: Statistics) -> bool:
 
 
 def notes(analysis: Analysis, params: Params, found: Scores) -> RunNotes:
-    """The conventions behind the numbers, and what a reader should be warned of."""
+    """The conventions behind the numbers, and warnings for readers."""
     means = {key: stats.mean for key, (stats, _) in found.items() if stats.mean is not None}
     warnings = [*_without_labels(params, found), *analysis.warns(means, params)]
     statistics = {key: stats for key, (stats, _) in found.items()}
@@ -208,7 +208,7 @@ def notes(analysis: Analysis, params: Params, found: Scores) -> RunNotes:
 
 
 def _without_labels(params: Params, found: Scores) -> list[str]:
-    """Where the model as it is answers with something that is no label."""
+    """Where the unpatched model often answers with something other than a label."""
     own = "source" if getattr(params, "direction", "") == "denoise" else "base"
     warnings = []
     for key, (stats, _) in found.items():
@@ -227,7 +227,7 @@ def _without_labels(params: Params, found: Scores) -> list[str]:
 
 
 def _moving_by_themselves(found: Scores) -> list[str]:
-    """Where a replay that changes nothing is not the recorded run."""
+    """Where a replay without any change differs from the recorded run."""
     warnings = []
     for key, (_, values) in found.items():
         if key.quantity.metric != "noop_effect" or values is None or np.isnan(values).all():

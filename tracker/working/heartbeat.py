@@ -1,4 +1,4 @@
-"""Keeps a claimed part alive while an analysis works on it, and says when to stop."""
+"""Renews the lease of a claimed part while an analysis works on it, and says when to stop."""
 
 import os
 import signal
@@ -20,33 +20,33 @@ from tracker.working.deadline import GONE, Deadline
 log = get_logger(__name__)
 
 _REPORT_EVERY = 1.0  # seconds between two writes of progress
-_LOOK_EVERY = 1.0  # seconds between two looks at the clock
+_CHECK_EVERY = 1.0  # seconds between two checks of the time limits
 
 Beat = Callable[[int], None]
 GiveUp = Callable[[Exception], None]
 
 
 class Released(Exception):
-    """The worker is stopping and gives its part back."""
+    """The worker is shutting down and releases its part."""
 
 
 class OutOfTime(Exception):
-    """The part took too long, or stood still too long; the attempt has failed."""
+    """The part took too long, or made no progress for too long; the attempt has failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Seconds that a worker gives a part."""
+    """Time limits of a part, in seconds."""
 
-    lease: float = 60  # how long a part is held without a heartbeat
-    heartbeat: float = 15  # between two of them
-    stall: float = 1800  # without a report of progress; loading a model is one stretch
-    part: float = 14_400  # for all of it
-    grace: float = 10  # for an analysis that was told to stop, before its process ends
+    lease: float = 60  # how long a claim lasts without a heartbeat
+    heartbeat: float = 15  # between two heartbeats
+    stall: float = 1800  # without a report of progress, for example while a model is loaded
+    part: float = 14_400  # for the whole part
+    grace: float = 10  # for an analysis that was told to stop, before its process is ended
 
 
 class StopRequest:
-    """Set by a signal: the worker stops, its part goes back after the current batch."""
+    """Set by a signal: the worker stops and releases its part after the current batch."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -70,10 +70,10 @@ def kept_alive(
 ) -> Iterator[Beat]:
     """Inside the block a thread renews the lease; the block reports how many prompts are done.
 
-    The lease began with a request that was sent at `since`, on the monotonic clock. A report
-    raises `CancelSeen`, `LeaseLost`, `OutOfTime` or `Released` when the work should stop. Where no
-    report comes within the grace, the thread calls `give_up` with that error and ends the process.
-    Give it `sessions` that no other work can use up.
+    The lease started with a request that was sent at `since`, by the monotonic clock. A report
+    raises `CancelSeen`, `LeaseLost`, `OutOfTime` or `Released` when the work should stop. If there
+    is no report within the grace period, the thread calls `give_up` with that error and ends the
+    process. `sessions` need connections that no other work can use up.
     """
     deadline = Deadline(limits.lease, since=since)
     beating = _Beating(
@@ -87,7 +87,7 @@ def kept_alive(
     finally:
         beating.ended.set()
         thread.join()
-        deadline.lift()
+        deadline.cancel()
 
 
 class _Beating:
@@ -108,10 +108,10 @@ class _Beating:
         self.done = 0
         self.verdict: Exception | None = None
         self.begun = self.progressed = self.beaten = time.monotonic()
-        self.judged = 0.0  # when the verdict was reached
+        self.judged = 0.0  # when there was a verdict
 
     def run(self) -> None:
-        while not self.ended.wait(min(_LOOK_EVERY, self.limits.heartbeat)):
+        while not self.ended.wait(min(_CHECK_EVERY, self.limits.heartbeat)):
             self._judge()
             now = time.monotonic()
             if self.verdict is not None and now - self.judged > self.limits.grace:
@@ -129,7 +129,7 @@ class _Beating:
             raise self.verdict
 
     def _judge(self) -> None:
-        """Whether a limit has passed, or the worker is to stop."""
+        """Check the time limits, and whether the worker has to stop."""
         now = time.monotonic()
         if now - self.begun > self.limits.part:
             self._conclude(OutOfTime(f"timeout: a part may take {self.limits.part:g} s"))
@@ -144,9 +144,9 @@ class _Beating:
             self.verdict = verdict
 
     def _leave(self, verdict: Exception) -> None:
-        """The analysis does not hear: nothing but the end of its process stops it."""
+        """The analysis does not report any more: only the end of its process stops it."""
         log.error(
-            "the analysis did not stop when it was told to; its process ends",
+            "the analysis did not stop in time; its process is ended",
             run_id=str(self.claim.run_id),
             part=self.claim.number,
             told=repr(verdict),
@@ -162,11 +162,11 @@ class _Beating:
             with db.transaction(self.sessions) as session:
                 lease, done = self.limits.lease, self.done
                 asked = parts.heartbeat(session, self.claim, lease=lease, done=done)
-            self.deadline.put_off(sent)
+            self.deadline.postpone(sent)
             if asked:
                 self._conclude(CancelSeen(self.claim))
         except LeaseLost as lost:
             self._conclude(lost)
         except Exception:
-            # The lease outlasts several missed beats; if it does not, the next write is refused.
+            # The lease outlasts several missed heartbeats; otherwise the next write is refused.
             log.warning("heartbeat missed", run_id=str(self.claim.run_id), exc_info=True)

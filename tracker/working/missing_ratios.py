@@ -1,4 +1,4 @@
-"""Ratios of a run that have no value, as warnings: how many, whose they are, and why."""
+"""Warnings about ratios of a run that have no value: how many, of which components, and why."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from analyses.quantities import Quantity
 from analyses.results import Kind, ScoreKey
 
 Found = Mapping[ScoreKey, Statistics]
-NAMES = {  # one of them, and several
+NAMES = {  # singular and plural
     Kind.MODEL: ("model", "models"),
     Kind.HEAD: ("head", "heads"),
     Kind.KV_HEAD: ("key-value head", "key-value heads"),
@@ -51,7 +51,7 @@ def _sentence(quantity: Quantity, why: str, keys: Sequence[ScoreKey], *, of: int
 
 
 def _components(keys: Sequence[ScoreKey]) -> str:
-    """Whose they are: `8 heads and 1 set of components`."""
+    """Their components: `8 heads and 1 set of components`."""
     kinds = Counter(component.kind for component in {key.component for key in keys})
     *most, last = [counted(count, *NAMES[kind]) for kind, count in sorted(kinds.items())]
     return " and ".join(filter(None, (", ".join(most), last)))

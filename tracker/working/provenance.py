@@ -1,4 +1,4 @@
-"""What a run's numbers were made with: code, libraries, device and flags. Loads torch."""
+"""What a run's numbers were computed with: code, libraries, device and flags. Loads torch."""
 
 import platform
 import subprocess
@@ -16,7 +16,7 @@ _LIBRARIES = ("headbook", "torch", "transformers", "tokenizers", "safetensors", 
 
 
 def provenance(lm: LanguageModel | None) -> dict[str, Any]:
-    """Plain values for the run's row; None: no model was loaded."""
+    """As JSON values for the run's row; None: no model was loaded."""
     return {
         **_code(),
         "engine_version": ENGINE_VERSION,
@@ -48,11 +48,11 @@ def _device_name(device: torch.device) -> str:
 
 @cache
 def _code() -> dict[str, Any]:
-    """The commit of the clone this runs from, and whether it was changed; None in a wheel."""
+    """The commit of the clone that this runs from, and whether it is modified; None in a wheel."""
     here = Path(__file__).parent
     try:
         commit = _git(here, "rev-parse", "HEAD")
-        # A clone of something else may hold the installed package: only a tracked file counts.
+        # The package may be installed inside another clone: only a tracked file counts.
         _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         changed = bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""The results of the runs that a run needs, as its analysis reads them."""
+"""The results of the runs that a run needs, in the form in which its analysis reads them."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -20,11 +20,11 @@ log = get_logger(__name__)
 
 
 class InputGone(TrackerError):
-    """MLflow does not have a tensor that a run needs, and neither has this worker."""
+    """A tensor that a run needs is neither in MLflow nor in this worker's spool."""
 
     def __init__(self, run_id: UUID, path: str, how: str) -> None:
         super().__init__(
-            f"The run needs {path} of run {run_id}, which is {how}, and no copy is at hand. "
+            f"The run needs {path} of run {run_id}, which is {how}, and this worker has no copy. "
             f"Run `headbook publish --check {str(run_id)[:8]}` where a worker has one, or queue "
             "that run again with --force; then queue this one again."
         )
@@ -34,25 +34,25 @@ _LOST: tuple[tuple[type[TrackerError], str], ...] = (
     (GoneFromMlflow, "gone from MLflow"),
     (TensorMissing, "gone from MLflow"),
     (TensorChanged, "not what was written"),
-    (ForeignPlace, "at a place of somebody else's in MLflow"),
+    (ForeignPlace, "at a location in MLflow that is not the server's own"),
 )
 
 
 def load(
     sessions: Sessions, artifacts: ArtifactStore, run_id: UUID, beat: Beat
 ) -> Mapping[str, Result]:
-    """What each input of a run has found, by the name the run has for it; empty without inputs.
+    """The result of each input of a run, by the name that the run uses for it.
 
     Raises `MlflowUnavailable`, `InputGone`.
     """
     with transaction(sessions) as session:
         needed = runs.inputs(session, run_id)
-    reading = _Reading(sessions, artifacts, beat)
-    return {name: reading.result(run.id) for name, run in needed.items()}
+    reader = _Reader(sessions, artifacts, beat)
+    return {name: reader.result(run.id) for name, run in needed.items()}
 
 
-class _Reading:
-    """Reads runs' results; a beat comes before each tensor."""
+class _Reader:
+    """Reads results of runs; reports a heartbeat before each tensor."""
 
     def __init__(self, sessions: Sessions, artifacts: ArtifactStore, beat: Beat) -> None:
         self.sessions, self.artifacts, self.beat = sessions, artifacts, beat
@@ -70,7 +70,7 @@ class _Reading:
         return Result(scores=vectors, means=means, tensors=found)
 
     def _tensor(self, run_id: UUID, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
-        """From MLflow; what it has lost is to be published again, from whoever has a copy."""
+        """From MLflow; if it is lost there, the run is to be published again by who has a copy."""
         try:
             return self.artifacts.get(ids, stored)
         except tuple(kind for kind, _ in _LOST) as error:
@@ -79,5 +79,5 @@ class _Reading:
             if copy is None:
                 how = next(how for kind, how in _LOST if isinstance(error, kind))
                 raise InputGone(run_id, stored.mlflow_path, how) from error
-            log.warning("a copy is read", run_id=str(run_id), error=str(error))
+            log.warning("a tensor is read from the spool", run_id=str(run_id), error=str(error))
             return copy

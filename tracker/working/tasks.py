@@ -1,4 +1,4 @@
-"""A Celery worker's child process: the errands it is given. There is one child at a time."""
+"""A Celery worker's child process, and the tasks that it runs. There is one child at a time."""
 
 import os
 import signal
@@ -27,12 +27,12 @@ def _stop() -> StopRequest:
 
 
 @cache
-def _taking_back() -> threading.Thread:
-    return threading.Thread(target=_take_back, name="taking-back", daemon=True)
+def _releasing() -> threading.Thread:
+    return threading.Thread(target=_release_lost_parts, name="releasing", daemon=True)
 
 
-def _take_back() -> None:
-    """Put back what the child before this one held: it is dead, or this one would not be here."""
+def _release_lost_parts() -> None:
+    """Release the parts of the previous child: it has ended, or this one would not have started."""
     name = os.environ["HEADBOOK_WORKER"]
     sessions = db.connect(Settings().database(), pool_size=1)
     try:
@@ -41,24 +41,26 @@ def _take_back() -> None:
         for run_id in held:
             with db.transaction(sessions) as session:
                 taken = endings.lost(session, run_id, worker=name)
-            log.warning("the process before this one was lost", run_id=str(run_id), parts=taken)
+            log.warning(
+                "parts of the previous process were released", run_id=str(run_id), parts=taken
+            )
     except Exception as error:
-        log.warning("left to the reaper: what the process before this one held", error=str(error))
+        log.warning("parts of the previous process are left to the reaper", error=str(error))
     finally:
         db.close(sessions)
 
 
 @signals.worker_process_init.connect
 def _child_starts(**_: Any) -> None:
-    """Heed a request to stop from the first moment; by default that signal ends a process."""
+    """Handle requests to stop from the start; by default the signal would end the process."""
     logs.configure()
     _stop().listen(signal.SIGUSR2)
-    _taking_back().start()  # beside: a child that does not report in time is killed
+    _releasing().start()  # in parallel: a child that does not report in time is killed
 
 
 @cache
-def _bench() -> Any:
-    """What the child works with, made at its first task: this is where torch is loaded."""
+def _context() -> Any:
+    """The worker's context, created with the first task: this is where torch is loaded."""
     from tracker.publishing.artifacts import ArtifactStore
     from tracker.publishing.publication import mlflow_client
     from tracker.publishing.spool import Spool
@@ -94,20 +96,20 @@ def _bench() -> Any:
 def help_with_run(run_id: str) -> None:
     from tracker.working.execution import work
 
-    _taking_back().join()  # it must not take back what this process claims
-    work(_bench(), hint=UUID(run_id))
+    _releasing().join()  # it must not release what this process claims
+    work(_context(), hint=UUID(run_id))
 
 
 @shared_task(name=PUBLISH_RUN)
 def publish_run(run_id: str) -> None:
     from tracker.working.execution import publish_if_ended
 
-    publish_if_ended(_bench(), UUID(run_id))
+    publish_if_ended(_context(), UUID(run_id))
 
 
-def answer(task: str, run_id: str) -> None:
-    """Do what the worker's parent has found to do."""
+def run_task(task: str, run_id: str) -> None:
+    """Do what the worker's parent process has chosen."""
     try:
         {HELP_WITH_RUN: help_with_run, PUBLISH_RUN: publish_run}[task](run_id)
     except Exception:
-        log.exception("an errand failed", task=task, run_id=run_id)
+        log.exception("a task failed", task=task, run_id=run_id)

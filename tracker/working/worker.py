@@ -1,4 +1,4 @@
-"""A Celery worker's parent process: it says that the worker lives; its one child does the work."""
+"""A Celery worker's parent process: reports that the worker is alive; its child does the work."""
 
 import os
 import platform
@@ -24,39 +24,42 @@ from tracker.queueing import broker
 from tracker.run_logs import logs
 from tracker.settings.settings import Settings
 from tracker.store import workers
-from tracker.working.consumer import Answering
+from tracker.working.consumer import PollingConsumer
 
 log = get_logger(__name__)
 
-_SIGN_OF_LIFE = 15.0  # seconds
+_REPORT_EVERY = 15.0  # seconds
 _SWEEP_EVERY = 3600.0  # seconds
 
 
 def run_worker(settings: Settings) -> int:
-    """Work until stopped; the exit code of the process."""
+    """Work until stopped; returns the exit code of the process."""
     logs.configure()
     app = broker.celery_app(settings.broker())
     broker.check(app)
-    settings.tracking()  # a worker that could never finish a run does not start
+    settings.tracking()  # a worker that could never finish a run must not start
     threading.Thread(target=_name_broken_plugins, name="plugins", daemon=True).start()
     app.conf.imports = ("tracker.working.tasks",)
-    # Containers share host names and process ids: no other worker may ever have the same name.
+    # Containers share host names and process ids, and names of workers must be unique.
     name = f"{_host()}:{os.getpid()}.{token_hex(2)}"
     os.environ["HEADBOOK_WORKER"] = name  # for the child, which is a fresh interpreter
-    life = _SignsOfLife(name, settings)
-    db.check(life.sessions)
-    signals.worker_ready.connect(life.start, weak=False)
+    liveness = _Liveness(name, settings)
+    db.check(liveness.sessions)
+    signals.worker_ready.connect(liveness.start, weak=False)
     signals.worker_shutting_down.connect(_tell_child_to_release, weak=False)
-    answering = partial(
-        Answering, sessions=life.sessions, look_every=settings.look_seconds, worker=name
+    consumer = partial(
+        PollingConsumer,
+        sessions=liveness.sessions,
+        look_every=settings.look_seconds,
+        worker=name,
     )
     worker: Any = app.Worker(
-        hostname=f"headbook@{name}", loglevel="INFO", quiet=True, consumer_cls=answering
+        hostname=f"headbook@{name}", loglevel="INFO", quiet=True, consumer_cls=consumer
     )
     try:
         worker.start()
     finally:
-        life.end()
+        liveness.end()
     return int(worker.exitcode or 0)
 
 
@@ -65,16 +68,16 @@ def _host() -> str:
 
 
 def _name_broken_plugins() -> None:
-    """Beside: a worker is ready for all other analyses however long a plugin takes."""
+    """In parallel: the worker is ready for other analyses however long a plugin takes."""
     try:
         for each in registry.broken():
-            log.warning("a plugin is not used", said=str(each), analyses=list(each.analyses))
+            log.warning("a plugin cannot be used", error=str(each), analyses=list(each.analyses))
     except Exception:
-        log.exception("the plugins could not be looked at")
+        log.exception("the plugins could not be checked")
 
 
-class _SignsOfLife:
-    """Keeps the worker's row fresh and its spool small, in a thread of the parent.
+class _Liveness:
+    """Updates the worker's row and cleans up its spool, in a thread of the parent.
 
     The parent never computes, so that this happens however busy the worker is.
     """
@@ -87,7 +90,7 @@ class _SignsOfLife:
         self.ended = threading.Event()
 
     def start(self, **_: Any) -> None:
-        threading.Thread(target=self._run, name="signs-of-life", daemon=True).start()
+        threading.Thread(target=self._run, name="liveness", daemon=True).start()
 
     def _run(self) -> None:
         capability = devices.survey(self.device)
@@ -105,20 +108,20 @@ class _SignsOfLife:
                     )
                 readiness.announce()
             except Exception as error:
-                log.warning("no sign of life could be given", error=str(error))
-            self._sweep_now_and_then()
-            if self.ended.wait(_SIGN_OF_LIFE):
+                log.warning("the worker's row could not be updated", error=str(error))
+            self._sweep_if_due()
+            if self.ended.wait(_REPORT_EVERY):
                 return
 
-    def _sweep_now_and_then(self) -> None:
+    def _sweep_if_due(self) -> None:
         if time.monotonic() < self.next_sweep:
             return
         self.next_sweep = time.monotonic() + _SWEEP_EVERY
         try:
             if freed := spool_cleanup.sweep(self.sessions, self.spool):
-                log.info("the spool was swept", freed_bytes=freed)
+                log.info("the spool was cleaned up", freed_bytes=freed)
         except Exception as error:
-            log.warning("the spool could not be swept", error=str(error))
+            log.warning("the spool could not be cleaned up", error=str(error))
 
     def end(self) -> None:
         self.ended.set()
@@ -126,12 +129,12 @@ class _SignsOfLife:
             with db.transaction(self.sessions) as session:
                 workers.stopped(session, name=self.name)
         except Exception as error:
-            log.warning("the goodbye was not recorded", error=str(error))
+            log.warning("the end of the worker was not recorded", error=str(error))
         db.close(self.sessions)
 
 
 def _tell_child_to_release(**_: Any) -> None:
-    """A warm shutdown waits for the child's task; this ends the task after its current batch."""
+    """End the child's task after its current batch; a warm shutdown waits for the task."""
     for child in psutil.Process().children():
-        if "spawn_main" in " ".join(child.cmdline()):  # others keep semaphores; they must stay
+        if "spawn_main" in " ".join(child.cmdline()):  # others own semaphores and must stay
             child.send_signal(signal.SIGUSR2)
