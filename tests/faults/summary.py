@@ -16,7 +16,7 @@ from .recovery import Recovery, claimed_again, percentiles
 _STATES = "SELECT state, count(*) FROM headbook.run GROUP BY state"
 _REAL = "SELECT count(*) FROM headbook.run WHERE analysis = 'attribution' AND state = 'succeeded'"
 KILLS = ("worker's child killed", "worker killed")
-_REFUSED = "the part was taken back; its results are dropped"
+_REFUSED = "the lease was lost; the results are dropped"
 
 
 @dataclass(frozen=True, kw_only=True)

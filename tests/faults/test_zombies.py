@@ -22,7 +22,7 @@ pytestmark = LONG
 ASKED: dict[str, Any] = {"params": {"batch_size": 2, "tensor": True}, "prompts_per_part": 8}
 STEADY: dict[str, Any] = {"params": {"batch_size": 1, "pause": 0.2}, "prompts_per_part": 8}
 IDLE = 10.0  # seconds that a transaction may stand still, in `db.LIMITS`
-REFUSED = "the part was taken back; its results are dropped"
+REFUSED = "the lease was lost; the results are dropped"
 
 # A deadline that is an hour late: nothing but the fence stands between a zombie and the rows.
 WITHOUT_DEADLINE: Point = {

@@ -31,7 +31,7 @@ class Pictures:
     failed: Mapping[str, str]
 
 
-def pictures(run: RunDetail, found: Findings, plots: Mapping[str, Plot | str]) -> Pictures:
+def pictures(run: RunDetail, data: Findings, plots: Mapping[str, Plot | str]) -> Pictures:
     """Every picture for which there are numbers.
 
     A picture that cannot be drawn does not fail the run. Raises only `MlflowUnavailable`.
@@ -40,7 +40,7 @@ def pictures(run: RunDetail, found: Findings, plots: Mapping[str, Plot | str]) -
     failed: dict[str, str] = {}
     for name, plot in {HEADS: HEADLINE_MAP, **plots}.items():
         try:
-            content = _drawn(plot, found, title=title(run))
+            content = _drawn(plot, data, title=title(run))
         except MlflowUnavailable:
             raise
         except Exception as error:
@@ -52,9 +52,9 @@ def pictures(run: RunDetail, found: Findings, plots: Mapping[str, Plot | str]) -
     return Pictures(drawn=drawn, failed=failed)
 
 
-def _drawn(plot: Plot | str, found: Findings, *, title: str) -> bytes | None:
+def _drawn(plot: Plot | str, data: Findings, *, title: str) -> bytes | None:
     with drawing.styled():
-        figure = loaded(plot)(found)
+        figure = loaded(plot)(data)
         return None if figure is None else drawing.png(figure, title=title)
 
 
@@ -76,7 +76,7 @@ def findings(
     fetch: Callable[[StoredTensor], NamedTensor],
 ) -> Findings:
     """The data for pictures of a run; a tensor is fetched when a picture uses it."""
-    stored = {each.name: each for each in tensors}
+    stored = {described.name: described for described in tensors}
 
     def tensor(name: str) -> NamedTensor:
         if name not in stored:
@@ -84,7 +84,7 @@ def findings(
         return fetch(stored[name])
 
     return Findings(
-        scores={line.key: each for line in scores if (each := _estimate(line)) is not None},
+        scores={line.key: score for line in scores if (score := _estimate(line)) is not None},
         with_x=frozenset(line.key for line in scores if line.has_x),
         grid=Grid(layers=run.n_layers, heads=run.n_heads, kv_heads=run.n_kv_heads),
         headline=run.notes.headline,

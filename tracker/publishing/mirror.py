@@ -33,8 +33,8 @@ class TensorsLost(TrackerError):
     """Tensor files of a run are missing or changed, and there is no copy here."""
 
     def __init__(self, run: RunDetail, lost: Sequence[Lost]) -> None:
-        said = ", ".join(f"{each.mlflow_path} is {condition}" for each, condition in lost)
-        copies = ", ".join(f"spool/{each.sha256[:12]}…" for each, _ in lost)
+        said = ", ".join(f"{tensor.mlflow_path} is {condition}" for tensor, condition in lost)
+        copies = ", ".join(f"spool/{tensor.sha256[:12]}…" for tensor, _ in lost)
         super().__init__(
             f"Files of run {run.line.id} are lost: {said}. The worker {_writer(run)} may have a "
             f"copy in its HEADBOOK_HOME: {copies}. Run `headbook publish --check {run.line.id}` "
@@ -89,10 +89,10 @@ class _Publishing:
         client = self.artifacts.mlflow
         ids = mlflow_runs.ensured(self.sessions, client, detail)
         lost = list(self._lost(ids, stored))
-        intact = [each for each in stored if each not in [gone for gone, _ in lost]]
+        intact = [tensor for tensor in stored if tensor not in [gone for gone, _ in lost]]
         drawn = _pictures(self.artifacts, ids, detail, lines, intact)
         remarks = [f"No plots/{name}.png: {why}" for name, why in drawn.failed.items()]
-        remarks += [f"Do not use {each.mlflow_path}: it is {how}." for each, how in lost]
+        remarks += [f"Do not use {tensor.mlflow_path}: it is {how}." for tensor, how in lost]
         publication.publish(
             client,
             ids,
@@ -109,10 +109,10 @@ class _Publishing:
 
     def _lost(self, ids: MlflowIds, stored: Sequence[StoredTensor]) -> Iterator[Lost]:
         """Those that could not be repaired; each check may take long, so the hold is renewed."""
-        for each in stored:
-            condition = self.artifacts.verify(ids, each)
+        for tensor in stored:
+            condition = self.artifacts.verify(ids, tensor)
             if condition.lost:
-                yield each, condition
+                yield tensor, condition
             self.hold = patiently(
                 self.sessions, lambda session: publications.renew(session, self.run_id, self.hold)
             )
@@ -148,11 +148,11 @@ def check(
         for path in artifacts.delete_all(ids):
             yield path, Condition.DELETED
     lost = []
-    for each in stored:
-        condition = artifacts.verify(ids, each)
+    for tensor in stored:
+        condition = artifacts.verify(ids, tensor)
         if condition.lost:
-            lost.append((each, condition))
-        yield each.mlflow_path, condition
+            lost.append((tensor, condition))
+        yield tensor.mlflow_path, condition
     if lost:
         patiently(sessions, lambda session: publications.reopen(session, run_id))
         raise TensorsLost(detail, lost)
@@ -182,5 +182,5 @@ def _pictures(
     def fetch(tensor: StoredTensor) -> NamedTensor:
         return artifacts.get_nearest(ids, tensor)
 
-    found = figures.findings(run, lines, stored, units=units, fetch=fetch)
-    return figures.pictures(run, found, plots if lines else {})
+    data = figures.findings(run, lines, stored, units=units, fetch=fetch)
+    return figures.pictures(run, data, plots if lines else {})

@@ -1,4 +1,4 @@
-"""Files among the artifacts of an MLflow run: uploaded, found, downloaded, deleted."""
+"""Files among the artifacts of an MLflow run: uploaded, listed, downloaded, deleted."""
 
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def exists(client: MlflowClient, ids: MlflowIds, path: str) -> bool:
     folder = str(PurePosixPath(path).parent)
     with mlflow_errors.translated():
         entries = client.list_artifacts(ids.run_id, folder)
-        return path in [each.path for each in entries if not each.is_dir]
+        return path in [entry.path for entry in entries if not entry.is_dir]
 
 
 def upload(client: MlflowClient, ids: MlflowIds, path: str, file: Path) -> None:
@@ -41,8 +41,8 @@ def make_way(client: MlflowClient, ids: MlflowIds, path: str) -> None:
     """Delete a folder that stands where a file belongs, or a file where its folder does."""
     parent = str(PurePosixPath(path).parent)
     with mlflow_errors.translated():
-        top = {each.path: each.is_dir for each in client.list_artifacts(ids.run_id)}
-        beside = {each.path: each.is_dir for each in client.list_artifacts(ids.run_id, parent)}
+        top = {entry.path: entry.is_dir for entry in client.list_artifacts(ids.run_id)}
+        beside = {entry.path: entry.is_dir for entry in client.list_artifacts(ids.run_id, parent)}
         if top.get(parent) is False:
             _repository(client, ids).delete_artifacts(parent)
         elif beside.get(path):
@@ -52,7 +52,7 @@ def make_way(client: MlflowClient, ids: MlflowIds, path: str) -> None:
 def delete_folder(client: MlflowClient, ids: MlflowIds, folder: str) -> list[str]:
     """Delete a folder and all in it; the paths of what was there. Raises `MlflowUnavailable`."""
     with mlflow_errors.translated():
-        paths = [each.path for each in client.list_artifacts(ids.run_id, folder)]
+        paths = [entry.path for entry in client.list_artifacts(ids.run_id, folder)]
         if paths:
             _repository(client, ids).delete_artifacts(folder)
     return paths

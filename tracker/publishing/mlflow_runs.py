@@ -84,9 +84,9 @@ def remove_doubles(client: MlflowClient, ids: MlflowIds, run_id: UUID) -> None:
     a request late, when nobody waits for it any more. So this is the last step.
     """
     with mlflow_errors.translated():
-        for each in client.search_runs([ids.experiment_id], f"tags.`headbook.run` = '{run_id}'"):
-            if each.info.run_id != ids.run_id:
-                client.delete_run(each.info.run_id)
+        for run in client.search_runs([ids.experiment_id], f"tags.`headbook.run` = '{run_id}'"):
+            if run.info.run_id != ids.run_id:
+                client.delete_run(run.info.run_id)
 
 
 def _experiment(client: MlflowClient, name: str) -> Experiment:

@@ -113,10 +113,10 @@ def _params(run: RunDetail) -> dict[str, str]:
         "seed": line.seed,
         "analysis_version": line.analysis_version,
     }
-    own = {f"params.{key}" if key in facts else key: each for key, each in line.params.items()}
-    recipe = {f"prompts.{field}": each for field, each in line.recipe.items() if field != "size"}
+    own = {f"params.{key}" if key in facts else key: value for key, value in line.params.items()}
+    recipe = {f"prompts.{field}": value for field, value in line.recipe.items() if field != "size"}
     every = {**facts, **recipe, **own}
-    return mlflow_names.params({key: str(each) for key, each in every.items()})
+    return mlflow_names.params({key: str(value) for key, value in every.items()})
 
 
 def tags_of(run: RunDetail) -> dict[str, str]:

@@ -89,7 +89,7 @@ class Spool:
         Raises `NotReadable`.
         """
         now = time.time()
-        found = []
+        copies = []
         for path in own_files.entries(self.folder):
             try:
                 stat = path.lstat()
@@ -98,8 +98,8 @@ class Spool:
             if path.name != _LOCK:
                 age = now - stat.st_mtime
                 written = stat.st_mtime_ns
-                found.append(Copy(name=path.name, size=stat.st_size, written=written, age=age))
-        return sorted(found, key=lambda copy: copy.written)
+                copies.append(Copy(name=path.name, size=stat.st_size, written=written, age=age))
+        return sorted(copies, key=lambda copy: copy.written)
 
     def remove(self, copy: Copy) -> bool:
         """Delete a file; False if it has been written again since it was listed."""

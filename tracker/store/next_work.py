@@ -10,7 +10,7 @@ from tracker.tables import PublicationRow
 
 
 def next_work(session: Session, wakeup: Wakeup | None, *, worker: str) -> Wakeup | None:
-    """A run with a part that this worker may claim, else a publication that is due; None if there is neither.
+    """A run with a part that this worker may claim, else a publication that is due, else None.
 
     A wake-up is a hint: it decides between runs that are equally urgent, or names a publication
     that the dispatcher has marked as requested.

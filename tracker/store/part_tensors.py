@@ -108,7 +108,7 @@ def part_tensors(session: Session, run_id: UUID) -> dict[str, list[StoredSlice]]
         StoredSlice(row.part, row.epoch, start, stop, _described(row))
         for row, start, stop in session.execute(query)
     ]
-    by_name = groupby(slices, key=lambda each: each.tensor.name)
+    by_name = groupby(slices, key=lambda stored: stored.tensor.name)
     return {name: list(of_name) for name, of_name in by_name}
 
 
@@ -134,7 +134,7 @@ def chunk(session: Session, *, run_id: UUID, stored: StoredSlice, number: int) -
 
 def check_alike(slices: Sequence[StoredSlice]) -> None:
     """Raise `UnequalParts` where slices cannot be put together."""
-    first, *others = parts = [each.tensor for each in slices]
+    first, *others = parts = [stored.tensor for stored in slices]
     alike = all(
         (part.axes, part.dtype, part.coordinates) == (first.axes, first.dtype, first.coordinates)
         for part in others
@@ -153,10 +153,10 @@ def empty(run: Run, slices: Sequence[StoredSlice]) -> NamedTensor:
     """
     first = slices[0].tensor
     dtype = np.dtype(first.dtype)
-    longest = np.max([each.tensor.shape for each in slices], axis=0)[1:]
+    longest = np.max([stored.tensor.shape for stored in slices], axis=0)[1:]
     nothing = np.nan if np.issubdtype(dtype, np.floating) else 0
     values = np.full((run.n_prompts, *longest), nothing, dtype=dtype)
-    names = {axis: tuple(each) for axis, each in first.coordinates.items()}
+    names = {axis: tuple(labels) for axis, labels in first.coordinates.items()}
     return NamedTensor(values, first.axes, names)
 
 

@@ -1,4 +1,4 @@
-"""What one worker process works with: its doors, its limits, the models and inputs it holds."""
+"""The context of one worker process: connections, limits, loaded models and inputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ from tracker.working.heartbeat import Beat, Limits, StopRequest
 from tracker.working.loaded_models import LoadedModels
 from tracker.working.run_inputs import InputGone
 
-# What another host may have: another folder, another disk, another login.
-_OF_THIS_HOST = (
+# Another host may have the model: in another folder, or with another login.
+_ONLY_HERE = (
     folders.NoSuchModel,
     folders.OutsideRoots,
     folders.MissingFile,
@@ -36,31 +36,31 @@ _OF_THIS_HOST = (
 
 @dataclass
 class WorkerContext:
-    """What one worker process works with; it keeps models, and the inputs it loaded last."""
+    """What one worker process works with; it caches models, and the inputs of one run."""
 
     name: str
     sessions: Sessions
-    aside: Sessions  # for heartbeats and logs: a pool in use never costs a lease
+    aside: Sessions  # for heartbeats and logs, so that a busy pool never costs a lease
     artifacts: ArtifactStore
     home: Home
     roots: Sequence[Path]
     device: str
     limits: Limits = field(default_factory=Limits)
     app_url: str | None = None
-    memory_budget: int | None = None  # bytes above the loaded model; None: a share of what is free
+    memory_budget: int | None = None  # bytes beside the loaded model; None: a share of free memory
     stop: StopRequest = field(default_factory=StopRequest)
-    avoid: dict[UUID, float] = field(default_factory=dict)  # runs, until a monotonic time
+    avoid: dict[UUID, float] = field(default_factory=dict)  # runs, each until a monotonic time
     loaded: LoadedModels = field(default_factory=LoadedModels)
-    inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of the run they were loaded for
+    inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of one run
 
     def language_model(self, model: Model) -> LanguageModel:
-        """The model in memory, loaded now unless it is there; raises `Refused`, `NotHere`."""
-        there = self.loaded.get(model)
-        if there is not None:
-            return there if self.memory_budget else there.with_free_memory()
+        """The model, loaded unless it is in memory; raises `Refused`, `NotHere`."""
+        cached = self.loaded.get(model)
+        if cached is not None:
+            return cached if self.memory_budget else cached.with_free_memory()
         try:
             files = refs.fetched(model.ref, cache=self.home.models, roots=self.roots)
-        except _OF_THIS_HOST as error:
+        except _ONLY_HERE as error:
             raise NotHere(str(error)) from error
         self.loaded.make_room(n_weights(files) * DTYPES[model.dtype].itemsize, self.device)
         loaded = LanguageModel.load(
@@ -72,16 +72,18 @@ class WorkerContext:
             memory_budget=self.memory_budget,
         )
         self.loaded.add(model, loaded)
-        if None in (model.shapes, model.n_embeddings, model.n_bytes):  # not asked when it was added
+        # Unknown for models added by an older version.
+        if None in (model.shapes, model.n_embeddings, model.n_bytes):
             with transaction(self.sessions) as session:
                 of = loaded.shape, loaded.limits
                 model_store.record_facts(session, model.id, *of, n_bytes=loaded.n_bytes)
         return loaded
 
     def inputs_of(self, run_id: UUID, beat: Beat) -> Mapping[str, Result]:
-        """The results that the run needs, kept for its parts; raises as `run_inputs.load` does.
+        """The results that the run needs, cached for its other parts.
 
-        Another worker may have a copy of what is gone: that is `NotHere`.
+        Raises as `run_inputs.load` does, but `NotHere` for a lost tensor, since another worker may
+        have a copy.
         """
         if self.inputs is None or self.inputs[0] != run_id:
             self.inputs = None

@@ -1,4 +1,4 @@
-"""What a worker does: claim a part, measure its prompts, commit; and finish runs. Loads torch."""
+"""What a worker does: claim parts, measure prompts, commit, and finish runs. Loads torch."""
 
 import time
 from collections.abc import Sequence
@@ -31,24 +31,24 @@ log = get_logger(__name__)
 
 
 def work(bench: WorkerContext, hint: UUID | None) -> int:
-    """Do parts, the most urgent first, until none waits; how many were done."""
+    """Do parts, the most urgent first, until none is waiting; how many were done."""
     done = 0
     while not bench.stop:
-        found = _claim_next(bench, hint)
-        if found is None:
+        claimed = _claim_next(bench, hint)
+        if claimed is None:
             break
-        claim, since = found
+        claim, since = claimed
         _show(bench, busy_with=claim.run_id)
         with run_log.kept(claim, sessions=bench.aside, worker=bench.name):
             _do(bench, claim, since)
-        hint = claim.run_id  # what was loaded for it serves its next part
+        hint = claim.run_id  # its model and inputs are loaded now
         done += 1
     _show(bench, busy_with=None)
     return done
 
 
 def _claim_next(bench: WorkerContext, hint: UUID | None) -> tuple[PartClaim, float] | None:
-    """A claim, and when it was asked for on the monotonic clock: its lease began no earlier."""
+    """A claim, and when it was requested by the monotonic clock: its lease began no earlier."""
     loaded = bench.loaded.ids
     now = time.monotonic()
     avoid = [run_id for run_id, until in bench.avoid.items() if until > now]
@@ -68,7 +68,7 @@ def _claim_next(bench: WorkerContext, hint: UUID | None) -> tuple[PartClaim, flo
 
 
 def _do(bench: WorkerContext, claim: PartClaim, since: float) -> None:
-    """Work on a claimed part; whatever happens, the part ends or goes back to the queue."""
+    """Work on a claimed part; in any case, the part ends or goes back to the queue."""
     try:
         with kept_alive(
             claim,
@@ -91,7 +91,7 @@ def _do(bench: WorkerContext, claim: PartClaim, since: float) -> None:
 
 
 def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
-    """Measure a slice of prompts and commit all of it, or none of it."""
+    """Measure a slice of prompts and commit all results at once."""
     with transaction(bench.sessions) as session:
         run = runs.run(session, claim.run_id)
         model = model_store.model(session, run.model_id)
@@ -115,7 +115,7 @@ def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
             beat,
             inputs=inputs,
         )
-    measured.check([each.number for each in prompts])
+    measured.check([prompt.number for prompt in prompts])
     lease = bench.limits.lease
     writer = PartTensorWriter(sessions=bench.sessions, claim=claim, lease=lease, beat=beat)
     written = writer.write(measured.tensors)
@@ -132,7 +132,7 @@ def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
 def _companions(
     bench: WorkerContext, run: Run, kinds: Sequence[Companion], claim: PartClaim
 ) -> dict[Companion, dict[int, Prompt]]:
-    """The prompts beside those of a slice, as they were stored when the run was queued."""
+    """The companions of a slice's prompts, as they were stored when the run was queued."""
     where = run.distribution_id, claim.start, claim.stop
     with transaction(bench.sessions) as session:
         return {
@@ -145,7 +145,7 @@ def _companions(
 
 
 def publish_if_ended(bench: WorkerContext, run_id: UUID) -> None:
-    """Make MLflow show a run's end; when that fails, the dispatcher rings for it again."""
+    """Publish a run if it has ended; after a failure the dispatcher wakes a worker up again."""
     try:
         with bench.artifacts.pause.after_failure():
             mirror.publish(bench.sessions, bench.artifacts, run_id, app_url=bench.app_url)

@@ -27,7 +27,7 @@ class LoadedModels:
     @property
     def names(self) -> list[str]:
         """The most recently used first."""
-        return [self._by_id[each][0].name for each in self.ids]
+        return [self._by_id[model_id][0].name for model_id in self.ids]
 
     @property
     def last_used(self) -> LanguageModel | None:
@@ -64,8 +64,8 @@ def memory_of(device: str) -> int:
     """Bytes of memory that a model can use: of one device, or of all GPUs with "auto"."""
     if device == "cpu" or not torch.cuda.is_available():
         return psutil.virtual_memory().total
-    chosen = range(torch.cuda.device_count()) if device == "auto" else [torch.device(device)]
-    return sum(torch.cuda.get_device_properties(each).total_memory for each in chosen)
+    gpus = range(torch.cuda.device_count()) if device == "auto" else [torch.device(device)]
+    return sum(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)
 
 
 def _release_memory() -> None:

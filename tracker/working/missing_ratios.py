@@ -8,7 +8,7 @@ from analyses.plurals import counted
 from analyses.quantities import Quantity
 from analyses.results import Kind, ScoreKey
 
-Found = Mapping[ScoreKey, Statistics]
+ByKey = Mapping[ScoreKey, Statistics]
 NAMES = {  # singular and plural
     Kind.MODEL: ("model", "models"),
     Kind.HEAD: ("head", "heads"),
@@ -22,12 +22,14 @@ NAMES = {  # singular and plural
 }
 
 
-def missing_ratios(found: Found, ratios: Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]) -> list[str]:
+def missing_ratios(
+    statistics: ByKey, ratios: Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]
+) -> list[str]:
     """A sentence for each quantity, at any site, of which ratios have no value, and each reason."""
     without: dict[tuple[Quantity, str], list[ScoreKey]] = {}
     for key, (_, divisor) in ratios.items():
-        if key in found and found[key].mean is None:
-            why = _why(found[divisor])
+        if key in statistics and statistics[key].mean is None:
+            why = _why(statistics[divisor])
             without.setdefault((key.quantity.at_any_site, why), []).append(key)
     count = Counter(key.quantity.at_any_site for key in ratios)
     return [

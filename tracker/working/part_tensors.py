@@ -96,20 +96,20 @@ class JoinedTensors(Mapping[str, NamedTensor]):
     def __getitem__(self, name: str) -> NamedTensor:
         slices = self._slices[name]
         if slices[0].tensor.axes[:1] == (prompt_sums.AXIS,):
-            return NamedTensor.joined([self._part(each) for each in slices])
+            return NamedTensor.joined([self._part(stored) for stored in slices])
         joined = part_tensors.empty(self._run, slices)
-        for each in slices:
-            shape = (slice(size) for size in each.tensor.shape[1:])
-            self._read(each, joined.values[(slice(each.start, each.stop), *shape)])
+        for stored in slices:
+            shape = (slice(size) for size in stored.tensor.shape[1:])
+            self._read(stored, joined.values[(slice(stored.start, stored.stop), *shape)])
         return joined
 
     def _part(self, stored: StoredSlice) -> NamedTensor:
         """A slice by itself."""
-        of = stored.tensor
-        values = np.empty(of.shape, dtype=of.dtype)
+        tensor = stored.tensor
+        values = np.empty(tensor.shape, dtype=tensor.dtype)
         self._read(stored, values)
-        names = {axis: tuple(each) for axis, each in of.coordinates.items()}
-        return NamedTensor(values, of.axes, names)
+        names = {axis: tuple(labels) for axis, labels in tensor.coordinates.items()}
+        return NamedTensor(values, tensor.axes, names)
 
     def _read(self, stored: StoredSlice, into: NDArray[Any]) -> None:
         """Fill an array with the bytes of a slice, chunk by chunk."""

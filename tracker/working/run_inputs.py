@@ -62,12 +62,12 @@ class _Reader:
             vectors, means = scores.vectors_and_means(session, run_id)
             stored = tensors.tensors(session, run_id)
             ids = publications.mlflow_ids(session, run_id)
-        found = {}
-        for each in stored:
+        loaded = {}
+        for tensor in stored:
             self.beat(0)
             assert ids is not None  # a run with tensors is in MLflow
-            found[each.name] = self._tensor(run_id, ids, each)
-        return Result(scores=vectors, means=means, tensors=found)
+            loaded[tensor.name] = self._tensor(run_id, ids, tensor)
+        return Result(scores=vectors, means=means, tensors=loaded)
 
     def _tensor(self, run_id: UUID, ids: MlflowIds, stored: StoredTensor) -> NamedTensor:
         """From MLflow; if it is lost there, the run is to be published again by who has a copy."""

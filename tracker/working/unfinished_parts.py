@@ -1,4 +1,4 @@
-"""How a part ends that was not done: it fails, waits for another try, or goes back."""
+"""How a part ends that could not be done: it fails, is retried, or is released to the queue."""
 
 import time
 from collections.abc import Callable
@@ -25,22 +25,22 @@ from tracker.working.heartbeat import OutOfTime, Released
 
 log = get_logger(__name__)
 
-_MLFLOW_WAIT = 15.0  # seconds before a run that could not store its tensors is tried again
-_SCHEMA_WAIT = 5.0  # seconds before a run is tried again whose database was of another version
-_HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
+_MLFLOW_WAIT = 15.0  # seconds until the retry of a run that could not store its tensors
+_SCHEMA_WAIT = 5.0  # seconds until the retry of a run after a mismatch of the schema
+_HEAD_START = 5.0  # seconds for other workers to try first what this one cannot do
 
 
 def settle(bench: WorkerContext, claim: PartClaim, error: Exception) -> None:
-    """Say in the database what became of the part; refused by itself if the lease is lost."""
+    """Record in the database how the part ended; a no-op if the lease is lost."""
     logger = log.bind(run_id=str(claim.run_id), part=claim.number)
 
     def end(how: Callable[..., object], **why: Any) -> None:
-        if "reason" in why:  # an error may hold what no database keeps
+        if "reason" in why:  # it may contain what Postgres cannot store
             why["reason"] = in_lines(why["reason"])
         patiently(bench.sessions, lambda session: how(session, claim, **why))
 
     if isinstance(error, LeaseLost):
-        logger.warning("the part was taken back; its results are dropped")
+        logger.warning("the lease was lost; the results are dropped")
     elif isinstance(error, CancelSeen):
         end(endings.cancelled)
     elif isinstance(error, Released):
@@ -49,10 +49,10 @@ def settle(bench: WorkerContext, claim: PartClaim, error: Exception) -> None:
         logger.warning("out of time", error=str(error))
         end(endings.retry, reason=f"{error}{_brought_by(bench, claim)}")
     elif isinstance(error, MlflowUnavailable):
-        logger.warning("MLflow is away", error=str(error))
+        logger.warning("MLflow is not available", error=str(error))
         end(endings.release, wait=_MLFLOW_WAIT, reason=f"waiting for MLflow: {error}")
     elif isinstance(error, CannotKeep):
-        logger.warning("this worker's disk is full", error=str(error))
+        logger.warning("the disk of this worker is full", error=str(error))
         bench.avoid[claim.run_id] = time.monotonic() + _MLFLOW_WAIT + _HEAD_START
         end(endings.release, wait=_MLFLOW_WAIT, reason=f"waiting for room on {bench.name}: {error}")
     elif isinstance(error, NotHere):
@@ -60,13 +60,13 @@ def settle(bench: WorkerContext, claim: PartClaim, error: Exception) -> None:
         bench.avoid[claim.run_id] = time.monotonic() + _HEAD_START
         end(endings.retry, reason=f"{bench.name}: {error}")
     elif isinstance(error, NotMigrated):
-        logger.warning("the schema is of another version; the part goes back", error=str(error))
+        logger.warning("the schema is of another version; the part is released", error=str(error))
         end(endings.release, wait=_SCHEMA_WAIT, reason=f"waiting for the schema: {error}")
     elif passes(error):
-        logger.warning("the database is away; the part goes back", error=str(error))
+        logger.warning("the database is not available; the part is released", error=str(error))
         end(endings.release, reason="released: the database was away")
     elif isinstance(error, TroubledDatabase):
-        logger.warning("the database failed; the part is tried again", error=str(error))
+        logger.warning("the database failed; the part is retried", error=str(error))
         end(endings.retry, reason=str(error))
     elif isinstance(error, TooLarge | DoesNotFit) or is_out_of_memory(error):
         logger.warning("out of memory", error=str(error))
@@ -94,7 +94,7 @@ def _end_too_large(
 
 
 def _in_words(bench: WorkerContext, claim: PartClaim, error: Exception) -> str:
-    """An exception that nobody foresaw, with what it was that ended so."""
+    """The reason for an unexpected exception, with the analysis and the model's family."""
 
     def subject(session: Session) -> tuple[str, str]:
         run = runs.run(session, claim.run_id)
@@ -109,7 +109,7 @@ def _in_words(bench: WorkerContext, claim: PartClaim, error: Exception) -> str:
 
 
 def _brought_by(bench: WorkerContext, claim: PartClaim) -> str:
-    """The package that the analysis of a part comes from, to be said after a reason."""
+    """A note about the package that the analysis of a part comes from; empty for our own."""
     run = patiently(bench.sessions, lambda session: runs.run(session, claim.run_id))
     origin = origin_of(run)
     return f" ({run.analysis!r} is of the package {origin})" if origin else ""

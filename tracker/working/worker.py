@@ -70,8 +70,10 @@ def _host() -> str:
 def _name_broken_plugins() -> None:
     """In parallel: the worker is ready for other analyses however long a plugin takes."""
     try:
-        for each in registry.broken():
-            log.warning("a plugin cannot be used", error=str(each), analyses=list(each.analyses))
+        for plugin in registry.broken():
+            log.warning(
+                "a plugin cannot be used", error=str(plugin), analyses=list(plugin.analyses)
+            )
     except Exception:
         log.exception("the plugins could not be checked")
 
