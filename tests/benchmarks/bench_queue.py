@@ -99,7 +99,7 @@ def moves(world: World) -> dict[str, float]:
         "submit": each(lambda: submitted.append(world.submit(force=True).id)),
         "list 50": each(in_transaction(world, lambda session: reports.runs(session, limit=50))),
         "claim": each(lambda: claims.append(claimed(world))),
-        "ring 4": each(in_transaction(world, lambda session: runs.ring_due(session, limit=4))),
+        "ring 4": each(in_transaction(world, lambda session: runs.take_due(session, limit=4))),
         "cancel": each(lambda: world.cancel(submitted.pop())),
     }
     for claim in claims:

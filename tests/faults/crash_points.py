@@ -109,7 +109,7 @@ STORIES: dict[str, tuple[tuple[str, int, bool], ...]] = {
         ("tracker.store.studies:add_to_study", 1, False),
     ),
     "workers are rung": (
-        ("tracker.store.runs:ring_due", 1, False),
+        ("tracker.store.runs:take_due", 1, False),
         (f"{_HOLDS}:due", 1, True),
     ),
     "a lost part is taken back": ((f"{_ENDINGS}:reap", 1, True),),
@@ -132,7 +132,7 @@ _WRITES = _WITHIN | {
     *(f"{_HOLDS}:{name}" for name in ("take", "renew", "published", "reopen", "set_mlflow_ids")),
     "tracker.store.runs:cancel",
     "tracker.store.runs:insert_run",
-    "tracker.store.runs:ring_due",
+    "tracker.store.runs:take_due",
     *(f"{_ENDINGS}:{name}" for name in ("release", "retry", "fail", "cancelled", "reap", "lost")),
 }
 

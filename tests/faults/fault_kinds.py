@@ -170,7 +170,7 @@ def _(nemesis: Nemesis) -> None:
         found = list(session.scalars(waiting))
     with nemesis.world.bell() as app:
         for run_id in [each for each in found for _ in range(5)]:
-            broker.ring(app, run_id)
+            broker.wake(app, run_id)
 
 
 @kind("Postgres crashed", of="postgres")

@@ -87,9 +87,9 @@ def without_guard(sessions: Sessions) -> Iterator[None]:
 @contextmanager
 def without_second_ring(sessions: Sessions) -> Iterator[None]:
     """A run is rung for once, and workers do not look by themselves."""
-    original = runs.ring_due
+    original = runs.take_due
 
-    def ring_due(session: Session, limit: int = 100) -> list[UUID]:
+    def take_due(session: Session, limit: int = 100) -> list[UUID]:
         rung = original(session, limit)
         never = update(RunRow).where(RunRow.id.in_(rung))
         session.execute(never.values(dispatch_due_at=text("'infinity'")))
@@ -98,7 +98,7 @@ def without_second_ring(sessions: Sessions) -> Iterator[None]:
     def look(session: Session, ring: Wakeup | None, *, worker: str) -> None:
         return None
 
-    with _replaced(runs, "ring_due", ring_due), _replaced(next_work, "next_work", look):
+    with _replaced(runs, "take_due", take_due), _replaced(next_work, "next_work", look):
         yield
 
 

@@ -162,7 +162,7 @@ def _commit(sessions: Sessions, claimed: PartClaim) -> None:
 
 def _rung(sessions: Sessions) -> bool:
     with transaction(sessions) as session:
-        return bool(runs.ring_due(session))
+        return bool(runs.take_due(session))
 
 
 def _looked(sessions: Sessions) -> bool:

@@ -34,7 +34,7 @@ def go_on(bench: WorkerContext, *, seconds: float = 180) -> None:
 def _answer(bench: WorkerContext) -> None:
     """One ring at a time, as a worker hears them."""
     with transaction(bench.sessions) as session:
-        due, unpublished = runs.ring_due(session, limit=1), publications.due(session, limit=1)
+        due, unpublished = runs.take_due(session, limit=1), publications.due(session, limit=1)
     for run_id in due:
         work(bench, hint=run_id)
     for run_id in unpublished:

@@ -187,7 +187,7 @@ def test_a_full_broker_takes_no_rings_and_loses_no_run(
             ids, _ = submitted(world, count)
             for worker in crew.workers:
                 worker.lines.broker.reset_once()
-            until(lambda: "takes no rings" in crew.dispatcher.said(), world)
+            until(lambda: "accepts no wake-ups" in crew.dispatcher.said(), world)
             time.sleep(1)
             assert crew.all_alive()
             assert not started(world, ids)

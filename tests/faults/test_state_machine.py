@@ -102,7 +102,7 @@ class Queue(RuleBasedStateMachine):
     def ring(self) -> None:
         """Only for runs of which a worker can claim a part."""
         with transaction(self.sessions) as session:
-            rung = run_store.ring_due(session)
+            rung = run_store.take_due(session)
         for run in [self.model[run_id] for run_id in rung]:
             assert run.state not in TERMINAL
             assert any(part.state == "queued" for part in run.parts.values())

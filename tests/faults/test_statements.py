@@ -126,5 +126,5 @@ def test_no_statement_takes_a_time_from_who_asks(
 def _ring(app: Celery, scene: Scene) -> None:
     with app.connection_for_write() as connection:
         connection.default_channel.queue_purge(broker.QUEUE)
-    assert dispatcher.ring_due(app, scene.sessions) > 0
+    assert dispatcher.wake_due(app, scene.sessions) > 0
     app.close()

@@ -183,7 +183,7 @@ class World:
         """Ring as a dispatcher does, again and again."""
         with self.bell() as app:
             for _ in range(times):
-                broker.ring(app, run_id)
+                broker.wake(app, run_id)
 
     @contextmanager
     def bell(self) -> Iterator[Any]:

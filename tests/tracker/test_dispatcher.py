@@ -37,9 +37,9 @@ def test_a_ring_names_the_run_and_waits_for_a_worker(
     app: Celery, sessions: Sessions, make_run: MakeRun
 ) -> None:
     run = make_run()
-    assert broker.hanging(app) == 0
-    assert dispatcher.ring_due(app, sessions) == 1
-    assert broker.hanging(app) == 1
+    assert broker.unread(app) == 0
+    assert dispatcher.wake_due(app, sessions) == 1
+    assert broker.unread(app) == 1
     assert heard(app) == [str(run.id)]
 
 
@@ -48,12 +48,12 @@ def test_as_many_rings_as_workers_hang_at_a_time(
 ) -> None:
     for _ in range(5):
         make_run()
-    assert dispatcher.ring_due(app, sessions) == 1  # one worker at least may come
-    assert dispatcher.ring_due(app, sessions) == 0
+    assert dispatcher.wake_due(app, sessions) == 1  # one worker at least may come
+    assert dispatcher.wake_due(app, sessions) == 0
     with transaction(sessions) as session:
         for name in ("a", "b", "c"):
             workers.seen(session, name=name, host="h", pid=1, device="cpu")
-    assert dispatcher.ring_due(app, sessions) == 2
+    assert dispatcher.wake_due(app, sessions) == 2
     assert len(set(heard(app))) == 3
 
 
@@ -61,11 +61,11 @@ def test_a_broker_that_lost_everything_is_rung_again(
     app: Celery, sessions: Sessions, make_run: MakeRun
 ) -> None:
     run = make_run()
-    dispatcher.ring_due(app, sessions)
+    dispatcher.wake_due(app, sessions)
     heard(app)
     with transaction(sessions) as session:
         session.execute(update(RunRow).values(dispatch_due_at=text("clock_timestamp()")))
-    assert dispatcher.ring_due(app, sessions) == 1
+    assert dispatcher.wake_due(app, sessions) == 1
     assert heard(app) == [str(run.id)]
 
 
@@ -74,9 +74,9 @@ def test_a_run_waits_unharmed_while_there_is_no_broker(
 ) -> None:
     run = make_run()
     away = broker.celery_app("redis://127.0.0.1:1/0")
-    assert dispatcher.ring_due(away, sessions) == 0
+    assert dispatcher.wake_due(away, sessions) == 0
     with transaction(sessions) as session:
-        assert runs.ring_due(session) == [run.id]  # still due: nothing was taken for rung
+        assert runs.take_due(session) == [run.id]  # still due: nothing was taken for rung
 
 
 def test_the_reaper_takes_back_what_lost_workers_held(
@@ -101,5 +101,5 @@ def test_an_ended_run_is_rung_for_until_it_is_published(
     run = make_run()
     with transaction(sessions) as session:
         runs.cancel(session, run.id)
-    assert dispatcher.ring_due(app, sessions) == 1
+    assert dispatcher.wake_due(app, sessions) == 1
     assert heard(app) == [str(run.id)]

@@ -80,7 +80,7 @@ def test_a_part_that_waits_for_a_while_is_not_claimed_before(
     with transaction(sessions) as session:
         assert parts.waiting_runs(session, loaded=(), hint=None) == []
         assert parts.claim(session, run.id, worker="w", lease=60) is None
-        assert runs.ring_due(session) == []
+        assert runs.take_due(session) == []
 
 
 def test_a_queued_run_is_cancelled_at_once(sessions: Sessions, make_run: MakeRun) -> None:

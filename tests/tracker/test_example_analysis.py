@@ -97,7 +97,7 @@ def rung_until_published(run_id: UUID, sessions: Sessions, broker_url: str) -> R
     end = time.monotonic() + PATIENCE
     line = None
     while time.monotonic() < end:
-        dispatcher.ring_due(app, sessions)
+        dispatcher.wake_due(app, sessions)
         with transaction(sessions) as session:
             (line,) = reports.runs(session, ids=[run_id])
         if line.published:

@@ -156,9 +156,9 @@ def test_the_dispatcher_rings_as_soon_as_the_failover_is_over(
         connection.default_channel.queue_purge(broker.QUEUE)
     failover.begin(database_url)
     with pytest.raises(ReadOnlyDatabase):
-        dispatcher.ring_due(rings, sessions)
+        dispatcher.wake_due(rings, sessions)
     failover.end(database_url)
-    assert dispatcher.ring_due(rings, sessions) == 1
+    assert dispatcher.wake_due(rings, sessions) == 1
     rings.close()
 
 

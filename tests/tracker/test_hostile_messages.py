@@ -168,7 +168,7 @@ def test_rabbitmqs_messages_are_judged_alike(message: Message) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_what_the_dispatcher_sends_is_a_ring(task: str, broker_url: str) -> None:
     app = broker.celery_app(broker_url)
-    sends = {HELP_WITH_RUN: broker.ring, PUBLISH_RUN: broker.ring_to_publish}
+    sends = {HELP_WITH_RUN: broker.wake, PUBLISH_RUN: broker.wake_to_publish}
     run_id = UUID(hostile.NOBODY)
     with app.connection_for_write() as connection:
         client = connection.default_channel.client

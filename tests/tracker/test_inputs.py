@@ -58,11 +58,11 @@ def test_a_run_is_neither_claimed_nor_rung_for_until_all_its_inputs_have_succeed
         assert run.id not in waiting(sessions)
         with transaction(sessions) as session:
             assert parts.claim(session, run.id, worker="w", lease=60) is None
-            assert run.id not in runs.ring_due(session)
+            assert run.id not in runs.take_due(session)
         succeed(sessions, needed.id)
     assert waiting(sessions) == [run.id]
     with transaction(sessions) as session:
-        assert runs.ring_due(session) == [run.id]  # at once: no bell was wasted on it before
+        assert runs.take_due(session) == [run.id]  # at once: no bell was wasted on it before
     assert claim(sessions, run.id).number == 0
 
 

@@ -75,12 +75,12 @@ def test_a_queued_run_is_rung_for_again_and_again_but_ever_more_seldom(
         with transaction(sessions) as session:
             # However long a step takes, the next ring lies that far from the time of this one.
             before = session.execute(select(func.clock_timestamp())).scalar_one()
-            assert runs.ring_due(session) == [run.id]
+            assert runs.take_due(session) == [run.id]
             after = session.execute(select(func.clock_timestamp())).scalar_one()
             due = session.execute(select(RunRow.dispatch_due_at)).scalar_one()
         assert before <= due - timedelta(seconds=seconds) <= after
     with transaction(sessions) as session:
-        assert runs.ring_due(session) == []
+        assert runs.take_due(session) == []
 
 
 def test_nobody_is_rung_for_a_run_all_of_whose_parts_are_under_way(
@@ -92,7 +92,7 @@ def test_nobody_is_rung_for_a_run_all_of_whose_parts_are_under_way(
             assert parts.claim(session, run.id, worker="w", lease=60)
         due_now(sessions)
         with transaction(sessions) as session:
-            assert runs.ring_due(session) == expected
+            assert runs.take_due(session) == expected
 
 
 def test_two_dispatchers_never_ring_for_the_same_run_at_once(
@@ -100,8 +100,8 @@ def test_two_dispatchers_never_ring_for_the_same_run_at_once(
 ) -> None:
     run = make_run()
     with transaction(sessions) as first, transaction(sessions) as second:
-        assert runs.ring_due(first) == [run.id]
-        assert runs.ring_due(second) == []
+        assert runs.take_due(first) == [run.id]
+        assert runs.take_due(second) == []
 
 
 def test_a_run_is_found_by_how_its_id_begins(sessions: Sessions, make_run: MakeRun) -> None:

@@ -60,7 +60,7 @@ def worker() -> None:
 
 
 def dispatch() -> None:
-    """Ring workers for what waits in the database, until stopped. One is enough."""
+    """Wake workers up for what is due in the database, until stopped. One is enough."""
     from tracker.database import db
     from tracker.queueing import broker
     from tracker.queueing.dispatcher import dispatch_forever
@@ -68,11 +68,11 @@ def dispatch() -> None:
 
     logs.configure()
     settings = Settings()
-    rings, sessions = broker.celery_app(settings.broker()), db.connect(settings.database())
-    broker.check(rings)
+    celery, sessions = broker.celery_app(settings.broker()), db.connect(settings.database())
+    broker.check(celery)
     db.check(sessions)
     dispatch_forever(
-        rings,
+        celery,
         sessions,
         every=settings.dispatch_seconds,
         reap_every=settings.reap_seconds,

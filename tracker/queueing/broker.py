@@ -1,4 +1,4 @@
-"""The door to Celery: a doorbell that may lose or repeat a ring, and nothing breaks."""
+"""Sends wake-ups to workers through Celery. Messages may be lost or repeated without harm."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,11 +14,11 @@ from tracker.secrets.urls import first_line
 
 log = get_logger(__name__)
 
-Ring = Callable[[Celery, UUID], None]
+Wake = Callable[[Celery, UUID], None]
 
 QUEUE = "headbook"
 
-# Without limits of time a broker that takes a connection and never answers would be waited for.
+# Without timeouts, a broker that accepts a connection and never answers would block for ever.
 _REDIS: Mapping[str, Any] = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
@@ -26,7 +26,7 @@ _REDIS: Mapping[str, Any] = {
     "health_check_interval": 10,
     "socket_keepalive": True,
     "global_keyprefix": "headbook:",
-    "priority_steps": [0],  # one list, which is all that workers look into
+    "priority_steps": [0],  # one list: workers read no other
 }
 _AMQP: Mapping[str, Any] = {"read_timeout": 5, "write_timeout": 5, "confirm_publish": True}
 
@@ -40,8 +40,8 @@ SETTINGS: Mapping[str, Any] = {
     "worker_concurrency": 1,
     "worker_pool": "prefork",
     "worker_pool_start_method": "spawn",  # CUDA does not survive a fork
-    # A fresh interpreter on a busy machine takes longer than the 4 s of the default; then each is
-    # killed before it is there, and so is the one that follows it, for ever.
+    # On a busy machine a fresh interpreter takes longer than the default of 4 s; then each child
+    # would be killed before it is ready, and its successor as well, for ever.
     "worker_proc_alive_timeout": 120.0,
     "worker_max_tasks_per_child": 20,
     "worker_enable_remote_control": False,
@@ -56,25 +56,25 @@ SETTINGS: Mapping[str, Any] = {
 
 
 class RefusedByBroker(TrackerError):
-    """The broker answers, and says no: waiting changes nothing."""
+    """The broker answers and rejects the login: a retry will not help."""
 
     def __init__(self, error: Exception) -> None:
         said = first_line(error).rstrip(".")
         super().__init__(
-            f"The broker refuses this login: {said}. Check the user, the password and the path of "
+            f"The broker rejected the login: {said}. Check the user, the password and the path of "
             "CELERY_BROKER_URL."
         )
 
 
 class _Loader(AppLoader):
-    """Imports as Python does. Celery's own puts the folder where one stands before all others."""
+    """Imports as Python does. Celery's own loader puts the working directory first."""
 
     def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> Any:
         return (imp or self.import_module)(module, package=package)
 
 
 class _App(Celery):
-    """Knows our two tasks, and none of those that Celery brings along."""
+    """Has our two tasks, and none of Celery's own."""
 
     def finalize(self, auto: bool = False) -> None:
         super().finalize(auto)
@@ -84,20 +84,20 @@ class _App(Celery):
 
 
 def celery_app(broker_url: str | None = None) -> Celery:
-    """A Celery app with our settings; nothing is contacted before the first message."""
+    """A Celery app with our settings; connects with the first message."""
     app = _App("headbook", set_as_current=False, loader=_Loader)
     app.conf.update(SETTINGS)
     if broker_url is not None:
         options = _AMQP if broker_url.startswith(("amqp", "pyamqp")) else _REDIS
         url = _verifying(broker_url)
-        # Celery prefers CELERY_BROKER_URL, as it stands in the environment, to `broker_url` alone.
+        # Celery prefers the environment's CELERY_BROKER_URL to `broker_url` alone.
         app.conf.update(broker_url=url, broker_read_url=url, broker_write_url=url)
         app.conf.update(broker_transport_options=dict(options))
     return app
 
 
 def _verifying(broker_url: str) -> str:
-    """With certificates checked: kombu takes any for `rediss` unless it is told otherwise."""
+    """The URL with certificates verified: by default kombu accepts any for `rediss`."""
 
     def one(url: str) -> str:
         if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
@@ -108,7 +108,7 @@ def _verifying(broker_url: str) -> str:
 
 
 def check(app: Celery) -> None:
-    """Raises `RefusedByBroker`; a broker that does not answer is passed over."""
+    """Raise `RefusedByBroker`; a broker that does not answer is only logged."""
     from amqp.exceptions import AccessRefused, NotAllowed
     from redis.exceptions import AuthenticationError, NoPermissionError
 
@@ -121,21 +121,21 @@ def check(app: Celery) -> None:
         log.warning("the broker does not answer yet", error=first_line(error))
 
 
-def hanging(app: Celery) -> int:
-    """How many rings no worker has answered yet."""
+def unread(app: Celery) -> int:
+    """How many wake-ups no worker has read yet."""
     pool: Any = app.pool  # of connections, whatever its stubs say
     with pool.acquire(block=True, timeout=5) as connection:
-        # Declared as the workers declare it: RabbitMQ refuses other words for the same queue, and
-        # asking passively fails on Redis under a key prefix.
+        # Declared as the workers declare it: RabbitMQ rejects other arguments for the same queue,
+        # and a passive declaration fails on Redis with a key prefix.
         queue: Any = app.amqp.queues[QUEUE].bind(connection.default_channel)
         return int(queue.queue_declare().message_count)
 
 
-def ring(app: Celery, run_id: UUID) -> None:
-    """Tell some worker to look at a run."""
+def wake(app: Celery, run_id: UUID) -> None:
+    """Tell one of the workers to look at a run."""
     app.send_task(HELP_WITH_RUN, args=[str(run_id)])
 
 
-def ring_to_publish(app: Celery, run_id: UUID) -> None:
-    """Tell some worker that MLflow does not show a run's end yet."""
+def wake_to_publish(app: Celery, run_id: UUID) -> None:
+    """Tell one of the workers to publish a run that has ended."""
     app.send_task(PUBLISH_RUN, args=[str(run_id)])

@@ -1,4 +1,4 @@
-"""Rings workers for what waits in the database, and takes back what lost workers held."""
+"""Wakes workers up for what is due in the database, and takes parts back from lost workers."""
 
 import time
 from uuid import UUID
@@ -14,44 +14,44 @@ from tracker.store import endings, part_tensors, parts, publications, readers, r
 
 log = get_logger(__name__)
 
-_TEND_EVERY = 1.0  # seconds between two looks at what readers do
-_REMOVE_EVERY = 10.0  # seconds between two looks for chunks of tensors that can go
+_TEND_EVERY = 1.0  # seconds between two checks of readers
+_REMOVE_EVERY = 10.0  # seconds between two searches for unneeded chunks
 
 
-def ring_due(app: Celery, sessions: Sessions) -> int:
-    """Ring for due runs and publications, after the commit; how many rings went out.
+def wake_due(app: Celery, sessions: Sessions) -> int:
+    """Send wake-ups for due runs and publications, after the commit; how many were sent.
 
-    A worker that is rung for works until nothing waits, so as many rings as there are workers
-    are enough: while so many still hang, no more are added. A ring that the broker does not take,
-    or loses, is not lost: its row is due again a little later.
+    A worker that is woken up works until nothing is waiting, so one wake-up for each worker is
+    enough: while so many are unread, no more are sent. One that the broker rejects or loses does no
+    harm: its row is due again a little later.
     """
     with transaction(sessions) as session:
         room = max(1, workers.live(session))
     try:
-        room -= broker.hanging(app)
+        room -= broker.unread(app)
         if room <= 0:
             return 0
-        bells = _due(sessions, room)
-        for ring, run_id in bells:
-            ring(app, run_id)
+        due = _due(sessions, room)
+        for wake, run_id in due:
+            wake(app, run_id)
     except TrackerError:
         raise
     except Exception as error:  # the transports' errors are many
-        log.warning("the broker takes no rings", error=str(error))
+        log.warning("the broker accepts no wake-ups", error=str(error))
         return 0
-    return len(bells)
+    return len(due)
 
 
-def _due(sessions: Sessions, room: int) -> list[tuple[broker.Ring, UUID]]:
+def _due(sessions: Sessions, room: int) -> list[tuple[broker.Wake, UUID]]:
     with transaction(sessions) as session:
-        due = runs.ring_due(session, limit=room)
+        due = runs.take_due(session, limit=room)
         unpublished = publications.due(session, limit=max(1, room - len(due)))
-    bells: list[tuple[broker.Ring, UUID]] = [(broker.ring, each) for each in due]
-    return bells + [(broker.ring_to_publish, each) for each in unpublished]
+    wakes: list[tuple[broker.Wake, UUID]] = [(broker.wake, run_id) for run_id in due]
+    return wakes + [(broker.wake_to_publish, run_id) for run_id in unpublished]
 
 
 def reap(sessions: Sessions) -> list[UUID]:
-    """Take back every part whose lease ran out; the runs they belong to."""
+    """Take back every part whose lease has expired; the runs of these parts."""
     with transaction(sessions) as session:
         lost = parts.runs_with_lost_parts(session)
     reaped = []
@@ -71,12 +71,12 @@ def remove_unneeded_chunks(sessions: Sessions) -> int:
 
 
 def tend_readers(sessions: Sessions) -> int:
-    """End readers that would hold up others; how many."""
+    """End sessions of readers that exceed their limits; how many."""
     try:
         with transaction(sessions) as session:
             ended = readers.tend(session)
-    except TrackerError as error:  # runs come first: the dispatcher's own work goes on
-        log.warning("readers could not be looked after", error=str(error))
+    except TrackerError as error:  # the dispatcher's own work goes on
+        log.warning("readers could not be checked", error=str(error))
         return 0
     if ended:
         log.warning("readers beyond their limits were ended", sessions=ended)
@@ -86,16 +86,16 @@ def tend_readers(sessions: Sessions) -> int:
 def dispatch_forever(
     app: Celery, sessions: Sessions, *, every: float, reap_every: float, grace: float
 ) -> None:
-    """Ring and reap until the process ends; outages of database or broker are waited out.
+    """Wake workers up and reap parts until the process ends, through outages of its servers.
 
-    After an outage, and at the start, workers get `grace` seconds to renew their leases first.
+    After an outage, and at the start, workers first get `grace` seconds to renew their leases.
     """
     announced = False
     next_reap = time.monotonic() + grace
     next_look = next_removal = 0.0
     while True:
         try:
-            ring_due(app, sessions)
+            wake_due(app, sessions)
             announced = announced or readiness.announce()
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + _TEND_EVERY

@@ -1,7 +1,7 @@
 """Which runs need which: a run waits for its inputs, and is cancelled when one of them ends badly.
 
-A run that waits has never been claimed, so it ends without a worker. It needs no bell either when
-its last input succeeds: until then nobody was rung for it, and from that commit on it is due.
+A run that waits has never been claimed, so it ends without a worker. It needs no wake-up either
+when its last input succeeds: until then nobody was woken for it, and from that commit on it is due.
 """
 
 from collections.abc import Collection, Mapping

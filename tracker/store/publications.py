@@ -13,7 +13,7 @@ from tracker.store.parts import seconds
 from tracker.tables import PartRow, PublicationRow, RunRow, TensorRow
 
 NOW = func.clock_timestamp()
-_LONGEST_WAIT = 300  # seconds between two rings
+_LONGEST_WAIT = 300  # seconds between two wake-ups
 _LONGEST_TRY = 120  # seconds after which another worker may publish
 
 
@@ -49,7 +49,7 @@ def set_mlflow_ids(
 
 
 def due(session: Session, limit: int = 20) -> list[UUID]:
-    """Ended runs to publish now. Each ring puts the next one further off."""
+    """Ended runs to publish now; each time a run is due again later than before."""
     wait = func.least(func.power(2, func.least(PublicationRow.attempts, 9)), _LONGEST_WAIT)
     waiting = (
         select(PublicationRow.run_id)
@@ -144,7 +144,7 @@ def not_published(session: Session, run_id: UUID, hold: datetime, error: str) ->
 
 
 def refused(session: Session, run_id: UUID, hold: datetime, error: str) -> None:
-    """Give it back for a person to look at: no worker is rung for it any more."""
+    """Give it back for a person to look at: no worker retries it."""
     session.execute(
         update(PublicationRow)
         .where(PublicationRow.run_id == run_id, PublicationRow.held_until == hold)
@@ -153,7 +153,7 @@ def refused(session: Session, run_id: UUID, hold: datetime, error: str) -> None:
 
 
 def reopen(session: Session, run_id: UUID) -> None:
-    """Have it done again, by whoever is rung: what MLflow holds may have been overwritten."""
+    """Have it done again by any worker: the files in MLflow may have been overwritten."""
     session.execute(
         update(PublicationRow)
         .where(PublicationRow.run_id == run_id)

@@ -1,4 +1,4 @@
-"""Runs: recorded once per fingerprint, cancelled by a person, rung for by the dispatcher."""
+"""Runs: recorded once per fingerprint, cancelled by a person, dispatched when they are due."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from tracker.store import inputs as input_store
 from tracker.tables import BY_CODE, PartRow, PublicationRow, RunInputRow, RunRow
 
 LONGEST_ID = 36  # characters
-_LONGEST_WAIT = 15  # seconds between two rings for a run that does not move
+_LONGEST_WAIT = 15  # seconds between two wake-ups for a run that does not move
 _SECOND = func.make_interval(0, 0, 0, 0, 0, 0, 1)
 _TURN = 7_309_459  # any number; the same for everybody who submits
 
@@ -71,8 +71,8 @@ def insert_run(
 ) -> Run | None:
     """Record a run with a part for each (start, stop); None if its fingerprint is live or done.
 
-    The row is the outbox as well: the dispatcher rings for it once all of its `inputs`, runs by
-    the name it has for each, have succeeded. So is the row in `publication`.
+    The row is the outbox as well: the dispatcher wakes workers for it once all of its `inputs`, runs
+    by the name it has for each, have succeeded. So is the row in `publication`.
     """
     run_id = session.scalar(
         insert(RunRow)
@@ -238,8 +238,8 @@ def has_waiting_part() -> ColumnElement[bool]:
     return exists(waiting.correlate(RunRow).offset(0))
 
 
-def ring_due(session: Session, limit: int = 100) -> list[UUID]:
-    """Runs that a worker should look at now. Each ring puts the next one further off."""
+def take_due(session: Session, limit: int = 100) -> list[UUID]:
+    """Runs that a worker should look at now; each time a run is due again later than before."""
     wait = func.least(func.power(2, func.least(RunRow.dispatch_count, 6)), _LONGEST_WAIT)
     due = (
         select(RunRow.id)
@@ -255,7 +255,7 @@ def ring_due(session: Session, limit: int = 100) -> list[UUID]:
         .with_for_update(skip_locked=True, key_share=True)
         .cte("due")
     )
-    rung = session.scalars(
+    taken = session.scalars(
         update(RunRow)
         .where(RunRow.id == due.c.id)
         .values(
@@ -264,4 +264,4 @@ def ring_due(session: Session, limit: int = 100) -> list[UUID]:
         )
         .returning(RunRow.id)
     )
-    return list(rung)
+    return list(taken)
