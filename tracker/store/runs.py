@@ -71,8 +71,8 @@ def insert_run(
 ) -> Run | None:
     """Record a run with a part for each (start, stop); None if its fingerprint is live or done.
 
-    The row is the outbox as well: the dispatcher wakes workers for it once all of its `inputs`, runs
-    by the name it has for each, have succeeded. So is the row in `publication`.
+    The row is the outbox as well: the dispatcher wakes workers for it once all of its `inputs`,
+    runs by the name it has for each, have succeeded. So is the row in `publication`.
     """
     run_id = session.scalar(
         insert(RunRow)
