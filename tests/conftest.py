@@ -1,29 +1,27 @@
-"""A real Postgres cluster and a real Valkey for the whole test run, a database per test worker."""
+"""A database per test worker, in servers that all share and that start when a test asks."""
 
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+import shared_servers
 from attack_counts import Attacks
 from huggingface_hub import constants
 from local_hub import LocalHub, local_hub, use_hub_at
 from mlflow_login import mlflow_at
 from plain_connection import connect
+from shared_servers import SharedServers
 from sqlalchemy import make_url, text
 
 from tracker.database import db, schema
 from tracker.database.db import Sessions
 from tracker.home.home import Home
-from tracker.supervisor import ports, postgres_place, services, waiting
-from tracker.supervisor.postgres import EmbeddedPostgres
+from tracker.supervisor import ports, services, waiting
 from tracker.supervisor.process import Process
-from tracker.supervisor.valkey import EmbeddedValkey
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several of torch's threads on one core wait for each other's turns: ten times as long as one
@@ -35,28 +33,9 @@ hypothesis.settings.register_profile("same", derandomize=True, database=None)
 hypothesis.settings.register_profile("random")
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-SERVERS = pytest.StashKey["Servers"]()
 # What a developer has set must not decide what a test does.
 OURS = ("DATABASE_URL", "CELERY_BROKER_URL", "MLFLOW_TRACKING_URI")
-
-
-class Servers:
-    """Started once by the process that began the tests, used by all of its workers."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="headbook-tests-"))
-        self.home = Home(self.folder)
-        self.postgres = EmbeddedPostgres(self.home, settings={"fsync": "off"})
-        self.valkey = EmbeddedValkey(self.home)
-
-    def start(self) -> dict[str, str]:
-        return {"postgres": self.postgres.start(), "valkey": self.valkey.start()}
-
-    def stop(self) -> None:
-        self.valkey.stop()
-        self.postgres.stop()
-        postgres_place.remove(self.home)
-        shutil.rmtree(self.folder)
+SERVERS = pytest.StashKey[Path]()  # the folder of the servers that all test workers share
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,22 +49,21 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, lambda *_: None)
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
-    servers = Servers()
-    config.stash[SERVERS] = servers
-    config.add_cleanup(servers.stop)
-    config.server_urls = servers.start()  # type: ignore[attr-defined]
+    servers = SharedServers()
+    config.add_cleanup(servers.close)
+    config.stash[SERVERS] = servers.folder
 
 
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist where the servers are."""
-    node.workerinput["server_urls"] = node.config.server_urls
+    """Tell a worker of pytest-xdist where to ask for the servers."""
+    node.workerinput["servers"] = str(node.config.stash[SERVERS])
 
 
 @pytest.fixture(scope="session")
 def server_urls(pytestconfig: pytest.Config) -> dict[str, str]:
+    """Where Postgres and Valkey are; they start when the first test asks."""
     given = getattr(pytestconfig, "workerinput", None)
-    urls: dict[str, str] = given["server_urls"] if given else pytestconfig.server_urls  # type: ignore[attr-defined]
-    return urls
+    return shared_servers.urls(Path(given["servers"]) if given else pytestconfig.stash[SERVERS])
 
 
 @pytest.fixture(scope="session")
