@@ -16,6 +16,7 @@ from mlflow_login import mlflow_at
 from plain_connection import connect
 from shared_servers import SharedServers
 from sqlalchemy import make_url, text
+from tiers import Tiers
 
 from tracker.database import db, schema
 from tracker.database.db import Sessions
@@ -40,6 +41,7 @@ SERVERS = pytest.StashKey[Path]()  # the folder of the servers that all test wor
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Attacks())
+    config.pluginmanager.register(Tiers())
     for name in list(os.environ):
         if name in OURS or (name.startswith("HEADBOOK_") and not name.startswith("HEADBOOK_TEST_")):
             del os.environ[name]

@@ -27,7 +27,7 @@ class SharedServers:
             listening.bind(str(self.folder / SOCKET))
             listening.listen()
             number = listening.fileno()
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 (sys.executable, "-m", "tests.shared_servers", str(self.folder), str(number)),
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
@@ -37,7 +37,7 @@ class SharedServers:
 
     def close(self) -> None:
         """Stop what was started, and remove its files."""
-        self._process.communicate()
+        self.process.communicate()
         shutil.rmtree(self.folder)
 
 

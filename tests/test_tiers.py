@@ -1,0 +1,81 @@
+"""What starts servers is marked, by the fixtures it uses or by hand."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PROBES = """
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def server_urls(): ...
+
+
+@pytest.fixture
+def sessions(server_urls): ...
+
+
+def start():
+    with pytest.raises(FileNotFoundError):
+        subprocess.Popen(["/nowhere/postgres", "-D", "/nowhere"])
+
+
+def test_through_a_fixture(sessions): start()
+
+
+@pytest.mark.stack
+def test_marked_by_hand(): start()
+
+
+def test_unmarked(): start()
+
+
+def test_of_another_command():
+    with pytest.raises(FileNotFoundError):
+        subprocess.Popen(["/nowhere/psql", "postgres"])
+"""
+
+
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("probes")
+    marks = "\n".join(f"  {mark}: of a test" for mark in ("browser", "servers", "stack"))
+    (folder / "pytest.ini").write_text(f"[pytest]\nmarkers =\n{marks}\n")
+    (folder / "plugin.py").write_text(
+        "from tiers import Tiers\n"
+        "def pytest_configure(config): config.pluginmanager.register(Tiers())\n"
+    )
+    (folder / "test_probes.py").write_text(PROBES)
+    return folder
+
+
+def outcomes(probes: Path, *words: str) -> str:
+    """What pytest says of the probes."""
+    command = (sys.executable, "-m", "pytest", "-p", "plugin", "-p", "no:cacheprovider", "-v")
+    done = subprocess.run(
+        (*command, *words),
+        cwd=probes,
+        env={"PYTHONPATH": f"{TESTS}:{probes}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_a_test_has_the_mark_of_what_its_fixtures_start(probes: Path) -> None:
+    said = outcomes(probes, "-m", "servers")
+    assert "test_through_a_fixture PASSED" in said
+    assert "1 passed, 3 deselected" in said
+
+
+def test_a_test_that_starts_a_server_without_a_mark_fails_and_is_told_so(probes: Path) -> None:
+    said = outcomes(probes)
+    assert "test_unmarked starts a server ('/postgres'): mark it" in said
+    assert "1 failed, 3 passed" in said

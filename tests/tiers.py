@@ -1,0 +1,62 @@
+"""The tiers of tests, by what a test starts: `make test-fast` runs those that start nothing.
+
+A test that uses a fixture of `STARTED_BY` has its mark from here, so nobody has to think of it. One
+that starts a server by itself carries the mark in its own file, and fails without it.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+STARTED_BY = {  # fixture: the mark of all tests that use it, through other fixtures too
+    "server_urls": "servers",
+    "mlflow_uri": "servers",
+    "postgres": "servers",
+    "valkey": "servers",
+    "cluster": "servers",
+    "world": "servers",
+    "start": "stack",
+    "stack": "stack",
+    "browser": "browser",
+}
+TIERS = frozenset(STARTED_BY.values())
+SERVERS = re.compile(  # in a command
+    r"(^|/)(postgres|valkey-server|chromium) |playwright/driver|tracker\.gate\.mlflow_server"
+    r"|(tracker\.cli|/headbook) (up|demo)\b|control\.up\("
+)
+
+
+class Tiers:
+    """A plugin of pytest that marks tests, and has those fail that lack a mark."""
+
+    def __init__(self) -> None:
+        self._unmarked: str | None = None  # the running test, where it may start no server
+        sys.addaudithook(self._audit)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in STARTED_BY:
+                item.add_marker(STARTED_BY[fixture])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        marked = any(item.get_closest_marker(tier) for tier in TIERS)
+        self._unmarked = None if marked else item.nodeid
+        try:
+            return (yield)
+        finally:
+            self._unmarked = None
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._unmarked and event == "subprocess.Popen":
+            words = arguments[1]
+            command = words if isinstance(words, str) else " ".join(map(str, words))
+            if found := SERVERS.search(command):
+                raise AssertionError(
+                    f"{self._unmarked} starts a server ({found[0].strip()!r}): mark it with one of"
+                    f" {', '.join(sorted(TIERS))}, or use a fixture of tests/tiers.py."
+                )
