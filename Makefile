@@ -7,7 +7,7 @@ RUNS ?= 3000
 SEED ?= 7
 FIGURES := $(CURDIR)/build/faults
 
-.PHONY: demo test faults attacks check up down clean
+.PHONY: demo test test-fast faults attacks check up down clean
 
 MODEL ?= mcq-small
 
@@ -17,6 +17,9 @@ demo: .venv/installed  ## queue a small real study and print the strongest heads
 
 test: .venv/tested  ## the whole suite, on a Postgres and a Valkey of its own
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-fast: .venv/tested  ## the tests that start no servers, stack or browser and are not slow
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not (servers or stack or browser or slow)" $(ARGS)
 
 faults: .venv/tested  ## the tests of faults at length, into docs/reliability.md; RUNS= SEED= ONLY=FILE
 	$(if $(ONLY),,rm -rf $(FIGURES) && )mkdir -p $(FIGURES)

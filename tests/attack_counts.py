@@ -10,7 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faults import figures
+
+from tests.faults import figures
 
 _MARK = "attack"
 

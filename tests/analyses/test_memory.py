@@ -73,6 +73,7 @@ print(json.dumps(
 """
 
 
+@pytest.mark.slow
 def test_a_budget_of_300_mb_is_kept_within_a_fifth_and_only_costs_time(smollm2: Path) -> None:
     """Six prompts that would otherwise be recorded together."""
     said = subprocess.run(

@@ -124,7 +124,7 @@ def test_another_recipe_is_not_gone_on_with(words: Tokenizer, tmp_path: Path) ->
         start(words, replace(TINY, seed=1)).resume(tmp_path / "saved")
 
 
-@pytest.mark.slow  # a minute and a half on one core
+@pytest.mark.slow
 def test_two_hundred_steps_find_the_label_of_a_colour_among_two(words: Tokenizer) -> None:
     two = Stage(end=1.0, options={2: 1.0}, colours=1.0, marked=0.6, length=64)
     mix = Mix(letters=0.0, prelude=0.0)

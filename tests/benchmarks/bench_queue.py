@@ -21,11 +21,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "faults" / 
 
 import fault_analyses  # noqa: E402
 import numpy as np  # noqa: E402
-from faults.world import TINY, World  # noqa: E402
 from sqlalchemy import func, select, text  # noqa: E402
 
 from analyses import registry  # noqa: E402
 from analyses.results import Measured  # noqa: E402
+from tests.faults.world import TINY, World  # noqa: E402
 from tracker import reports  # noqa: E402
 from tracker.database.db import transaction  # noqa: E402
 from tracker.domain import PartClaim  # noqa: E402

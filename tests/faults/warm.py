@@ -5,6 +5,7 @@ that is on one thread: a fork would not take others along.
 """
 
 import gc
+import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -17,9 +18,12 @@ from analyses.language_model import LanguageModel
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.examples import examples
 from analyses.prompts.tokenization import load_tokenizer
-from tests.tiny_llama import save_tiny_llama
 
 from . import stories
+
+# The server of forks looks for modules in the working directory, not where pytest does.
+sys.path.append(str(Path(__file__).parents[1]))
+from tiny_llama import save_tiny_llama
 
 _LATER = ("analyses.pictures.heads", "mlflow.tracking.request_header.registry", "pyarrow.parquet")
 

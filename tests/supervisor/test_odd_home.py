@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from mlflow_login import mlflow_at
 
 from tracker.home.home import Home
@@ -12,6 +13,7 @@ from tracker.supervisor.services import Addresses
 from tracker.supervisor.stack import SQLITE
 
 
+@pytest.mark.servers
 def test_mlflow_keeps_everything_in_a_home_of_any_name(tmp_path: Path) -> None:
     """`%20` is no space in it, and `?` and `#` end no path."""
     home, port = Home(tmp_path / "a b%20c#d?é"), ports.free()

@@ -135,6 +135,7 @@ def test_a_damaged_pid_file_does_no_harm(postgres):
     assert query(postgres.url(), "SELECT 1") == [(1,)]
 
 
+@pytest.mark.servers
 def test_a_cluster_half_made_is_made_anew(home):
     place = postgres_place.of_home(home)
     draft = folders.private(place.folder / "data.0123abcd", owner=place.owner)
@@ -161,6 +162,7 @@ def test_files_that_cannot_be_made_again_are_named_where_they_are_damaged(home, 
         (home.root / file).unlink()
 
 
+@pytest.mark.servers
 def test_a_server_that_cannot_start_names_its_log(home):
     with pytest.raises(StartFailed, match=r"(?s)postgres.log.*no_such_setting"):
         EmbeddedPostgres(home, settings={"no_such_setting": "1"}).start()
@@ -210,6 +212,7 @@ def test_as_root_a_home_that_the_user_reaches_keeps_everything_inside():
         assert postgres_place.of_home(Home(Path(folder))).folder == Path(folder) / "postgres"
 
 
+@pytest.mark.servers
 @as_root
 def test_as_root_an_installation_out_of_reach_is_copied_once(home, tmp_path, monkeypatch):
     packages = tmp_path / "site-packages"

@@ -127,6 +127,7 @@ def kept(home: Home) -> tuple[list[tuple[int]], set[int]]:
     return rows, {path.lstat().st_uid for path in (data, *data.rglob("*"))}
 
 
+@pytest.mark.servers
 def test_data_of_nobody_is_handed_over_and_what_was_cut_short_is_done_again(home: Home) -> None:
     filled(home, "nobody")
     data = home.root / "postgres" / "data"
@@ -142,6 +143,7 @@ def test_data_of_nobody_is_handed_over_and_what_was_cut_short_is_done_again(home
     assert (home.root / "postgres").stat().st_mode & 0o777 == 0o710
 
 
+@pytest.mark.servers
 def test_what_nobody_has_put_among_the_data_gives_nobody_a_file_of_root(
     home: Home, tmp_path: Path
 ) -> None:
@@ -163,12 +165,14 @@ def test_what_nobody_has_put_among_the_data_gives_nobody_a_file_of_root(
     assert [(s.read_text(), s.stat().st_uid, s.stat().st_mode) for s in secrets] == before
 
 
+@pytest.mark.servers
 def test_a_pipe_in_the_place_of_its_pid_file_holds_nobody_up(home: Home) -> None:
     filled(home, None)
     os.mkfifo(home.root / "postgres" / "data" / "postmaster.pid")
     assert kept(home)[0] == [(1,)]
 
 
+@pytest.mark.servers
 def test_a_named_user_takes_it_over_and_no_number_is_used(home: Home) -> None:
     filled(home, None)
     postgres = EmbeddedPostgres(home, run_as="nobody", settings=FAST)
@@ -189,6 +193,7 @@ def test_a_number_that_is_taken_is_passed_over(home: Home) -> None:
     assert can_run(("/bin/sh", "-c", ":"), Owner(second.uid, second.gid, second.name))
 
 
+@pytest.mark.servers
 def test_what_root_keeps_outside_is_as_closed(home: Home) -> None:
     home.root.chmod(0o700)
     filled(home, None)

@@ -141,6 +141,7 @@ def test_a_reused_pid_is_never_signalled(home, stranger):
     assert stranger.poll() is None
 
 
+@pytest.mark.stack
 def test_a_stack_in_the_background_outlives_who_started_it(home):
     command = (sys.executable, "-c", SUPERVISOR, str(home.root))
     state = background.start(home, command=command)

@@ -111,6 +111,7 @@ def set_aside(home):
     return sorted((home.root / "valkey").glob("unreadable-*"))
 
 
+@pytest.mark.servers
 def test_data_that_cannot_be_read_is_set_aside_and_the_last_two_are_kept(home):
     for number, harm in enumerate((None, *DAMAGE)):
         if harm:

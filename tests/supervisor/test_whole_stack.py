@@ -94,6 +94,7 @@ def run(folder, *words, **more):
     )
 
 
+@pytest.mark.stack
 def test_the_stack_comes_up_and_ends_with_its_supervisor(work):
     home = work / ".headbook"  # not ours, where root runs this: it is read as files
     try:
@@ -130,6 +131,7 @@ def test_the_stack_comes_up_and_ends_with_its_supervisor(work):
         run(work, "down")
 
 
+@pytest.mark.stack
 def test_a_worker_that_dies_again_and_again_ends_the_start_with_the_reason(work):
     (work / "broken").mkdir()
     (work / "broken" / "sitecustomize.py").write_text(BROKEN)

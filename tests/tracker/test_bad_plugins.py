@@ -19,6 +19,7 @@ from analyses.plugins.found import Plugin
 pytestmark = [
     pytest.mark.attack(39, "plugins that misbehave when they are imported"),
     pytest.mark.xdist_group("bad plugins"),
+    pytest.mark.slow,  # all are tried at once
 ]
 
 SECONDS = "8"

@@ -91,6 +91,7 @@ def test_the_page_about_analyses_is_held_against_what_they_say(cli: Stack, tmp_p
     assert cli.headbook("analyses", "docs", "behaviour").count("\n## ") == 1
 
 
+@pytest.mark.slow
 def test_a_model_is_checked_without_a_database(tmp_path: Path, model_folder: Path) -> None:
     cli = Stack(tmp_path / "home")
     found = cli.json("models", "check", str(model_folder), "--prompts", "4")

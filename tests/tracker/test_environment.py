@@ -154,6 +154,7 @@ def test_a_command_reads_its_database_whatever_the_shell_says_to_postgres(
     assert listed["created_at"].startswith("20")
 
 
+@pytest.mark.stack
 def test_the_demo_says_whose_database_it_uses_and_shows_no_password(tmp_path: Path) -> None:
     given = "postgresql://ada:s3cret@127.0.0.1:1/none"
     done = Stack(tmp_path / "home", DATABASE_URL=given).run("demo")

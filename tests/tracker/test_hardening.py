@@ -22,6 +22,8 @@ from tracker.supervisor.process import Process
 
 OWNER = "headbook_owner"
 
+pytestmark = pytest.mark.servers
+
 
 @dataclass
 class Server:

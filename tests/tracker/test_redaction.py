@@ -187,6 +187,7 @@ def test_a_setting_that_is_refused_is_shown_unless_it_is_an_address(
     assert not shows_some(str(caught.value))
 
 
+@pytest.mark.stack
 def test_what_the_stack_shows_of_itself_holds_no_password(tmp_path: Path) -> None:
     home, me = Home(tmp_path), psutil.Process()
     tracking = "https://ada:hunter2@mlflow.example/x"
