@@ -18,6 +18,7 @@ from analyses.results import ScoreKey
 from tracker import reports
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, PartKind, Priority, Run
+from tracker.domain.run_notes import RunNotes
 from tracker.reports import RunDetail
 from tracker.store import distributions as distribution_store
 from tracker.store import endings, parts, publications, runs, tensors
@@ -62,7 +63,7 @@ def finished_run(
     distribution_id: int,
     *,
     scores: Mapping[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]],
-    notes: Mapping[str, Any] | None = None,
+    notes: RunNotes = RunNotes(),  # noqa: B008 - frozen
     **asked: Any,
 ) -> Run:
     """A run of eight prompts that has succeeded with these scores."""
@@ -88,7 +89,7 @@ def finished_run(
         if claim.kind is PartKind.PROMPTS:
             endings.finish_part(session, claim, provenance={})
     score_store.insert_scores(session, run.id, model.id, scores)
-    endings.finish_run(session, claim, notes=notes or {})
+    endings.finish_run(session, claim, notes=notes)
     return run
 
 

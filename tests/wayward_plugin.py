@@ -7,6 +7,7 @@ WAYWARD = '''
 import gc, io, itertools, os, random, sys, time
 import numpy as np
 from pydantic import Field, field_validator
+from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Derived, Kind, Measured, NamedTensor, Resampled
 from analyses.results import ScoreKey
@@ -16,8 +17,8 @@ AS_USUAL = object()
 ONE = ScoreKey(MODEL, metric="one")
 
 
-def key(metric, **more):
-    return ScoreKey(**{"component": MODEL, "metric": metric} | more)
+def key(metric, component=MODEL, site="", x=0.0, **varied):
+    return ScoreKey(component, Quantity(metric, site, varied), x)
 
 
 def raise_(error):
@@ -143,7 +144,7 @@ def share(keys):
     version=1,
     params=WaywardParams,
     stores=[Stored(metric="one", meaning="one")],
-    headline=("one", ""),
+    headline=Quantity("one"),
     summarise=lambda means, params: answer("summarise", params, {}),
     derive=lambda measured, params: answer("derive", params, Derived()),
     warns=lambda means, params: answer("warns", params, []),
@@ -153,7 +154,7 @@ def share(keys):
 def wayward(lm, prompts, params, progress):
     """One for each prompt."""
     place, _, act = params.way.partition(":")
-    one = key("one", site=place, condition=act) if place in ("ratios", "draw") else ONE
+    one = key("one", site=place, of=act) if place in ("ratios", "draw") else ONE
     given = do("measure", params)
     ones = np.ones(len(prompts), np.float32)
     if isinstance(given, Endless):

@@ -14,7 +14,7 @@ INTERCHANGE = {"of": "interchange"}
 
 def logit_diff_by_mutation(findings: Findings) -> Figure | None:
     """The logit difference of the model, and of it with all heads of the set confined."""
-    return by_mutation(findings, "logit_diff", first=("none",), of_sets="confined")
+    return by_mutation(findings, "logit_diff", order=("none",))
 
 
 def interchange(findings: Findings) -> Figure | None:

@@ -14,26 +14,27 @@ def by_mutation(
     findings: Findings,
     metric: str,
     *,
-    first: Sequence[str] = (),
-    of_model: str = "full model",
-    of_sets: str = "confined",
+    order: Sequence[str] = (),
+    full: str = "full model",
+    confined: str = "confined",
 ) -> Figure | None:
-    """A metric under each mutation: of the model, of sets of its components, and of variants.
+    """A metric under each mutation: of the model, and beside it of its sets and of variants.
 
-    The mutations that are named come `first`. None without any mutation.
+    Mutations in `order` come first; `full` and `confined` are what the scores of the model and of
+    sets are called. None without any mutation.
     """
     found: dict[str, dict[str, Estimate]] = {}
     for key, estimate in sorted(findings.where(Kind.MODEL, Kind.SET, metric=metric).items()):
         varied = key.quantity.varied
         if "mutation" in varied:
-            usual = of_sets if key.component.kind is Kind.SET else of_model
+            usual = confined if key.component.kind is Kind.SET else full
             series = spelled(varied.get(VARIANT, usual))
             found.setdefault(series, {})[_said(varied["mutation"])] = estimate
     if not found:
         return None
     there = dict.fromkeys(mutation for by_name in found.values() for mutation in by_name)
-    ordered = [name for name in map(_said, first) if name in there]
-    groups = list(dict.fromkeys([*ordered, *there]))
+    first = [name for name in map(_said, order) if name in there]
+    groups = list(dict.fromkeys([*first, *there]))
     return grouped_bars(
         found, groups=groups, xlabel="mutation of the prompts", ylabel=findings.said(metric)
     )

@@ -10,8 +10,9 @@ from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import Example, examples
 from analyses.prompts.sources import Companion, pairs
+from analyses.quantities import Quantity, Varied
 from analyses.registry import Params
-from analyses.results import Derived, Measured, Result, ScoreKey
+from analyses.results import Component, Derived, Measured, Result, ScoreKey
 
 Inputs = Mapping[str, Result]
 # Families with and without rotary embedding, with grouped-query attention, caps and post-norms.
@@ -68,6 +69,13 @@ def assert_same(one: Measured, other: Measured) -> None:
         np.testing.assert_array_equal(tensor.values, other.tensors[name].values, err_msg=name)
 
 
+def score(
+    component: Component, metric: str, site: str = "", condition: str = "", x: float = 0.0
+) -> ScoreKey:
+    """The key of a score, by the text of what was varied."""
+    return ScoreKey(component, Quantity(metric, site, Varied.read(condition)), x)
+
+
 def of(found: Measured | Result, **key: object) -> np.ndarray:
     """The one score of that key."""
-    return found.scores[ScoreKey(**key)]
+    return found.scores[score(**key)]

@@ -41,7 +41,7 @@ def test_all_components_together_are_the_source(ordered, family: str, direction:
     found = run(cumulative, lm, prompts, params, inputs=inputs)
     everything = lm.shape.n_layers * (lm.shape.n_heads + 1)
     for metric in ("logit_diff", "loss"):
-        gap = of(found, component=MODEL, metric=metric, condition=GAP)
+        gap = of(found, component=MODEL, metric=metric, condition=GAP.text)
         effect = {"component": SET, "metric": "total_effect", "condition": metric}
         np.testing.assert_allclose(of(found, **effect, x=everything), gap, atol=1e-5)
         np.testing.assert_allclose(of(found, **effect, x=0), 0, atol=1e-5)
@@ -93,7 +93,7 @@ def test_area_and_smallest_sets_on_paper() -> None:
     def key(metric: str, condition: str, x: float = 0.0, component=SET) -> ScoreKey:
         return ScoreKey(component, Quantity(metric, varied=Varied.read(condition)), x=x)
 
-    way = {key("logit_diff", GAP, component=MODEL): 10.0}
+    way = {key("logit_diff", GAP.text, component=MODEL): 10.0}
     curve = {
         key("total_effect", "logit_diff", x): value for x, value in enumerate((0.0, 5.0, 8.5, 10.5))
     }
@@ -105,7 +105,7 @@ def test_area_and_smallest_sets_on_paper() -> None:
     }
     assert area_and_sets(curve, CumulativeParams()) == {}
     over, under = moved([*way, *curve])[key("moved", "logit_diff", 2)]
-    assert (over.x, under.condition) == (2, GAP)
+    assert (over.x, under.quantity.varied) == (2, GAP)
 
 
 def test_numbers_do_not_depend_on_how_a_run_is_cut(ordered) -> None:

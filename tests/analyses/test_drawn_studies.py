@@ -74,7 +74,7 @@ def test_a_panel_of_ranks_holds_the_set_and_its_placebos(findings) -> None:
     of_qk = figure.axes[3]
     assert [line.get_label() for line in of_qk.lines][:1] == ["leading subspace"]
     assert {line.get_label() for line in of_qk.lines[1:]} <= {"other tokens", "random"}
-    scores = findings("subspace").where(Kind.SET, metric="logit_diff", site="qk", condition="")
+    scores = findings("subspace").where(Kind.SET, metric="logit_diff", site="qk", varied={})
     expected = [scores[key].mean for key in sorted(scores)]
     np.testing.assert_allclose(of_qk.lines[0].get_ydata(), expected)
 

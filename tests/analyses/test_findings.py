@@ -61,7 +61,7 @@ def test_few_components_recover_the_answer(lm, learnt) -> None:
     sets = {
         key.x: value
         for key, value in area_and_sets(read, params).items()
-        if key.metric == "smallest_set"
+        if key.quantity.metric == "smallest_set"
     }
     assert sets[0.8] <= 6
     assert sets[0.9] <= 8

@@ -90,8 +90,8 @@ def test_an_answer_follows_what_a_forward_pass_says(told, family: str) -> None:
             }
             for metric, value in expected.items():
                 key = {"component": head, "metric": metric, "site": site}
-                assert of(found, **key, condition=INTERCHANGE)[row] == value
-    sites = {key.site for key in found.scores if key.condition == INTERCHANGE}
+                assert of(found, **key, condition=INTERCHANGE.text)[row] == value
+    sites = {key.quantity.site for key in found.scores if key.quantity.varied == INTERCHANGE}
     assert sites == {"", "q", "k", "z"}
 
 

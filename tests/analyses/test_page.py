@@ -39,7 +39,7 @@ def shown() -> Iterator[Analysis]:
                 unit="share",
                 better="high",
                 where=((Kind.HEAD, "q"), (Kind.MODEL, "")),
-                conditions=("", "{site}/placebo"),
+                varied=({}, {"of": "{site}", "variant": "placebo"}),
                 x="rank",
             )
         ],

@@ -210,7 +210,7 @@ def test_patching_every_component_at_once_would_move_all(ground) -> None:
     assert len(ratios) == 5 * heads_and_mlps
     key = ScoreKey(Component(kind=Kind.MLP, layer=1), Quantity("moved", "mlp_out", {"of": "loss"}))
     over, under = ratios[key]
-    assert (over.metric, under.component, under.condition) == (
+    assert (over.quantity.metric, under.component, under.quantity.condition) == (
         "total_effect",
         MODEL,
         "source - base",

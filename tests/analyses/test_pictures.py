@@ -60,7 +60,7 @@ def key(component: Component, metric: str, condition: str = "", x: float = 0.0) 
 def attributed(means: Mapping[Component, float]) -> Findings:
     return Findings(
         scores={key(each, "logit_attribution"): about(mean) for each, mean in means.items()},
-        headline=("logit_attribution", ""),
+        headline=Quantity("logit_attribution"),
         units={"logit_attribution": "logits"},
     )
 
@@ -101,7 +101,9 @@ def test_of_several_sites_what_heads_give_is_shown_and_the_label_names_it() -> N
         ScoreKey(head(0, 0), Quantity("size", site, {"by": "x"}), x=x): about(mean)
         for site, x, mean in places
     }
-    figure = heads.headline_map(Findings(scores=scores, headline=("size", "by=x")))
+    figure = heads.headline_map(
+        Findings(scores=scores, headline=Quantity("size", varied={"by": "x"}))
+    )
     assert figure.axes[0].images[0].get_array().tolist() == [[2.0]]
     assert "size, by = x, at z, x = 3" in figure.axes[1].get_ylabel().replace("\n", " ")
 
@@ -184,8 +186,8 @@ def test_a_cell_without_a_value_is_unlike_one_of_zero() -> None:
 
 def test_a_coordinate_of_zero_is_named_where_it_is_one() -> None:
     at_rank_0 = key(head(0, 0), "gained", x=0.0)
-    for varied, named in ((frozenset({at_rank_0}), True), (frozenset(), False)):
-        found = Findings(scores={at_rank_0: about(1.0)}, varied=varied)
+    for with_x, named in ((frozenset({at_rank_0}), True), (frozenset(), False)):
+        found = Findings(scores={at_rank_0: about(1.0)}, with_x=with_x)
         bar = heads.headline_map(found).axes[1].get_ylabel()
         assert ("x = 0" in bar) == named
 

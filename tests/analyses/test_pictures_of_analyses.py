@@ -120,10 +120,10 @@ def test_a_cumulative_curve_has_a_line_for_each_metric_shown() -> None:
 def test_mutations_stand_beside_the_confined_set() -> None:
     scores = {}
     for name, whole, left in (("none", 4.0, 3.5), ("shuffled", 3.0, 1.0)):
-        about_it = {"metric": "logit_diff", "condition": f"mutation={name}"}
-        scores[ScoreKey(MODEL, **about_it)] = about(whole)
-        scores[ScoreKey(SET, site="qk", **about_it)] = about(left)
-        scores[ScoreKey(head(0, 0), site="qk", **about_it)] = about(9.0)
+        mutation = {"mutation": name}
+        scores[ScoreKey(MODEL, Quantity("logit_diff", "", mutation))] = about(whole)
+        scores[ScoreKey(SET, Quantity("logit_diff", "qk", mutation))] = about(left)
+        scores[ScoreKey(head(0, 0), Quantity("logit_diff", "qk", mutation))] = about(9.0)
     (axes,) = label_randomisation.logit_diff_by_mutation(Findings(scores=scores)).axes
     assert heights(axes) == {"full model": [4.0, 3.0], "confined": [3.5, 1.0]}
 

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from analyses.quantities import Quantity
+from analyses.quantities import Quantity, Value
 from analyses.results import MODEL, Component, Kind, ScoreKey
 from analyses.stored import Meanings, Stored, as_json, from_json
 
@@ -12,12 +12,14 @@ SAID = Stored(
     metric="weight",
     meaning="of attention",
     where=((Kind.HEAD, "pattern"), (Kind.MODEL, "")),
-    conditions=("", "keys={group}", "a+b={i}/c"),
+    varied=({}, {"keys": "{group}"}, {"of": "a+b={i}", "variant": "c"}),
 )
 
 
-def key(component: Component = HEAD, site: str = "pattern", **more: object) -> ScoreKey:
-    return ScoreKey(component, metric="weight", site=site, **more)  # type: ignore[arg-type]
+def key(
+    component: Component = HEAD, site: str = "pattern", x: float = 0.0, **varied: Value
+) -> ScoreKey:
+    return ScoreKey(component, Quantity("weight", site, varied), x)
 
 
 def test_a_place_is_a_kind_of_component_at_a_site() -> None:
@@ -28,12 +30,13 @@ def test_a_place_is_a_kind_of_component_at_a_site() -> None:
     assert ScoreKey(HEAD, Quantity("other", "pattern")) not in SAID
 
 
-def test_braces_in_a_condition_stand_for_any_text_and_all_else_for_itself() -> None:
-    assert key(condition="keys=label") in SAID
-    assert key(condition="a+b=3/c") in SAID
-    assert key(condition="keys=") not in SAID
-    assert key(condition="aab=3/c") not in SAID
-    assert key(condition="no keys=label") not in SAID
+def test_braces_in_a_value_stand_for_any_text_and_all_else_for_itself() -> None:
+    assert key(keys="label") in SAID
+    assert key(of="a+b=3", variant="c") in SAID
+    assert key(keys=3) in SAID
+    assert key(keys="label", of="loss") not in SAID
+    assert key(of="aab=3", variant="c") not in SAID
+    assert key(no_keys="label") not in SAID
 
 
 def test_a_coordinate_must_be_told() -> None:
@@ -43,7 +46,7 @@ def test_a_coordinate_must_be_told() -> None:
     assert ScoreKey(MODEL, Quantity("loss")) in told
 
 
-def test_each_place_under_each_condition_is_one_variant() -> None:
+def test_each_place_with_each_of_what_is_varied_is_one_variant() -> None:
     assert len(SAID.variants()) == 6
 
 
@@ -53,9 +56,9 @@ def test_what_a_run_keeps_of_it_comes_back_from_json() -> None:
     assert kept == tuple(replace(each, meaning="") for each in said)
 
 
-def test_what_is_said_of_a_score_is_found_by_kind_site_condition_and_coordinate() -> None:
+def test_what_is_said_of_a_score_is_found_by_kind_quantity_and_coordinate() -> None:
     ranks = Stored(metric="weight", meaning="by rank", x="rank")
     meanings = Meanings([SAID, ranks])
-    assert meanings.of(key(condition="keys=label")) is SAID
+    assert meanings.of(key(keys="label")) is SAID
     assert meanings.of(ScoreKey(MODEL, Quantity("weight"), x=2.0)) is ranks
     assert meanings.of(key(site="z")) is None

@@ -165,7 +165,7 @@ def test_labels_that_tie_share_the_answer(load, random_model) -> None:
     head = Component(kind=Kind.HEAD, layer=0, index=1)
     for metric in ("follows_position", "follows_symbol", "stays"):
         for place in ({"component": MODEL}, {"component": head, "site": "z"}):
-            shares = of(found, metric=metric, condition=INTERCHANGE, **place)
+            shares = of(found, metric=metric, condition=INTERCHANGE.text, **place)
             np.testing.assert_array_equal(shares, 1 / 4)
     accuracy = of(run(behaviour, lm, made, BehaviourParams()), component=MODEL, metric="accuracy")
     np.testing.assert_array_equal(accuracy, 1 / 4)

@@ -81,7 +81,7 @@ def test_every_number_of_bases_is_found_again_in_every_resample(centring: str) -
     params = BasesParams(centring=centring)  # type: ignore[arg-type]
     derived = derive(vectors(), params)
     found = of_items(derived, [f"item {n // 2}" for n in range(24)])
-    shares = {key for key in derived.numbers if key.metric != DATA_RANK}
+    shares = {key for key in derived.numbers if key.quantity.metric != DATA_RANK}
     assert found.keys() == shares
     for key, values in found.items():
         assert values.shape == (RESAMPLES,)
@@ -117,7 +117,13 @@ def test_a_resample_has_the_shares_of_the_prompts_written_out(centring: str) -> 
         (key,) = (
             key
             for key in found
-            if (key.metric, key.condition, key.site, key.x, key.component.index)
+            if (
+                key.quantity.metric,
+                key.quantity.condition,
+                key.quantity.site,
+                key.x,
+                key.component.index,
+            )
             == (metric, condition, *first.values(), 0)
             and key.component.kind is Kind.KV_HEAD
         )

@@ -16,6 +16,7 @@ from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, ScoreKey
 from tracker.database.db import transaction
 from tracker.domain import Priority
+from tracker.domain.run_notes import RunNotes
 from tracker.reports import ScoreLine
 from tracker.store import distributions as distribution_store
 from tracker.store import endings, models, parts, publications, runs, scores
@@ -105,7 +106,7 @@ def succeeded(sessions, queued):
             endings.finish_part(session, claim, provenance={"torch": "2.13.0", "device": "cpu"})
             claim = parts.claim(session, run.id, worker="here:1", lease=60)
             scores.insert_scores(session, run.id, run.model_id, made_up(run.n_prompts, shape))
-            notes = {"conventions": {"position": "the last token"}, "warnings": list(warnings)}
+            notes = RunNotes(conventions={"position": "the last token"}, warnings=tuple(warnings))
             if mlflow:
                 publications.set_mlflow_ids(
                     session,
@@ -173,9 +174,7 @@ def score():
     def score(layer, index, mean):
         return ScoreLine(
             component=Component(kind=Kind.HEAD, layer=layer, index=index),
-            metric="logit_attribution",
-            site="",
-            condition="",
+            quantity=Quantity("logit_attribution"),
             x=0.0,
             n=8,
             skipped=0,

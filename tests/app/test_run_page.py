@@ -8,12 +8,14 @@ import streamlit as st
 from stored_runs import add_distribution, add_model, finished_run
 
 from analyses.bootstrap import Statistics
+from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
-from analyses.stored import Stored, as_json
+from analyses.stored import Stored
 from app import data
 from tracker import reports
 from tracker.database.db import transaction
 from tracker.domain import LogLevel, PartClaim, PartKind, RunState, SaidLine
+from tracker.domain.run_notes import RunNotes
 from tracker.store import log_lines
 
 from .visiting import all_runs, press, words
@@ -126,10 +128,10 @@ def test_a_password_in_mlflows_address_is_not_shown(visit, succeeded, monkeypatc
     assert "secret" not in words(at.caption)
 
 
-def heads_with(means, metric, **key):
+def heads_with(means, metric, site=""):
     heads = (Component(kind=Kind.HEAD, layer=0, index=index) for index in range(len(means)))
     return {
-        ScoreKey(component=head, metric=metric, **key): (
+        ScoreKey(head, Quantity(metric, site)): (
             Statistics(n=8, skipped=0, mean=mean, sem=None, ci_low=None, ci_high=None),
             None,
         )
@@ -154,7 +156,7 @@ def test_the_strongest_of_an_order_are_its_first_and_a_rank_of_zero_is_named(vis
             add_model(session),
             add_distribution(session),
             scores=heads_with((3.0, 1.0, 2.0), "order") | heads_with((0.5,), "kept", site="q"),
-            notes={"headline": ["order", ""], "scores": as_json(said)},
+            notes=RunNotes(headline=Quantity("order"), scores=tuple(said)),
         )
     at = visit("run", id=run.id)
     assert "The lowest of 3 heads" in words(at.markdown)

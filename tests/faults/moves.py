@@ -14,6 +14,7 @@ from analyses.quantities import Quantity
 from analyses.results import MODEL, Measured, ScoreKey
 from tracker.database.db import Sessions, transaction
 from tracker.domain import PartClaim, Priority, Run
+from tracker.domain.run_notes import RunNotes
 from tracker.store import distributions as distribution_store
 from tracker.store import endings, models, part_tensors, parts, runs, scores, tensors
 from tracker.store.part_tensors import PartTensor
@@ -120,7 +121,7 @@ def end_run(session: Session, claimed: PartClaim, run: Run) -> None:
     found = dict(zip(vectors, zip(each, vectors.values(), strict=True), strict=True))
     scores.insert_scores(session, run.id, run.model_id, found)
     tensors.insert_tensors(session, run.id, [_stored(run)])
-    endings.finish_run(session, claimed, notes={})
+    endings.finish_run(session, claimed, notes=RunNotes())
 
 
 def _stored(run: Run) -> StoredTensor:

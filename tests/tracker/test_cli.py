@@ -23,9 +23,10 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind, pairs
 from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
-from analyses.stored import Stored, as_json
+from analyses.stored import Stored
 from tracker.cli import app, main
 from tracker.database.db import Sessions, transaction
+from tracker.domain.run_notes import RunNotes
 from tracker.store import studies
 from tracker.working.execution import WorkerContext, work
 
@@ -325,21 +326,19 @@ def test_the_strongest_of_an_order_are_its_first(
                 key: (Statistics(n=8, skipped=0, mean=mean, sem=0, ci_low=0, ci_high=1), None)
                 for key, mean in means.items()
             },
-            notes={
-                "headline": ["order", ""],
-                "scores": as_json(
-                    [
-                        Stored(
-                            metric="order",
-                            meaning="",
-                            better="low",
-                            where=((Kind.HEAD, "z"),),
-                            no_interval="nobody measured it",
-                        ),
-                        Stored(metric="kept", meaning="", where=((Kind.HEAD, "q"),), x="the rank"),
-                    ]
+            notes=RunNotes(
+                headline=Quantity("order"),
+                scores=(
+                    Stored(
+                        metric="order",
+                        meaning="",
+                        better="low",
+                        where=((Kind.HEAD, "z"),),
+                        no_interval="nobody measured it",
+                    ),
+                    Stored(metric="kept", meaning="", where=((Kind.HEAD, "q"),), x="the rank"),
                 ),
-            },
+            ),
         )
     found = cli.json("scores", str(run.id), "--top", "2")
     assert [(each["metric"], each["index"]) for each in found] == [("order", 1), ("order", 2)]

@@ -76,9 +76,10 @@ def test_scores_are_listed_by_code(
         session.flush()
         for name in NAMES:
             key = {"metric": "m", "site": "z", "condition": "", column: name}
+            key["varied"] = {"of": key["condition"]} if key["condition"] else {}
             session.add(
                 ScoreRow(run_id=run.id, component_id=component.id, x=0, n=1, skipped=0, **key)
             )
     with transaction(sessions) as session:
         lines = reports.scores(session, run.id)
-    assert [getattr(line, column) for line in lines] == BY_CODE
+    assert [getattr(line.quantity, column) for line in lines] == BY_CODE

@@ -32,7 +32,7 @@ def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
     seen = detail(sessions, run.id)
     assert (seen.line.state, seen.line.done, seen.line.published) == (RunState.SUCCEEDED, 8, True)
     assert seen.provenance["versions"]["torch"] == torch.__version__
-    assert seen.notes["conventions"]["position"] == "the last token of the prompt"
+    assert seen.notes.conventions["position"] == "the last token of the prompt"
     with transaction(sessions) as session:
         lines = reports.scores(session, run.id)
     heads = [line for line in lines if line.component.kind is Kind.HEAD]
@@ -74,16 +74,16 @@ def test_patching_is_queued_with_its_sources_and_ends_with_effects_and_shares(
     with transaction(sessions) as session:
         lines = reports.scores(session, run.id)
     heads = [line for line in lines if line.component.kind is Kind.HEAD]
-    assert (heads[0].metric, heads[0].condition) == ("total_effect", "logit_diff")
-    by_effect = {line.metric for line in heads}
+    assert str(heads[0].quantity) == "total_effect z logit_diff"
+    by_effect = {line.quantity.metric for line in heads}
     assert {"total_effect", "direct_effect", "indirect_effect"} <= by_effect
-    shares = [line for line in heads if line.metric == "moved"]
+    shares = [line for line in heads if line.quantity.metric == "moved"]
     undefined = [line for line in shares if line.mean is None]
     if source == "zero":
         assert not shares
     else:
         assert len(shares) == 5 * 8
-        said = " ".join(detail(sessions, run.id).notes["warnings"])
+        said = " ".join(detail(sessions, run.id).notes.warnings)
         assert ("has no value in" in said) == bool(undefined)
     mirrored = bench.artifacts.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
     assert any("total_effect/z/logit_diff" in key for key in mirrored.data.metrics)
@@ -110,7 +110,7 @@ def test_attention_ends_with_weights_and_rows_that_do_not_depend_on_its_parts(
     assert one.axes == ("prompt", "component", "key")
     assert one.values.tobytes() == other.values.tobytes()
     heads = [line for line in lines if line.component.kind is Kind.HEAD]
-    assert (heads[0].metric, heads[0].condition) == ("weight", "keys=correct_label")
+    assert str(heads[0].quantity) == "weight keys=correct_label"
     assert one.values.shape[:2] == (8, 8)
     whole = np.nansum(one.values, axis=2)
     counted = ~np.isnan(one.values).all(axis=2)
@@ -170,8 +170,8 @@ def test_the_shares_of_all_components_add_up_to_the_logit_difference(
     work(bench, hint=None)
     with transaction(sessions) as session:
         lines = reports.scores(session, run.id)
-    shares = sum(line.mean or 0 for line in lines if line.metric == "logit_attribution")
-    whole = next(line.mean for line in lines if line.metric == "logit_diff")
+    shares = sum(line.mean or 0 for line in lines if line.quantity.metric == "logit_attribution")
+    whole = next(line.mean for line in lines if line.quantity.metric == "logit_diff")
     assert shares == pytest.approx(whole, rel=1e-4)
 
 

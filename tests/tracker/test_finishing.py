@@ -74,14 +74,14 @@ def test_a_rank_that_the_data_does_not_have_is_told(rank: int, warned: bool) -> 
     of_queries = ScoreKey(head, Quantity("data_rank", "q"))
     found = statistics("label_randomisation", {of_queries: rank + 0 * NOISE})
     asked = registry.find("label_randomisation")
-    warnings = finishing.notes(asked, asked.checked({"rank": 3}), found)["warnings"]
+    warnings = finishing.notes(asked, asked.checked({"rank": 3}), found).warnings
     said = "queries that were learnt from span fewer than 3 dimensions in 1 head (the fewest: 1 in"
     assert [said in each and "L03.H07" in each for each in warnings] == [True] * warned
 
 
 def test_every_run_says_how_its_intervals_are_made() -> None:
     asked = registry.find("behaviour")
-    said = finishing.notes(asked, asked.checked({}), {})["conventions"]
+    said = finishing.notes(asked, asked.checked({}), {}).conventions
     assert "Wilson" in said["intervals of shares of prompts"]
     assert said["position"] == "the last token of the prompt"
 
@@ -118,7 +118,7 @@ def test_a_model_that_does_not_answer_with_labels_is_told(
 ) -> None:
     found = statistics(analysis, {of_model("label_mass", condition): 0.01 + 0 * NOISE}, **params)
     asked = registry.find(analysis)
-    warnings = finishing.notes(asked, asked.checked(params), found)["warnings"]
+    warnings = finishing.notes(asked, asked.checked(params), found).warnings
     assert [("0.01" in each) for each in warnings] == [True] * warned
 
 
@@ -128,7 +128,7 @@ def test_a_replay_that_is_another_run_is_told(size: float, warned: bool) -> None
     off = size * np.tile(np.array([1, -1], dtype=np.float32), 20)
     found = statistics("patching", {noop_key(): off})
     asked = registry.find("patching")
-    warnings = finishing.notes(asked, asked.checked({}), found)["warnings"]
+    warnings = finishing.notes(asked, asked.checked({}), found).warnings
     assert [("differs by 0.20 on average" in each) for each in warnings] == [True] * warned
 
 
@@ -150,16 +150,12 @@ def ratios_without(means: dict[str, tuple[float, float, int]]) -> list[str]:
         for site, (mean, spread, n) in means.items():
             values = mean + spread * NOISE
             values[n:] = np.nan
-            place = {"component": component, "site": site}
-            scores[ScoreKey(metric="gain", **place)] = values  # type: ignore[arg-type]
+            scores[ScoreKey(component, Quantity("gain", site))] = values
             for rank in range(3):
-                key = ScoreKey(metric="gained", x=rank, **place)  # type: ignore[arg-type]
-                scores[key] = values * rank / 2
+                scores[ScoreKey(component, Quantity("gained", site), rank)] = values * rank / 2
     asked = registry.find("subspace")
     found = statistics("subspace", scores)
-    warnings = finishing.notes(asked, asked.checked({}), found)["warnings"]
-    assert isinstance(warnings, list)
-    return warnings
+    return list(finishing.notes(asked, asked.checked({}), found).warnings)
 
 
 def test_a_warning_counts_what_it_names() -> None:

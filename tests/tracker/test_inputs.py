@@ -13,6 +13,7 @@ from sqlalchemy.orm import aliased
 from tracker import reports
 from tracker.database.db import Sessions, transaction
 from tracker.domain import ACTIVE, PartState, RunState
+from tracker.domain.run_notes import RunNotes
 from tracker.reports import RunLine
 from tracker.store import endings, inputs, parts, runs
 from tracker.tables import PartRow, RunEventRow, RunInputRow, RunRow
@@ -40,7 +41,7 @@ def succeed(sessions: Sessions, run_id: UUID) -> None:
     last = claim(sessions, run_id)
     with transaction(sessions) as session:
         parts.fence(session, last, lease=60)
-        endings.finish_run(session, last, notes={})
+        endings.finish_run(session, last, notes=RunNotes())
 
 
 def fail(sessions: Sessions, run_id: UUID, reason: str = "oom") -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, PartKind, Priority, RunState
+from tracker.domain.run_notes import RunNotes
 from tracker.store import endings, models, parts
 from tracker.store.parts import LeaseLost
 from tracker.tables import PartRow, RunEventRow
@@ -55,7 +56,7 @@ def test_a_run_goes_from_queued_to_succeeded_and_its_events_say_so(
     last = claim(sessions, run.id)
     with transaction(sessions) as session:
         parts.fence(session, last, lease=60)
-        endings.finish_run(session, last, notes={})
+        endings.finish_run(session, last, notes=RunNotes())
     assert state_of(sessions, run.id) is RunState.SUCCEEDED
     with transaction(sessions) as session:
         events = session.scalars(

@@ -15,6 +15,7 @@ from stack import Stack
 
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
+from tracker.domain.run_notes import RunNotes
 from tracker.run_logs import run_log
 from tracker.store import endings, runs
 
@@ -131,7 +132,7 @@ def test_following_shows_lines_as_they_come_and_exits_with_0_when_the_run_has_su
     last = claim(sessions, run.id)
     with run_log.kept(last, sessions=sessions, worker="w1"):
         with transaction(sessions) as session:
-            endings.finish_run(session, last, notes={})
+            endings.finish_run(session, last, notes=RunNotes())
         say("said after the end")
     assert following.end() == (0, "")
     rest = []

@@ -10,10 +10,11 @@ from sqlalchemy import func, select, text
 from analyses.bootstrap import Statistics
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, NotANumber, ScoreKey
-from analyses.stored import Stored, as_json
+from analyses.stored import Stored
 from tracker import reports
 from tracker.database.db import BusyDatabase, Sessions, passes, transaction
 from tracker.domain import Model
+from tracker.domain.run_notes import RunNotes
 from tracker.store import endings, part_tensors, parts, scores
 from tracker.tables import ComponentRow, PartScoreRow, PartTensorRow
 
@@ -122,7 +123,7 @@ def test_scores_replace_what_parts_had_measured_when_the_run_succeeds(
     with transaction(sessions) as session:
         found_scores = {KEYS[0]: (found, values), KEYS[1]: (size, None)}
         scores.insert_scores(session, run.id, model.id, found_scores)
-        endings.finish_run(session, last, notes={"warnings": []})
+        endings.finish_run(session, last, notes=RunNotes())
     with transaction(sessions) as session:
         lines = reports.scores(session, run.id)
         left = [
@@ -152,10 +153,10 @@ def test_the_headline_comes_first_and_of_its_sites_what_heads_give(
     last = claim(sessions, run.id)
     with transaction(sessions) as session:
         scores.insert_scores(session, run.id, model.id, dict.fromkeys(keys, (found, None)))
-        endings.finish_run(session, last, notes={"headline": ["total", ""]})
+        endings.finish_run(session, last, notes=RunNotes(headline=Quantity("total")))
     with transaction(sessions) as session:
         lines = reports.scores(session, run.id)
-    assert [(line.metric, line.site) for line in lines] == [
+    assert [(line.quantity.metric, line.quantity.site) for line in lines] == [
         ("total", "z"),
         ("total", "q"),
         ("direct", "z"),
@@ -199,7 +200,7 @@ def stored(
         }
         with transaction(sessions) as session:
             scores.insert_scores(session, run.id, model.id, found)
-            endings.finish_run(session, last, notes=notes)
+            endings.finish_run(session, last, notes=RunNotes(**notes))
         with transaction(sessions) as session:
             return reports.scores(session, run.id)
 
@@ -226,9 +227,7 @@ SAID = (
 def test_the_strongest_are_those_of_which_it_is_better(
     stored, metric: str, means: tuple[float, ...], first: list[int]
 ) -> None:
-    lines = stored(
-        {of_head(index, metric): mean for index, mean in enumerate(means)}, scores=as_json(SAID)
-    )
+    lines = stored({of_head(index, metric): mean for index, mean in enumerate(means)}, scores=SAID)
     assert [line.component.index for line in reports.strongest(lines, 3)] == first
 
 
@@ -238,9 +237,9 @@ def test_the_strongest_are_of_the_headline_and_of_no_other_metric_beside_it(stor
         **{of_head(index, "effect", "accuracy"): 50.0 for index in range(3)},
         **{of_head(index, "effect", "logit_diff"): float(index) for index in range(3)},
     }
-    lines = stored(means, headline=["effect", "logit_diff"], scores=as_json(SAID))
+    lines = stored(means, headline=Quantity("effect", varied={"of": "logit_diff"}), scores=SAID)
     best = reports.strongest(lines, 9)
-    assert [(line.condition, line.mean) for line in best] == [
+    assert [(line.quantity.condition, line.mean) for line in best] == [
         ("logit_diff", 2.0),
         ("logit_diff", 1.0),
         ("logit_diff", 0.0),
@@ -258,8 +257,8 @@ def test_a_coordinate_of_zero_is_one_where_the_analysis_says_so(stored) -> None:
         of_head(1, "by_rank"): 1.0,
         of_head(0, "plain"): 1.0,
     }
-    lines = stored(means, scores=as_json(SAID))
-    shown = {(line.metric, line.component.index, line.coordinate) for line in lines}
+    lines = stored(means, scores=SAID)
+    shown = {(line.quantity.metric, line.component.index, line.coordinate) for line in lines}
     assert shown == {
         ("gained", 0, "0"),
         ("effect", 0, ""),

@@ -5,8 +5,6 @@ import pytest
 from analyses import registry
 from analyses.confined import COMBINATIONS
 from analyses.prompts.distributions import DistributionSpec
-from analyses.quantities import Quantity, Varied
-from analyses.results import ScoreKey
 from tracker import reports
 from tracker.database.db import Sessions, transaction
 from tracker.store import tensors
@@ -51,24 +49,21 @@ def test_an_analysis_stores_what_it_says(
     with transaction(sessions) as session:
         lines = [line for run in made for line in reports.scores(session, run.id)]
         arrays = tensors.tensors(session, made[0].id)
-    keys = [
-        ScoreKey(s.component, Quantity(s.metric, s.site, Varied.read(s.condition)), x=s.x)
-        for s in lines
-    ]
+    keys = [s.key for s in lines]
     unsaid = [key for key in keys if not any(key in said for said in analysis.stores)]
     assert unsaid == []
-    bare = {(line.metric, line.condition) for line in lines if _bare(line)}
+    bare = {line.quantity for line in lines if _bare(line)}
     assert bare == set()
     unseen = [
-        (said.metric, place, condition)
+        (said.metric, place, varied)
         for said in analysis.stores
         if said.sure
-        for place, condition in said.variants()
-        if place[0] not in ELSEWHERE and not any(said.names(key, place, condition) for key in keys)
+        for place, varied in said.variants()
+        if place[0] not in ELSEWHERE and not any(said.names(key, place, varied) for key in keys)
     ]
     assert unseen == []
     surely = {said.metric for said in analysis.stores if said.sure}
-    assert surely <= {each.metric for each in lines}
+    assert surely <= {each.quantity.metric for each in lines}
     assert {(each.name, each.axes) for each in arrays} == {
         (said.name, said.axes) for said in analysis.arrays
     }

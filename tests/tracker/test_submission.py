@@ -166,7 +166,7 @@ def test_prompts_beyond_the_trained_length_are_queued_with_a_warning_that_the_re
 
     def warnings() -> list[str]:
         with transaction(sessions) as session:
-            return reports.run_detail(session, run.id).notes["warnings"]
+            return reports.run_detail(session, run.id).notes.warnings
 
     (queued,) = warnings()
     assert queued.startswith("8 of the 8 prompts have more tokens than the 100 that")

@@ -9,6 +9,7 @@ from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, ScoreKey
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
+from tracker.domain.run_notes import RunNotes
 from tracker.publishing import mirror
 from tracker.publishing.summary import MOST_KEYS, Point, summary
 from tracker.reports import ScoreLine
@@ -31,9 +32,7 @@ def line(
 ) -> ScoreLine:
     return ScoreLine(
         component=component,
-        metric=metric,
-        site="",
-        condition=condition,
+        quantity=Quantity(metric, varied=Varied.read(condition)),
         x=x,
         n=8,
         skipped=0,
@@ -86,7 +85,7 @@ def test_what_has_no_mean_is_left_out_of_a_curve() -> None:
 def test_there_are_thirty_keys_at_the_most_the_headline_before_other_conditions() -> None:
     others = [line(condition=f"c{n}", x=x) for n in range(40) for x in range(5)]
     headline = [line(metric="recovered", condition="q", x=x) for x in range(5)]
-    found = summary([*others, *headline, line()], headline="recovered")
+    found = summary([*others, *headline, line()], headline=Quantity("recovered"))
     keys = list(dict.fromkeys(point.key for point in found))
     assert len(keys) == MOST_KEYS == 30
     assert keys[:3] == ["loss", "recovered/q", "loss/c0"]
@@ -136,7 +135,11 @@ def swept(sessions: Sessions, make_run: MakeRun) -> Run:
     }
     with transaction(sessions) as session:
         scores.insert_scores(session, run.id, run.model_id, found)
-        endings.finish_run(session, last, notes={"headline": ["recovered", "qk/leading"]})
+        endings.finish_run(
+            session,
+            last,
+            notes=RunNotes(headline=Quantity("recovered", varied=Varied.read("qk/leading"))),
+        )
     return run
 
 

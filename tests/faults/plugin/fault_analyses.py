@@ -41,7 +41,7 @@ def numbers_of(prompts: Sequence[Any]) -> NDArray[np.float32]:
     return np.array([number_of(each.input_ids) for each in prompts], np.float32)
 
 
-@analysis("steps", version=1, params=StepsParams, headline=("step", ""))
+@analysis("steps", version=1, params=StepsParams, headline=Quantity("step"))
 def steps(lm: Any, prompts: Sequence[Any], params: StepsParams, progress: Progress) -> Measured:
     """A number that a prompt's tokens decide; as slow as it is told to be."""
     for done in range(0, len(prompts), params.batch_size):
