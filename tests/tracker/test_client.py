@@ -1,8 +1,10 @@
 """The Python client on a real database: its examples, and what it refuses."""
 
 import doctest
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -20,6 +22,7 @@ from tracker.working.execution import work
 
 from .conftest import Submit
 
+README = Path(__file__).parents[2] / "README.md"
 EXAMPLES = [each for each in doctest.DocTestFinder().find(client_module, "client") if each.examples]
 ATTRIBUTION = RunRequest(
     analysis="attribution", model="mcq-small", recipe={"name": "facts", "size": 8}
@@ -58,6 +61,11 @@ def test_every_method_of_the_client_has_an_example_that_does_as_it_says(
         said: list[str] = []
         failed = doctest.DocTestRunner(verbose=False).run(example, out=said.append).failed
         assert failed == 0, "".join(said)
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    shown_by_it: dict[str, Any] = {}
+    exec(block.replace('"size": 64', '"size": 8'), shown_by_it)
+    assert shown_by_it["run"].id == run.id
+    assert len(shown_by_it["attribution"]) == 8
 
 
 def test_requests_are_queued_all_or_none_and_the_same_one_once(

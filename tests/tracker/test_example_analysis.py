@@ -27,7 +27,7 @@ from tracker.queueing import broker, dispatcher
 from tracker.reports import RunLine
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-analysis"
-PATIENCE = 60.0  # seconds
+PATIENCE = 180.0  # seconds
 FORM = """
 import json
 from app import data

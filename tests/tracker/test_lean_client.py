@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -98,6 +99,8 @@ def asked(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_what_the_client_needs_is_a_part_of_what_headbook_needs() -> None:
     assert set(NEEDED) < set(PROJECT["project"]["dependencies"])
+    (named,) = re.findall(r"--no-deps headbook\npip install (.*)", (ROOT / "README.md").read_text())
+    assert shlex.split(named) == [each.partition(">")[0] for each in NEEDED]
 
 
 def test_the_client_alone_submits_waits_and_reads(

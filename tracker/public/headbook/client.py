@@ -223,7 +223,8 @@ class Client:
         It is read from MLflow and checked against the hash that Postgres holds, or taken from the
         files of this home.
 
-        >>> client.tensor(run, "label_logits").shape
+        >>> prompts, components, labels = client.tensor(run, "label_attribution").shape
+        >>> prompts, labels
         (8, 4)
         """
         with transaction(self._sessions) as session:
