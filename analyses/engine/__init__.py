@@ -1,1 +1,1 @@
-"""What happens inside a language model: found by tracing, recorded, and added up again."""
+"""The inside of language models: traced, recorded, decomposed, and replayed under interventions."""

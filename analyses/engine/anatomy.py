@@ -1,4 +1,4 @@
-"""Which modules of a language model write to the residual stream, and what scales their writes."""
+"""The modules of a language model that write to the residual stream, and what scales them."""
 
 from dataclasses import dataclass
 
@@ -19,17 +19,17 @@ class LayerAnatomy:
     """attn_out = m · norm(z W_O + b_O), with a norm only where a post-norm follows attention."""
 
     layer: nn.Module
-    attention: nn.Module  # what calls the attention function
+    attention: nn.Module  # the module that calls the attention function
     out_proj: nn.Linear | Conv1D
     post_norm: nn.Module | None
     post_norm_formula: Norm | None
-    mlp: tuple[nn.Module, ...]  # what they give, summed, is the MLP's write
+    mlp: tuple[nn.Module, ...]  # the sum of their outputs is the MLP's write
     shape: LayerShape
-    shared: SharedKeys | None  # where it may read keys and values of layers below
+    shared: SharedKeys | None  # where it reads keys and values of layers below
 
     @property
     def attention_writer(self) -> nn.Module:
-        """What gives attention's write, before the residual multiplier."""
+        """The module whose output is attention's write, before the residual multiplier."""
         return self.out_proj if self.post_norm is None else self.post_norm
 
     @property
@@ -64,13 +64,13 @@ class Anatomy:
 
     @property
     def shared_layers(self) -> frozenset[int]:
-        """The layers whose keys and values others read."""
-        shared = (layer.shared for layer in self.layers if layer.shared is not None)
-        return frozenset(number for each in shared for number in each.layers.values())
+        """The layers whose keys and values layers above read too."""
+        mappings = (layer.shared for layer in self.layers if layer.shared is not None)
+        return frozenset(number for shared in mappings for number in shared.layers.values())
 
     @property
     def has_unembed(self) -> bool:
-        """Whether the logits get something that is not in the residual."""
+        """Whether constants are added to the logits that are not in the residual."""
         return self.final_norm.bias is not None or self.unembedding.bias is not None
 
     def W_U(self, label_ids: Tensor) -> Float[Tensor, "*label d_model"]:
@@ -86,7 +86,7 @@ class Anatomy:
         return of_labels.to(label_ids.device, torch.float32) * self.logit_multiplier
 
     def cap(self, logits: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """What the model does to its logits last; not linear."""
+        """The final soft-cap of the logits; not linear."""
         if self.logit_cap is None:
             return logits
         return self.logit_cap * torch.tanh(logits / self.logit_cap)

@@ -1,4 +1,4 @@
-"""Prompts of unequal length as one rectangle of tokens."""
+"""Prompts of different lengths as one rectangle of tokens."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ class UnequalOptions(Refused):
         counts = {prompt.number: len(prompt.label_ids) for prompt in prompts}
         super().__init__(
             f"Prompts of one run need the same number of options; by prompt they have {counts}. "
-            f"Choose data with as many options in every item."
+            f"Choose data with the same number of options in every item."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rectangle:
-    """Tokens padded on the right: causal attention never lets a token see what comes after it."""
+    """Tokens padded on the right, where causal attention never looks."""
 
-    numbers: tuple[int, ...]  # the prompts', one per row
+    numbers: tuple[int, ...]  # of the prompts, one per row
     input_ids: Int[Tensor, "batch pos"]
     attention_mask: Int[Tensor, "batch pos"]
     position_ids: Int[Tensor, "batch pos"]
@@ -38,37 +38,39 @@ class Rectangle:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch(Rectangle):
-    """Prompts, with their labels and right answers."""
+    """Prompts with their labels and correct answers."""
 
     label_ids: Int[Tensor, "batch label"]
     correct: Int[Tensor, " batch"]
 
 
 def micro_batches(prompts: Sequence[Read], size: int) -> Iterator[tuple[Read, ...]]:
-    """Prompts that share `number // size`: the same together, however a run is cut in parts."""
+    """Prompts with equal `number // size`: the same groups, however a run is cut into parts."""
     for _, together in groupby(prompts, key=lambda prompt: prompt.number // size):
         yield tuple(together)
 
 
 def _lengths(prompt: Read) -> list[int]:
-    """Of a prompt and of all that are recorded beside it, in the same order for each."""
-    beside = getattr(prompt, "companions", {}).values()
-    return [len(each.input_ids) for each in (prompt, *beside)]
+    """The lengths of a prompt and its companions, in the same order for every prompt."""
+    companions = getattr(prompt, "companions", {}).values()
+    return [len(each.input_ids) for each in (prompt, *companions)]
 
 
 def pieces(
     prompts: Sequence[Read], recordable: Callable[[int], int], *, lengths: Lengths
 ) -> Iterator[tuple[Read, ...]]:
-    """Neighbours whose rectangle has no more tokens than can be recorded at its width.
+    """Batches of neighbouring prompts with no more tokens than can be recorded at their width.
 
-    Lengths that may not stand in one batch never come together, nor do those of their companions.
+    Prompts whose lengths must not share a batch are separated, and so are their companions.
     """
     together: list[Read] = []
     longest = 0
     for prompt in prompts:
         length = len(prompt.input_ids)
         width = max(longest, length)
-        apart = bool(together) and any(map(lengths.apart, _lengths(together[0]), _lengths(prompt)))
+        apart = bool(together) and any(
+            map(lengths.must_be_separate, _lengths(together[0]), _lengths(prompt))
+        )
         if together and (apart or (len(together) + 1) * width > recordable(width)):
             yield tuple(together)
             together, width = [], length
@@ -81,9 +83,9 @@ def pieces(
 def rectangle(
     rows: Sequence[Sequence[int]], numbers: Sequence[int], *, device: torch.device
 ) -> Rectangle:
-    """Sequences of tokens side by side, those of the prompts with these numbers.
+    """Sequences of tokens, those of the prompts with these numbers, padded to one width.
 
-    Behind its end a row repeats its last token: one of others might overflow, and 0 · NaN is NaN.
+    Padding repeats the row's last token: another one might overflow, and 0 · NaN is NaN.
     """
     width = max(map(len, rows))
     positions = torch.arange(width, device=device).expand(len(rows), width)

@@ -1,4 +1,4 @@
-"""The check that parts add up to their whole; what does not close is never reported."""
+"""The check that parts add up to their whole; a model that fails it is refused."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from analyses.errors import Refused
 
-# The largest relative gap allowed. Half precision rounds the residual after every layer by itself.
-PROOF = -1  # the number of the prompts that only prove a model when it is loaded
+PROOF = -1  # the number of prompts that only verify a model when it is loaded
+# The largest relative gap allowed. Half precision rounds the residual after every layer.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 
@@ -18,9 +18,9 @@ class DoesNotClose(Refused):
         self.gap = gap
         of = "the proof at loading" if prompt == PROOF else f"prompt {prompt}"
         super().__init__(
-            f"In {of}, at {where}: {what} do not agree. The relative gap is {gap:.1e}, "
-            f"at most {tolerance:.0e} is allowed. Something in this model is not accounted for, so "
-            f"no attribution of it would be right; use another model or report its family."
+            f"In {of}, at {where}: {what} do not agree. The relative gap is {gap:.1e}, and at most "
+            f"{tolerance:.0e} is allowed. Something in this model is not accounted for, so every "
+            f"attribution of it would be wrong. Use another model, or report its family."
         )
 
 

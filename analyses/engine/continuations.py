@@ -1,4 +1,4 @@
-"""How likely a language model finds texts that continue a context."""
+"""Log-probabilities of texts that continue a context."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from analyses.engine.lengths import Lengths
 from analyses.engine.outputs import first_tensor
 from analyses.engine.recording import Keep
 
-Continuation = tuple[Sequence[int], Sequence[int]]  # the tokens of a context, and what follows it
+Continuation = tuple[Sequence[int], Sequence[int]]  # tokens of a context and of what follows
 Numbered = tuple[int, Continuation]
 
 
@@ -28,20 +28,20 @@ def mean_log_probs(
     *,
     budget: int,
 ) -> Float[Tensor, " pair"]:
-    """log p(continuation | context) per token of the continuation, in nats, for each pair.
+    """Mean log p(token | context and earlier tokens) of each continuation, in nats.
 
-    As many pairs at a time as fit into the budget, in bytes. Raises what a pass does.
+    `budget` bounds the memory in bytes. Raises what `passes.through` raises.
     """
     numbered = list(zip(numbers, pairs, strict=True))
     cuts = _cut(anatomy, Lengths.of(model), numbered, budget)
-    means = [_together(model, anatomy, some, budget) for some in cuts]
+    means = [_mean_log_probs(model, anatomy, some, budget) for some in cuts]
     return torch.cat(means) if means else torch.zeros(0)
 
 
 def _cut(
     anatomy: Anatomy, lengths: Lengths, pairs: Sequence[Numbered], budget: int
 ) -> Iterator[list[Numbered]]:
-    """Neighbours that may stand in one batch and fit, with what their targets' rows take."""
+    """Batches of neighbouring pairs that fit into the budget, their targets' rows included."""
     per_target = 3 * 4 * anatomy.unembedding.weight.shape[1]
     together: list[Numbered] = []
     for pair in pairs:
@@ -50,7 +50,7 @@ def _cut(
         predicted = sum(len(continuation) for _, (_, continuation) in more)
         tokens = memory.recordable(anatomy, Keep.WRITES, longest=max(whole), budget=budget)
         full = len(more) * max(whole) > tokens or 2 * predicted * per_target > budget
-        if together and (full or lengths.apart(whole[0], whole[-1])):
+        if together and (full or lengths.must_be_separate(whole[0], whole[-1])):
             yield together
             more = [pair]
         together = more
@@ -59,10 +59,10 @@ def _cut(
 
 
 @torch.no_grad()
-def _together(
+def _mean_log_probs(
     model: PreTrainedModel, anatomy: Anatomy, pairs: Sequence[Numbered], budget: int
 ) -> Float[Tensor, " pair"]:
-    """The final residual is kept only where a continuation's token is predicted: one earlier."""
+    """Holds the final residual only where a token of a continuation is predicted."""
     numbers = [number for number, _ in pairs]
     device = anatomy.final_norm.gain.device  # that of the embedding
     rows = [[*context, *continuation] for _, (context, continuation) in pairs]
@@ -71,9 +71,9 @@ def _together(
     steps, final = torch.arange(tokens.input_ids.shape[1]), tokens.final.cpu()
     predicts = (steps >= starts[:, None] - 1) & (steps < final[:, None])
     row, position = predicts.nonzero(as_tuple=True)
-    with _kept(anatomy, tokens, row, position) as kept:
+    with _final_resid_at(anatomy, tokens, row, position) as collected:
         passes.through(model, anatomy, tokens)
-    resid = kept[0].to(device)
+    resid = collected[0].to(device)
     targets = tokens.input_ids[row.to(device), position.to(device) + 1]
     of_targets = unembedding.label_logits(anatomy, resid, targets[:, None])[:, 0]
     log_probs = (of_targets - unembedding.logsumexp(anatomy, resid, budget)).cpu()
@@ -84,23 +84,23 @@ def _together(
 
 
 @contextmanager
-def _kept(
+def _final_resid_at(
     anatomy: Anatomy,
     tokens: Rectangle,
     row: Int[Tensor, " place"],
     position: Int[Tensor, " place"],
 ) -> Iterator[list[Float[Tensor, "place d_model"]]]:
-    """Inside the block, the final residual of these positions is kept, in fp32."""
-    kept: list[Tensor] = []
+    """Inside the block, the final residual of these positions is collected, in fp32."""
+    collected: list[Tensor] = []
 
-    def gave(_module: Any, _args: Any, output: Any) -> None:
+    def after_layer(_module: Any, _args: Any, output: Any) -> None:
         resid = first_tensor(output)
         assert resid is not None
         by_position = resid.reshape(*tokens.input_ids.shape, -1)
-        kept.append(by_position[row.to(resid.device), position.to(resid.device)].float())
+        collected.append(by_position[row.to(resid.device), position.to(resid.device)].float())
 
-    handle = anatomy.layers[-1].layer.register_forward_hook(gave)
+    handle = anatomy.layers[-1].layer.register_forward_hook(after_layer)
     try:
-        yield kept
+        yield collected
     finally:
         handle.remove()

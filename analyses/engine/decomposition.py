@@ -1,4 +1,4 @@
-"""The final residual and the label logits as sums of what each component wrote."""
+"""The final residual and the label logits as sums over components: docs/methods.md, section 4."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,23 +17,23 @@ from analyses.results import Component, Kind
 
 class AttentionWrites(NamedTuple):
     heads: Float[Tensor, "batch head d_model"]
-    bias: Float[Tensor, " d_model"] | None  # what belongs to no head
+    bias: Float[Tensor, " d_model"] | None  # the part that belongs to no head
 
 
 def components(anatomy: Anatomy) -> tuple[Component, ...]:
-    """Everything that writes to the logits, in the order in which it writes."""
-    found = [Component(kind=Kind.EMBED)]
+    """All components that contribute to the logits, in the order of the forward pass."""
+    ordered = [Component(kind=Kind.EMBED)]
     for number, layer in enumerate(anatomy.layers):
-        found += [
+        ordered += [
             Component(kind=Kind.HEAD, layer=number, index=head)
             for head in range(layer.shape.n_heads)
         ]
         if layer.has_bias:
-            found.append(Component(kind=Kind.ATTN_BIAS, layer=number))
-        found.append(Component(kind=Kind.MLP, layer=number))
+            ordered.append(Component(kind=Kind.ATTN_BIAS, layer=number))
+        ordered.append(Component(kind=Kind.MLP, layer=number))
     if anatomy.has_unembed:
-        found.append(Component(kind=Kind.UNEMBED))
-    return tuple(found)
+        ordered.append(Component(kind=Kind.UNEMBED))
+    return tuple(ordered)
 
 
 def attention_writes(
@@ -62,7 +62,7 @@ def attention_writes(
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decomposition:
     shares: Float[Tensor, "batch component label"]
-    largest_gap: float  # relative, of all sums that were compared
+    largest_gap: float  # relative, over all checks of closure
 
 
 def decompose(
@@ -78,7 +78,7 @@ def decompose(
 
         logit = norm(r) W_U + b_U = Σ (centred w_j) · s · gain · W_U + (bias · W_U + b_U)
 
-    Raises `DoesNotClose` where the model itself says otherwise.
+    Raises `DoesNotClose` where the model computes something else.
     """
     W_U = anatomy.W_U(label_ids)
     norm, final = anatomy.final_norm, recorded.layers[-1].resid_post
@@ -93,17 +93,21 @@ def decompose(
         )
 
     add(resid[:, None])
-    for number, (layer, seen) in enumerate(zip(anatomy.layers, recorded.layers, strict=True)):
-        writes = attention_writes(layer, seen, anatomy.residual_multiplier)
+    for number, (layer, recorded_layer) in enumerate(
+        zip(anatomy.layers, recorded.layers, strict=True)
+    ):
+        writes = attention_writes(layer, recorded_layer, anatomy.residual_multiplier)
         summed = writes.heads.double().sum(1)
         if writes.bias is not None:
             summed = summed + writes.bias
-        gaps.append(_check_layer(number, seen, resid, summed, recorded.numbers, tolerance))
+        gaps.append(
+            _check_layer(number, recorded_layer, resid, summed, recorded.numbers, tolerance)
+        )
         add(writes.heads)
         if writes.bias is not None:
             add(writes.bias[:, None])
-        add(seen.mlp_out[:, None])
-        total, resid = total + summed + seen.mlp_out, seen.resid_post
+        add(recorded_layer.mlp_out[:, None])
+        total, resid = total + summed + recorded_layer.mlp_out, recorded_layer.resid_post
     if anatomy.has_unembed:
         bias = torch.zeros_like(norm.gain) if norm.bias is None else norm.bias
         constants = einsum(bias, W_U, "d, batch label d -> batch label") + anatomy.b_U(label_ids)
@@ -115,7 +119,7 @@ def decompose(
 
 def _check_layer(
     number: int,
-    seen: RecordedLayer,
+    recorded_layer: RecordedLayer,
     resid: Float[Tensor, "batch d_model"],
     attention: Float[Tensor, "batch d_model"],
     numbers: tuple[int, ...],
@@ -123,12 +127,20 @@ def _check_layer(
 ) -> float:
     gaps = []
     for total, whole, what in (
-        (resid, seen.resid_pre, "the residual that left the layer below and the one that came in"),
-        (attention, seen.attn_out, "the sum of heads and bias, and what attention wrote"),
         (
-            seen.resid_pre.double() + seen.attn_out + seen.mlp_out,
-            seen.resid_post.double(),
-            "the sum of the residual that came in, attention and MLP, and the residual that left",
+            resid,
+            recorded_layer.resid_pre,
+            "the output residual of the layer below and the input residual",
+        ),
+        (
+            attention,
+            recorded_layer.attn_out,
+            "the sum of heads and bias and the write of attention",
+        ),
+        (
+            recorded_layer.resid_pre.double() + recorded_layer.attn_out + recorded_layer.mlp_out,
+            recorded_layer.resid_post.double(),
+            "the sum of the input residual, attention and MLP and the output residual",
         ),
     ):
         gap = check_closure(
@@ -151,7 +163,7 @@ def _check_end(
     attributed: Float[Tensor, "batch component label"],
     tolerance: float,
 ) -> float:
-    """Writes = final residual; components = pre-cap logits; those, capped, = the model's own."""
+    """Writes sum to the final residual, components to pre-cap logits, capped to the model's own."""
     final = recorded.layers[-1].resid_post
     pre_cap = pre_cap_logits(anatomy, final, label_ids)
     logits = recorded.own_logits.gather(1, label_ids)
@@ -163,7 +175,7 @@ def _check_end(
             pre_cap.double(),
             "the sum of all components and the logits before a soft-cap",
         ),
-        (anatomy.cap(pre_cap), logits, "the final norm and unembedding written out and the logits"),
+        (anatomy.cap(pre_cap), logits, "the logits by formula and the logits of the model"),
     ):
         gap = check_closure(
             summed, whole, where="the end", what=what, numbers=recorded.numbers, tolerance=tolerance

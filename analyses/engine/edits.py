@@ -1,4 +1,4 @@
-"""One layer's patches, each on its own variant, and what they make of an activation."""
+"""One layer's patches, each on its variant, and their effect on an activation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from analyses.engine.suffixes import Suffix, positions_mask, rectangle
 
 @dataclass(frozen=True)
 class Placed:
-    """A patch on the variant in this row."""
+    """A patch on the variant with this index in the batch."""
 
     variant: int
     patch: Patch
 
 
 @dataclass(frozen=True)
-class OfHead:
-    """What one head of a variant reads otherwise, one patch after the other."""
+class HeadPatches:
+    """The patches of keys or of values that one head of a variant reads, in order."""
 
     variant: int
     head: int
@@ -38,14 +38,14 @@ class LayerEdits:
     suffix: Suffix
     recorded: Recorded
     source: Recorded | None
-    rotary: Rotary | None  # found where a patch is made before it
+    rotary: Rotary | None  # where a patch is made before rotary embedding
     source_rotary: Rotary | None
 
     def of(self, site: Site) -> Iterator[Placed]:
         return (each for each in self.placed if each.patch.site is site)
 
     def apply(self, site: Site, x: Float[Tensor, "batch variant suffix *head d"]) -> None:
-        """Changes the activations in their place."""
+        """Change the activations in place."""
         for placed in self.of(site):
             patch = placed.patch
             here = (
@@ -58,21 +58,23 @@ class LayerEdits:
                 chosen = self.suffix.chosen(patch).to(here.device)
                 here.copy_(torch.where(chosen[..., None], new, here))
 
-    def by_head(self, site: Site) -> Iterator[OfHead]:
-        """The patches of keys or values, together where the same head of a variant reads them."""
-        of_head: dict[tuple[int, int], list[Patch]] = {}
+    def by_head(self, site: Site) -> Iterator[HeadPatches]:
+        """The patches of keys or values, grouped by variant and head."""
+        by_head: dict[tuple[int, int], list[Patch]] = {}
         for placed in self.of(site):
             assert placed.patch.head is not None
-            of_head.setdefault((placed.variant, placed.patch.head), []).append(placed.patch)
-        return (OfHead(*place, tuple(patches)) for place, patches in of_head.items())
+            by_head.setdefault((placed.variant, placed.patch.head), []).append(placed.patch)
+        return (HeadPatches(*key, tuple(patches)) for key, patches in by_head.items())
 
-    def read(self, place: OfHead, x: Float[Tensor, "batch pos d"]) -> Float[Tensor, "batch pos d"]:
-        """The keys or values of all positions, as the patches let their head read them."""
+    def read(
+        self, head: HeadPatches, x: Float[Tensor, "batch pos d"]
+    ) -> Float[Tensor, "batch pos d"]:
+        """The keys or values of all positions, as the patched head reads them."""
         rows = torch.arange(len(x), device=x.device)[:, None]
         everywhere = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
-        for patch in place.patches:
+        for patch in head.patches:
             chosen = None if patch.at is None else rectangle(patch.at)
-            if chosen is not None:  # most patches: as many positions in each prompt
+            if chosen is not None:  # the usual case: as many positions in each prompt
                 at = (rows, chosen.to(x.device))
                 new = self.new_value(patch, x[at], at[1]).to(x.dtype)
                 x = x.index_put(at, new)
@@ -87,13 +89,13 @@ class LayerEdits:
     def new_value(
         self, patch: Patch, here: Float[Tensor, "batch pos d"], positions: Int[Tensor, "batch pos"]
     ) -> Float[Tensor, "batch pos d"]:
-        """What the patch puts in the place of `here`, in fp32."""
+        """The activation that replaces `here`, in fp32."""
         frame, of_source = self._frames(patch)
         match patch.value:
             case FromSource():
                 assert self.source is not None
-                found, places = self._of_source(patch, self.source, positions)
-                new = of_source.back(found.to(here.device, torch.float32), places)
+                values, there = self._of_source(patch, self.source, positions)
+                new = of_source.back(values.to(here.device, torch.float32), there)
             case Constant(value):
                 new = (value[:, None] if value.dim() > 1 else value).to(here.device, torch.float32)
             case apply:
@@ -101,14 +103,14 @@ class LayerEdits:
         return frame.turn(new.expand(here.shape), positions)
 
     def _frames(self, patch: Patch) -> tuple[Frame, Frame]:
-        """Where the prompt's and the source's vectors are looked at."""
+        """The frames in which the prompt's and the source's vectors are changed."""
         if not patch.before_rotary or patch.site is Site.V:
             return AS_SEEN, AS_SEEN
         return self.rotary or AS_SEEN, self.source_rotary or AS_SEEN
 
     def _of_source(
         self, patch: Patch, source: Recorded, positions: Int[Tensor, "batch pos"]
-    ) -> "_Found":
+    ) -> "_SourceValues":
         """The source's activations and their positions there."""
         positions = _there(patch, positions)
         if patch.site in READS:
@@ -117,19 +119,19 @@ class LayerEdits:
             assert patch.head is not None
             kv = patch.head * keys.shape[1] // reads.q.shape[1]
             within = positions.clamp(max=keys.shape[2] - 1)
-            return _Found(_at(keys[:, kv], within), within)
+            return _SourceValues(_at(keys[:, kv], within), within)
         if patch.at is None:
             found = source.at_final(patch.site, self.layer, patch.head)
-            return _Found(found[:, None], source.final[:, None])
+            return _SourceValues(found[:, None], source.final[:, None])
         found = source.reads[self.layer].everywhere[patch.site]
         if patch.head is not None:
             found = found[:, :, patch.head]
         within = positions.clamp(max=found.shape[1] - 1)
-        return _Found(_at(found, within), within)
+        return _SourceValues(_at(found, within), within)
 
 
 def _there(patch: Patch, positions: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch pos"]:
-    """The positions in the source that stand for these."""
+    """The positions in the source that correspond to these."""
     if not isinstance(patch.value, FromSource) or patch.value.at is None or patch.at is None:
         return positions
     there = positions.clone()
@@ -139,14 +141,14 @@ def _there(patch: Patch, positions: Int[Tensor, "batch pos"]) -> Int[Tensor, "ba
     return there
 
 
-class _Found(NamedTuple):
-    values: Float[Tensor, "batch place d"]
-    positions: Int[Tensor, "batch place"]
+class _SourceValues(NamedTuple):
+    values: Float[Tensor, "batch pos d"]
+    positions: Int[Tensor, "batch pos"]
 
 
 def _at(
     found: Float[Tensor, "batch all_pos d"], positions: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch pos d"]:
-    """What lies behind a source's end is its last position; no patch takes it."""
+    """Values at positions; beyond a source's end the last one stands in, which no patch takes."""
     rows = torch.arange(len(found), device=found.device)[:, None]
     return found[rows, positions.to(found.device)]

@@ -1,4 +1,4 @@
-"""Numbers that are not finite end a run: no answer is made of them."""
+"""Numbers that are not finite end a run; no result is computed from them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,25 +33,25 @@ class NotFinite(Refused):
 
 
 @contextmanager
-def watched(anatomy: Anatomy, tokens: Rectangle, dtype: torch.dtype) -> Iterator[None]:
-    """Around a forward pass: raises `NotFinite` with the first layer that gives such a number.
+def checked_layers(anatomy: Anatomy, tokens: Rectangle, dtype: torch.dtype) -> Iterator[None]:
+    """Around a forward pass: raises `NotFinite` for the first layer with such an output.
 
-    Padding is not looked at.
+    Padding is ignored.
     """
     padding = tokens.attention_mask == 0
-    sound: list[Bool[Tensor, " batch"]] = []
+    finite_rows: list[Bool[Tensor, " batch"]] = []
 
-    def gave(_module: Any, _args: Any, output: Any) -> None:
+    def after_layer(_module: Any, _args: Any, output: Any) -> None:
         value = first_tensor(output)
         assert value is not None
         finite = value.reshape(*padding.shape, -1).isfinite().all(-1)
-        sound.append((finite | padding.to(finite.device)).all(-1))
+        finite_rows.append((finite | padding.to(finite.device)).all(-1))
 
     with ExitStack() as hooks:
         for layer in anatomy.layers:
-            hooks.callback(layer.layer.register_forward_hook(gave).remove)
+            hooks.callback(layer.layer.register_forward_hook(after_layer).remove)
         yield
-    by_row = torch.stack([each.to(padding.device) for each in sound], dim=1).tolist()
+    by_row = torch.stack([rows.to(padding.device) for rows in finite_rows], dim=1).tolist()
     for number, layers in zip(tokens.numbers, by_row, strict=True):
         if not all(layers):
             raise NotFinite(number, f"from layer {layers.index(False)} on", dtype)
@@ -63,7 +63,7 @@ def check(
     where: str,
     dtype: torch.dtype,
 ) -> None:
-    """Raises `NotFinite` with the first prompt that has a number that is none."""
-    sound = values.isfinite().reshape(-1, len(numbers)).all(0).tolist()
-    if not all(sound):
-        raise NotFinite(numbers[sound.index(False)], where, dtype)
+    """Raises `NotFinite` for the first prompt with a value that is not finite."""
+    finite_rows = values.isfinite().reshape(-1, len(numbers)).all(0).tolist()
+    if not all(finite_rows):
+        raise NotFinite(numbers[finite_rows.index(False)], where, dtype)

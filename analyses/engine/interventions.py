@@ -1,4 +1,4 @@
-"""What is changed in a forward pass: small frozen values that know no model."""
+"""What is changed in a forward pass, as frozen values that know no model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Site(StrEnum):
     Q = "q"  # one head's query
     K = "k"  # the keys as one head reads them from the final position
     V = "v"  # the values as one head reads them from the final position
-    Z = "z"  # what one head gives, before its output matrix
+    Z = "z"  # one head's output, before its output matrix
     ATTN_OUT = "attn_out"  # what attention adds to the residual
     MLP_OUT = "mlp_out"  # what the MLP adds to the residual
     RESID_POST = "resid_post"  # the residual that leaves a layer
@@ -45,10 +45,10 @@ class ImpossiblePatch(Refused):
 
 @dataclass(frozen=True)
 class FromSource:
-    """What the source recording has at the same site; row i takes row i.
+    """The source recording's activation at the same site, prompt by prompt.
 
-    `at` holds each source prompt's positions, one for each of the patch's own; without it they are
-    the same.
+    `at` holds the positions in each source prompt, one for each position of the patch; by default
+    the same positions.
     """
 
     at: tuple[tuple[int, ...], ...] | None = None
@@ -56,20 +56,20 @@ class FromSource:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """One vector for all prompts, or one for each: zeros, a mean."""
+    """One vector for all prompts, such as a mean, or one for each prompt."""
 
     value: Float[Tensor, "*batch d"]
 
 
 @dataclass(frozen=True, eq=False)
 class Apply:
-    """A function of what is there: [batch, pos, d] in fp32 to the same shape."""
+    """A function of the activation: [batch, pos, d] in fp32 to the same shape."""
 
     function: Callable[[Float[Tensor, "batch pos d"]], Float[Tensor, "batch pos d"]]
 
 
 def constant(values: NDArray[np.floating[Any]]) -> Constant:
-    """A stored vector as a value."""
+    """A stored vector as the value of a patch."""
     return Constant(_tensor(values))
 
 
@@ -81,7 +81,7 @@ ZERO = Constant(torch.zeros(()))
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """x → mean + (x − mean) B Bᵀ: what is left of a vector in a subspace around a mean."""
+    """x → mean + (x − mean) B Bᵀ, the projection onto a subspace around a mean."""
 
     mean: Float[Tensor, " d"]
     basis: Float[Tensor, "d rank"]  # orthonormal columns B
@@ -92,7 +92,7 @@ class Subspace:
 
 
 def subspace(mean: NDArray[np.floating[Any]], basis: NDArray[np.floating[Any]]) -> Apply:
-    """What is left in a stored subspace, as a value: `mean` [d], orthonormal `basis` [d, rank]."""
+    """Projection onto a stored subspace as a value: `mean` [d], orthonormal `basis` [d, rank]."""
     return Apply(Subspace(_tensor(mean), _tensor(basis)))
 
 
@@ -102,11 +102,11 @@ def _tensor(values: NDArray[np.floating[Any]]) -> Float[Tensor, "*shape"]:
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """One site's activation replaced.
+    """The replacement of one site's activation.
 
-    `at` holds each prompt's positions, counted from its first token; without it the patch is at the
-    final position. For `k` and `v` it says which keys are changed (without it: all), and
-    only the head's own read from the final position sees the change.
+    `at` holds the positions in each prompt, counted from its first token; by default the final one.
+    For `k` and `v` it selects the keys that are changed (by default all), and the change reaches
+    only what this head reads from the final position.
     """
 
     site: Site
@@ -131,20 +131,20 @@ class Patch:
 
     @property
     def component(self) -> Component:
-        """Whose activation this is; a residual is the whole model's, up to its layer."""
+        """The component whose activation this is; of a residual, the model."""
         if self.head is not None:
             return Component(kind=Kind.HEAD, layer=self.layer, index=self.head)
         return Component(kind=_KINDS.get(self.site, Kind.MODEL), layer=self.layer)
 
     @property
     def moves(self) -> bool:
-        """Whether it changes other positions than the final one."""
+        """Whether it changes positions before the final one."""
         return self.at is not None and self.site not in READS
 
 
 @dataclass(frozen=True)
 class Intervention:
-    """Patches made together. Without any, the model is as it was."""
+    """Patches that are made together; without any, nothing is changed."""
 
     patches: tuple[Patch, ...] = ()
     path: Path = Path.TOTAL

@@ -1,4 +1,4 @@
-"""Every layer's turn in a forward pass: what it was called with beside the residual, and gave."""
+"""Every layer's call in a forward pass: its arguments besides the residual, and its outputs."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,28 +16,28 @@ from analyses.engine.attention import AttentionCall, observing_attention
 
 @dataclass
 class LayerCall:
-    """One layer's turn: its arguments by their names, copied when it began, and what it gave."""
+    """One layer's call: its arguments by name, copied when it began, and its outputs."""
 
     arguments: Mapping[str, Any]
-    live: Mapping[str, Any]  # the arguments themselves, which layers may change
+    live: Mapping[str, Any]  # the arguments themselves, which layers may modify
     attention: AttentionCall | None = None
-    others: list[Tensor] = field(default_factory=list)  # what it gave beside the residual
+    others: list[Tensor] = field(default_factory=list)  # its outputs besides the residual
 
 
 def layer_calls(
-    model: PreTrainedModel, layers: Sequence[nn.Module], input_ids: Tensor, *, turned: bool = False
+    model: PreTrainedModel, layers: Sequence[nn.Module], input_ids: Tensor, *, altered: bool = False
 ) -> list[LayerCall]:
-    """All layers' turns on two rows, one of them padded; with `turned`, of another residual."""
+    """All layers' calls on two rows, one padded; with `altered`, from a different residual."""
     calls: list[LayerCall] = []
 
-    def begins(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+    def before_layer(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         _, arguments = by_name(module, args, kwargs)
         calls.append(LayerCall({name: _copy(each) for name, each in arguments.items()}, arguments))
-        if turned and len(calls) == 1:
-            return _turned(module, args, kwargs)
+        if altered and len(calls) == 1:
+            return _altered(module, args, kwargs)
         return None
 
-    def ended(_module: nn.Module, _args: Any, output: Any) -> None:
+    def after_layer(_module: nn.Module, _args: Any, output: Any) -> None:
         if isinstance(output, tuple | list):
             calls[-1].others = [
                 each for _, each in leaves("", output[1:]) if isinstance(each, Tensor)
@@ -51,8 +51,8 @@ def layer_calls(
     attends[1, pair.shape[1] // 2 :] = 0
     with ExitStack() as hooks, observing_attention(observe), torch.no_grad():
         for layer in layers:
-            hooks.callback(layer.register_forward_pre_hook(begins, with_kwargs=True).remove)
-            hooks.callback(layer.register_forward_hook(ended).remove)
+            hooks.callback(layer.register_forward_pre_hook(before_layer, with_kwargs=True).remove)
+            hooks.callback(layer.register_forward_hook(after_layer).remove)
         passes.plain(model, pair, attends)
     return calls
 
@@ -69,7 +69,7 @@ def by_name(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Tenso
 
 
 def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """All that lies in a value, with where it lies."""
+    """Every value inside nested containers, with the path to it."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             yield from leaves(f"{name}[{key!r}]", each)
@@ -90,8 +90,8 @@ def _copy(value: Any) -> Any:
     return value
 
 
-def _turned(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """A layer's arguments with another residual."""
+def _altered(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A layer's arguments with a different residual."""
     if args:
         return (args[0].flip(-1), *args[1:]), kwargs
     first = next(iter(inspect.signature(module.forward).parameters))

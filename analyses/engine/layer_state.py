@@ -1,7 +1,7 @@
-"""What layers are called with beside the residual, and what of it other layers have made.
+"""What layers are called with besides the residual, and which of it comes from other layers.
 
-A replay runs layers by themselves, so it must know all that they are given. Nothing is known by
-name: the model runs twice on a few tokens, the second time with another residual.
+A replay runs single layers, so it has to know all of their arguments. Nothing is recognised by its
+name: the model runs twice on a few tokens, the second time with a different residual.
 """
 
 from collections.abc import MutableMapping, Sequence
@@ -18,36 +18,36 @@ from analyses.engine.suffixes import MASK
 from analyses.errors import Refused
 
 PLAIN = (type(None), bool, int, float, str, torch.dtype, torch.device, Enum)
-MADE = "which layers below have made"
+MADE = "which layers below have computed"
 
 
 class UnknownState(Refused):
     def __init__(self, layer: int, name: str, what: str) -> None:
         super().__init__(
-            f"Layer {layer} is called with {name}, {what}. Beside the residual only keys and "
-            f"values of other layers can be followed from layer to layer, so what a change does "
-            f"above the layer where it is made would be wrong. Use another model."
+            f"Layer {layer} is called with {name}, {what}. Besides the residual only keys and "
+            f"values of other layers can be traced from layer to layer, so the effect of a change "
+            f"on layers above would be wrong. Use another model."
         )
 
 
 class OwnMask(Refused):
     def __init__(self, layer: int) -> None:
         super().__init__(
-            f"Attention of layer {layer} sees other keys than the layer's {MASK} says: it chooses "
-            f"them by what it reads, so what it would see under a change is not known. Use another "
-            f"model."
+            f"Attention of layer {layer} attends to other keys than the layer's {MASK} allows: it "
+            f"selects them by their content, so what it would select under a change is not known. "
+            f"Use another model."
         )
 
 
 def find_shared(
     model: PreTrainedModel, layers: Sequence[nn.Module], input_ids: Tensor
 ) -> list[SharedKeys | None]:
-    """Each layer's mapping of other layers' keys and values, where it is given one.
+    """Each layer's mapping of other layers' keys and values, where it gets one.
 
-    Raises `UnknownState` for anything else that one layer hands to another, and `OwnMask`.
+    Raises `UnknownState` for anything else that one layer passes to another, and `OwnMask`.
     """
     calls = layer_calls(model, layers, input_ids)
-    turned = layer_calls(model, layers, input_ids, turned=True)
+    altered = layer_calls(model, layers, input_ids, altered=True)
     found = []
     for number, call in enumerate(calls):
         mappings = [_shared(number, name, calls) for name in call.arguments]
@@ -57,7 +57,7 @@ def find_shared(
         known = {each.argument for each in shared}
         for name, value in call.arguments.items():
             if name not in known:
-                _check_made_before(number, name, value, calls, turned[number])
+                _check_independent(number, name, value, calls, altered[number])
         used = None if call.attention is None else call.attention.mask
         check_mask(number, call.arguments.get(MASK), used)
         found.append(shared[0] if shared else None)
@@ -65,7 +65,7 @@ def find_shared(
 
 
 def _shared(number: int, name: str, calls: Sequence[LayerCall]) -> SharedKeys | None:
-    """The argument, if it is a mapping that is empty, or holds layers' keys and values alone."""
+    """The argument, if it is a mapping that is empty or holds only keys and values of layers."""
     live, copied = calls[number].live[name], calls[number].arguments[name]
     if not isinstance(live, MutableMapping):
         return None
@@ -94,11 +94,11 @@ def _owner(value: Any, below: Sequence[LayerCall]) -> int | None:
     return None
 
 
-def _check_made_before(
-    number: int, name: str, value: Any, calls: Sequence[LayerCall], turned: LayerCall
+def _check_independent(
+    number: int, name: str, value: Any, calls: Sequence[LayerCall], altered: LayerCall
 ) -> None:
-    """Raises `UnknownState` for what is not the same whatever the layers below have done."""
-    here, there = dict(leaves(name, value)), dict(leaves(name, turned.arguments.get(name)))
+    """Raises `UnknownState` for what depends on the layers below."""
+    here, there = dict(leaves(name, value)), dict(leaves(name, altered.arguments.get(name)))
     after = dict(leaves(name, calls[number].live[name]))
     if here.keys() != there.keys() or here.keys() != after.keys():
         raise UnknownState(number, name, MADE)
@@ -114,12 +114,12 @@ def _check_made_before(
 
 
 def check_mask(number: int, given: Tensor | None, used: Tensor | None) -> None:
-    """Raises `OwnMask` where attention itself chose which keys it sees."""
+    """Raises `OwnMask` where attention itself selected its keys."""
     if isinstance(used, Tensor) and isinstance(given, Tensor):
         if used.shape == given.shape and used.data_ptr() == given.data_ptr():
             return
         agree = used.shape[-2:] == given.shape[-2:] and bool(
-            (_lets_see(used) == _lets_see(given)).all()
+            (_allows(used) == _allows(given)).all()
         )
     else:
         agree = used is given
@@ -127,7 +127,7 @@ def check_mask(number: int, given: Tensor | None, used: Tensor | None) -> None:
         raise OwnMask(number)
 
 
-def _lets_see(mask: Tensor) -> Tensor:
+def _allows(mask: Tensor) -> Tensor:
     return mask if mask.dtype == torch.bool else mask == 0
 
 

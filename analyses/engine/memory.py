@@ -1,4 +1,4 @@
-"""How much memory recordings and replays may take, and how much work fits into it."""
+"""The memory budget of recordings and replays, and how much work fits into it."""
 
 import ctypes
 from collections.abc import Iterable, Mapping
@@ -12,23 +12,23 @@ from analyses.checkpoints.sizes import of_a_token
 from analyses.engine.anatomy import Anatomy, LayerAnatomy
 from analyses.engine.recording import Keep, Recorded
 
-SHARE = 0.5  # of the memory that is free, when no budget is given
-ROOM = 0.7  # of a budget is planned with: what the C library holds between blocks takes the rest
-# Larger chunks would not be faster. Where they fit, numbers do not depend on the free memory.
+SHARE = 0.5  # of the free memory is the budget where none is given
+ROOM = 0.7  # of a budget is planned for; fragmentation takes the rest
+# Larger batches are not faster. Where these fit, numbers do not depend on the free memory.
 MOST_TOKENS = {"cpu": 4096, "cuda": 65536}
 
 
 def free_share(device: torch.device) -> int:
-    """The bytes that work may take when nobody says: a share of what is free on the device."""
+    """The default budget in bytes: a share of what is free on the device."""
     if device.type == "cuda":
         return int(SHARE * torch.cuda.mem_get_info(device)[0])
     return int(SHARE * psutil.virtual_memory().available)
 
 
 def machine_holds(n_bytes: int) -> bool:
-    """Whether there are so many at all, on the disk for swapping and on the GPUs too.
+    """Whether the machine has so much memory in all, swap and GPUs included.
 
-    These are asked last: a process that has asked them has CUDA begun, and one may be in its way.
+    GPUs are counted last, because that initialises CUDA in this process.
     """
     of_machine = psutil.virtual_memory().total + psutil.swap_memory().total
     if n_bytes <= of_machine:
@@ -39,9 +39,9 @@ def machine_holds(n_bytes: int) -> bool:
 
 
 def give_back(device: torch.device) -> None:
-    """Hands freed memory back to the system: the C library keeps it, and a budget would not know.
+    """Return freed memory to the system: glibc holds on to it, and budgets would not see it.
 
-    Another C library than glibc has no such function, and needs none.
+    Other C libraries have no such function and need none.
     """
     if device.type == "cpu":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -52,8 +52,8 @@ def give_back(device: torch.device) -> None:
 def recordable(anatomy: Anatomy, keep: Keep, *, longest: int, budget: int) -> int:
     """How many tokens of prompts no longer than this can be recorded together; at least one.
 
-    A recording may keep a quarter of the budget (a source is as large), and its forward pass may
-    take half. Estimates on the safe side: attention is taken to write its scores out.
+    A recording may hold a quarter of the budget (a source is as large), and its forward pass may
+    take half. A conservative estimate: attention is assumed to write its scores out.
     """
     size = anatomy.layers[0].out_proj.weight.element_size()
     most_heads = max(layer.shape.n_heads for layer in anatomy.layers)
@@ -66,7 +66,7 @@ def recordable(anatomy: Anatomy, keep: Keep, *, longest: int, budget: int) -> in
 
 
 def _kept(layer: LayerAnatomy, keep: Keep) -> int:
-    """How many numbers a recording keeps of a layer for every token."""
+    """How many numbers a recording holds of a layer for every token."""
     shape = layer.shape
     of_a_head = shape.d_qk + shape.d_v
     reads = shape.n_kv_heads * of_a_head
@@ -75,7 +75,7 @@ def _kept(layer: LayerAnatomy, keep: Keep) -> int:
 
 
 def held(*recordings: Recorded | None) -> int:
-    """The bytes of what recordings keep; what they share is counted once."""
+    """The bytes that recordings hold; shared tensors are counted once."""
     storages = {}
     for recorded in recordings:
         if recorded is not None:
@@ -88,8 +88,8 @@ def held(*recordings: Recorded | None) -> int:
 def variants_at_once(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> int:
     """How many variants with `suffix` tokens of their own fit into `left` bytes; at least one.
 
-    An estimate on the safe side: while a layer runs, a token is counted with its scores three times
-    (as they are, as a pattern in fp32, and as that pattern in the model's dtype).
+    A conservative estimate: while a layer runs, each token's scores are counted three times (as
+    they are, as a pattern in fp32, and as that pattern in the model's dtype).
     """
     key = recorded.reads[0].key
     batch, _, prefix, _ = key.shape
@@ -102,7 +102,7 @@ def variants_at_once(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left:
 
 
 def _of_a_layer(anatomy: Anatomy, size: int) -> int:
-    """Bytes per token while a layer runs."""
+    """Bytes per token while a layer runs: six of its widest activation, and sixteen residuals."""
     widest = max(
         max(weight.shape[-2:])
         for layer in anatomy.layers

@@ -1,4 +1,4 @@
-"""Any layer norm as a formula: what it centres, scales and adds, found by asking it."""
+"""Any layer norm as a formula of centring, scale, gain and bias, found by probing the module."""
 
 import copy
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-LARGE = 1e3  # next to its square, a norm's epsilon is nothing
-SMALL = 1e-6  # next to its square root, this is nothing
+LARGE = 1e3  # a norm's epsilon is negligible next to its square
+SMALL = 1e-6  # negligible next to the square root of epsilon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +40,16 @@ class Norm:
 
 @torch.no_grad()
 def probe(module: nn.Module, d_model: int, device: torch.device) -> Norm:
-    """The formula of a norm, from an fp32 copy's answers to four inputs.
+    """The formula of a norm, from the outputs of an fp32 copy for four inputs.
 
-    What is not of this form gives some formula too: the closure check refuses it.
+    A module of another form gives a wrong formula, which the closure check detects.
     """
-    ask = copy.deepcopy(module).to(device=device, dtype=torch.float32)
+    norm = copy.deepcopy(module).to(device=device, dtype=torch.float32)
     alternating = torch.ones(d_model, device=device)
     alternating[1::2] = -1.0
-    at_zero = ask(torch.zeros(1, d_model, device=device))[0]
-    at_large = ask(LARGE * alternating[None])[0] - at_zero
-    at_equal = ask(torch.ones(1, d_model, device=device))[0] - at_zero
+    at_zero = norm(torch.zeros(1, d_model, device=device))[0]
+    at_large = norm(LARGE * alternating[None])[0] - at_zero
+    at_equal = norm(torch.ones(1, d_model, device=device))[0] - at_zero
     centred = _is_centred(at_equal, at_large)
     form = Norm(gain=torch.ones_like(at_zero), bias=None, centred=centred, epsilon=0.0)
     small = SMALL * alternating
@@ -58,17 +58,17 @@ def probe(module: nn.Module, d_model: int, device: torch.device) -> Norm:
         gain=gain,
         bias=None if _has_no_bias(module, at_zero) else at_zero,
         centred=centred,
-        epsilon=_epsilon(ask(small[None])[0] - at_zero, form.centre(small), gain),
+        epsilon=_epsilon(norm(small[None])[0] - at_zero, form.centre(small), gain),
     )
 
 
 def _is_centred(at_equal: Float[Tensor, " d_model"], at_large: Float[Tensor, " d_model"]) -> bool:
-    """A centring norm makes nothing of an input that is the same everywhere."""
+    """A centring norm maps a constant input to zero."""
     return bool(at_equal.abs().max() < 0.01 * at_large.abs().max())
 
 
 def _has_no_bias(module: nn.Module, at_zero: Float[Tensor, " d_model"]) -> bool:
-    """A bias that is all zeros still is one: training may have left it there."""
+    """A bias of zeros counts as one: training may have left it at zero."""
     return len(list(module.parameters())) < 2 and not bool(at_zero.any())
 
 

@@ -1,4 +1,4 @@
-"""What the modules of a model give."""
+"""Outputs of a model's modules."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def first_tensor(value: Any) -> Tensor | None:
-    """A module's output, which may come with others in a tuple."""
+    """The main tensor of a module's output, which may be the first of a tuple."""
     while isinstance(value, tuple | list) and value:
         value = value[0]
     return value if isinstance(value, Tensor) else None

@@ -1,7 +1,7 @@
-"""The one door to a model: every forward pass is made here, by one set of rules.
+"""Every forward pass of a model, under one set of rules.
 
 Lengths are checked, padding is on the right and masked, positions count from each row's first
-token, and numbers that are not finite end it.
+token, and numbers that are not finite raise `NotFinite`.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,10 @@ def through(
     most = anatomy.limits.max_positions
     if most is not None and max(lengths) > most:
         raise BeyondPositions(max(lengths), most)
-    with finite.watched(anatomy, tokens, model.dtype), _final_only(anatomy.unembedding, tokens):
+    with (
+        finite.checked_layers(anatomy, tokens, model.dtype),
+        _final_only(anatomy.unembedding, tokens),
+    ):
         output = model(
             input_ids=tokens.input_ids,
             attention_mask=tokens.attention_mask,
@@ -58,9 +61,9 @@ def plain(
     input_ids: Int[Tensor, "row pos"],
     attention_mask: Int[Tensor, "row pos"] | None = None,
 ) -> Float[Tensor, "row pos d_vocab"]:
-    """The logits of rows that are equally long, at the positions that the model makes itself.
+    """The logits of rows of equal length, with the model's own default positions.
 
-    This is what a model is proved against. A mask is given only to see what the model makes of it.
+    The reference that a model is verified against. A mask is given only to observe its use.
     """
     Lengths.of(model).check([input_ids.shape[1]])
     mask = {} if attention_mask is None else {"attention_mask": attention_mask}
@@ -70,7 +73,7 @@ def plain(
 
 @contextmanager
 def _final_only(unembedding: nn.Module, tokens: Rectangle) -> Iterator[None]:
-    """Inside the block, only final positions are unembedded: no other logits are read."""
+    """Inside the block, only final positions are unembedded: no other logits are needed."""
 
     def select(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         resid = args[0]

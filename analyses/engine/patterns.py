@@ -1,4 +1,4 @@
-"""Which keys each head looks at from the final position, also when it reads otherwise."""
+"""Attention patterns from the final position, of the model as it is and under interventions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,24 +12,26 @@ from analyses.engine import memory
 from analyses.engine.anatomy import Anatomy, per_head
 from analyses.engine.attention import AttentionInputs
 from analyses.engine.edits import Placed
-from analyses.engine.ground import Ground
 from analyses.engine.interventions import Intervention, Patch, Site
 from analyses.engine.prefix_attention import attend_to_prefix, prefix_pattern
 from analyses.engine.recording import Recorded
 from analyses.engine.replay import check
+from analyses.engine.replay_context import ReplayContext
 from analyses.engine.suffixes import Suffix
 from analyses.errors import Refused
 
-OF_A_ROW = frozenset({Site.Q, Site.K})  # what a row depends on, within its layer
+OF_A_ROW = frozenset({Site.Q, Site.K})  # the sites of its layer that a row depends on
 UNCHANGED = (Intervention(),)
 
 
 class ImpossibleRow(Refused):
     def __init__(self, layer: int, why: str, way_out: str) -> None:
-        super().__init__(f"Attention of layer {layer} cannot be had: {why}. {way_out}.")
+        super().__init__(
+            f"The attention pattern of layer {layer} is not available: {why}. {way_out}."
+        )
 
 
-ROUNDING = 1e-5  # of a row's sum in fp32: what is missing beyond it, a sink has taken
+ROUNDING = 1e-5  # of a row's sum in fp32; what is missing beyond it went to a sink
 
 
 @torch.no_grad()
@@ -44,8 +46,8 @@ def rows(
 ) -> Float[Tensor, "intervention batch head key"]:
     """softmax(cap(q·k scaling)) of the final position under each intervention, in fp32.
 
-    As the model computes it: masked, and a sink has its share, so that a row may add up to less
-    than 1. Keys are token positions; behind a prompt's end the weight is 0. Interventions change
+    As the model computes it: masked, and a sink takes its share, so that a row may add up to less
+    than 1. Keys are token positions; beyond a prompt's end the weight is 0. Interventions change
     queries (at the final position) and keys of this layer; without any, the row is the model's own.
     `budget` bounds the memory in bytes, the recordings and the rows included. Raises
     `ImpossibleRow`, `ImpossiblePatch`.
@@ -55,9 +57,9 @@ def rows(
     for patch in patches:
         _check_patch(patch, layer)
         check(patch, anatomy, recorded, source)
-    ground = Ground.of(anatomy, recorded, source, patches)
+    context = ReplayContext.of(anatomy, recorded, source, patches)
     suffix = Suffix.of((), recorded.final)
-    inputs = _attention_inputs(ground, layer, suffix)
+    inputs = _attention_inputs(context, layer, suffix)
     batch, _, width, _ = recorded.reads[layer].key.shape
     shape = len(interventions), batch, anatomy.layers[layer].shape.n_heads, width
     found = torch.empty(shape, dtype=torch.float32, device=recorded.final.device)
@@ -66,7 +68,7 @@ def rows(
     for first in range(0, len(interventions), size):
         memory.give_back(found.device)
         some = interventions[first : first + size]
-        found[first : first + size] = _rows(ground, layer, suffix, inputs, some)
+        found[first : first + size] = _rows(context, layer, suffix, inputs, some)
     return found
 
 
@@ -74,11 +76,11 @@ def rows(
 def value_norms(
     anatomy: Anatomy, recorded: Recorded, layer: int
 ) -> Float[Tensor, "batch head key"]:
-    """‖m · v_j W_O[h]‖: how much a head would write if it looked at one key only, in fp32.
+    """‖m · v_j W_O[h]‖: the size of a head's write if it attended to one key only, in fp32.
 
     m is the residual multiplier. The value bias is inside v, the output bias in no head's write. A
-    post-norm comes later and depends on all heads, so it is left out. Behind a prompt's end the
-    size is 0. Raises `ImpossibleRow`.
+    post-norm comes later and depends on all heads, so it is left out. Beyond a prompt's end the
+    size is 0. Raises `ImpossibleRow`. See docs/methods.md, section 8.
     """
     _check_layer(anatomy, recorded, layer)
     value = recorded.reads[layer].value.float()
@@ -86,7 +88,7 @@ def value_norms(
     W_O = per_head(anatomy.layers[layer].W_O.to(value.device), shape.n_heads)
     sizes = [
         torch.linalg.vector_norm(value[:, shape.kv_head(head)] @ of_head, dim=-1)
-        for head, of_head in enumerate(W_O)  # one by one: all writes together are large
+        for head, of_head in enumerate(W_O)  # one head at a time: all writes together are large
     ]
     keys = torch.arange(value.shape[2], device=value.device)
     behind = keys > recorded.final.to(value.device)[:, None, None]
@@ -95,7 +97,7 @@ def value_norms(
 
 
 def entropy(rows: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch"]:
-    """−Σ a ln a, in nats. What a sink takes, 1 − Σ a, counts as one more key."""
+    """−Σ a ln a, in nats. The weight of a sink, 1 − Σ a, counts as one more key."""
     total: Tensor = torch.special.entr(_with_sink(rows)).sum(-1)
     return total.float()
 
@@ -103,9 +105,9 @@ def entropy(rows: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch"]:
 def divergence(
     rows: Float[Tensor, "*batch key"], others: Float[Tensor, "*batch key"]
 ) -> Float[Tensor, "*batch"]:
-    """KL(a ‖ b) = Σ a ln(a / b), in nats, with what sinks take as one more key.
+    """KL(a ‖ b) = Σ a ln(a / b), in nats, with the weight of sinks as one more key.
 
-    A weight of `others` that has vanished counts as the smallest number of fp32.
+    A weight of zero in `others` counts as the smallest number of fp32.
     """
     a, b = _with_sink(rows), _with_sink(others)
     b = b.clamp_min(torch.finfo(torch.float32).tiny)
@@ -129,7 +131,7 @@ def _check_layer(anatomy: Anatomy, recorded: Recorded, layer: int) -> None:
         )
     if not recorded.reads:
         raise ImpossibleRow(
-            layer, "the recording kept no keys and values", "Record with keep=Keep.PREFIX"
+            layer, "keys and values were not recorded", "Record with keep=Keep.PREFIX"
         )
 
 
@@ -137,34 +139,34 @@ def _check_patch(patch: Patch, layer: int) -> None:
     if patch.layer != layer or patch.site not in OF_A_ROW or patch.moves:
         raise ImpossibleRow(
             layer,
-            f"the patch of {patch.name} is not one of what its final position reads by",
+            f"the patch of {patch.name} does not act on queries or keys of its final position",
             "Patch q at the final position, or k, of that layer; or replay the intervention",
         )
 
 
-def _attention_inputs(ground: Ground, layer: int, suffix: Suffix) -> AttentionInputs:
+def _attention_inputs(context: ReplayContext, layer: int, suffix: Suffix) -> AttentionInputs:
     """What the layer calls attention with at the final positions."""
-    reads, visible = ground.reads(layer), ground.visible(layer, suffix)
-    nothing = ground.edits(layer, [], suffix)
+    reads, visible = context.reads(layer), context.visible(layer, suffix)
+    nothing = context.edits(layer, [], suffix)
     observed: list[AttentionInputs] = []
 
     def attend(inputs: AttentionInputs) -> Tensor:
         observed.append(inputs)
         return attend_to_prefix(inputs, reads, visible, nothing)
 
-    resid = ground.recorded.layers[layer].resid_pre[:, None, None]
-    ground.through(layer, resid.to(reads.key), suffix, attend, {})
+    resid = context.recorded.layers[layer].resid_pre[:, None, None]
+    context.run_layer(layer, resid.to(reads.key), suffix, attend, {})
     return observed[0]
 
 
 def _rows(
-    ground: Ground,
+    context: ReplayContext,
     layer: int,
     suffix: Suffix,
     inputs: AttentionInputs,
     interventions: Sequence[Intervention],
 ) -> Float[Tensor, "intervention batch head key"]:
-    """Each intervention is a variant that asks as the layer does, until its patches are made."""
+    """Each intervention is a variant: the layer's own queries and keys with its patches."""
     placed = [
         Placed(variant, patch)
         for variant, each in enumerate(interventions)
@@ -179,18 +181,18 @@ def _rows(
     )
     pattern = prefix_pattern(
         of_all,
-        ground.reads(layer),
-        ground.visible(layer, suffix),
-        ground.edits(layer, placed, suffix),
+        context.reads(layer),
+        context.visible(layer, suffix),
+        context.edits(layer, placed, suffix),
     )
     by_head = rearrange(pattern, "batch kv group variant 1 key -> variant batch (kv group) key")
-    return _by_position(by_head, ground.recorded.final.to(by_head.device))
+    return _by_position(by_head, context.recorded.final.to(by_head.device))
 
 
 def _by_position(
     pattern: Float[Tensor, "variant batch head key"], final: Int[Tensor, " batch"]
 ) -> Float[Tensor, "variant batch head key"]:
-    """The weight of the final position's own key, which stands last, put at its place."""
+    """Move the weight of the final position's own key, which comes last, to its position."""
     own = pattern[..., -1:].clone()
     pattern[..., -1] = 0
     return pattern.scatter(-1, final[None, :, None, None].expand_as(own), own)

@@ -1,7 +1,7 @@
-"""Plain forward passes with changes, to prove replays by: hooks of their own and nothing else.
+"""Plain forward passes with changes made by hooks: an independent reference for replays.
 
-Every row of a pass is the same prompt with another change; the last row has none. Attention is the
-model's own.
+Each row of a pass is the same prompt with a different change; the last row has none. Attention is
+the model's own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,23 +22,23 @@ from analyses.engine.tracing import own_attention
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A part that writes nothing at one position: a head, or a layer's whole MLP."""
+    """A component, a head or a layer's MLP, that is set to zero at one position."""
 
     layer: int
     head: int | None
     position: int
 
     def writers(self, layer: LayerAnatomy) -> tuple[nn.Module, ...]:
-        """The modules that give what is written to the residual."""
+        """The modules whose outputs are added to the residual."""
         return layer.mlp if self.head is None else (layer.attention_writer,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlainLogits:
-    """At the last position; a row for each change, then the model as it is."""
+    """At the last position: a row for each change, then one for the unchanged model."""
 
     total: Float[Tensor, "row d_vocab"]
-    direct: Float[Tensor, "row d_vocab"]  # where only the final residual hears of the change
+    direct: Float[Tensor, "row d_vocab"]  # where only the final residual changes
 
 
 @torch.no_grad()
@@ -53,15 +53,15 @@ def plain_logits(
                 hooks.enter_context(_changed(anatomy, row, change, rows))
             for change in changes:
                 for module in change.writers(anatomy.layers[change.layer]):
-                    hooks.enter_context(_noted(module, written, rows))
+                    hooks.enter_context(_recorded(module, written, rows))
             total = passes.plain(model, rows)[:, -1]
-        moved = torch.zeros(len(rows), len(anatomy.layers[0].W_O.T), device=ids.device)
+        difference = torch.zeros(len(rows), len(anatomy.layers[0].W_O.T), device=ids.device)
         for row, change in enumerate(changes):
             for module in change.writers(anatomy.layers[change.layer]):
-                moved[row] += anatomy.residual_multiplier * (
+                difference[row] += anatomy.residual_multiplier * (
                     written[module][row] - written[module][-1]
                 )
-        with _added(anatomy.layers[-1].layer, moved, rows):
+        with _added(anatomy.layers[-1].layer, difference, rows):
             direct = passes.plain(model, rows)[:, -1]
     return PlainLogits(
         total=total.to(ids.device, torch.float32), direct=direct.to(ids.device, torch.float32)
@@ -69,13 +69,13 @@ def plain_logits(
 
 
 @contextmanager
-def _hooked(module: nn.Module, see: Callable[[Tensor], None], rows: Tensor) -> Iterator[None]:
-    """Inside the block, `see` may look at what the module gives, [row, pos, d], and change it."""
+def _hooked(module: nn.Module, edit: Callable[[Tensor], None], rows: Tensor) -> Iterator[None]:
+    """Inside the block, `edit` gets the module's output, [row, pos, d], and may change it."""
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:
         value = first_tensor(output)
         assert value is not None
-        see(value.view(*rows.shape, -1))
+        edit(value.view(*rows.shape, -1))
 
     handle = module.register_forward_hook(hook)
     try:
@@ -88,7 +88,7 @@ def _hooked(module: nn.Module, see: Callable[[Tensor], None], rows: Tensor) -> I
 def _changed(anatomy: Anatomy, row: int, change: Change, rows: Tensor) -> Iterator[None]:
     layer = anatomy.layers[change.layer]
 
-    def nothing(written: Tensor) -> None:
+    def set_to_zero(written: Tensor) -> None:
         written[row, change.position] = 0
 
     def without_head(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -99,25 +99,25 @@ def _changed(anatomy: Anatomy, row: int, change: Change, rows: Tensor) -> Iterat
     with ExitStack() as hooks:
         if change.head is None:
             for module in layer.mlp:
-                hooks.enter_context(_hooked(module, nothing, rows))
+                hooks.enter_context(_hooked(module, set_to_zero, rows))
         else:
             hooks.callback(layer.out_proj.register_forward_pre_hook(without_head).remove)
         yield
 
 
-def _noted(
+def _recorded(
     module: nn.Module, written: dict[nn.Module, Tensor], rows: Tensor
 ) -> AbstractContextManager[None]:
-    def note(given: Tensor) -> None:
+    def record(given: Tensor) -> None:
         written[module] = given[:, -1].to(rows.device, torch.float32)
 
-    return _hooked(module, note, rows)
+    return _hooked(module, record, rows)
 
 
 def _added(
-    last: nn.Module, moved: Float[Tensor, "row d_model"], rows: Tensor
+    last: nn.Module, difference: Float[Tensor, "row d_model"], rows: Tensor
 ) -> AbstractContextManager[None]:
     def add(resid: Tensor) -> None:
-        resid[:, -1] += moved.to(resid)
+        resid[:, -1] += difference.to(resid)
 
     return _hooked(last, add, rows)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses.engine.attention import AttentionInputs, attention_pattern
-from analyses.engine.edits import LayerEdits, OfHead
+from analyses.engine.edits import HeadPatches, LayerEdits
 from analyses.engine.interventions import Site
 from analyses.engine.recording import LayerReads
 from analyses.engine.suffixes import Visible
@@ -23,8 +23,8 @@ def attend_to_prefix(
     n, own_v = visible.prefix, _own(inputs.value, edits)
     pattern = prefix_pattern(inputs, reads, visible, edits).to(own_v.dtype)
     z = _weighted(pattern, reads.value[:, :, :n], own_v)
-    for place in edits.by_head(Site.V):
-        _reread_values(z, pattern, own_v, place, reads, edits)
+    for head in edits.by_head(Site.V):
+        _patch_z(z, pattern, own_v, head, reads, edits)
     z = rearrange(z, "batch kv group variant suffix d -> batch variant suffix (kv group) d")
     edits.apply(Site.Z, z)
     return z.flatten(1, 2)
@@ -35,7 +35,7 @@ def prefix_pattern(
 ) -> Scores:
     """softmax(cap(q·k scaling)) in fp32.
 
-    A token's keys are the first `visible.prefix` recorded ones, then its variant's own.
+    Each token's keys are the first `visible.prefix` recorded ones, then those of its own variant.
     """
     suffix, n, n_kv = edits.suffix.width, visible.prefix, inputs.key.shape[1]
     q = rearrange(
@@ -49,8 +49,8 @@ def prefix_pattern(
     )
     own_k = _own(inputs.key, edits)
     scores = _scores(q, reads.key[:, :, :n], own_k, inputs.scaling)
-    for place in edits.by_head(Site.K):
-        _reread_keys(scores, q, own_k, place, inputs.scaling, reads, edits)
+    for head in edits.by_head(Site.K):
+        _patch_scores(scores, q, own_k, head, inputs.scaling, reads, edits)
     mask = None if visible.mask is None else visible.mask.to(scores.device)[:, None, None]
     by_head = attention_pattern(scores.flatten(1, 2), mask, inputs.softcap, inputs.sinks)
     return by_head.view(scores.shape)
@@ -69,7 +69,7 @@ def _scores(
     own: Own,
     scaling: float,
 ) -> Scores:
-    """In one buffer: to the prefix on the left, to the variant's own tokens on the right."""
+    """In one buffer: scores for the recorded prefix, then for the variant's own tokens."""
     batch, kv, group, variant, suffix, _ = q.shape
     n = prefix.shape[2]
     scores = q.new_empty(batch * kv, group * variant * suffix, n + suffix)
@@ -87,50 +87,50 @@ def _weighted(
 ) -> Float[Tensor, "batch kv group variant suffix d"]:
     n = prefix.shape[2]
     batch, kv, *rows, keys = pattern.shape
-    left = pattern.view(batch * kv, -1, keys)[..., :n]  # no copy: rows only lie further apart
+    left = pattern.view(batch * kv, -1, keys)[..., :n]  # a view, no copy
     of_prefix = torch.bmm(left, prefix.flatten(0, 1)).view(batch, kv, *rows, -1)
     of_own = einsum(pattern[..., n:], own, "b kv g r s key, b kv r key d -> b kv g r s d")
     return of_prefix.add_(of_own)
 
 
-def _reread_keys(
+def _patch_scores(
     scores: Scores,
     q: Float[Tensor, "batch kv group variant suffix d"],
     own: Own,
-    place: OfHead,
+    head: HeadPatches,
     scaling: float,
     reads: LayerReads,
     edits: LayerEdits,
 ) -> None:
-    """The final position's scores of one head, from keys that only it reads."""
-    kv, group = divmod(place.head, scores.shape[2])
-    keys = edits.suffix.merged(reads.key[:, kv], own[:, kv, place.variant])
-    keys = edits.read(place, keys)
-    query = edits.suffix.at_final(q[:, kv, group, place.variant])
+    """Recompute one head's scores at the final position from its patched keys."""
+    kv, group = divmod(head.head, scores.shape[2])
+    keys = edits.suffix.merged(reads.key[:, kv], own[:, kv, head.variant])
+    keys = edits.read(head, keys)
+    query = edits.suffix.at_final(q[:, kv, group, head.variant])
     row = einsum(query * scaling, keys, "batch d, batch pos d -> batch pos")
     n = scores.shape[-1] - edits.suffix.width
     edits.suffix.set_final(
-        scores[:, kv, group, place.variant],
+        scores[:, kv, group, head.variant],
         torch.cat([row[:, :n], edits.suffix.gather(row)], dim=1),
     )
 
 
-def _reread_values(
+def _patch_z(
     z: Float[Tensor, "batch kv group variant suffix d"],
     pattern: Scores,
     own: Own,
-    place: OfHead,
+    head: HeadPatches,
     reads: LayerReads,
     edits: LayerEdits,
 ) -> None:
-    """The final position's z of one head, from values that only it reads."""
-    kv, group = divmod(place.head, pattern.shape[2])
-    values = edits.suffix.merged(reads.value[:, kv], own[:, kv, place.variant])
-    values = edits.read(place, values)
+    """Recompute one head's z at the final position from its patched values."""
+    kv, group = divmod(head.head, pattern.shape[2])
+    values = edits.suffix.merged(reads.value[:, kv], own[:, kv, head.variant])
+    values = edits.read(head, values)
     n = pattern.shape[-1] - edits.suffix.width
-    weights = edits.suffix.at_final(pattern[:, kv, group, place.variant])
+    weights = edits.suffix.at_final(pattern[:, kv, group, head.variant])
     seen = torch.cat([values[:, :n], edits.suffix.gather(values)], dim=1)
     edits.suffix.set_final(
-        z[:, kv, group, place.variant],
+        z[:, kv, group, head.variant],
         einsum(weights, seen, "batch key, batch key d -> batch d"),
     )

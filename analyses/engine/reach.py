@@ -1,4 +1,4 @@
-"""How long a prompt a model can read: found by looking at which tables it looks positions up in."""
+"""The longest prompt that a model can read, found from the tables it looks positions up in."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -17,7 +17,7 @@ _TRAINED = ("max_position_embeddings", "max_seq_len", "max_sequence_length", "n_
 
 
 class _LookUps(TorchFunctionMode):
-    """Remembers each table's rows, and the highest that was looked up by numbers in a tensor."""
+    """Records the length of each table, and the highest row that was looked up in it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,10 +43,10 @@ class _LookUps(TorchFunctionMode):
 
 
 def limits_of(model: PreTrainedModel) -> Limits:
-    """What the model can read and was trained to read."""
+    """The tokens and lengths that the model can read, and was trained to read."""
     most = _table_ends(model)
     config = model.config.get_text_config()
-    dynamic = lengths.remembers(config)
+    dynamic = lengths.is_stateful(config)
     if dynamic:
         most = min(filter(None, (most, lengths.limit_of(config))))
     named = (getattr(config, name, None) for name in _TRAINED)
@@ -61,10 +61,10 @@ def limits_of(model: PreTrainedModel) -> Limits:
 
 @torch.no_grad()
 def _table_ends(model: PreTrainedModel) -> int | None:
-    """The tokens for which there are positions in every table that is looked up by position.
+    """The longest prompt with a row for each position in every table of positions.
 
-    Of one token again and again, only positions make a longer prompt look up another row. Some
-    families leave the first rows out.
+    In a prompt that repeats one token, only positions make a longer prompt look up further rows.
+    Some families skip the first rows.
     """
     device = cast(Any, model).get_input_embeddings().weight.device
     token = 1 if model.config.get_text_config().pad_token_id != 1 else 2
@@ -72,7 +72,7 @@ def _table_ends(model: PreTrainedModel) -> int | None:
     for length in _LENGTHS:
         with _LookUps() as looked_up:
             passes.plain(model, torch.full((1, length), token, device=device))
-        # A table of positions is as large for every length; tensors that a pass makes are not.
+        # A table of positions has the same size for every length; intermediate tensors do not.
         seen.append(
             {
                 (table, rows, rows - (highest - (length - 1)))

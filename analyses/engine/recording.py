@@ -1,4 +1,4 @@
-"""One forward pass that keeps what each component wrote, and what a replay has to read."""
+"""One forward pass that records what each component writes, and what a replay reads."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,7 +24,7 @@ from analyses.engine.suffixes import MASK
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedLayer:
-    """One layer at the final positions, in fp32. Writes are as added, multiplier included."""
+    """One layer at the final positions, in fp32. Writes include the residual multiplier."""
 
     resid_pre: Float[Tensor, "batch d_model"]
     z: Float[Tensor, "batch head d_head"]
@@ -35,9 +35,11 @@ class RecordedLayer:
 
 
 class Keep(IntEnum):
+    """How much of a forward pass is recorded; each level includes those before it."""
+
     WRITES = 0  # what each component wrote at the final positions
-    PREFIX = 1  # and what a replay from there reads: queries, and all keys and values
-    POSITIONS = 2  # and every site at every position, for a replay from anywhere
+    PREFIX = 1  # what a replay of the final positions reads: their queries, all keys and values
+    POSITIONS = 2  # every site at every position, for a replay from any position
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,21 +49,23 @@ class LayerReads:
     q: Float[Tensor, "batch head d_head"]  # at the final positions
     key: Float[Tensor, "batch kv_head pos d_head"]
     value: Float[Tensor, "batch kv_head pos d_value"]
-    arguments: Mapping[str, Any]  # what it was called with beside residual and shared keys, by name
-    everywhere: Mapping[Site, Float[Tensor, "batch pos *rest"]]  # empty unless kept
+    arguments: Mapping[str, Any]  # of its call, by name, without residual and shared keys
+    everywhere: Mapping[Site, Float[Tensor, "batch pos *rest"]]  # empty below Keep.POSITIONS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recorded:
+    """One batch of prompts, recorded."""
+
     numbers: tuple[int, ...]  # the prompts', one per row
     final: Int[Tensor, " batch"]
     layers: tuple[RecordedLayer, ...]
-    reads: tuple[LayerReads, ...]  # empty unless kept
+    reads: tuple[LayerReads, ...]  # empty below Keep.PREFIX
     logits: Float[Tensor, "batch d_vocab"]  # of the final residual, in fp32, after a soft-cap
-    own_logits: Float[Tensor, "batch d_vocab"]  # as the model itself gives them, in its dtype
+    own_logits: Float[Tensor, "batch d_vocab"]  # the model's own, computed in its dtype
 
     def at_final(self, site: Site, layer: int, head: int | None = None) -> Float[Tensor, "batch d"]:
-        """A site's activation at the final positions, in fp32 where it was recorded in less."""
+        """A site's activation at the final positions."""
         if site is Site.Q:
             found = self.reads[layer].q
         elif site in (Site.K, Site.V):
@@ -77,33 +81,35 @@ class Recorded:
 def record(
     model: PreTrainedModel, anatomy: Anatomy, batch: Batch, *, keep: Keep = Keep.WRITES
 ) -> Recorded:
-    """Runs the model once on the batch. Nothing is left on it, whatever happens.
+    """Run the model once on the batch. No hook is left on it, whatever happens.
 
-    Raises `NotFinite`, and what a batch of such lengths is refused for. What a replay could not
-    repeat is refused, too: see `layer_state.OwnMask`.
+    Raises `NotFinite`, what `passes.through` raises for the lengths of the prompts, and
+    `layer_state.OwnMask` for attention that a replay could not repeat.
     """
-    notes = [
-        _Notes(number, layer, keep, batch.final) for number, layer in enumerate(anatomy.layers)
+    recorders = [
+        _LayerRecorder(number, layer, keep, batch.final)
+        for number, layer in enumerate(anatomy.layers)
     ]
     by_attention = {
-        id(layer.attention): note for layer, note in zip(anatomy.layers, notes, strict=True)
+        id(layer.attention): recorder
+        for layer, recorder in zip(anatomy.layers, recorders, strict=True)
     }
 
     def observe(call: AttentionCall) -> None:
-        by_attention[id(call.module)].attends(call, batch)
+        by_attention[id(call.module)].record_attention(call, batch)
 
     with ExitStack() as hooks, observing_attention(observe):
-        for note in notes:
-            hooks.enter_context(note.taken(batch))
+        for recorder in recorders:
+            hooks.enter_context(recorder.hooked(batch))
         own_logits = passes.through(model, anatomy, batch)
-    layers = tuple(note.recorded(anatomy.residual_multiplier) for note in notes)
+    layers = tuple(recorder.recorded(anatomy.residual_multiplier) for recorder in recorders)
     logits = unembedding.logits(anatomy, layers[-1].resid_post)
     finite.check(logits.sum(-1), batch.numbers, finite.LOGITS, model.dtype)
     return Recorded(
         numbers=batch.numbers,
         final=batch.final,
         layers=layers,
-        reads=tuple(note.reads(anatomy.residual_multiplier) for note in notes if keep),
+        reads=tuple(recorder.reads(anatomy.residual_multiplier) for recorder in recorders if keep),
         logits=logits,
         own_logits=own_logits,
     )
@@ -117,8 +123,8 @@ def at_final(value: Tensor, batch: Batch) -> Tensor:
     return taken.detach().to(batch.input_ids.device, torch.float32)
 
 
-class _Notes:
-    """What the hooks of one layer have seen so far."""
+class _LayerRecorder:
+    """What the hooks of one layer have recorded so far."""
 
     def __init__(self, number: int, anatomy: LayerAnatomy, keep: Keep, final: Tensor) -> None:
         self.number = number
@@ -128,13 +134,13 @@ class _Notes:
         self.z: Tensor | None = None
         self.q, self.key, self.value = (torch.empty(0) for _ in range(3))
         self.call: AttentionCall | None = None
-        self.seen: dict[int, Tensor] = {}  # what each module gave
-        self.whole: dict[int, Tensor] = {}  # the same at every position
+        self.outputs: dict[int, Tensor] = {}  # by module, at the final positions
+        self.whole: dict[int, Tensor] = {}  # by module, at every position; 0: the layer's input
         self.resid_pre: Tensor | None = None
         self.arguments: dict[str, Any] = {}
 
-    def attends(self, call: AttentionCall, batch: Batch) -> None:
-        """Only what is asked for is held on to: all queries of all layers are many."""
+    def record_attention(self, call: AttentionCall, batch: Batch) -> None:
+        """Holds no more than `keep` asks for: all queries of all layers are large."""
         self.z = at_final(call.z, batch)
         if self.keep:
             check_mask(self.number, self.arguments.get(MASK), call.mask)
@@ -145,12 +151,12 @@ class _Notes:
             self.call = call
 
     @contextmanager
-    def taken(self, batch: Batch) -> Iterator[None]:
-        """Inside the block, notes are taken of what the layer's modules give."""
+    def hooked(self, batch: Batch) -> Iterator[None]:
+        """Inside the block, the layer's input and its modules' outputs are recorded."""
         layer = self.anatomy
         rows = batch.input_ids.shape
 
-        def begins(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        def before_layer(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             resid, arguments = by_name(module, args, kwargs)
             self.resid_pre = at_final(resid, batch)
             if self.keep:
@@ -159,10 +165,10 @@ class _Notes:
             if self.keep is Keep.POSITIONS:
                 self.whole[0] = resid
 
-        def gave(module: nn.Module, _args: Any, output: Any) -> None:
+        def after_module(module: nn.Module, _args: Any, output: Any) -> None:
             value = first_tensor(output)
             assert value is not None
-            self.seen[id(module)] = at_final(value, batch)
+            self.outputs[id(module)] = at_final(value, batch)
             if self.keep is Keep.POSITIONS:
                 self.whole[id(module)] = value.reshape(*rows, -1)
 
@@ -170,25 +176,27 @@ class _Notes:
         if layer.out_proj is not layer.attention_writer:
             writers.append(layer.out_proj)
         with ExitStack() as hooks:
-            hooks.callback(layer.layer.register_forward_pre_hook(begins, with_kwargs=True).remove)
+            hooks.callback(
+                layer.layer.register_forward_pre_hook(before_layer, with_kwargs=True).remove
+            )
             for module in writers:
-                hooks.callback(module.register_forward_hook(gave).remove)
+                hooks.callback(module.register_forward_hook(after_module).remove)
             yield
 
     def recorded(self, multiplier: float) -> RecordedLayer:
         layer = self.anatomy
         assert self.resid_pre is not None
         assert self.z is not None
-        projected = self.seen[id(layer.out_proj)]
-        normed = self.seen[id(layer.attention_writer)]
-        nothing = torch.zeros_like(projected)
+        projected = self.outputs[id(layer.out_proj)]
+        normed = self.outputs[id(layer.attention_writer)]
+        zeros = torch.zeros_like(projected)
         return RecordedLayer(
             resid_pre=self.resid_pre,
             z=self.z,
             projected=projected,
             attn_out=multiplier * normed,
-            mlp_out=multiplier * sum((self.seen[id(module)] for module in layer.mlp), nothing),
-            resid_post=self.seen[id(layer.layer)],
+            mlp_out=multiplier * sum((self.outputs[id(module)] for module in layer.mlp), zeros),
+            resid_post=self.outputs[id(layer.layer)],
         )
 
     def reads(self, multiplier: float) -> LayerReads:

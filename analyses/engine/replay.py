@@ -1,4 +1,4 @@
-"""The label logits under any number of interventions, without a forward pass for each."""
+"""The label logits under any number of interventions, without a forward pass for each one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from analyses.engine import finite, memory, unembedding, variants
 from analyses.engine.anatomy import Anatomy
-from analyses.engine.ground import Ground
 from analyses.engine.interventions import (
     READS,
     Constant,
@@ -21,17 +20,18 @@ from analyses.engine.interventions import (
     Site,
 )
 from analyses.engine.recording import Keep, Recorded
+from analyses.engine.replay_context import ReplayContext
 from analyses.engine.suffixes import Suffix
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """What the model says at the final positions, under each intervention and for each prompt."""
+    """The logits at the final positions, under each intervention and for each prompt."""
 
     interventions: tuple[Intervention, ...]
     numbers: tuple[int, ...]  # the prompts'
     labels: Float[Tensor, "intervention batch label"]  # logits after a soft-cap, in fp32
-    logsumexp: Float[Tensor, "intervention batch"] | None  # of all logits, where it was asked for
+    logsumexp: Float[Tensor, "intervention batch"] | None  # over the vocabulary, where requested
 
 
 @torch.no_grad()
@@ -47,24 +47,24 @@ def replay(
     budget: int,
     progress: Callable[[int], None] | None = None,
 ) -> Replayed:
-    """Equal to a full forward pass for every intervention, at the price of decoding.
+    """Equal to a full forward pass for every intervention, at the cost of decoding one token.
 
-    With `as_changes`, what each one changes is added to the recorded run: the same but for
+    With `as_changes`, the change that each one makes is added to the recorded run: equal but for
     rounding, of which an intervention that changes nothing then has none.
-    `budget` bounds the memory in bytes, the recordings included. After every chunk `progress` is
-    told how many interventions are done; what it raises ends the replay.
+    `budget` bounds the memory in bytes, the recordings included. After every chunk `progress` gets
+    the number of interventions that are done; an exception that it raises ends the replay.
     """
     patches = [patch for each in interventions for patch in each.patches]
     for patch in patches:
         check(patch, anatomy, recorded, source)
-    ground = Ground.of(anatomy, recorded, source, patches)
+    context = ReplayContext.of(anatomy, recorded, source, patches)
     left = budget - memory.held(recorded, source)
     compute = variants.changed_resid if as_changes else variants.final_resid
     order, labels, sums = [], [], []
     baselines = len(anatomy.layers) if as_changes else 0
     for chunk in _chunks(anatomy, recorded, interventions, left, baselines):
         memory.give_back(recorded.final.device)
-        resid = compute(ground, [interventions[number] for number in chunk])
+        resid = compute(context, [interventions[number] for number in chunk])
         labels.append(unembedding.label_logits(anatomy, resid, label_ids))
         if whole_vocabulary:
             sums.append(unembedding.logsumexp(anatomy, resid, left))
@@ -84,11 +84,11 @@ def replay(
 
 
 def _check_finite(replayed: Replayed, dtype: torch.dtype) -> None:
-    """Raises `NotFinite` with the first intervention that leads to a logit that is none."""
-    said = replayed.labels.sum(-1)
+    """Raises `NotFinite` for the first intervention under which a logit is not finite."""
+    sums = replayed.labels.sum(-1)
     if replayed.logsumexp is not None:
-        said = said + replayed.logsumexp
-    for intervention, row in zip(replayed.interventions, said.cpu(), strict=True):
+        sums = sums + replayed.logsumexp
+    for intervention, row in zip(replayed.interventions, sums.cpu(), strict=True):
         names = ", ".join(patch.name for patch in intervention.patches[:1])
         finite.check(row, replayed.numbers, f"under the patch of {names}", dtype)
 
@@ -126,10 +126,10 @@ def _chunks(
 
 
 def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded | None) -> None:
-    """Raises `ImpossiblePatch` where the model has no such place or a recording no such value."""
+    """Raises `ImpossiblePatch` where the model has no such site or a recording no such value."""
     _check_component(patch, anatomy)
     needed = Keep.POSITIONS if patch.moves else Keep.PREFIX
-    _check_kept(patch, recorded, needed, "the recording")
+    _check_detail(patch, recorded, needed, "the recording")
     rows = len(recorded.numbers)
     if patch.at is not None:
         final = recorded.final.tolist()
@@ -148,7 +148,7 @@ def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded |
     if source is None:
         raise ImpossiblePatch(patch.name, "its value comes from a source", "Give `source`")
     if patch.moves or patch.site in READS or patch.site is Site.Q:
-        _check_kept(patch, source, needed, "the source")
+        _check_detail(patch, source, needed, "the source")
     if len(source.numbers) != rows:
         raise ImpossiblePatch(
             patch.name,
@@ -156,7 +156,7 @@ def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded |
             "Record a source for each prompt",
         )
     if patch.value.at is not None:
-        _check_places(patch, patch.value.at)
+        _check_source_positions(patch, patch.value.at)
     if (patch.at is not None or patch.site in READS) and not _reaches(patch, recorded, source):
         raise ImpossiblePatch(
             patch.name,
@@ -171,18 +171,18 @@ def _check_component(patch: Patch, anatomy: Anatomy) -> None:
         raise ImpossiblePatch(
             patch.name,
             f"the model has {n_layers} layers, counted from 0",
-            "Choose among them",
+            "Choose one of them",
         )
     n_heads = anatomy.layers[patch.layer].shape.n_heads
     if not 0 <= (patch.head or 0) < n_heads:
         raise ImpossiblePatch(
             patch.name,
             f"layer {patch.layer} has {n_heads} heads, counted from 0",
-            "Choose among them",
+            "Choose one of them",
         )
 
 
-def _check_places(patch: Patch, there: tuple[tuple[int, ...], ...]) -> None:
+def _check_source_positions(patch: Patch, there: tuple[tuple[int, ...], ...]) -> None:
     here = [len(at) for at in patch.at or ()]
     if [len(at) for at in there] != here or any(position < 0 for at in there for position in at):
         raise ImpossiblePatch(
@@ -207,20 +207,20 @@ def _check_constant(patch: Patch, constant: Constant, recorded: Recorded) -> Non
         )
 
 
-def _check_kept(patch: Patch, recorded: Recorded, needed: Keep, what: str) -> None:
-    kept = Keep.WRITES
+def _check_detail(patch: Patch, recorded: Recorded, needed: Keep, what: str) -> None:
+    detail = Keep.WRITES
     if recorded.reads:
-        kept = Keep.POSITIONS if recorded.reads[0].everywhere else Keep.PREFIX
-    if kept < needed:
+        detail = Keep.POSITIONS if recorded.reads[0].everywhere else Keep.PREFIX
+    if detail < needed:
         raise ImpossiblePatch(
             patch.name,
-            f"{what} kept {kept.name}, not {needed.name}",
+            f"{what} was made with keep=Keep.{detail.name}",
             f"Record with keep=Keep.{needed.name}",
         )
 
 
 def _reaches(patch: Patch, recorded: Recorded, source: Recorded) -> bool:
-    """Whether the source has all positions that the patch takes from it."""
+    """Whether the source has all positions that the patch reads."""
     last = recorded.final.tolist()
     assert isinstance(patch.value, FromSource)
     at = patch.value.at or patch.at

@@ -1,4 +1,4 @@
-"""Queries and keys before rotary embedding, for any family that embeds positions by rotating."""
+"""Queries and keys before rotary embedding, for any family that has one."""
 
 import inspect
 import sys
@@ -25,13 +25,12 @@ class NoRotaryEmbedding(Refused):
     def __init__(self, layer: int, why: str) -> None:
         super().__init__(
             f"Layer {layer} has no queries and keys before rotary embedding: {why}. "
-            f"Take them as attention sees them (`before_rotary=False`; of an analysis: "
-            f"rotary=after)."
+            f"Use those after it (`before_rotary=False`; in an analysis: rotary=after)."
         )
 
 
 class Frame(Protocol):
-    """Where vectors are looked at: `back` leads there, `turn` to where attention sees them."""
+    """Coordinates in which vectors are changed: `back` goes there, `turn` to those of attention."""
 
     def back(
         self, x: Float[Tensor, "batch pos d"], positions: Int[Tensor, "batch pos"]
@@ -43,7 +42,7 @@ class Frame(Protocol):
 
 
 class AsSeen:
-    """What attention sees, as it is."""
+    """The coordinates of attention themselves."""
 
     def back(self, x: Tensor, positions: Tensor) -> Tensor:
         return x
@@ -58,10 +57,10 @@ AS_SEEN = AsSeen()
 class Rotary:
     """turn(x) = cos · x + sin · J x on the first `dims` dimensions, with J J = −1.
 
-    So back(x) is the turn by the opposite angle, divided by cos² + sin².
+    So back(x) is the rotation by the opposite angle, divided by cos² + sin².
     """
 
-    apply: Callable[[Tensor, Tensor, Tensor], Tensor]  # the model's own: it knows J's pairs
+    apply: Callable[[Tensor, Tensor, Tensor], Tensor]  # the model's own rotation, with its J
     dims: int
     cos: Float[Tensor, "#batch all_pos angle"]
     sin: Float[Tensor, "#batch all_pos angle"]
@@ -83,14 +82,14 @@ class Rotary:
     def _by(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         if not self.dims:
             return x
-        turned = self.apply(x[:, None, :, : self.dims], cos, sin)
-        return torch.cat([turned[:, 0], x[..., self.dims :]], dim=-1)
+        rotated = self.apply(x[:, None, :, : self.dims], cos, sin)
+        return torch.cat([rotated[:, 0], x[..., self.dims :]], dim=-1)
 
 
 def find_rotary(layer: LayerAnatomy, recorded: Recorded, number: int) -> Rotary:
-    """Asks the layer itself: without angles the rotated dimensions vanish; at angle 0 they stay.
+    """Probes the layer: with cos = sin = 0 the rotated dimensions vanish; angle 0 changes none.
 
-    Raises `DoesNotClose` when the queries at angle 0, turned, are not those that attention saw.
+    Raises `DoesNotClose` when the queries at angle 0, rotated, are not those that were recorded.
     """
     angles = recorded.reads[number].arguments.get(ANGLES)
     if not (isinstance(angles, tuple) and len(angles) == 2):
@@ -104,15 +103,15 @@ def find_rotary(layer: LayerAnatomy, recorded: Recorded, number: int) -> Rotary:
         sin=sin,
     )
     before = _queries(layer, recorded, number, (cos * 0 + 1, sin * 0))
-    again = torch.cat(
+    rotated = torch.cat(
         [rotary.turn(head.float(), recorded.final[:, None]) for head in before.unbind(1)], dim=1
     )
-    seen = recorded.reads[number].q.float()
+    expected = recorded.reads[number].q.float()
     check_closure(
-        again.reshape(len(again), -1),
-        seen.reshape(len(seen), -1),
+        rotated.reshape(len(rotated), -1),
+        expected.reshape(len(expected), -1),
         where=f"layer {number}",
-        what="the queries before rotary embedding, turned, and those that attention saw",
+        what="the rotated queries and those that were recorded",
         numbers=recorded.numbers,
         tolerance=TOLERANCE[recorded.reads[number].q.dtype],
     )
@@ -120,7 +119,7 @@ def find_rotary(layer: LayerAnatomy, recorded: Recorded, number: int) -> Rotary:
 
 
 def is_known(layer: LayerAnatomy, recorded: Recorded, number: int) -> bool:
-    """Whether queries and keys of a layer can be had before rotary embedding."""
+    """Whether queries and keys of a layer are available before rotary embedding."""
     try:
         find_rotary(layer, recorded, number)
     except (MemoryError, torch.OutOfMemoryError):
@@ -136,7 +135,7 @@ def is_known(layer: LayerAnatomy, recorded: Recorded, number: int) -> bool:
 def _queries(
     layer: LayerAnatomy, recorded: Recorded, number: int, angles: tuple[Tensor, Tensor]
 ) -> Float[Tensor, "batch head 1 d_head"]:
-    """The final positions' queries if these were their angles."""
+    """The queries of the final positions under these angles."""
     observed: list[AttentionCall] = []
     reads = recorded.reads[number]
     cos, sin = (each.to(reads.q.dtype) for each in angles)
@@ -149,12 +148,14 @@ def _queries(
 
 
 def _own_function(layer: LayerAnatomy, number: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """The function of the attention's own module that rotates, queries with keys or each alone."""
+    """The rotation function of the module that defines the attention."""
     module = sys.modules[type(layer.attention).__module__]
     names = [name for name in vars(module) if name.startswith("apply_rotary")]
     if len(names) != 1:
-        raise NoRotaryEmbedding(number, f"{module.__name__} has no one function apply_rotary…")
-    found: Callable[..., Any] = getattr(module, names[0])
-    if list(inspect.signature(found).parameters)[1] == "cos":
-        return lambda x, cos, sin: found(x, cos, sin)
-    return lambda x, cos, sin: found(x, x, cos, sin)[0]
+        raise NoRotaryEmbedding(
+            number, f"{module.__name__} has not exactly one function apply_rotary…"
+        )
+    rotate: Callable[..., Any] = getattr(module, names[0])
+    if list(inspect.signature(rotate).parameters)[1] == "cos":
+        return lambda x, cos, sin: rotate(x, cos, sin)
+    return lambda x, cos, sin: rotate(x, x, cos, sin)[0]  # queries and keys together

@@ -1,4 +1,4 @@
-"""What components give on average over prompts: the values of a mean ablation."""
+"""Mean activations over prompts: the values of a mean ablation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,16 +22,17 @@ class Means:
 
     @classmethod
     def of(cls, recordings: Iterable[Recorded]) -> "Means":
-        """One recording at a time is held; however prompts are batched, the means are the same
-        but for the last bits.
+        """The means over all recordings, of which one at a time is in memory.
+
+        Another batching of the prompts changes only the last bits.
         """
         sums: dict[Site, Tensor] = {}
         prompts = 0
         for recorded in recordings:
             prompts += len(recorded.numbers)
             for site in SITES:
-                whole = torch.stack([getattr(layer, site.value) for layer in recorded.layers])
-                total = whole.double().sum(1)  # layers come first, then prompts
+                stacked = torch.stack([getattr(layer, site.value) for layer in recorded.layers])
+                total = stacked.double().sum(1)  # over prompts, the second axis
                 sums[site] = sums[site] + total if site in sums else total
         return cls(prompts, {site: (total / prompts).float() for site, total in sums.items()})
 
@@ -40,7 +41,7 @@ class Means:
         if site not in self.values:
             raise ImpossiblePatch(
                 f"{site} of layer {layer}",
-                "means are kept of what components write",
+                "means exist only of what components write",
                 f"Take one of {', '.join(SITES)}",
             )
         mean = self.values[site][layer]

@@ -1,4 +1,4 @@
-"""The positions that a replay computes anew: each prompt's last ones, as one rectangle."""
+"""The positions that a replay recomputes: the last ones of each prompt, as one rectangle."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ MASK = "attention_mask"  # the one argument of a layer that has two axes of posi
 class UnknownArgument(Refused):
     def __init__(self, name: str, what: str) -> None:
         super().__init__(
-            f"The model's layers are called with {name!r}, {what}, which has no known place for "
-            f"positions, so they cannot be replayed. Use another model."
+            f"The model's layers are called with {name!r}, {what}, which has no axis of positions, "
+            f"so they cannot be replayed. Use another model."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visible:
-    """Which keys each position of a suffix sees: `prefix` recorded ones, then the suffix's own."""
+    """The keys that each position of a suffix attends to: `prefix` recorded ones, then its own."""
 
     prefix: int
-    mask: Bool[Tensor, "batch suffix key"] | None  # None where all are seen
+    mask: Bool[Tensor, "batch suffix key"] | None  # None where all are visible
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suffix:
     """From the first changed position of each prompt to its final one.
 
-    Shorter ones repeat their final position behind it, where nothing that is read sees it.
+    Shorter suffixes repeat their final position at the end, where nothing that is read attends.
     """
 
     positions: Int[Tensor, "batch suffix"]
@@ -69,7 +69,7 @@ class Suffix:
         return value.expand(len(places), *value.shape[1:])[_rows(places), places]
 
     def chosen(self, patch: Patch) -> Bool[Tensor, "batch suffix"]:
-        """Where in the suffix a patch is made."""
+        """The positions of the suffix at which the patch is made."""
         if patch.at is None:
             steps = torch.arange(self.width, device=self.final.device)
             return steps == (self.final - self.start)[:, None]
@@ -81,13 +81,13 @@ class Suffix:
         return value[self._final_steps(value)]
 
     def set_final(self, value: Tensor, new: Tensor) -> None:
-        """Puts `new` [batch, …] at the final positions of a [batch, suffix, …] tensor."""
+        """Set a [batch, suffix, …] tensor to `new` [batch, …] at the final positions."""
         value[self._final_steps(value)] = new
 
     def merged(
         self, prefix: Float[Tensor, "batch pos d"], own: Float[Tensor, "batch suffix d"]
     ) -> Float[Tensor, "batch pos d"]:
-        """All positions of a prompt, the suffix's own in their places."""
+        """A tensor of all positions, with the suffix's own values at its positions."""
         if self.is_final_only:
             alone = torch.arange(len(own), device=own.device), self.start.to(own.device)
             return prefix.index_put(alone, own[:, 0])
@@ -103,7 +103,7 @@ class Suffix:
         return torch.arange(len(steps), device=value.device), steps
 
     def arguments(self, recorded: Mapping[str, Any], variants: int) -> dict[str, Any]:
-        """A layer's arguments for `variants` suffixes of every prompt, one after the other."""
+        """A layer's arguments for `variants` suffixes of every prompt, side by side."""
         return {
             name: None if name == MASK else self._spread(name, value, variants)
             for name, value in recorded.items()
@@ -124,7 +124,7 @@ class Suffix:
         return repeat(here, "batch suffix ... -> batch (variant suffix) ...", variant=variants)
 
     def visible(self, mask: Bool[Tensor, "batch 1 pos pos"] | None, pos: int) -> Visible:
-        """What the layer's own mask lets the suffix see (without one: all that came before)."""
+        """The keys that the layer's mask allows the suffix; without a mask, all earlier ones."""
         device = self.positions.device
         keys = torch.arange(pos, device=device)
         if mask is None:
@@ -141,7 +141,7 @@ class Suffix:
 
 @lru_cache(maxsize=64)  # patches of one replay share their positions
 def rectangle(at: tuple[tuple[int, ...], ...]) -> Int[Tensor, "batch place"] | None:
-    """The positions, where every prompt has as many."""
+    """The positions as a tensor, if every prompt has equally many."""
     return torch.tensor(at) if len({len(each) for each in at}) == 1 and at[0] else None
 
 

@@ -1,6 +1,6 @@
 """Finds a model's anatomy in one forward pass, by following tensors from module to module.
 
-No family is known by name. What is found here is only believed once it closes (`decomposition`).
+No family is recognised by name. The result is used only once closure has verified it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,19 +29,21 @@ class NoAttentionInterface(Refused):
     def __init__(self, family: str) -> None:
         super().__init__(
             f"The attention of {family!r} models does not go through transformers' attention "
-            f"interface, so what each head gives cannot be read. gptj, gpt_neo, bloom and falcon "
-            f"are such families; use a model of another one (llama, qwen2, gpt2, gemma2, opt …)."
+            f"interface, so the output of each head cannot be read. gptj, gpt_neo, bloom and "
+            f"falcon are such families. Use a model of another one (llama, qwen2, gpt2, gemma2 …)."
         )
 
 
 class UnknownAnatomy(Refused):
     def __init__(self, where: str, what: str) -> None:
-        super().__init__(f"The model cannot be taken apart: {where}, {what}. Use another model.")
+        super().__init__(
+            f"The structure of the model is not recognised: {where}, {what}. Use another model."
+        )
 
 
 @dataclass(frozen=True)
 class Call:
-    """One module's turn in a forward pass. Its tensors are kept: no address is used twice."""
+    """One module's call in a forward pass. Holds its tensors, so that no address is reused."""
 
     module: nn.Module
     inputs: tuple[Tensor, ...]
@@ -51,18 +53,18 @@ class Call:
         return any(same(value, given) for given in self.inputs)
 
     @property
-    def passes_on(self) -> bool:
-        """Its output is its input: a dropout that is switched off."""
+    def is_identity(self) -> bool:
+        """Whether its output is its input, as of an inactive dropout."""
         return self.reads(self.output)
 
 
 def same(a: Tensor, b: Tensor) -> bool:
-    """The same numbers in the same place; a view of another shape counts."""
+    """Whether both share the same memory; a view of another shape counts."""
     return a.data_ptr() == b.data_ptr() and a.numel() == b.numel()
 
 
 def trace(model: PreTrainedModel, input_ids: Tensor) -> tuple[list[Call], list[AttentionCall]]:
-    """All module calls of one forward pass in the order they ended, and all attention calls."""
+    """All module calls of one forward pass, in the order of their ends, and all attention calls."""
     calls: list[Call] = []
     attention: list[AttentionCall] = []
 
@@ -86,16 +88,16 @@ def find_anatomy(model: PreTrainedModel, input_ids: Tensor) -> Anatomy:
     if not attention:
         raise NoAttentionInterface(config.model_type)
     layers = _layers(model, [call.module for call in attention])
-    _check_all_found(len(layers), config)
-    every_shared = find_shared(model, layers, input_ids)
-    found = [
+    _check_layer_count(len(layers), config)
+    shared_keys_of_layers = find_shared(model, layers, input_ids)
+    anatomies = [
         _layer_anatomy(number, layer, call, calls, shared, config.hidden_size, input_ids.device)
         for number, (layer, call, shared) in enumerate(
-            zip(layers, attention, every_shared, strict=True)
+            zip(layers, attention, shared_keys_of_layers, strict=True)
         )
     ]
     return Anatomy(
-        layers=tuple(found),
+        layers=tuple(anatomies),
         limits=limits_of(model),
         residual_multiplier=_number(config, "residual_multiplier", 1.0),
         final_norm=_final_norm(layers, calls, config.hidden_size, input_ids.device),
@@ -112,7 +114,7 @@ def _number(config: Any, name: str, default: float) -> float:
 
 
 def _layers(model: nn.Module, attention: Sequence[nn.Module]) -> list[nn.Module]:
-    """The list of modules of which each holds the attention of one layer."""
+    """The module list whose entries each contain the attention of one layer."""
     for stack in model.modules():
         if isinstance(stack, nn.ModuleList) and len(stack) == len(attention):
             pairs = zip(stack, attention, strict=True)
@@ -120,11 +122,11 @@ def _layers(model: nn.Module, attention: Sequence[nn.Module]) -> list[nn.Module]
                 return list(stack)
     raise UnknownAnatomy(
         "its layers",
-        f"no list of modules has one of the {len(attention)} attention calls in each",
+        f"no module list has one of the {len(attention)} attention calls in each entry",
     )
 
 
-def _check_all_found(traced: int, config: Any) -> None:
+def _check_layer_count(traced: int, config: Any) -> None:
     said = getattr(config, "num_hidden_layers", traced)
     if said != traced:
         raise UnknownAnatomy(
@@ -141,19 +143,19 @@ def _layer_anatomy(
     d_model: int,
     device: torch.device,
 ) -> LayerAnatomy:
-    """Formulas lie on `device`, with what is recorded, wherever the layer's weights do."""
+    """Formulas are on `device`, with recorded values, wherever the layer's weights are."""
     inside = {id(module) for module in layer.modules()} - {id(layer)}
     own = [call for call in calls if id(call.module) in inside]
     out_proj, projected = _out_proj(number, attention, own)
     post_norm = next(_readers(projected, own), None)
     attn_out = post_norm.output if post_norm else projected
     children = {id(module) for module in layer.children()}
-    loose_ends = [
+    unread_outputs = [
         call
         for call in own
         if id(call.module) in children
         and call.output.shape[-1] == d_model
-        and not call.passes_on
+        and not call.is_identity
         and not same(call.output, attn_out)
         and next(_readers(call.output, own), None) is None
     ]
@@ -163,38 +165,40 @@ def _layer_anatomy(
         out_proj=out_proj,
         post_norm=post_norm.module if post_norm else None,
         post_norm_formula=probe(post_norm.module, d_model, device) if post_norm else None,
-        mlp=tuple(call.module for call in loose_ends),
+        mlp=tuple(call.module for call in unread_outputs),
         shape=_shape(number, attention),
         shared=shared,
     )
 
 
 def _shape(number: int, attention: AttentionCall) -> LayerShape:
-    """As attention ran; every key-value head is read by as many heads."""
+    """As attention ran; every key-value head is shared by equally many heads."""
     n_heads, d_qk = attention.query.shape[1], attention.query.shape[3]
     n_kv_heads, d_v = attention.value.shape[1], attention.value.shape[3]
     if (attention.key.shape[1], attention.z.shape[2:]) != (n_kv_heads, (n_heads, d_v)):
         raise UnknownAnatomy(
             f"layer {number}",
             f"its {attention.key.shape[1]} keys, {n_kv_heads} values and {n_heads} heads do not "
-            f"go together",
+            f"match",
         )
     return LayerShape(n_heads=n_heads, n_kv_heads=n_kv_heads, d_qk=d_qk, d_v=d_v)
 
 
 def _readers(value: Tensor, calls: Sequence[Call]) -> Iterator[Call]:
-    """The calls that make something else of a value."""
-    return (call for call in calls if call.reads(value) and not call.passes_on)
+    """The calls that transform a value."""
+    return (call for call in calls if call.reads(value) and not call.is_identity)
 
 
 def _out_proj(
     number: int, attention: AttentionCall, calls: Sequence[Call]
 ) -> tuple[nn.Linear | Conv1D, Tensor]:
-    """The linear map that reads what the heads give, and what it makes of it."""
+    """The linear map applied to z, and its output."""
     for call in _readers(attention.z, calls):
         if isinstance(call.module, nn.Linear | Conv1D):
             return call.module, call.output
-    raise UnknownAnatomy(f"layer {number}", "no linear map reads what its attention heads give")
+    raise UnknownAnatomy(
+        f"layer {number}", "no linear map is applied to the output of its attention heads"
+    )
 
 
 def _final_norm(
@@ -216,7 +220,7 @@ def _unembedding(model: PreTrainedModel) -> nn.Linear:
 
 @contextmanager
 def own_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Inside the block, the model computes attention as its family's authors wrote it out."""
+    """Inside the block, the model computes attention by its family's own eager code."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:

@@ -1,4 +1,4 @@
-"""The logits of a final residual: one way for runs as they are and for runs under patches.
+"""The logits of a final residual, computed the same way for recorded and for patched runs.
 
 The final norm and the unembedding are computed in fp32 whatever the model's dtype is, since a
 logit near 20 is a multiple of 1/8 in bf16.
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from analyses.engine.anatomy import Anatomy
 
-MOST_ROWS = 512  # unembedded together
-MOST_TOKENS = 8192  # of the vocabulary, whose rows are brought to fp32 together
+MOST_ROWS = 512  # residuals that are unembedded together
+MOST_TOKENS = 8192  # rows of the unembedding that are converted to fp32 together
 
 
 def pre_cap_logits(
@@ -35,7 +35,7 @@ def label_logits(
     resid: Float[Tensor, "*n batch d_model"],
     label_ids: Int[Tensor, "batch label"],
 ) -> Float[Tensor, "*n batch label"]:
-    """What the model says of the labels, after a soft-cap."""
+    """The label logits of a final residual, after a soft-cap."""
     return anatomy.cap(pre_cap_logits(anatomy, resid, label_ids))
 
 
@@ -43,10 +43,10 @@ def label_logits(
 def logits(
     anatomy: Anatomy, resid: Float[Tensor, "batch d_model"]
 ) -> Float[Tensor, "batch d_vocab"]:
-    """What the model says of its whole vocabulary, after a soft-cap."""
+    """The logits of the whole vocabulary, after a soft-cap."""
     rows = anatomy.final_norm(resid).to(anatomy.unembedding.weight.device)
-    found = [_of_tokens(anatomy, rows, W_U, b_U) for W_U, b_U in _slices(anatomy)]
-    return torch.cat(found, dim=-1).to(resid.device)
+    slices = [_of_tokens(anatomy, rows, W_U, b_U) for W_U, b_U in _slices(anatomy)]
+    return torch.cat(slices, dim=-1).to(resid.device)
 
 
 @torch.no_grad()
@@ -56,7 +56,7 @@ def logsumexp(
     """log Σ exp over all logits, a few rows and tokens at a time; `left` is in bytes."""
     rows = anatomy.final_norm(resid).flatten(0, -2).to(anatomy.unembedding.weight.device)
     total = rows.new_full((len(rows),), -torch.inf)
-    # A row's logits: as the map gives them, capped, and inside the sum.
+    # Four copies of the logits in fp32: as computed, scaled, capped, and inside the sum.
     size = max(1, min(MOST_ROWS, left // (4 * 4 * MOST_TOKENS)))
     for W_U, b_U in _slices(anatomy):
         some = [
@@ -80,5 +80,5 @@ def _of_tokens(
     W_U: Float[Tensor, "token d_model"],
     b_U: Float[Tensor, " token"] | None,
 ) -> Float[Tensor, "batch token"]:
-    made = torch.nn.functional.linear(rows, W_U, b_U)
-    return anatomy.cap(made * anatomy.logit_multiplier)
+    logits = torch.nn.functional.linear(rows, W_U, b_U)
+    return anatomy.cap(logits * anatomy.logit_multiplier)

@@ -18,7 +18,6 @@ from analyses.engine import shared_keys
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.attention import AttentionInputs
 from analyses.engine.edits import LayerEdits, Placed
-from analyses.engine.ground import Ground, Tokens
 from analyses.engine.interventions import (
     IN_ATTENTION,
     SAME,
@@ -29,6 +28,7 @@ from analyses.engine.interventions import (
 )
 from analyses.engine.outputs import first_tensor
 from analyses.engine.prefix_attention import attend_to_prefix
+from analyses.engine.replay_context import ReplayContext, Tokens
 from analyses.engine.shared_keys import Own
 from analyses.engine.suffixes import MASK, Suffix, Visible
 
@@ -37,18 +37,18 @@ UNCHANGED = -1  # stands for a variant without patches
 
 @torch.no_grad()
 def final_resid(
-    ground: Ground, interventions: Sequence[Intervention]
+    context: ReplayContext, interventions: Sequence[Intervention]
 ) -> Float[Tensor, "intervention batch d_model"]:
     """The residual that the final norm reads under each intervention, in fp32."""
-    batch = _VariantBatch(ground, interventions)
-    for layer in range(len(ground.anatomy.layers)):
+    batch = _VariantBatch(context, interventions)
+    for layer in range(len(context.anatomy.layers)):
         batch.run_layer(layer)
     return batch.final_resid()
 
 
 @torch.no_grad()
 def changed_resid(
-    ground: Ground, interventions: Sequence[Intervention]
+    context: ReplayContext, interventions: Sequence[Intervention]
 ) -> Float[Tensor, "intervention batch d_model"]:
     """The recorded residual plus the change that each intervention makes, free of rounding drift.
 
@@ -58,8 +58,8 @@ def changed_resid(
     starts = [each.first_layer for each in interventions]
     layers = sorted({layer for layer in starts if layer is not None})
     unchanged = [Intervention((Patch(site=Site.RESID_PRE, layer=n, value=SAME),)) for n in layers]
-    resid = final_resid(ground, [*interventions, *unchanged])
-    base = ground.recorded.layers[-1].resid_post
+    resid = final_resid(context, [*interventions, *unchanged])
+    base = context.recorded.layers[-1].resid_post
     by_layer = dict(zip(layers, resid[len(interventions) :], strict=True))
     baselines = [base if layer is None else by_layer[layer] for layer in starts]
     return resid[: len(interventions)] - torch.stack(baselines) + base
@@ -68,14 +68,14 @@ def changed_resid(
 class _VariantBatch:
     """The variants of some interventions; each starts at its lowest patched layer."""
 
-    def __init__(self, ground: Ground, interventions: Sequence[Intervention]) -> None:
-        self.ground = ground
+    def __init__(self, context: ReplayContext, interventions: Sequence[Intervention]) -> None:
+        self.context = context
         self.interventions = interventions
         patches = [patch for each in interventions for patch in each.patches]
-        self.suffix = Suffix.of(patches, ground.recorded.final)
+        self.suffix = Suffix.of(patches, context.recorded.final)
         self.active: list[int] = []  # numbers of the interventions whose variants are in `tokens`
         self.tokens: Tokens | None = None
-        base = ground.recorded.layers[-1].resid_post
+        base = context.recorded.layers[-1].resid_post
         self.resid = base.repeat(len(interventions), 1, 1)
         self.own_keys: dict[int, Own] = {}  # by layer, where layers above read them
         self.visible: dict[int, Visible] = {}  # by the id of the mask; many layers share one
@@ -112,14 +112,14 @@ class _VariantBatch:
 
     def _base(self, layer: int) -> Float[Tensor, "batch suffix d_model"]:
         """The layer's recorded input."""
-        recorded = self.ground.recorded
+        recorded = self.context.recorded
         if self.suffix.is_final_only:
             return recorded.layers[layer].resid_pre[:, None]
         return self.suffix.gather(recorded.reads[layer].everywhere[Site.RESID_PRE])
 
     def _replayed(self, layer: int, numbers: Sequence[int], n_active: int) -> tuple[Tokens, Tokens]:
         """The layer's output, and what its attention wrote."""
-        reads = self.ground.reads(layer)
+        reads = self.context.reads(layer)
         every_site = frozenset(Site)
         placed = [
             Placed(variant, patch)
@@ -129,7 +129,7 @@ class _VariantBatch:
                 number, layer, every_site if variant < n_active else IN_ATTENTION
             )
         ]
-        edits = self.ground.edits(layer, placed, self.suffix)
+        edits = self.context.edits(layer, placed, self.suffix)
         base = self._base(layer)[:, None].to(reads.key)
         starting = base.expand(-1, len(numbers) - len(self.active), -1, -1)
         parts = [starting] if self.tokens is None else [self.tokens.to(reads.key), starting]
@@ -137,7 +137,7 @@ class _VariantBatch:
         edits.apply(Site.RESID_PRE, tokens)
         visible = self._visible(layer)
 
-        is_shared = layer in self.ground.anatomy.shared_layers
+        is_shared = layer in self.context.anatomy.shared_layers
 
         def attend(inputs: AttentionInputs) -> Tensor:
             if is_shared:
@@ -146,17 +146,17 @@ class _VariantBatch:
                 )
             return attend_to_prefix(inputs, reads, visible, edits)
 
-        with _written(self.ground.anatomy, edits, tokens.shape) as attn_out:
-            tokens = self.ground.through(layer, tokens, self.suffix, attend, self.own_keys)
+        with _written(self.context.anatomy, edits, tokens.shape) as attn_out:
+            tokens = self.context.run_layer(layer, tokens, self.suffix, attend, self.own_keys)
         if any(edits.of(Site.RESID_POST)):
             tokens = tokens.clone()
             edits.apply(Site.RESID_POST, tokens)
         return tokens, attn_out[0]
 
     def _visible(self, layer: int) -> Visible:
-        mask = id(self.ground.reads(layer).arguments.get(MASK))
+        mask = id(self.context.reads(layer).arguments.get(MASK))
         if mask not in self.visible:
-            self.visible[mask] = self.ground.visible(layer, self.suffix)
+            self.visible[mask] = self.context.visible(layer, self.suffix)
         return self.visible[mask]
 
     def _add_attention_writes(self, numbers: Sequence[int], attn_out: Tokens) -> None:
@@ -165,16 +165,16 @@ class _VariantBatch:
         The last variant is unchanged: it gives the write to compare with, computed the same way.
         """
         if numbers:
-            multiplier = self.ground.anatomy.residual_multiplier
+            multiplier = self.context.anatomy.residual_multiplier
             last = self.suffix.at_final(attn_out.transpose(1, 2)).transpose(0, 1)
             writes = multiplier * last.to(self.resid)
             self.resid[list(numbers)] += writes[:-1] - writes[-1]
 
     def _add_other_writes(self, layer: int, number: int) -> None:
         """On a direct path, changes of the residual and of the MLP's write."""
-        recorded = self.ground.recorded
+        recorded = self.context.recorded
         others = frozenset(Site) - IN_ATTENTION
-        edits = self.ground.edits(layer, [], self.suffix)
+        edits = self.context.edits(layer, [], self.suffix)
         for patch in self._patches(number, layer, others):
             base = recorded.at_final(patch.site, layer)[:, None]
             new = edits.new_value(patch, base, recorded.final[:, None])

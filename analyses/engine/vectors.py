@@ -1,4 +1,4 @@
-"""Queries, keys and values as attention uses them: before rotary embedding or after it."""
+"""Queries, keys and values, before rotary embedding or after it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from analyses.engine.interventions import Site
 from analyses.engine.recording import Recorded
 from analyses.engine.rotary import AS_SEEN, Frame, find_rotary
 
-At = Sequence[Sequence[int]]  # each prompt's positions, as many in each
+At = Sequence[Sequence[int]]  # positions in each prompt, equally many in all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vectors:
-    """In fp32 on the recording's device; `kv_head` are the key-value heads, never repeated."""
+    """In fp32 on the recording's device; keys and values are not repeated for query heads."""
 
     q: Float[Tensor, "batch layer head d_head"]  # at the final positions
     k: Float[Tensor, "batch layer place kv_head d_head"]
@@ -25,7 +25,7 @@ class Vectors:
 
 
 def vectors(anatomy: Anatomy, recorded: Recorded, at: At, *, before_rotary: bool) -> Vectors:
-    """What was recorded with `Keep.PREFIX`: queries at the ends, keys and values at `at`."""
+    """Queries at the final positions, keys and values at `at`; needs `Keep.PREFIX`."""
     places = torch.tensor(at, device=recorded.final.device)
     final = recorded.final[:, None]
     q, k, v = [], [], []
@@ -40,14 +40,14 @@ def vectors(anatomy: Anatomy, recorded: Recorded, at: At, *, before_rotary: bool
 def queries(
     anatomy: Anatomy, recorded: Recorded, at: At, *, before_rotary: bool
 ) -> Float[Tensor, "batch layer place head d_head"]:
-    """Queries at other positions than the last; the recording kept `Keep.POSITIONS`."""
+    """Queries at any positions; needs `Keep.POSITIONS`."""
     places = torch.tensor(at, device=recorded.final.device)
-    found = []
+    by_layer = []
     for layer, reads in enumerate(recorded.reads):
         frame = _frame(anatomy, recorded, layer, before_rotary=before_rotary)
         every = reads.everywhere[Site.Q].transpose(1, 2)
-        found.append(_framed(_at(every, places), frame, places))
-    return torch.stack(found, 1)
+        by_layer.append(_framed(_at(every, places), frame, places))
+    return torch.stack(by_layer, 1)
 
 
 def _frame(anatomy: Anatomy, recorded: Recorded, layer: int, *, before_rotary: bool) -> Frame:
@@ -64,6 +64,6 @@ def _at(
 def _framed(
     x: Float[Tensor, "batch place head d"], frame: Frame, places: Int[Tensor, "batch place"]
 ) -> Float[Tensor, "batch place head d"]:
-    """Every head's vectors led back from where attention saw them."""
+    """Every head's vectors in the frame."""
     x = x.to(places.device, torch.float32)
     return torch.stack([frame.back(of_head, places) for of_head in x.unbind(2)], dim=2)

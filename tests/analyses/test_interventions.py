@@ -74,7 +74,7 @@ def test_a_direct_path_begins_at_the_final_position() -> None:
     ("site", "lengths", "keep", "message"),
     [
         (Site.K, (9, 5), Keep.PREFIX, "a source prompt ends before"),
-        (Site.K, (9, 6), Keep.WRITES, "the source kept WRITES, not PREFIX"),
+        (Site.K, (9, 6), Keep.WRITES, "the source was made with keep=Keep.WRITES"),
         (Site.Z, (9, 6, 7), Keep.WRITES, "the source has 3 prompts, the recording 2"),
     ],
 )

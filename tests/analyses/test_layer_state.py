@@ -60,28 +60,28 @@ def once(value: Any) -> Callable[[Tensor, Any], dict[str, Any]]:
 
 
 STATE: dict[str, tuple[Callable[[Tensor, Any], dict[str, Any]], str]] = {
-    "a mapping of other tensors": (once({}), "memory['written'], which layers below have made"),
+    "a mapping of other tensors": (once({}), "memory['written'], which layers below have computed"),
     "a mapping that is no dict": (
         once(UserDict()),
-        "memory['written'], which layers below have made",
+        "memory['written'], which layers below have computed",
     ),
-    "a list that grows": (once([]), "memory, which layers below have made"),
+    "a list that grows": (once([]), "memory, which layers below have computed"),
     "a tensor that is changed in its place": (
         once(torch.zeros(1, 7, 4)),
-        "memory, which layers below have made",
+        "memory, which layers below have computed",
     ),
     "an object": (once(Counter()), "memory, a Counter, which may change"),
     "what the layer below gave beside the residual": (
         lambda _ids, written: {"above": written},
-        "above, which layers below have made",
+        "above, which layers below have computed",
     ),
     "something made of it": (
         lambda _ids, written: {"above": None if written is None else {"one": [written * 2]}},
-        "above['one'][0], which layers below have made",
+        "above['one'][0], which layers below have computed",
     ),
     "a choice by what the layer below gave": (
         lambda ids, written: {"above": ids if written is None else written.argsort(-1)},
-        "above, which layers below have made",
+        "above, which layers below have computed",
     ),
 }
 
@@ -123,7 +123,7 @@ def test_attention_that_chooses_its_own_keys_is_refused_where_it_matters(load, p
     try:
         short, long = (lm.batch(prompts([length, 5])) for length in (8, 9))
         assert lm.record(short, keep=Keep.WRITES).layers
-        with pytest.raises(OwnMask, match="Attention of layer 1 sees other keys"):
+        with pytest.raises(OwnMask, match="Attention of layer 1 attends to other keys"):
             lm.record(long, keep=Keep.PREFIX)
     finally:
         handle.remove()

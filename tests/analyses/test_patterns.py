@@ -103,7 +103,7 @@ def test_rows_under_patched_reads_give_the_z_of_a_patched_pass(
 ) -> None:
     lm, made, recorded = ground(family)
     if before_rotary and family in WITHOUT_ROTARY:
-        with pytest.raises(NoRotaryEmbedding, match="Take them as attention sees them"):
+        with pytest.raises(NoRotaryEmbedding, match="Use those after it"):
             lm.attention_rows(recorded, 0, reading(lm, 0, before_rotary=True))
         return
     for layer in range(lm.shape.n_layers):
@@ -197,9 +197,9 @@ def test_what_cannot_be_had_is_refused_with_the_way_out(ground) -> None:
         Patch(site=Site.Q, layer=1, head=0, value=ZERO, at=SOME),
         Patch(site=Site.RESID_PRE, layer=1, value=ZERO),
     ):
-        with pytest.raises(ImpossibleRow, match=f"of layer 1 cannot.*{patch.name}.*Patch q at"):
+        with pytest.raises(ImpossibleRow, match=f"of layer 1 is not available.*{patch.name}.*Patch q at"):
             lm.attention_rows(recorded, 1, [Intervention((patch,))])
-    with pytest.raises(ImpossiblePatch, match="Choose among them"):
+    with pytest.raises(ImpossiblePatch, match="Choose one of them"):
         lm.attention_rows(
             recorded, 1, [Intervention((Patch(site=Site.Q, layer=1, head=9, value=ZERO),))]
         )

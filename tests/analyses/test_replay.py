@@ -84,7 +84,7 @@ def test_a_replay_equals_a_forward_pass_for_each_intervention(
 ) -> None:
     lm = load_loud(family)
     if kind == "before_rotary" and family in WITHOUT_ROTARY:
-        with pytest.raises(NoRotaryEmbedding, match="Take them as attention sees them"):
+        with pytest.raises(NoRotaryEmbedding, match="Use those after it"):
             replayed(lm, KINDS[kind](lm))
     else:
         check(lm, KINDS[kind](lm))

@@ -68,7 +68,7 @@ def test_a_rotation_that_is_not_the_models_does_not_close(load, prompts, monkeyp
     own = "transformers.models.llama.modeling_llama.apply_rotary_pos_emb"
     other = "transformers.models.cohere.modeling_cohere.apply_rotary_pos_emb"
     monkeypatch.setattr(own, pytest.importorskip(other.rpartition(".")[0]).apply_rotary_pos_emb)
-    with pytest.raises(DoesNotClose, match="before rotary embedding"):
+    with pytest.raises(DoesNotClose, match="the rotated queries"):
         find_rotary(lm.anatomy.layers[0], recorded, 0)
 
 

@@ -75,5 +75,5 @@ def test_rank_zero_around_the_mean_equals_mean_ablation(recordings, family: str)
 
 def test_there_are_no_means_of_what_is_read(recordings) -> None:
     _, _, by_two = recordings("llama")
-    with pytest.raises(ImpossiblePatch, match="means are kept of what components write"):
+    with pytest.raises(ImpossiblePatch, match="means exist only of what components write"):
         Means.of(by_two).patch(Site.K, 0, 0)

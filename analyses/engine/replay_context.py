@@ -1,4 +1,4 @@
-"""What interventions are replayed on: the model's parts and what was recorded."""
+"""What a replay works with: the anatomy of the model, recordings, and rotary embeddings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ Tokens = Float[Tensor, "batch variant suffix d_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class ReplayContext:
     anatomy: Anatomy
     recorded: Recorded
     source: Recorded | None
-    rotary: Mapping[int, Rotary]  # of the layers where patches are made before it
+    rotary: Mapping[int, Rotary]  # by layer, where patches are made before rotary embedding
     source_rotary: Mapping[int, Rotary]
 
     @classmethod
@@ -35,8 +35,8 @@ class Ground:
         recorded: Recorded,
         source: Recorded | None,
         patches: Sequence[Patch],
-    ) -> "Ground":
-        """With the rotary embeddings that the patches need, found and proved."""
+    ) -> "ReplayContext":
+        """With the rotary embeddings that the patches need, found and verified."""
         return cls(
             anatomy=anatomy,
             recorded=recorded,
@@ -60,11 +60,11 @@ class Ground:
         )
 
     def visible(self, layer: int, suffix: Suffix) -> Visible:
-        """Which keys of the layer a suffix sees."""
+        """Which keys of the layer a suffix attends to."""
         reads = self.reads(layer)
         return suffix.visible(reads.arguments.get(MASK), reads.key.shape[2])
 
-    def through(
+    def run_layer(
         self,
         layer: int,
         tokens: Tokens,
@@ -72,18 +72,18 @@ class Ground:
         attend: AttentionFunction,
         own_keys: Mapping[int, Own],
     ) -> Tokens:
-        """What leaves the layer when these enter it and `attend` computes attention.
+        """The layer's output for these tokens, with `attend` in place of attention.
 
         `own_keys` are the first variants' own keys and values in layers below.
         """
-        of_layer, variants = self.anatomy.layers[layer], tokens.shape[1]
+        anatomy, variants = self.anatomy.layers[layer], tokens.shape[1]
         arguments = suffix.arguments(self.reads(layer).arguments, variants)
-        shared = shared_keys.arguments(of_layer.shared, self.recorded, suffix, variants, own_keys)
+        shared = shared_keys.arguments(anatomy.shared, self.recorded, suffix, variants, own_keys)
         with replacing_attention(attend):
-            output = of_layer.layer(tokens.flatten(1, 2), **arguments, **shared)
-        after = first_tensor(output)
-        assert after is not None
-        return after.view(tokens.shape)
+            output = anatomy.layer(tokens.flatten(1, 2), **arguments, **shared)
+        resid = first_tensor(output)
+        assert resid is not None
+        return resid.view(tokens.shape)
 
 
 def _rotaries(anatomy: Anatomy, patches: Sequence[Patch], recorded: Recorded) -> dict[int, Rotary]:
