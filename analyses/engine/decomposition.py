@@ -175,7 +175,11 @@ def _check_end(
             pre_cap.double(),
             "the sum of all components and the logits before a soft-cap",
         ),
-        (anatomy.cap(pre_cap), logits, "the logits by formula and the logits of the model"),
+        (
+            anatomy.cap(pre_cap),
+            logits,
+            "the final norm and unembedding by formula and the logits of the model",
+        ),
     ):
         gap = check_closure(
             summed, whole, where="the end", what=what, numbers=recorded.numbers, tolerance=tolerance

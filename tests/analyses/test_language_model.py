@@ -90,7 +90,7 @@ def test_an_unknown_dtype_is_refused(saved) -> None:
     ("path", "message"),
     [
         ("model.layers.1.self_attn.o_proj", "layer 1.*heads and bias"),
-        ("model.layers.1", "layer 1.*the residual that left"),
+        ("model.layers.1", "layer 1.*the output residual"),
         ("model.norm", "the end.*unembedding"),
     ],
 )
