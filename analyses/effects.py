@@ -1,4 +1,4 @@
-"""What patches change: a recorded run, what stands in the place of parts of it, metrics of both."""
+"""The effects of patches: recorded runs, activations to put into them, and metrics of both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,76 +37,78 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grounds:
-    """The run that is patched, and the run that patches come from where there is one.
+class PatchContext:
+    """A recorded run to patch, and the one that activations come from, if there is one.
 
-    Labels and right answers are the prompts' own, whichever of the two they are.
+    Labels and correct answers are the prompts' own, whichever of the two runs they are in.
     """
 
-    asked: "Batch"
+    batch: "Batch"  # the prompts themselves
     base: "Recorded"
     source: "Recorded | None"
     base_prompts: "Sequence[Example]"
-    source_prompts: "Sequence[Example]"  # empty where there is no source
+    source_prompts: "Sequence[Example]"  # empty without a source
 
-    def of_base(self) -> Metrics:
-        return of_recording(self.base, self.asked)
+    def base_metrics(self) -> Metrics:
+        return of_recording(self.base, self.batch)
 
-    def of_source(self) -> Metrics:
+    def source_metrics(self) -> Metrics:
         """Empty where there is no source."""
-        return {} if self.source is None else of_recording(self.source, self.asked)
+        return {} if self.source is None else of_recording(self.source, self.batch)
 
-    def under(
+    def metrics_under(
         self, lm: "LanguageModel", interventions: "Sequence[Intervention]"
     ) -> "tuple[Metrics, Replayed]":
         """Every metric under each intervention, [intervention, prompt]."""
         found = lm.replay(
             self.base,
             interventions,
-            self.asked.label_ids,
+            self.batch.label_ids,
             source=self.source,
             whole_vocabulary=True,
             as_changes=True,
         )
         assert found.logsumexp is not None
-        return of_labels(found.labels, self.asked.correct, found.logsumexp), found
+        return of_labels(found.labels, self.batch.correct, found.logsumexp), found
 
     def noop_effect(self, lm: "LanguageModel", at: "At | None" = None) -> NDArray[np.float32]:
-        """How far a replay that changes nothing, from positions on, moves the logit difference."""
+        """The change of the logit difference in a replay from `at` on that changes nothing."""
         from analyses.engine.interventions import SAME, Intervention, Patch, Site
 
         nothing = Patch(site=Site.RESID_PRE, layer=0, value=SAME, at=at)
         found = lm.replay(
-            self.base, [Intervention((nothing,))], self.asked.label_ids, whole_vocabulary=True
+            self.base, [Intervention((nothing,))], self.batch.label_ids, whole_vocabulary=True
         )
         assert found.logsumexp is not None
-        (after,) = of_labels(found.labels, self.asked.correct, found.logsumexp)["logit_diff"]
-        moved: NDArray[np.float32] = after - self.of_base()["logit_diff"]
+        (after,) = of_labels(found.labels, self.batch.correct, found.logsumexp)["logit_diff"]
+        moved: NDArray[np.float32] = after - self.base_metrics()["logit_diff"]
         return moved
 
 
-def grounds(
+def patch_context(
     lm: "LanguageModel",
     prompts: "Sequence[Example]",
     kind: Companion | None,
     direction: Direction = "noise",
     *,
     keep: "Keep",
-) -> Grounds:
-    """Prompts recorded, beside their companions of a kind; `denoise` patches the companions."""
-    asked = lm.batch(prompts)
-    own = lm.record(asked, keep=keep)
+) -> PatchContext:
+    """The prompts and their companions of a kind, recorded; `denoise` patches the companions."""
+    batch = lm.batch(prompts)
+    own = lm.record(batch, keep=keep)
     if kind is None:
-        return Grounds(asked=asked, base=own, source=None, base_prompts=prompts, source_prompts=())
-    beside = [each.companions[kind] for each in prompts]
-    other = lm.record(lm.batch(beside), keep=keep)
+        return PatchContext(
+            batch=batch, base=own, source=None, base_prompts=prompts, source_prompts=()
+        )
+    companions = [each.companions[kind] for each in prompts]
+    other = lm.record(lm.batch(companions), keep=keep)
     (base, base_prompts), (source, source_prompts) = (
-        ((own, prompts), (other, beside))
+        ((own, prompts), (other, companions))
         if direction == "noise"
-        else ((other, beside), (own, prompts))
+        else ((other, companions), (own, prompts))
     )
-    return Grounds(
-        asked=asked,
+    return PatchContext(
+        batch=batch,
         base=base,
         source=source,
         base_prompts=base_prompts,
@@ -118,20 +120,20 @@ def patch(
     component: Component,
     site: str,
     value: "Value",
-    ground: Grounds,
+    context: PatchContext,
     at: KeySite | None,
     *,
     before_rotary: bool = False,
 ) -> "Patch":
-    """One site replaced: at the final position, or at every option's token of that kind.
+    """The patch of one site, at the final position or at a token of every option.
 
-    From a source it takes the same option's token there, wherever that stands.
+    A value from a source is read at the same option's token there.
     """
     from analyses.engine.interventions import FromSource, Patch, Site
 
-    here = None if at is None else positions(ground.base_prompts, at)
+    here = None if at is None else positions(context.base_prompts, at)
     if at is not None and isinstance(value, FromSource):
-        value = FromSource(at=positions(ground.source_prompts, at))
+        value = FromSource(at=positions(context.source_prompts, at))
     return Patch(
         site=Site(site),
         layer=component.layer,
@@ -143,7 +145,7 @@ def patch(
 
 
 def positions(prompts: "Sequence[Example]", site: KeySite) -> At:
-    """Where each prompt's options have their token of that kind."""
+    """The positions of every option's token of that kind, prompt by prompt."""
     return tuple(key_sites.positions(each.places, site) for each in prompts)
 
 
@@ -151,23 +153,23 @@ def noop_key(varied: Varied = OF_LOGIT_DIFF) -> ScoreKey:
     return ScoreKey(MODEL, Quantity("noop_effect", varied=varied))
 
 
-def of_model(before: Metrics, of_source: Metrics) -> dict[ScoreKey, NDArray[np.float32]]:
-    """Every metric of the base and source runs, and the way between them."""
+def of_model(before: Metrics, source_metrics: Metrics) -> dict[ScoreKey, NDArray[np.float32]]:
+    """Every metric of the base run, of the source run, and their difference."""
     scores = {}
     for metric, base in before.items():
         scores[ScoreKey(MODEL, Quantity(metric, varied={"of": "base"}))] = base
-        if metric in of_source:
-            source = of_source[metric]
+        if metric in source_metrics:
+            source = source_metrics[metric]
             scores[ScoreKey(MODEL, Quantity(metric, varied={"of": "source"}))] = source
             gap = ScoreKey(MODEL, Quantity(metric, varied={"of": "source - base"}))
             scores[gap] = source - base
     return scores
 
 
-def of_recording(recorded: "Recorded", asked: "Batch") -> Metrics:
-    """The metrics of a run as it is, [prompt], by the labels and answers of `asked`."""
-    labels = recorded.logits.gather(1, asked.label_ids)
-    return of_labels(labels, asked.correct, recorded.logits.logsumexp(-1))
+def of_recording(recorded: "Recorded", batch: "Batch") -> Metrics:
+    """The metrics of a recorded run, [prompt], for the labels and answers of `batch`."""
+    labels = recorded.logits.gather(1, batch.label_ids)
+    return of_labels(labels, batch.correct, recorded.logits.logsumexp(-1))
 
 
 def of_labels(labels: "Tensor", correct: "Tensor", logsumexp: "Tensor") -> Metrics:

@@ -234,11 +234,11 @@ def _measure(
     from analyses.engine.recording import Keep
 
     kind = SourceKind(params.source)
-    ground = effects.grounds(lm, prompts, kind, params.direction, keep=Keep.PREFIX)
-    before, source = ground.of_base(), ground.of_source()
-    after, _ = ground.under(lm, _sets(order, ground))
+    context = effects.patch_context(lm, prompts, kind, params.direction, keep=Keep.PREFIX)
+    before, source = context.base_metrics(), context.source_metrics()
+    after, _ = context.metrics_under(lm, _sets(order, context))
     scores: dict[ScoreKey, NDArray[np.float32]] = effects.of_model(before, source)
-    scores[effects.noop_key()] = ground.noop_effect(lm)
+    scores[effects.noop_key()] = context.noop_effect(lm)
     for metric, values in after.items():
         for m, row in enumerate(values - before[metric]):
             key = ScoreKey(SET, Quantity("total_effect", varied={"of": metric}), x=m)
@@ -252,9 +252,9 @@ def _measure(
     return Measured(scores=scores)
 
 
-def _sets(order: Sequence[Place], ground: effects.Grounds) -> "list[Intervention]":
+def _sets(order: Sequence[Place], context: effects.PatchContext) -> "list[Intervention]":
     """Nothing; the first; the first two …"""
     from analyses.engine.interventions import SOURCE, Intervention
 
-    patches = [effects.patch(*place, SOURCE, ground, None) for place in order]
+    patches = [effects.patch(*place, SOURCE, context, None) for place in order]
     return [Intervention(tuple(patches[:m])) for m in range(len(patches) + 1)]

@@ -20,7 +20,7 @@ from analyses.confined import (
     full_rank,
     groups,
 )
-from analyses.effects import Grounds
+from analyses.effects import PatchContext
 from analyses.errors import Refused
 from analyses.prompts.mutations import Mutation
 from analyses.prompts.sources import Companion, SourceKind
@@ -219,14 +219,16 @@ def _confined(
     """The metrics of one mutation: of the model, of it with heads confined, and the drop."""
     from analyses.engine.recording import Keep
 
-    ground = effects.grounds(lm, prompts, None, keep=Keep.PREFIX)
+    context = effects.patch_context(lm, prompts, None, keep=Keep.PREFIX)
     reading = _reading(lm, prompts, params, bases)
     sets = groups(heads)
     sites, basis = COMBINATIONS[params.confine], reading.learnt(params.rank)
-    after, _ = ground.under(lm, [reading.confined(group, sites, basis) for group in sets.values()])
+    after, _ = context.metrics_under(
+        lm, [reading.confined(group, sites, basis) for group in sets.values()]
+    )
     varied = Varied({"mutation": name})
-    scores: Scores = {effects.noop_key(varied): ground.noop_effect(lm)}
-    for metric, whole in ground.of_base().items():
+    scores: Scores = {effects.noop_key(varied): context.noop_effect(lm)}
+    for metric, whole in context.base_metrics().items():
         scores[ScoreKey(MODEL, Quantity(metric, varied=varied))] = whole
         for component, values in zip(sets, after[metric], strict=True):
             for name_of, each in ((metric, values), (f"{metric}_drop", whole - values)):
@@ -254,14 +256,14 @@ def _interchanged(
     from analyses.engine.recording import Keep
     from analyses.metrics import answer
 
-    ground = effects.grounds(lm, prompts, SourceKind.POSITION_SYMBOL, keep=Keep.PREFIX)
+    context = effects.patch_context(lm, prompts, SourceKind.POSITION_SYMBOL, keep=Keep.PREFIX)
     sets = groups(heads)
     places = [(component, site) for component in sets for site in EXCHANGED]
-    _, found = ground.under(
-        lm, [_exchange(sets[component], site, params, ground) for component, site in places]
+    _, found = context.metrics_under(
+        lm, [_exchange(sets[component], site, params, context) for component, site in places]
     )
     answers = answer(found.labels).cpu().numpy()  # [place, prompt, option]
-    sources = ground.source_prompts
+    sources = context.source_prompts
     followed = {
         "follows_position": [each.correct for each in sources],
         "follows_symbol": [
@@ -270,7 +272,7 @@ def _interchanged(
         ],
         "stays": [each.correct for each in prompts],
     }
-    own = answer(ground.base.logits.gather(1, ground.asked.label_ids)).cpu().numpy()
+    own = answer(context.base.logits.gather(1, context.batch.label_ids)).cpu().numpy()
     rows = np.arange(len(prompts))
     scores: Scores = {}
     for metric, options in followed.items():
@@ -283,12 +285,14 @@ def _interchanged(
 
 
 def _exchange(
-    heads: Sequence[Component], site: str, params: LabelRandomisationParams, ground: Grounds
+    heads: Sequence[Component], site: str, params: LabelRandomisationParams, context: PatchContext
 ) -> "Intervention":
     from analyses.engine.interventions import SOURCE, Intervention
 
     at = params.key_site if site == "k" else None
     before = site != "z" and params.rotary == "before"
     return Intervention(
-        tuple(effects.patch(head, site, SOURCE, ground, at, before_rotary=before) for head in heads)
+        tuple(
+            effects.patch(head, site, SOURCE, context, at, before_rotary=before) for head in heads
+        )
     )

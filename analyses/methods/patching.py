@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from analyses import effects, streaming
-from analyses.effects import At, Grounds, Place
+from analyses.effects import At, PatchContext, Place
 from analyses.errors import Refused
 from analyses.heads import NothingLearnt
 from analyses.prompts import key_sites
@@ -283,13 +283,13 @@ def _measure(
     keep: "Keep",
 ) -> Measured:
     kind = params.companions[0] if params.companions else None
-    ground = effects.grounds(lm, prompts, kind, params.direction, keep=keep)
+    context = effects.patch_context(lm, prompts, kind, params.direction, keep=keep)
     places = _places(lm, params.sites)
-    every = _interventions(lm, places, params, ground, means)
-    before = ground.of_base()
-    after, found = ground.under(lm, every)
-    scores = effects.of_model(before, ground.of_source())
-    scores[effects.noop_key()] = ground.noop_effect(lm, _changed(params, ground))
+    every = _interventions(lm, places, params, context, means)
+    before = context.base_metrics()
+    after, found = context.metrics_under(lm, every)
+    scores = effects.of_model(before, context.source_metrics())
+    scores[effects.noop_key()] = context.noop_effect(lm, _changed(params, context))
     for metric, values in after.items():
         total, *direct = np.split(values - before[metric], len(every) // len(places))
         each = (total, direct[0], total - direct[0]) if direct else (total,)
@@ -303,25 +303,25 @@ def _measure(
     return Measured(scores=scores, tensors={"patched_logits": tensor})
 
 
-def _changed(params: PatchingParams, ground: Grounds) -> At | None:
+def _changed(params: PatchingParams, context: PatchContext) -> At | None:
     """The positions that are patched, where it is not the final one."""
     if params.positions == "final":
         return None
-    return effects.positions(ground.base_prompts, KeySite(params.positions))
+    return effects.positions(context.base_prompts, KeySite(params.positions))
 
 
 def _interventions(
     lm: "LanguageModel",
     places: Sequence[Place],
     params: PatchingParams,
-    ground: Grounds,
+    context: PatchContext,
     means: Result | None,
 ) -> "list[Intervention]":
     """Each place alone, by all paths; then, at the final position, each by the direct path."""
     from analyses.engine.interventions import Intervention, Path
 
     paths = (Path.TOTAL, Path.DIRECT) if params.positions == "final" else (Path.TOTAL,)
-    patches = [_patches(lm, place, params, ground, means) for place in places]
+    patches = [_patches(lm, place, params, context, means) for place in places]
     return [Intervention(each, path) for path in paths for each in patches]
 
 
@@ -329,7 +329,7 @@ def _patches(
     lm: "LanguageModel",
     place: Place,
     params: PatchingParams,
-    ground: Grounds,
+    context: PatchContext,
     means: Result | None,
 ) -> "tuple[Patch, ...]":
     """A place's patch; keys and values are read by every head of a group."""
@@ -337,14 +337,14 @@ def _patches(
     at = None if params.positions == "final" else KeySite(params.positions)
     value = _value(place, params, means)
     if site not in READ:
-        return (effects.patch(component, site, value, ground, at),)
+        return (effects.patch(component, site, value, context, at),)
     heads = lm.shape.layers[component.layer].readers(component.index)
     return tuple(
         effects.patch(
             Component(kind=Kind.HEAD, layer=component.layer, index=head),
             site,
             value,
-            ground,
+            context,
             params.key_site,
         )
         for head in heads

@@ -20,7 +20,7 @@ from analyses.confined import (
     full_rank,
     groups,
 )
-from analyses.effects import Grounds
+from analyses.effects import PatchContext
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity, Varied
 from analyses.registry import ModelFacts, analysis
@@ -305,12 +305,13 @@ def _measure(
     from analyses.engine.interventions import Path
     from analyses.engine.recording import Keep
 
-    ground = effects.grounds(lm, prompts, None, keep=Keep.PREFIX)
+    context = effects.patch_context(lm, prompts, None, keep=Keep.PREFIX)
     reading = Reading(lm.shape, bases.tensors, effects.positions(prompts, params.key_site), params)
     cases = [*_cases(reading, heads, params), *_placebos(reading, heads, params)]
-    after, _ = ground.under(lm, [case.intervention for case in cases])
+    after, _ = context.metrics_under(lm, [case.intervention for case in cases])
     scores: dict[ScoreKey, NDArray[np.float32]] = {
-        ScoreKey(MODEL, Quantity(metric)): values for metric, values in ground.of_base().items()
+        ScoreKey(MODEL, Quantity(metric)): values
+        for metric, values in context.base_metrics().items()
     }
     rows: dict[tuple[Component, str, Varied, float], list[int]] = {}
     for row, case in enumerate(cases):
@@ -322,18 +323,18 @@ def _measure(
     scores |= _gains(scores)
     direct = list(_cases(reading, heads, params, Path.DIRECT))
     ablated = [reading.ablated(each) for each in groups(heads).values()]
-    along, _ = ground.under(lm, [*(case.intervention for case in direct), *ablated])
+    along, _ = context.metrics_under(lm, [*(case.intervention for case in direct), *ablated])
     differences = along["logit_diff"]
     without = dict(zip(groups(heads), differences[len(direct) :], strict=True))
-    whole = ground.of_base()["logit_diff"]
+    whole = context.base_metrics()["logit_diff"]
     for component, least in without.items():
         scores[ScoreKey(component, Quantity("direct_effect", "z"))] = whole - least
     for case, values in zip(direct, differences, strict=False):
         component, site, _, rank = case.key
         key = ScoreKey(component, Quantity("direct_effect", site), x=rank)
         scores[key] = values - without[component]
-    scores[effects.noop_key()] = ground.noop_effect(lm)
-    scores |= _divergences(lm, ground, reading, heads, params)
+    scores[effects.noop_key()] = context.noop_effect(lm)
+    scores |= _divergences(lm, context, reading, heads, params)
     scores |= reading.data_ranks(heads, len(prompts))
     for head in heads:
         scores[ScoreKey(head, Quantity("in_set"))] = np.ones(len(prompts), dtype=np.float32)
@@ -356,7 +357,7 @@ def _gains(scores: Mapping[ScoreKey, NDArray[np.float32]]) -> dict[ScoreKey, NDA
 
 def _divergences(
     lm: "LanguageModel",
-    ground: Grounds,
+    context: PatchContext,
     reading: Reading,
     heads: tuple[Component, ...],
     params: SubspaceParams,
@@ -376,7 +377,7 @@ def _divergences(
             reading.confined((head,), COMBINATIONS[site], reading.learnt(rank))
             for site, rank in asked
         ]
-        base, *rows = lm.attention_rows(ground.base, head.layer, [Intervention(), *confined])
+        base, *rows = lm.attention_rows(context.base, head.layer, [Intervention(), *confined])
         for (site, rank), row in zip(asked, rows, strict=True):
             far = divergence(base[:, head.index], row[:, head.index])
             key = ScoreKey(head, Quantity("attention_kl", site), x=rank)
