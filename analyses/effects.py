@@ -29,8 +29,8 @@ Direction = Literal["noise", "denoise"]
 At = tuple[tuple[int, ...], ...]  # each prompt's positions
 
 
-class Place(NamedTuple):
-    """Whose activation, and which."""
+class PatchTarget(NamedTuple):
+    """What a patch replaces: the activation of a component at one of its sites."""
 
     component: Component
     site: str
@@ -60,7 +60,7 @@ class PatchContext:
         self, lm: "LanguageModel", interventions: "Sequence[Intervention]"
     ) -> "tuple[Metrics, Replayed]":
         """Every metric under each intervention, [intervention, prompt]."""
-        found = lm.replay(
+        replayed = lm.replay(
             self.base,
             interventions,
             self.batch.label_ids,
@@ -68,21 +68,22 @@ class PatchContext:
             whole_vocabulary=True,
             as_changes=True,
         )
-        assert found.logsumexp is not None
-        return of_labels(found.labels, self.batch.correct, found.logsumexp), found
+        assert replayed.logsumexp is not None
+        metrics = of_labels(replayed.labels, self.batch.correct, replayed.logsumexp)
+        return metrics, replayed
 
     def noop_effect(self, lm: "LanguageModel", at: "At | None" = None) -> NDArray[np.float32]:
         """The change of the logit difference in a replay from `at` on that changes nothing."""
         from analyses.engine.interventions import SAME, Intervention, Patch, Site
 
-        nothing = Patch(site=Site.RESID_PRE, layer=0, value=SAME, at=at)
-        found = lm.replay(
-            self.base, [Intervention((nothing,))], self.batch.label_ids, whole_vocabulary=True
+        unchanged = Patch(site=Site.RESID_PRE, layer=0, value=SAME, at=at)
+        replayed = lm.replay(
+            self.base, [Intervention((unchanged,))], self.batch.label_ids, whole_vocabulary=True
         )
-        assert found.logsumexp is not None
-        (after,) = of_labels(found.labels, self.batch.correct, found.logsumexp)["logit_diff"]
-        moved: NDArray[np.float32] = after - self.base_metrics()["logit_diff"]
-        return moved
+        assert replayed.logsumexp is not None
+        metrics = of_labels(replayed.labels, self.batch.correct, replayed.logsumexp)
+        effect: NDArray[np.float32] = metrics["logit_diff"][0] - self.base_metrics()["logit_diff"]
+        return effect
 
 
 def patch_context(

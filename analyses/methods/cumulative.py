@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses import effects, streaming
-from analyses.effects import Place
+from analyses.effects import PatchTarget
 from analyses.heads import NoEffects
 from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
@@ -212,24 +212,24 @@ def cumulative(
     )
 
 
-def strongest(effects_of: Result) -> list[Place]:
+def strongest(effects_of: Result) -> list[PatchTarget]:
     """Heads and MLPs by the size of their mean total effect, largest first; raises `NoEffects`."""
     sizes = {
-        Place(key.component, key.quantity.site): abs(mean)
+        PatchTarget(key.component, key.quantity.site): abs(mean)
         for key, mean in effects_of.means.items()
         if key.quantity.at_any_site == Quantity("total_effect", varied=OF_LOGIT_DIFF)
         and key.quantity.site in ("z", "mlp_out")
     }
     if not sizes:
         raise NoEffects
-    return sorted(sizes, key=lambda place: (-sizes[place], place.component))
+    return sorted(sizes, key=lambda target: (-sizes[target], target.component))
 
 
 def _measure(
     lm: "LanguageModel",
     prompts: "Sequence[Example]",
     params: CumulativeParams,
-    order: Sequence[Place],
+    order: Sequence[PatchTarget],
 ) -> Measured:
     from analyses.engine.recording import Keep
 
@@ -244,17 +244,17 @@ def _measure(
             key = ScoreKey(SET, Quantity("total_effect", varied={"of": metric}), x=m)
             scores[key] = row
     added = np.diff(after["logit_diff"], axis=0)
-    for place, (component, site) in enumerate(order):
+    for rank, (component, site) in enumerate(order):
         key = ScoreKey(component, Quantity("order", site))
-        scores[key] = np.full(len(prompts), place + 1, dtype=np.float32)
+        scores[key] = np.full(len(prompts), rank + 1, dtype=np.float32)
         key = ScoreKey(component, Quantity("added", site, OF_LOGIT_DIFF))
-        scores[key] = added[place]
+        scores[key] = added[rank]
     return Measured(scores=scores)
 
 
-def _sets(order: Sequence[Place], context: effects.PatchContext) -> "list[Intervention]":
+def _sets(order: Sequence[PatchTarget], context: effects.PatchContext) -> "list[Intervention]":
     """Nothing; the first; the first two …"""
     from analyses.engine.interventions import SOURCE, Intervention
 
-    patches = [effects.patch(*place, SOURCE, context, None) for place in order]
+    patches = [effects.patch(*target, SOURCE, context, None) for target in order]
     return [Intervention(tuple(patches[:m])) for m in range(len(patches) + 1)]

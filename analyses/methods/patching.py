@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from analyses import effects, streaming
-from analyses.effects import At, PatchContext, Place
+from analyses.effects import At, PatchContext, PatchTarget
 from analyses.errors import Refused
 from analyses.heads import NothingLearnt
 from analyses.prompts import key_sites
@@ -252,10 +252,10 @@ def patching(
     )
 
 
-def _places(lm: "LanguageModel", sites: Sequence[str]) -> list[Place]:
+def _targets(lm: "LanguageModel", sites: Sequence[str]) -> list[PatchTarget]:
     """What is patched, one after the other."""
     return [
-        Place(_component(site, number, index), site)
+        PatchTarget(_component(site, number, index), site)
         for number, layer in enumerate(lm.shape.layers)
         for site in sites
         for index in range(_count(site, layer))
@@ -284,21 +284,21 @@ def _measure(
 ) -> Measured:
     kind = params.companions[0] if params.companions else None
     context = effects.patch_context(lm, prompts, kind, params.direction, keep=keep)
-    places = _places(lm, params.sites)
-    every = _interventions(lm, places, params, context, means)
+    targets = _targets(lm, params.sites)
+    every = _interventions(lm, targets, params, context, means)
     before = context.base_metrics()
     after, found = context.metrics_under(lm, every)
     scores = effects.of_model(before, context.source_metrics())
     scores[effects.noop_key()] = context.noop_effect(lm, _changed(params, context))
     for metric, values in after.items():
-        total, *direct = np.split(values - before[metric], len(every) // len(places))
+        total, *direct = np.split(values - before[metric], len(every) // len(targets))
         each = (total, direct[0], total - direct[0]) if direct else (total,)
         for effect, rows in zip(EFFECTS, each, strict=False):
-            for (component, site), row in zip(places, rows, strict=True):
+            for (component, site), row in zip(targets, rows, strict=True):
                 key = ScoreKey(component, Quantity(effect, site, {"of": metric}))
                 scores[key] = row
-    labels = found.labels[: len(places)].transpose(0, 1).cpu().numpy()
-    names = tuple(f"{component.label} {site}" for component, site in places)
+    labels = found.labels[: len(targets)].transpose(0, 1).cpu().numpy()
+    names = tuple(f"{component.label} {site}" for component, site in targets)
     tensor = NamedTensor(labels, ("prompt", "component", "label"), {"component": names})
     return Measured(scores=scores, tensors={"patched_logits": tensor})
 
@@ -312,30 +312,30 @@ def _changed(params: PatchingParams, context: PatchContext) -> At | None:
 
 def _interventions(
     lm: "LanguageModel",
-    places: Sequence[Place],
+    targets: Sequence[PatchTarget],
     params: PatchingParams,
     context: PatchContext,
     means: Result | None,
 ) -> "list[Intervention]":
-    """Each place alone, by all paths; then, at the final position, each by the direct path."""
+    """Each target alone, by all paths; then, at the final position, each by the direct path."""
     from analyses.engine.interventions import Intervention, Path
 
     paths = (Path.TOTAL, Path.DIRECT) if params.positions == "final" else (Path.TOTAL,)
-    patches = [_patches(lm, place, params, context, means) for place in places]
+    patches = [_patches(lm, target, params, context, means) for target in targets]
     return [Intervention(each, path) for path in paths for each in patches]
 
 
 def _patches(
     lm: "LanguageModel",
-    place: Place,
+    target: PatchTarget,
     params: PatchingParams,
     context: PatchContext,
     means: Result | None,
 ) -> "tuple[Patch, ...]":
-    """A place's patch; keys and values are read by every head of a group."""
-    component, site = place
+    """A target's patch; keys and values are read by every head of a group."""
+    component, site = target
     at = None if params.positions == "final" else KeySite(params.positions)
-    value = _value(place, params, means)
+    value = _value(target, params, means)
     if site not in READ:
         return (effects.patch(component, site, value, context, at),)
     heads = lm.shape.layers[component.layer].readers(component.index)
@@ -351,14 +351,14 @@ def _patches(
     )
 
 
-def _value(place: Place, params: PatchingParams, means: Result | None) -> "Value":
+def _value(target: PatchTarget, params: PatchingParams, means: Result | None) -> "Value":
     from analyses.engine import interventions
 
     if params.source == ZERO:
         return interventions.ZERO
     if means is None:
         return interventions.SOURCE
-    component, site = place
+    component, site = target
     if not means.tensors:
         raise NothingLearnt(MEANS)
     mean = means.tensors[f"{site}_mean"].values[component.layer]
