@@ -1,4 +1,4 @@
-"""Heads that read only a subspace: their queries, keys and values around learnt means."""
+"""Heads confined to subspaces: their queries, keys and values projected around learnt means."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,22 +97,22 @@ class ConfinedParams(HeadParams):
 
 
 def full_rank(layers: Sequence[LayerShape], sites: Sequence[str]) -> int:
-    """At which all dimensions of all these sites are left; queries and values may differ."""
+    """The rank at which no dimension of these sites is lost; queries and values may differ."""
     return max(most(layers).width(site) for site in sites)
 
 
 def groups(heads: tuple[Component, ...]) -> dict[Component, tuple[Component, ...]]:
-    """Each head by itself, and all of them together."""
+    """Each head alone, and all of them together."""
     return {**{head: (head,) for head in heads}, SET: heads}
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What is known of how the heads of a model read some prompts."""
+class Confinement:
+    """Interventions that confine heads of a model, on some prompts, to learnt subspaces."""
 
     shape: ModelShape
     tensors: Mapping[str, NamedTensor]  # of a run of bases
-    at: At  # every option's key site
+    at: At  # the key site of every option
     params: ConfinedParams
 
     def __post_init__(self) -> None:
@@ -121,7 +121,7 @@ class Reading:
             raise NothingLearnt(BASES)
 
     def learnt(self, rank: int) -> Basis:
-        """The leading directions, as many as there are; at full rank all that there can be."""
+        """The leading directions, up to the data's rank; at full rank the identity."""
 
         def basis(head: Component, site: str) -> Floats:
             if rank >= self.width(site):
@@ -131,7 +131,7 @@ class Reading:
         return basis
 
     def of_other_tokens(self, rank: int) -> Basis:
-        """The leading directions of the same head's vectors at tokens that are no labels."""
+        """The leading directions of the same head's vectors at question tokens."""
         return lambda head, site: self._leading(f"{site}_other_basis", head, site, rank)
 
     def drawn(self, draws: Mapping[tuple[Component, int], Floats], draw: int, rank: int) -> Basis:
@@ -141,13 +141,13 @@ class Reading:
         ]
 
     def data_rank(self, head: Component, site: str) -> int:
-        """How many directions were learnt of a head."""
+        """How many directions were learnt for a head."""
         return int(self._of(f"{site}_rank", head, site))
 
     def data_ranks(
         self, heads: Sequence[Component], prompts: int
     ) -> dict[ScoreKey, NDArray[np.float32]]:
-        """Of every head and site, the same for all prompts."""
+        """The data's rank of every head and site, equal for all prompts."""
         return {
             ScoreKey(head, Quantity(DATA_RANK, site)): np.full(
                 prompts, self.data_rank(head, site), dtype=np.float32
@@ -157,7 +157,7 @@ class Reading:
         }
 
     def width(self, site: str) -> int:
-        """Of a head's vectors; those of which bases were learnt are as wide in every layer."""
+        """The dimensions of a head's vectors, equal in every layer where bases were learnt."""
         return self.shape.layers[0].width(site)
 
     def full_rank(self, sites: Sequence[str]) -> int:
@@ -170,7 +170,7 @@ class Reading:
         basis: Basis,
         path: "Path | None" = None,
     ) -> "Intervention":
-        """All these heads read only these subspaces of these sites."""
+        """The intervention under which these heads read these sites in their subspaces only."""
         from analyses.engine.interventions import Intervention, Path
 
         patches = [
@@ -182,7 +182,7 @@ class Reading:
         return Intervention(tuple(patches), path or Path.TOTAL)
 
     def ablated(self, heads: Sequence[Component]) -> "Intervention":
-        """The heads' z at its mean, along the direct path."""
+        """The intervention that sets the heads' z to its mean, on the direct path."""
         from analyses.engine.interventions import Intervention, Patch, Path, Site, constant
 
         means = self.tensors["z_mean"].values
@@ -221,7 +221,7 @@ class Reading:
         return [patch(self._of(f"{site}_mean", head, site), self.at)]
 
     def _leading(self, name: str, head: Component, site: str, rank: int) -> Floats:
-        """Never more than were learnt of labels, so that a placebo has as many."""
+        """At most as many as were learnt at labels, so that placebos have equally many."""
         return self._of(name, head, site)[:, : min(rank, self.data_rank(head, site))]
 
     def _of(self, name: str, head: Component, site: str) -> Floats:

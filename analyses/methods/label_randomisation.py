@@ -15,8 +15,8 @@ from analyses.confined import (
     COMBINATIONS,
     RANK_STORED,
     ConfinedParams,
+    Confinement,
     RankTooLarge,
-    Reading,
     full_rank,
     groups,
 )
@@ -202,7 +202,7 @@ def label_randomisation(
         for mutation in dict.fromkeys(params.mutations):
             told = [each.companions[mutation] for each in together]
             scores |= _confined(lm, told, mutation.value, params, heads, bases)
-        scores |= _reading(lm, together, params, bases).data_ranks(heads, len(together))
+        scores |= _confinement(lm, together, params, bases).data_ranks(heads, len(together))
         return Measured(scores=scores | _interchanged(lm, together, params, heads))
 
     return streaming.streamed(lm, prompts, params, progress, measure, keep=Keep.PREFIX)
@@ -220,11 +220,11 @@ def _confined(
     from analyses.engine.recording import Keep
 
     context = effects.patch_context(lm, prompts, None, keep=Keep.PREFIX)
-    reading = _reading(lm, prompts, params, bases)
+    confinement = _confinement(lm, prompts, params, bases)
     sets = groups(heads)
-    sites, basis = COMBINATIONS[params.confine], reading.learnt(params.rank)
+    sites, basis = COMBINATIONS[params.confine], confinement.learnt(params.rank)
     after, _ = context.metrics_under(
-        lm, [reading.confined(group, sites, basis) for group in sets.values()]
+        lm, [confinement.confined(group, sites, basis) for group in sets.values()]
     )
     varied = Varied({"mutation": name})
     scores: Scores = {effects.noop_key(varied): context.noop_effect(lm)}
@@ -237,13 +237,13 @@ def _confined(
     return scores
 
 
-def _reading(
+def _confinement(
     lm: "LanguageModel",
     prompts: "Sequence[Example]",
     params: LabelRandomisationParams,
     bases: Result,
-) -> Reading:
-    return Reading(lm.shape, bases.tensors, effects.positions(prompts, params.key_site), params)
+) -> Confinement:
+    return Confinement(lm.shape, bases.tensors, effects.positions(prompts, params.key_site), params)
 
 
 def _interchanged(

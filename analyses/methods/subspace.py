@@ -15,8 +15,8 @@ from analyses.confined import (
     COMBINATIONS,
     RANK_STORED,
     ConfinedParams,
+    Confinement,
     RankTooLarge,
-    Reading,
     full_rank,
     groups,
 )
@@ -306,8 +306,10 @@ def _measure(
     from analyses.engine.recording import Keep
 
     context = effects.patch_context(lm, prompts, None, keep=Keep.PREFIX)
-    reading = Reading(lm.shape, bases.tensors, effects.positions(prompts, params.key_site), params)
-    cases = [*_cases(reading, heads, params), *_placebos(reading, heads, params)]
+    confinement = Confinement(
+        lm.shape, bases.tensors, effects.positions(prompts, params.key_site), params
+    )
+    cases = [*_cases(confinement, heads, params), *_placebos(confinement, heads, params)]
     after, _ = context.metrics_under(lm, [case.intervention for case in cases])
     scores: dict[ScoreKey, NDArray[np.float32]] = {
         ScoreKey(MODEL, Quantity(metric)): values
@@ -321,8 +323,8 @@ def _measure(
             key = ScoreKey(component, Quantity(metric, site, varied), x=rank)
             scores[key] = values[of_key].mean(0, dtype=np.float64).astype(np.float32)
     scores |= _gains(scores)
-    direct = list(_cases(reading, heads, params, Path.DIRECT))
-    ablated = [reading.ablated(each) for each in groups(heads).values()]
+    direct = list(_cases(confinement, heads, params, Path.DIRECT))
+    ablated = [confinement.ablated(each) for each in groups(heads).values()]
     along, _ = context.metrics_under(lm, [*(case.intervention for case in direct), *ablated])
     differences = along["logit_diff"]
     without = dict(zip(groups(heads), differences[len(direct) :], strict=True))
@@ -334,8 +336,8 @@ def _measure(
         key = ScoreKey(component, Quantity("direct_effect", site), x=rank)
         scores[key] = values - without[component]
     scores[effects.noop_key()] = context.noop_effect(lm)
-    scores |= _divergences(lm, context, reading, heads, params)
-    scores |= reading.data_ranks(heads, len(prompts))
+    scores |= _divergences(lm, context, confinement, heads, params)
+    scores |= confinement.data_ranks(heads, len(prompts))
     for head in heads:
         scores[ScoreKey(head, Quantity("in_set"))] = np.ones(len(prompts), dtype=np.float32)
     return Measured(scores=scores)
@@ -358,7 +360,7 @@ def _gains(scores: Mapping[ScoreKey, NDArray[np.float32]]) -> dict[ScoreKey, NDA
 def _divergences(
     lm: "LanguageModel",
     context: PatchContext,
-    reading: Reading,
+    confinement: Confinement,
     heads: tuple[Component, ...],
     params: SubspaceParams,
 ) -> dict[ScoreKey, NDArray[np.float32]]:
@@ -369,12 +371,12 @@ def _divergences(
     asked = [
         (site, rank)
         for site in OF_A_ROW
-        for rank in params.all_ranks(reading.full_rank(COMBINATIONS[site]))
+        for rank in params.all_ranks(confinement.full_rank(COMBINATIONS[site]))
     ]
     scores = {}
     for head in heads:
         confined = [
-            reading.confined((head,), COMBINATIONS[site], reading.learnt(rank))
+            confinement.confined((head,), COMBINATIONS[site], confinement.learnt(rank))
             for site, rank in asked
         ]
         base, *rows = lm.attention_rows(context.base, head.layer, [Intervention(), *confined])
@@ -386,37 +388,37 @@ def _divergences(
 
 
 def _cases(
-    reading: Reading,
+    confinement: Confinement,
     heads: tuple[Component, ...],
     params: SubspaceParams,
     path: "Path | None" = None,
 ) -> Iterator[_Case]:
     for component, group in groups(heads).items():
         for site, sites in COMBINATIONS.items():
-            for rank in params.all_ranks(reading.full_rank(sites)):
-                basis = reading.learnt(rank)
+            for rank in params.all_ranks(confinement.full_rank(sites)):
+                basis = confinement.learnt(rank)
                 yield _Case(
-                    (component, site, NONE, rank), reading.confined(group, sites, basis, path)
+                    (component, site, NONE, rank), confinement.confined(group, sites, basis, path)
                 )
 
 
 def _placebos(
-    reading: Reading, heads: tuple[Component, ...], params: SubspaceParams
+    confinement: Confinement, heads: tuple[Component, ...], params: SubspaceParams
 ) -> Iterator[_Case]:
     draws = {
         (head, d): subspaces.random_bases(d, params.placebos, (head.layer, head.index))
         for head in heads
-        for d in {reading.width(site) for site in COMBINATIONS["qkv"]}
+        for d in {confinement.width(site) for site in COMBINATIONS["qkv"]}
     }
     for component, group in groups(heads).items():
         for site, sites in COMBINATIONS.items():
             for rank in params.placebo_ranks:
-                if rank >= reading.full_rank(sites):
+                if rank >= confinement.full_rank(sites):
                     continue
-                other = reading.confined(group, sites, reading.of_other_tokens(rank))
+                other = confinement.confined(group, sites, confinement.of_other_tokens(rank))
                 yield _Case((component, site, OTHER, rank), other)
                 for draw in range(params.placebos):
-                    basis = reading.drawn(draws, draw, rank)
+                    basis = confinement.drawn(draws, draw, rank)
                     yield _Case(
-                        (component, site, RANDOM, rank), reading.confined(group, sites, basis)
+                        (component, site, RANDOM, rank), confinement.confined(group, sites, basis)
                     )
