@@ -1,4 +1,4 @@
-"""Which heads an analysis looks at: those a person names, or the strongest of a patching run."""
+"""The heads that an analysis measures: those named, or the strongest of a patching run."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -39,20 +39,20 @@ class NoEffects(Refused):
     def __init__(self) -> None:
         super().__init__(
             "No head can be chosen by its effect: the patching run measured no prompt. Name heads, "
-            "or take prompts whose answers the model knows."
+            "or use prompts whose answers the model knows."
         )
 
 
 class NothingLearnt(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The run that {name!r} come from has learnt nothing: it measured no prompt. Take "
-            f"prompts whose answers the model knows, or all, or learn from more of them."
+            f"The run that {name!r} come from measured no prompt, so nothing was learnt. Use "
+            f"prompts whose answers the model knows, or all prompts, or learn from more of them."
         )
 
 
 class HeadParams(Params):
-    """The parameters of analyses of some heads, on prompts held out from what they learn from."""
+    """Parameters of analyses of some heads, on prompts held out from those they learn from."""
 
     usual_split: ClassVar[Split] = "test"
 
@@ -98,7 +98,7 @@ class HeadParams(Params):
             raise NotHeldOut(spec)
 
     def learnt_from(self, spec: DistributionSpec) -> DistributionSpec:
-        """The prompts to learn from, which share no set of options with the spec's own."""
+        """The prompts to learn from, which share no set of options with those of `spec`."""
         return spec.model_copy(update={"split": "train", "size": self.train_prompts})
 
     def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
@@ -115,7 +115,7 @@ class HeadParams(Params):
         )
 
     def chosen(self, inputs: Mapping[str, Result]) -> tuple[Component, ...]:
-        """The heads that are named, or the strongest first; raises `NoEffects`."""
+        """The named heads, or the strongest in order; raises `NoEffects`."""
         if self.heads:
             return tuple(
                 Component(kind=Kind.HEAD, layer=layer, index=head)

@@ -1,4 +1,4 @@
-"""Which answers a language model knows, apart from finding their labels, and analyses of those."""
+"""The answers that a model knows, apart from finding their labels: docs/methods.md, section 2."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -82,10 +82,10 @@ def measured(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result] | None = None,
 ) -> Measured:
-    """What the analysis measures on the prompts asked for; the others are skipped.
+    """What the analysis measures on all prompts, or on the known ones with the others skipped.
 
-    How many were known is a score of its own, `known`. `inputs` are the results of the runs that
-    the analysis needs, whole, where it needs some.
+    Then the score `known` says which were known. `inputs` are the whole results of the runs that
+    the analysis needs, if any.
     """
     given = {"inputs": inputs} if inputs else {}
     if params.prompts == "all":
@@ -111,7 +111,7 @@ def _of_known(
 
 
 def _spread(of_known: Measured, known: NDArray[np.bool_]) -> Measured:
-    """Skipped where an answer is not known."""
+    """The same for all prompts: skipped where the answer is not known."""
 
     def spread(values: NDArray[Any], nothing: float) -> NDArray[Any]:
         whole = np.full((len(known), *values.shape[1:]), nothing, dtype=values.dtype)

@@ -1,4 +1,4 @@
-"""A causal language model, loaded from a folder and proved to be understood."""
+"""A causal language model that is loaded, verified, and measured through the engine."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,8 +26,8 @@ from analyses.engine import (
     replay_proof,
     rotary,
 )
-from analyses.engine import replay as replaying
-from analyses.engine import vectors as reading
+from analyses.engine import replay as replay_engine
+from analyses.engine import vectors as vectors_engine
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.batches import Batch, Read
 from analyses.engine.closure import PROOF, TOLERANCE, check_closure
@@ -56,7 +56,7 @@ class LanguageModel:
     fingerprint: str  # of the files' contents that are in memory
     tokenizer_json: bytes = field(repr=False)
     memory_budget: int  # bytes that recordings and replays may take
-    largest_gap: float  # relative, of all that was compared in the proof at loading
+    largest_gap: float  # relative, over all comparisons of the proof at loading
     left_out: tuple[str, ...]  # tensors of its files that its family never uses for text
 
     @classmethod
@@ -70,12 +70,12 @@ class LanguageModel:
         cache: Path | None = None,
         memory_budget: int | None = None,
     ) -> "LanguageModel":
-        """Loads and proves the model of a folder, a GGUF file, or `hub:OWNER/NAME@REVISION`.
+        """Load and verify the model of a folder, a GGUF file, or `hub:OWNER/NAME@REVISION`.
 
-        `device` may be "auto", which spreads it over all GPUs. With `expect`, its fingerprint must
-        be that. `cache` is a folder for converted GGUF files and the hashes of large files; without
-        it a GGUF file is refused and every byte is read anew. `memory_budget` bounds what
-        recordings and replays take, in bytes above the loaded model; without it, it is half of what
+        `device` may be "auto", which spreads it over all GPUs. `expect` is the fingerprint that it
+        must have. `cache` is a folder for converted GGUF files and the hashes of large files;
+        without it a GGUF file is refused and every byte is hashed again. `memory_budget` bounds
+        what recordings and replays take, in bytes above the loaded model; by default half of what
         is free once the model is loaded.
         """
         files = refs.fetched(str(ref), cache=cache)
@@ -90,7 +90,7 @@ class LanguageModel:
             anatomy = find_anatomy(model, ids)
             lm = cls(
                 model=model,
-                shape=_shape(model, anatomy),  # what of it is known before the proof
+                shape=_shape(model, anatomy),  # as far as it is known before the proof
                 anatomy=anatomy,
                 folder=files.folder,
                 fingerprint=read.fingerprint,
@@ -104,31 +104,31 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where tokens go in and recorded values come out."""
+        """The device of tokens and of recorded values."""
         return embedding(self.model).device
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The one that its fingerprint is made of; share it, do not set it."""
+        """The tokenizer that the fingerprint covers; it is shared, so do not change it."""
         return tokenizer_of(self.tokenizer_json, self.folder / TOKENIZER)
 
     @property
     def n_bytes(self) -> int:
-        """What its weights take in memory."""
+        """The memory that its weights take."""
         return int(cast(Any, self.model).get_memory_footprint())
 
     def with_free_memory(self) -> "LanguageModel":
-        """The same model in memory; recordings and replays may take half of what is free now."""
+        """The same model with a budget of half of what is free now."""
         return replace(self, memory_budget=memory.free_share(self.device))
 
     @property
     def limits(self) -> Limits:
-        """Which tokens and how many it can read, and was trained to read."""
+        """The tokens and lengths that it can read, and was trained to read."""
         return self.anatomy.limits
 
     @property
     def lengths(self) -> Lengths:
-        """Which lengths its rotary angles allow, and which may stand in one batch."""
+        """The lengths that its rotary angles allow, and which of them may share a batch."""
         return Lengths.of(self.model)
 
     @property
@@ -143,7 +143,7 @@ class LanguageModel:
     def micro_batches(
         self, prompts: Sequence[Read], size: int, *, keep: Keep = Keep.WRITES
     ) -> Iterator[tuple[Read, ...]]:
-        """Prompts to record together: `size` by their numbers, cut where memory is short.
+        """Prompts to record together: `size` of them by number, fewer where memory is short.
 
         With the same `memory_budget` they do not depend on how a run is cut into parts.
         """
@@ -180,8 +180,8 @@ class LanguageModel:
         as_changes: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Replayed:
-        """What the model says under each intervention; see `engine.replay`."""
-        return replaying.replay(
+        """The label logits under each intervention; see `engine.replay`."""
+        return replay_engine.replay(
             self.anatomy,
             recorded,
             interventions,
@@ -201,7 +201,7 @@ class LanguageModel:
         *,
         source: Recorded | None = None,
     ) -> Float[Tensor, "intervention batch head key"]:
-        """Which keys a layer's heads look at under each intervention; see `engine.patterns`."""
+        """A layer's attention patterns under each intervention; see `engine.patterns`."""
         return patterns.rows(
             self.anatomy,
             recorded,
@@ -212,26 +212,26 @@ class LanguageModel:
         )
 
     def value_norms(self, recorded: Recorded, layer: int) -> Float[Tensor, "batch head key"]:
-        """How much a layer's heads would write of each key alone; see `engine.patterns`."""
+        """The size of what a layer's heads would write of each key alone; see `engine.patterns`."""
         return patterns.value_norms(self.anatomy, recorded, layer)
 
     def decompose(self, recorded: Recorded, label_ids: Tensor) -> Decomposition:
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
 
     def vectors(self, recorded: Recorded, at: At, *, before_rotary: bool) -> Vectors:
-        """Queries at the ends, keys and values at the prompts' positions `at`."""
-        return reading.vectors(self.anatomy, recorded, at, before_rotary=before_rotary)
+        """Queries at the final positions, keys and values at `at`."""
+        return vectors_engine.vectors(self.anatomy, recorded, at, before_rotary=before_rotary)
 
     def queries(self, recorded: Recorded, at: At, *, before_rotary: bool) -> Tensor:
-        """Queries at other positions than the last, [batch, layer, place, head, d_head]."""
-        return reading.queries(self.anatomy, recorded, at, before_rotary=before_rotary)
+        """Queries at any positions, [batch, layer, place, head, d_head]."""
+        return vectors_engine.queries(self.anatomy, recorded, at, before_rotary=before_rotary)
 
     def mean_log_probs(
         self, pairs: Sequence[Continuation], numbers: Sequence[int] | None = None
     ) -> Float[Tensor, " pair"]:
-        """How likely each continuation is after its context; see `engine.continuations`.
+        """Each continuation's mean log-probability; see `engine.continuations`.
 
-        `numbers` are those of the prompts that pairs are about: by default, their places.
+        `numbers` are the prompts that the pairs belong to; by default 0, 1, 2 …
         """
         of = range(len(pairs)) if numbers is None else numbers
         for number, (context, continuation) in zip(of, pairs, strict=True):
@@ -246,33 +246,38 @@ class LanguageModel:
         )
 
     def prove(self, ids: Sequence[int]) -> float:
-        """Parts add up and can be replayed, from layers below and above; padding and later tokens
-        change nothing; attention is the family's own. What is left is the largest relative gap;
-        more raises `DoesNotClose`.
+        """Verify the model and return the largest relative gap; raises `DoesNotClose`.
+
+        Parts add up; replays from every layer equal forward passes; padding and later tokens change
+        nothing; attention equals the family's own.
         """
         prompts = [_proof_prompt(ids, length) for length in PROOF_LENGTHS]
-        whole, begun = (length - 1 for length in PROOF_LENGTHS)
-        together = self.batch(prompts)
-        recorded = self.record(together, keep=Keep.POSITIONS)
-        gaps = [self.decompose(recorded, together.label_ids).largest_gap]
-        variant = Patch(site=Site.RESID_PRE, layer=0, value=SOURCE)  # all layers, nothing changed
+        long_final, short_final = (length - 1 for length in PROOF_LENGTHS)
+        batch = self.batch(prompts)
+        recorded = self.record(batch, keep=Keep.POSITIONS)
+        gaps = [self.decompose(recorded, batch.label_ids).largest_gap]
+        unchanged = Patch(site=Site.RESID_PRE, layer=0, value=SOURCE)  # through all layers
         replayed = self.replay(
-            recorded, [Intervention((variant,))], together.label_ids, source=recorded
+            recorded, [Intervention((unchanged,))], batch.label_ids, source=recorded
         )
         alone = self.record(self.batch(prompts[1:])).logits
         own = self._own_logits(ids)
         for one, other, what in (
             (
                 replayed.labels[0],
-                recorded.logits.gather(1, together.label_ids),
-                "the logits of final positions replayed and of the whole prompts",
+                recorded.logits.gather(1, batch.label_ids),
+                "the logits of replayed final positions and of whole prompts",
             ),
-            (recorded.logits[1:], alone, "the logits of a padded prompt and of it alone"),
-            (own[:, begun], alone, "the logits with later tokens and without (is it causal?)"),
+            (recorded.logits[1:], alone, "the logits of a prompt with padding and without"),
             (
-                own[:, whole],
+                own[:, short_final],
+                alone,
+                "the logits with later tokens and without (is it causal?)",
+            ),
+            (
+                own[:, long_final],
                 recorded.logits[:1],
-                "the logits with the model's own attention and ours",
+                "the logits with the model's own attention and with Headbook's",
             ),
         ):
             gap = check_closure(
@@ -284,7 +289,7 @@ class LanguageModel:
                 tolerance=self.tolerance,
             )
             gaps.append(gap)
-        return max(*gaps, self._prove_replays(together, recorded))
+        return max(*gaps, self._prove_replays(batch, recorded))
 
     def _prove_replays(self, batch: Batch, recorded: Recorded) -> float:
         def of_first(interventions: Sequence[Intervention]) -> Tensor:
@@ -310,14 +315,14 @@ class LanguageModel:
         return replace(self.shape, layers=tuple(layers))
 
     def _own_logits(self, ids: Sequence[int]) -> Float[Tensor, "1 pos d_vocab"]:
-        """A plain forward pass, without anything of ours."""
+        """A plain forward pass with the model's own attention."""
         with own_attention(self.model):
             logits = passes.plain(self.model, torch.tensor([ids], device=self.device))
         return logits.to(self.device, torch.float32)
 
 
 def _check_fits(files: ModelFiles, dtype: str) -> None:
-    """Before its bytes are hashed: a file may pretend to be of any size."""
+    """Raises `DoesNotFit` before any byte is hashed: a file may claim any size."""
     n_bytes = n_weights(files) * torch_dtype(dtype).itemsize
     if not memory.machine_holds(n_bytes):
         raise DoesNotFit(f"{files.folder}, {n_bytes / 2**30:.0f} GiB of weights,")
@@ -339,7 +344,7 @@ def _shape(model: PreTrainedModel, anatomy: Anatomy) -> ModelShape:
 
 
 def _proof_ids(model: PreTrainedModel) -> Tensor:
-    """A few tokens that any model has, none of them twice if it has as many."""
+    """A few tokens that every model has, all different if the vocabulary is large enough."""
     weight = embedding(model)
     apart = max(1, len(weight) // PROOF_LENGTHS[0])
     ids = [(3 + apart * step) % len(weight) for step in range(PROOF_LENGTHS[0])]

@@ -44,7 +44,7 @@ def label_mass(
 
 
 def answer(labels: Float[Tensor, "*batch label"]) -> Float[Tensor, "*batch label"]:
-    """1 at the largest of all labels, else 0; largest ones that tie share it equally."""
+    """1 at the largest label, else 0; labels that tie for the largest share it equally."""
     largest = labels == labels.amax(-1, keepdim=True)
     return largest.float() / largest.sum(-1, keepdim=True)
 
@@ -61,7 +61,7 @@ def of_logits(
     correct: Int[Tensor, " batch"],
     logsumexp: Float[Tensor, " batch"],
 ) -> dict[str, Float[Tensor, " batch"]]:
-    """Every metric of the label logits, by its name."""
+    """Every metric of the label logits, by name."""
     return {
         "logit_diff": logit_diff(labels, correct),
         "accuracy": accuracy(labels, correct),

@@ -1,4 +1,4 @@
-"""A checkpoint's weights as a model of transformers, or a sentence that says why not."""
+"""Loads a checkpoint as a model of transformers, or raises an error that says why not."""
 
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
@@ -42,7 +42,7 @@ class NotALanguageModel(Refused):
 class TooLarge(Refused):
     def __init__(self, folder: Path, places: Collection[str]) -> None:
         super().__init__(
-            f"{folder} does not fit into the memory of the GPUs: parts of it would lie on "
+            f"{folder} does not fit into the memory of the GPUs: parts of it would be placed on "
             f"{', '.join(sorted(places))}. Use more or larger GPUs, a smaller dtype, or device cpu."
         )
 
@@ -50,8 +50,8 @@ class TooLarge(Refused):
 class IncompleteWeights(Refused):
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         super().__init__(
-            f"The weights in {folder} are not those of its config: {', '.join(names[:5])} "
-            f"({len(names)} in all) are missing or of another shape. Save the model again."
+            f"The weights in {folder} do not match its config: {', '.join(names[:5])} "
+            f"({len(names)} in all) are missing or have another shape. Save the model again."
         )
 
 
@@ -62,9 +62,9 @@ class Pretrained:
 
 
 def pretrained(contents: Contents, *, dtype: str, device: str) -> Pretrained:
-    """The model of a checkpoint, in evaluation mode, with attention that the engine can see.
+    """The model of a checkpoint, in evaluation mode, with the engine's attention function.
 
-    transformers sees the config and the tensors that the fingerprint is made of, and no folder.
+    transformers gets the config and the tensors that the fingerprint covers, and no folder.
     `device` may be "auto", which spreads it over all GPUs. Raises `UnknownDtype`,
     `NotALanguageModel`, `MuchLarger`, `IncompleteWeights`, `UnusedWeights`, `QuantisedWeights`,
     `OtherBytes`, `TooLarge`, and `NoAttentionInterface`.
@@ -86,16 +86,16 @@ def pretrained(contents: Contents, *, dtype: str, device: str) -> Pretrained:
                     attn_implementation=NAME,
                     local_files_only=True,
                     output_loading_info=True,
-                    ignore_mismatched_sizes=True,  # they are in the report, and refused below
+                    ignore_mismatched_sizes=True,  # reported, and refused below
                     **placed,
                 )
-        except Exception as error:  # a config can be wrong in every way
+        except Exception as error:  # a wrong config may raise anything
             error = tensors.failure or error
             if isinstance(error, Refused) or is_out_of_memory(error):
                 raise error
-            if placed and "offloaded to the disk" in str(error):  # what has no place in memory
+            if placed and "offloaded to the disk" in str(error):  # what does not fit into memory
                 raise TooLarge(files.folder, ["disk"]) from None
-            if error.args == (NAME,):  # a family with a table of its own for attention
+            if error.args == (NAME,):  # a family with attention functions of its own
                 raise NoAttentionInterface(family) from None
             raise NotALanguageModel(files.folder, family, error) from error
     if tensors.failure:
@@ -123,7 +123,7 @@ def torch_dtype(name: str) -> torch.dtype:
 
 @contextmanager
 def _alone(config: bytes) -> Iterator[str]:
-    """A folder where nothing else lies, for what transformers would look for beside a config."""
+    """A folder with the config alone, so that transformers finds no other files beside it."""
     with tempfile.TemporaryDirectory(prefix="headbook-config-") as folder:
         Path(folder, CONFIG).write_bytes(config)
         yield folder
@@ -137,7 +137,7 @@ def _config(folder: str) -> PretrainedConfig:
 
 
 def _kind(config: PretrainedConfig) -> tuple[Any, PretrainedConfig]:
-    """The class that AutoModelForCausalLM takes, of which some want the text's part of a config."""
+    """The class that AutoModelForCausalLM chooses, with the text config where it needs that."""
     known: Any = AutoModelForCausalLM
     if type(config) not in known._model_mapping:
         raise ValueError(f"{type(config).__name__} is not a config of a causal language model")
@@ -150,7 +150,7 @@ def _kind(config: PretrainedConfig) -> tuple[Any, PretrainedConfig]:
 
 
 def _check_placed(model: PreTrainedModel, folder: Path) -> None:
-    """Weights that wait elsewhere until they are used cannot be looked at."""
+    """Raises `TooLarge` for offloaded weights, which the engine cannot read."""
     places = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
     if "disk" in places or ("cpu" in places and len(places) > 1):
         raise TooLarge(folder, places)

@@ -1,4 +1,4 @@
-"""The bases of what heads read at one site, and what can be said of the vectors in them."""
+"""Principal directions of what heads read at one site, and the variance along them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from analyses.variance_shares import ResampledVectors, about, share
 if TYPE_CHECKING:
     from analyses.bootstrap import Draws
 
-DIMS = 4  # leading directions of which coordinates are kept
+DIMS = 4  # leading directions whose coordinates are stored
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteBases:
-    """The bases of queries, keys or values, and the vectors in them."""
+    """The bases of queries, keys or values, and the vectors' coordinates in them."""
 
     site: str
     bases: Bases
-    others: Bases  # of vectors at other tokens
+    others: Bases  # of vectors at question tokens
     vectors: Floats  # [n, layer, head, d]; n runs over prompts, and over options of each
     coordinates: Floats  # [n, layer, head, dim], along the leading directions
-    options: int  # vectors of a prompt
-    groups: Mapping[str, NDArray[np.integer]]  # what options are grouped by, [n]
-    centred: NDArray[np.integer]  # vectors with the same number have one mean, [n]
+    options: int  # vectors per prompt
+    groups: Mapping[str, NDArray[np.integer]]  # groups of vectors, by what they share, [n]
+    centred: NDArray[np.integer]  # vectors with equal numbers were centred together, [n]
 
     @property
     def kind(self) -> Kind:
@@ -59,7 +59,7 @@ class SiteBases:
         return NamedTensor(whole, axes, missing=skipped)
 
     def numbers(self) -> dict[ScoreKey, float]:
-        """What tells along the leading directions, and how much of all variance they hold."""
+        """The scores of the leading directions, and the rank of the data."""
         found = {
             Quantity("explained", self.site, {"by": name}): subspaces.explained(
                 self.coordinates, of_each.tolist()
@@ -88,7 +88,7 @@ class SiteBases:
     def resampled(
         self, numbers: Mapping[ScoreKey, float], there: NDArray[np.bool_], draws: "Draws"
     ) -> Iterator[Resampled]:
-        """The same along the same directions, in every resample of the prompts' items."""
+        """The same scores along the same directions, in every resample of the prompts' items."""
         items = np.repeat(draws.item_of_prompt[there], self.options)
         again = ResampledVectors(items, draws)
         d = self.bases.basis.shape[-1]
@@ -119,7 +119,7 @@ class SiteBases:
 
 
 def of_site(site: str, here: Mapping[str, Floats], *, per_index: bool) -> SiteBases:
-    """Of all prompts; with `per_index` every option's keys have a mean of their own."""
+    """The bases of one site; with `per_index` the keys of each option have their own mean."""
     found, options = here[site], 1
     centres = None
     groups = _groups(site, here)
@@ -145,7 +145,7 @@ def of_site(site: str, here: Mapping[str, Floats], *, per_index: bool) -> SiteBa
 
 
 def _groups(site: str, here: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.integer]]:
-    """What the vectors are grouped by: options by index and symbol, queries by the right one's."""
+    """Groups of vectors: options by index and symbol, queries by those of the correct option."""
     symbols, correct = here["symbols"], here["correct"]
     if site == "q":
         return {"index": correct, "symbol": symbols[np.arange(len(symbols)), correct]}

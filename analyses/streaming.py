@@ -1,4 +1,4 @@
-"""The loop of every analysis: prompts in micro-batches, what was measured put together."""
+"""The loop of every analysis: measure micro-batches of prompts and join the results."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -21,10 +21,10 @@ def streamed(
     *,
     keep: "Keep | None" = None,
 ) -> Measured:
-    """What `measure` finds in each micro-batch, in the order of the prompts.
+    """The joined results of `measure` for each micro-batch, in the order of the prompts.
 
-    Only one micro-batch is recorded at a time; `keep` says how much of it, by default what
-    components write.
+    One micro-batch is recorded at a time; `keep` says how much of it, by default what components
+    write.
     """
     from analyses.engine.recording import Keep
 

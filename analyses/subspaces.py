@@ -1,4 +1,4 @@
-"""Principal directions of stored vectors, and what tells along them; plain numpy."""
+"""Principal directions of vectors and the variance along them: docs/methods.md, section 11."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _VECTORS = {"q": "queries", "k": "keys", "v": "values"}
 
 @dataclass(frozen=True, kw_only=True)
 class Bases:
-    """Of every (layer, head): vectors x are mean + Σ basis_i σ_i …, the largest first.
+    """For every (layer, head), x_n = mean + Σ_i u_ni σ_i basis_i, by falling σ.
 
     Attributes:
         mean: [layer, head, d]
@@ -40,8 +40,8 @@ def principal(vectors: Floats, centres: Floats | None = None, *, step: float = 0
     """The principal directions of `vectors` [n, layer, head, d], by a singular value decomposition.
 
     They are centred by one mean, or by `centres` of the same shape. A column's largest entry is
-    positive, so that the same vectors give the same signs. Summed in fp64. `step` is how finely the
-    vectors were computed, relative to their size, where that was less finely than in fp32.
+    positive, so that equal vectors give equal signs. Computed in fp64. `step` is the relative
+    rounding of the vectors, where they were computed in a coarser dtype than fp32.
     """
     x = vectors.astype(np.float64)
     mean = x.mean(0)
@@ -65,9 +65,9 @@ def principal(vectors: Floats, centres: Floats | None = None, *, step: float = 0
 def _rank(
     singular: NDArray[np.float64], of_mean: NDArray[np.float64], n: int, d: int, step: float
 ) -> NDArray[np.int32]:
-    """By the convention of numpy's `matrix_rank`, at the size that vectors have with their mean.
+    """As numpy's `matrix_rank`, but relative to the size of the vectors with their mean.
 
-    Vectors were rounded before they were centred: where all are alike, what is left is rounding.
+    Vectors were rounded before they were centred: where all are equal, the rest is rounding.
     """
     size = np.maximum(singular[..., 0], of_mean)
     tolerance = max(max(n, d) * float(np.finfo(np.float32).eps), step) * size
@@ -76,7 +76,7 @@ def _rank(
 
 
 def too_few(means: Mapping[ScoreKey, float], wanted: Mapping[str, int]) -> list[str]:
-    """Where vectors span fewer dimensions than are wanted at a site: a sentence for each."""
+    """A warning for each site whose vectors span fewer dimensions than are wanted."""
     short: dict[str, dict[Component, int]] = {}
     for key, rank in means.items():
         if key.quantity.metric == DATA_RANK and rank < wanted.get(key.quantity.site, 0):
@@ -105,7 +105,7 @@ def projected(vectors: Floats, bases: Bases, dims: int) -> Floats:
 def explained(coordinates: Floats, groups: Sequence[int]) -> Floats:
     """The share of each coordinate's variance that lies between groups: [layer, head, dim].
 
-    1 where every group has one value of its own, 0 where all groups have the same mean.
+    1 where every group has a single value, 0 where all groups have the same mean.
     """
     x = coordinates.astype(np.float64)
     whole = ((x - x.mean(0)) ** 2).sum(0)
@@ -120,7 +120,7 @@ def explained(coordinates: Floats, groups: Sequence[int]) -> Floats:
 
 
 def random_bases(d: int, count: int, seed: Sequence[int]) -> Floats:
-    """Orthonormal directions drawn alike from all: [count, d, d]; leading ones span subspaces."""
+    """Uniformly random orthonormal bases, [count, d, d]; leading columns span random subspaces."""
     random = np.random.Generator(np.random.PCG64(list(seed)))
     q, r = np.linalg.qr(random.standard_normal((count, d, d)))
     signs = np.sign(np.diagonal(r, axis1=-2, axis2=-1))

@@ -1,4 +1,4 @@
-"""Shares of variance in every resample of the items that vectors are of; plain numpy."""
+"""Shares of variance in every resample of the vectors' items: docs/methods.md, section 11."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ResampledVectors:
-    """Which item each vector is of, and how often each resample holds it."""
+    """The item of each vector, and how often each resample holds it."""
 
     items: NDArray[np.int64]  # [n]
     draws: Draws
@@ -47,10 +47,10 @@ def share(part: Numbers, whole: Numbers) -> Numbers:
 
 
 def about(value: float, resampled: Numbers) -> Numbers:
-    """Resampled shares, moved so that their mean is the share itself.
+    """Resampled shares, shifted so that their mean is the share itself.
 
-    A resample holds items twice, and what is twice the same varies less within its group: shares
-    that lie between groups are larger in every resample than in the data. Their spread is kept.
+    A resample holds some items twice, and equal vectors vary less within their group: shares that
+    lie between groups are larger in every resample than in the data. Their spread is preserved.
     """
     moved: Numbers = np.clip(resampled + (value - resampled.mean()), 0.0, 1.0)
     return moved

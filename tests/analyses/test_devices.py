@@ -67,7 +67,7 @@ def test_a_model_for_which_there_is_no_room_is_refused(
 ) -> None:
     """Parts of it would wait on a disk until they are used."""
     monkeypatch.setattr(accelerate, "get_max_memory", lambda *_args, **_kwargs: {"cpu": 20_000})
-    with pytest.raises(TooLarge, match="parts of it would lie on disk"):
+    with pytest.raises(TooLarge, match="parts of it would be placed on disk"):
         LanguageModel.load(saved("llama"), device="auto")
 
 

@@ -72,7 +72,7 @@ def test_weights_of_another_shape_than_the_config_says_are_refused(
     folder = saved("llama")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | wrong))
-    with pytest.raises(IncompleteWeights, match="missing or of another shape"):
+    with pytest.raises(IncompleteWeights, match="missing or have another shape"):
         LanguageModel.load(folder)
 
 
