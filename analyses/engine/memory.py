@@ -102,7 +102,7 @@ def variants_at_once(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left:
 
 
 def _of_a_layer(anatomy: Anatomy, size: int) -> int:
-    """Bytes per token while a layer runs: six of its widest activation, and sixteen residuals."""
+    """Bytes per token while a layer runs."""
     widest = max(
         max(weight.shape[-2:])
         for layer in anatomy.layers

@@ -197,7 +197,9 @@ def test_what_cannot_be_had_is_refused_with_the_way_out(ground) -> None:
         Patch(site=Site.Q, layer=1, head=0, value=ZERO, at=SOME),
         Patch(site=Site.RESID_PRE, layer=1, value=ZERO),
     ):
-        with pytest.raises(ImpossibleRow, match=f"of layer 1 is not available.*{patch.name}.*Patch q at"):
+        with pytest.raises(
+            ImpossibleRow, match=f"of layer 1 is not available.*{patch.name}.*Patch q at"
+        ):
             lm.attention_rows(recorded, 1, [Intervention((patch,))])
     with pytest.raises(ImpossiblePatch, match="Choose one of them"):
         lm.attention_rows(

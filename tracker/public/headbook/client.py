@@ -234,12 +234,13 @@ class Client:
         if name not in stored or ids is None:
             raise NoTensor(run_id, name, list(stored))
         try:
-            from tracker.publishing import publication, tensor_files
+            from tracker.publishing import publication
+            from tracker.publishing.artifacts import ArtifactStore
         except ModuleNotFoundError as error:
             raise explained(error) from None
         mlflow = publication.mlflow_client(self._settings.tracking())
-        spool = Spool(self._home.spool)
-        return tensor_files.at_hand(mlflow, ids, stored[name], spool).values
+        artifacts = ArtifactStore(mlflow=mlflow, spool=Spool(self._home.spool))
+        return artifacts.get_nearest(ids, stored[name]).values
 
     def _submitted(self, requests: Sequence[RunRequest]) -> list[RunLine]:
         settings, person = self._settings, user()
