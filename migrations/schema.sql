@@ -184,7 +184,6 @@ CREATE TABLE headbook.model (
     n_embeddings integer,
     max_positions integer,
     trained_positions integer,
-    n_bytes bigint,
     CONSTRAINT model_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
@@ -225,8 +224,6 @@ COMMENT ON COLUMN headbook.model.n_embeddings IS 'Rows of the token embedding; N
 COMMENT ON COLUMN headbook.model.max_positions IS 'Tokens that its table of positions has places for; NULL: no table, or not asked.';
 
 COMMENT ON COLUMN headbook.model.trained_positions IS 'Tokens it was trained on, where longer prompts can be read; NULL: not known.';
-
-COMMENT ON COLUMN headbook.model.n_bytes IS 'Bytes of its weights in memory; NULL: added before this was asked.';
 
 ALTER TABLE headbook.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME headbook.model_id_seq
@@ -320,13 +317,7 @@ CREATE TABLE headbook.part_score (
     site text NOT NULL,
     condition text NOT NULL,
     x double precision NOT NULL,
-    "values" real[] NOT NULL,
-    varied jsonb NOT NULL,
-    CONSTRAINT part_score_varied_check CHECK (
-CASE
-    WHEN (((varied - 'of'::text) - 'variant'::text) = '{}'::jsonb) THEN (condition = (COALESCE((varied ->> 'of'::text), ''::text) || COALESCE(('/'::text || (varied ->> 'variant'::text)), ''::text)))
-    ELSE (POSITION(('='::text) IN (condition)) > 0)
-END)
+    "values" real[] NOT NULL
 );
 
 COMMENT ON TABLE headbook.part_score IS 'What a part has measured, until the run finishes and `score` holds it.';
@@ -347,8 +338,6 @@ COMMENT ON COLUMN headbook.part_score.x IS 'Coordinate, e.g. a rank; else 0.';
 
 COMMENT ON COLUMN headbook.part_score."values" IS 'One value per prompt of the part; NULL where it was skipped.';
 
-COMMENT ON COLUMN headbook.part_score.varied IS 'What condition says: values by name.';
-
 CREATE TABLE headbook.part_tensor (
     run_id uuid NOT NULL,
     part integer NOT NULL,
@@ -357,8 +346,7 @@ CREATE TABLE headbook.part_tensor (
     coordinates jsonb NOT NULL,
     dtype text NOT NULL,
     shape integer[] NOT NULL,
-    epoch bigint NOT NULL,
-    sha256 text NOT NULL
+    data bytea NOT NULL
 );
 
 COMMENT ON TABLE headbook.part_tensor IS 'A slice of a tensor, until the run finishes and MLflow stores it whole.';
@@ -377,34 +365,7 @@ COMMENT ON COLUMN headbook.part_tensor.dtype IS 'NumPy''s name of the dtype.';
 
 COMMENT ON COLUMN headbook.part_tensor.shape IS 'Length of each axis.';
 
-COMMENT ON COLUMN headbook.part_tensor.epoch IS 'Epoch of the chunks that hold it.';
-
-COMMENT ON COLUMN headbook.part_tensor.sha256 IS 'Hash of the bytes of its chunks.';
-
-CREATE TABLE headbook.part_tensor_chunk (
-    run_id uuid NOT NULL,
-    part integer NOT NULL,
-    epoch bigint NOT NULL,
-    name text NOT NULL,
-    number integer NOT NULL,
-    data bytea NOT NULL,
-    CONSTRAINT part_tensor_chunk_size_check CHECK ((octet_length(data) <= 4194304))
-);
-ALTER TABLE ONLY headbook.part_tensor_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
-
-COMMENT ON TABLE headbook.part_tensor_chunk IS 'Bytes of a slice of a tensor: little-endian, C order. They count once part_tensor names their epoch; they are removed when the run has ended.';
-
-COMMENT ON COLUMN headbook.part_tensor_chunk.run_id IS 'The run.';
-
-COMMENT ON COLUMN headbook.part_tensor_chunk.part IS 'The part.';
-
-COMMENT ON COLUMN headbook.part_tensor_chunk.epoch IS 'The claim that wrote it.';
-
-COMMENT ON COLUMN headbook.part_tensor_chunk.name IS 'Name of the tensor.';
-
-COMMENT ON COLUMN headbook.part_tensor_chunk.number IS 'Place in the slice, from 0.';
-
-COMMENT ON COLUMN headbook.part_tensor_chunk.data IS 'The bytes.';
+COMMENT ON COLUMN headbook.part_tensor.data IS 'The array, little-endian, C order.';
 
 CREATE TABLE headbook.prompt (
     distribution_id bigint NOT NULL,
@@ -542,8 +503,6 @@ CREATE TABLE headbook.run (
     started_at timestamp with time zone,
     finished_at timestamp with time zone,
     crashed_at timestamp with time zone,
-    needs_memory bigint,
-    refused_memory bigint,
     CONSTRAINT run_failed_for_a_reason_check CHECK (((state <> 'failed'::text) OR (reason IS NOT NULL))),
     CONSTRAINT run_finished_check CHECK (((state = ANY (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text])) = (finished_at IS NOT NULL))),
     CONSTRAINT run_names_check CHECK (((finished_at IS NOT NULL) OR (((char_length(analysis) >= 1) AND (char_length(analysis) <= 200)) AND (analysis !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text) AND ((char_length(created_by) >= 1) AND (char_length(created_by) <= 200)) AND (created_by !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))),
@@ -613,10 +572,6 @@ COMMENT ON COLUMN headbook.run.started_at IS 'When its first part was claimed.';
 COMMENT ON COLUMN headbook.run.finished_at IS 'When it ended.';
 
 COMMENT ON COLUMN headbook.run.crashed_at IS 'When its last crash was counted; a part claimed before it counts for no more.';
-
-COMMENT ON COLUMN headbook.run.needs_memory IS 'Bytes of memory it takes at the least; NULL: not known, or no model.';
-
-COMMENT ON COLUMN headbook.run.refused_memory IS 'Bytes of the largest worker that was too small for it.';
 
 CREATE TABLE headbook.run_event (
     seq bigint NOT NULL,
@@ -723,13 +678,7 @@ CREATE TABLE headbook.score (
     sem double precision,
     ci_low double precision,
     ci_high double precision,
-    "values" real[],
-    varied jsonb NOT NULL,
-    CONSTRAINT score_varied_check CHECK (
-CASE
-    WHEN (((varied - 'of'::text) - 'variant'::text) = '{}'::jsonb) THEN (condition = (COALESCE((varied ->> 'of'::text), ''::text) || COALESCE(('/'::text || (varied ->> 'variant'::text)), ''::text)))
-    ELSE (POSITION(('='::text) IN (condition)) > 0)
-END)
+    "values" real[]
 );
 
 COMMENT ON TABLE headbook.score IS 'One metric of one component in one run.';
@@ -759,8 +708,6 @@ COMMENT ON COLUMN headbook.score.ci_low IS 'Lower end of the 95 % interval over 
 COMMENT ON COLUMN headbook.score.ci_high IS 'Upper end of the 95 % interval over items.';
 
 COMMENT ON COLUMN headbook.score."values" IS 'One value per prompt, in the order of the distribution''s prompts; NULL inside: skipped; NULL as a whole: a number about the run, such as the size of a set.';
-
-COMMENT ON COLUMN headbook.score.varied IS 'What condition says: values by name.';
 
 CREATE TABLE headbook.study (
     id uuid NOT NULL,
@@ -845,11 +792,6 @@ CREATE TABLE headbook.worker (
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     last_seen timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     stopped_at timestamp with time zone,
-    devices jsonb,
-    spreads boolean DEFAULT false NOT NULL,
-    memory bigint,
-    only_above bigint,
-    host_memory bigint,
     CONSTRAINT worker_names_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 300)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text) AND ((char_length(host) >= 1) AND (char_length(host) <= 255)) AND (host !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
@@ -873,15 +815,33 @@ COMMENT ON COLUMN headbook.worker.last_seen IS 'Its last sign of life.';
 
 COMMENT ON COLUMN headbook.worker.stopped_at IS 'When it said that it stops.';
 
-COMMENT ON COLUMN headbook.worker.devices IS 'Its devices: kind, name, memory in bytes; NULL: not known.';
+CREATE VIEW results.distributions AS
+ SELECT id AS distribution_id,
+    name,
+    hash,
+    size,
+    spec AS recipe,
+    created_at,
+    ( SELECT count(*) AS count
+           FROM headbook.run
+          WHERE (run.distribution_id = distribution.id)) AS runs
+   FROM headbook.distribution;
 
-COMMENT ON COLUMN headbook.worker.spreads IS 'Whether one model may lie on all of its devices.';
+COMMENT ON VIEW results.distributions IS 'Every prompt distribution that a run has used: a recipe that yields the same prompts each time.';
 
-COMMENT ON COLUMN headbook.worker.memory IS 'Bytes that a model and its recordings may take; NULL: not known.';
+COMMENT ON COLUMN results.distributions.distribution_id IS 'Number of the distribution; joins results.runs. A higher one was used later for the first time.';
 
-COMMENT ON COLUMN headbook.worker.only_above IS 'It takes only runs that need more bytes than this; NULL: all.';
+COMMENT ON COLUMN results.distributions.name IS 'data/template/labels; recipe has the rest.';
 
-COMMENT ON COLUMN headbook.worker.host_memory IS 'Bytes that its processes may take of the host; NULL: not known.';
+COMMENT ON COLUMN results.distributions.hash IS 'sha256 over recipe, items, template and prompts; equal hashes mean the same prompts.';
+
+COMMENT ON COLUMN results.distributions.size IS 'Number of prompts.';
+
+COMMENT ON COLUMN results.distributions.recipe IS 'All that decides the prompts: split, seed, shots, options, separators and so on.';
+
+COMMENT ON COLUMN results.distributions.created_at IS 'When it was first used.';
+
+COMMENT ON COLUMN results.distributions.runs IS 'Number of runs over it, in any state.';
 
 CREATE VIEW results.head_scores WITH (security_barrier='true') AS
  SELECT score.run_id,
@@ -908,8 +868,7 @@ CREATE VIEW results.head_scores WITH (security_barrier='true') AS
     score.ci_high,
     run.created_by,
     run.finished_at,
-    distribution.spec AS recipe,
-    score.varied
+    distribution.spec AS recipe
    FROM ((((headbook.score
      JOIN headbook.component ON ((component.id = score.component_id)))
      JOIN headbook.run ON ((run.id = score.run_id)))
@@ -969,9 +928,7 @@ COMMENT ON COLUMN results.head_scores.finished_at IS 'When the run ended.';
 
 COMMENT ON COLUMN results.head_scores.recipe IS 'All that decides the prompts: split, seed, shots, options, separators and so on.';
 
-COMMENT ON COLUMN results.head_scores.varied IS 'What condition says, values by name: varied ->> ''placebo'' = ''random''.';
-
-CREATE VIEW results.model_renamings WITH (security_barrier='true') AS
+CREATE VIEW results.model_renamings AS
  SELECT at,
     renamed_by,
     old_name,
@@ -988,7 +945,83 @@ COMMENT ON COLUMN results.model_renamings.old_name IS 'What they were called.';
 
 COMMENT ON COLUMN results.model_renamings.new_name IS 'What they are called from then on, in runs of before as well.';
 
-CREATE VIEW results.run_inputs WITH (security_barrier='true') AS
+CREATE VIEW results.models AS
+ SELECT id AS model_id,
+    name,
+    revision,
+    dtype,
+    fingerprint,
+    family,
+    n_layers,
+    n_heads,
+    n_kv_heads,
+    d_model,
+    d_head,
+    d_vocab,
+    shapes,
+    created_at
+   FROM headbook.model;
+
+COMMENT ON VIEW results.models IS 'Every language model at a revision, in the dtype it is run with.';
+
+COMMENT ON COLUMN results.models.model_id IS 'Number of the model; joins results.runs.';
+
+COMMENT ON COLUMN results.models.name IS 'What people call it; several revisions or dtypes may share a name.';
+
+COMMENT ON COLUMN results.models.revision IS 'For local files the first 40 hex digits of the fingerprint.';
+
+COMMENT ON COLUMN results.models.dtype IS 'Type of the weights in memory, e.g. float32.';
+
+COMMENT ON COLUMN results.models.fingerprint IS 'sha256 over config, tokenizer and the bytes of the weights.';
+
+COMMENT ON COLUMN results.models.family IS 'Architecture, e.g. llama.';
+
+COMMENT ON COLUMN results.models.n_layers IS 'Number of transformer layers.';
+
+COMMENT ON COLUMN results.models.n_heads IS 'Attention heads of the layer with most.';
+
+COMMENT ON COLUMN results.models.n_kv_heads IS 'Key-value heads of the layer with most.';
+
+COMMENT ON COLUMN results.models.d_model IS 'Width of the residual stream.';
+
+COMMENT ON COLUMN results.models.d_head IS 'Width of the widest head''s queries and keys.';
+
+COMMENT ON COLUMN results.models.d_vocab IS 'Size of the vocabulary, in tokens.';
+
+COMMENT ON COLUMN results.models.shapes IS 'Each layer as it ran: n_heads, n_kv_heads, d_qk, d_v, before_rotary; NULL until it has run.';
+
+COMMENT ON COLUMN results.models.created_at IS 'When it was added.';
+
+CREATE VIEW results.run_events AS
+ SELECT run_id,
+    seq,
+    at,
+    part,
+    event,
+    epoch,
+    worker,
+    reason
+   FROM headbook.run_event;
+
+COMMENT ON VIEW results.run_events IS 'What happened to each run and to its parts.';
+
+COMMENT ON COLUMN results.run_events.run_id IS 'The run; joins results.runs.';
+
+COMMENT ON COLUMN results.run_events.seq IS 'Order of events.';
+
+COMMENT ON COLUMN results.run_events.at IS 'When, by the clock of this database.';
+
+COMMENT ON COLUMN results.run_events.part IS 'The part it happened to; NULL: the run itself.';
+
+COMMENT ON COLUMN results.run_events.event IS 'The state that was entered.';
+
+COMMENT ON COLUMN results.run_events.epoch IS 'Epoch of the part after it; rises when a part is claimed, released or taken back.';
+
+COMMENT ON COLUMN results.run_events.worker IS 'The worker that holds or held the part.';
+
+COMMENT ON COLUMN results.run_events.reason IS 'Why, in words.';
+
+CREATE VIEW results.run_inputs AS
  SELECT run.id AS run_id,
     run.analysis,
     run_input.name,
@@ -1013,7 +1046,7 @@ COMMENT ON COLUMN results.run_inputs.input_analysis IS 'Name of the analysis of 
 
 COMMENT ON COLUMN results.run_inputs.input_state IS 'How that run stands: queued, running, finishing, or how it ended.';
 
-CREATE VIEW results.run_logs WITH (security_barrier='true') AS
+CREATE VIEW results.run_logs AS
  SELECT run.id AS run_id,
     run.analysis,
     said.at,
@@ -1064,6 +1097,184 @@ COMMENT ON COLUMN results.run_logs.level IS 'event: the run or a part moved; deb
 
 COMMENT ON COLUMN results.run_logs.line IS 'The state that was entered and why, or one line of what was said.';
 
+CREATE VIEW results.runs AS
+ SELECT run.id AS run_id,
+    run.fingerprint,
+    run.analysis,
+    run.analysis_version,
+    run.engine_version,
+    run.params,
+    run.seed,
+    run.model_id,
+    model.name AS model,
+    model.revision AS model_revision,
+    model.dtype,
+    run.distribution_id,
+    distribution.name AS distribution,
+    distribution.hash AS distribution_hash,
+    distribution.spec AS recipe,
+    run.priority,
+    run.state,
+    COALESCE(run.reason, ( SELECT ('waiting for run '::text || string_agg(((("left"((needed.id)::text, 8) || ' ('::text) || needed.analysis) || ')'::text), ', '::text ORDER BY run_input.name))
+           FROM (headbook.run_input
+             JOIN headbook.run needed ON ((needed.id = run_input.needs_run_id)))
+          WHERE ((run_input.run_id = run.id) AND (needed.finished_at IS NULL)))) AS reason,
+    run.n_prompts,
+    ( SELECT COALESCE(sum(part.done), (0)::bigint) AS "coalesce"
+           FROM headbook.part
+          WHERE (part.run_id = run.id)) AS done,
+    run.attempt,
+    run.max_attempts,
+    run.created_by,
+    run.created_at,
+    run.started_at,
+    run.cancel_requested_at,
+    run.finished_at,
+    (publication.state = 'published'::text) AS published,
+    publication.error AS publication_error,
+    publication.mlflow_experiment_id,
+    publication.mlflow_run_id,
+    run.notes,
+    run.provenance
+   FROM (((headbook.run
+     LEFT JOIN headbook.model ON ((model.id = run.model_id)))
+     LEFT JOIN headbook.distribution ON ((distribution.id = run.distribution_id)))
+     LEFT JOIN headbook.publication ON ((publication.run_id = run.id)));
+
+COMMENT ON VIEW results.runs IS 'Every run: what it was asked to do, and how it stands.';
+
+COMMENT ON COLUMN results.runs.run_id IS 'Id of the run.';
+
+COMMENT ON COLUMN results.runs.fingerprint IS 'Hash of all that the numbers depend on; equal only for runs that repeat each other.';
+
+COMMENT ON COLUMN results.runs.analysis IS 'Name of the analysis.';
+
+COMMENT ON COLUMN results.runs.analysis_version IS 'Its version; numbers of different versions are not comparable.';
+
+COMMENT ON COLUMN results.runs.engine_version IS 'Version of what recorded the model; numbers of different versions are not comparable.';
+
+COMMENT ON COLUMN results.runs.params IS 'Parameters of the analysis, all of them.';
+
+COMMENT ON COLUMN results.runs.seed IS 'Seed of the bootstrap.';
+
+COMMENT ON COLUMN results.runs.model_id IS 'The model; joins results.models.';
+
+COMMENT ON COLUMN results.runs.model IS 'Name of the model.';
+
+COMMENT ON COLUMN results.runs.model_revision IS 'Revision of the model.';
+
+COMMENT ON COLUMN results.runs.dtype IS 'Type of the weights in memory, e.g. float32.';
+
+COMMENT ON COLUMN results.runs.distribution_id IS 'The prompt distribution; joins results.distributions.';
+
+COMMENT ON COLUMN results.runs.distribution IS 'Name of the prompt distribution: data/template/labels; recipe has the rest.';
+
+COMMENT ON COLUMN results.runs.distribution_hash IS 'Hash of the prompt distribution; equal hashes mean the same prompts.';
+
+COMMENT ON COLUMN results.runs.recipe IS 'All that decides the prompts: split, seed, shots, options, separators and so on.';
+
+COMMENT ON COLUMN results.runs.priority IS '0 now, 3 normal, 9 later: lower is earlier.';
+
+COMMENT ON COLUMN results.runs.state IS 'queued, running, finishing, or how it ended: succeeded, failed, cancelled.';
+
+COMMENT ON COLUMN results.runs.reason IS 'Why it failed or what it waits for, in words.';
+
+COMMENT ON COLUMN results.runs.n_prompts IS 'Prompts to measure.';
+
+COMMENT ON COLUMN results.runs.done IS 'Prompts measured so far, from 0 to n_prompts.';
+
+COMMENT ON COLUMN results.runs.attempt IS 'Which try this is, from 1.';
+
+COMMENT ON COLUMN results.runs.max_attempts IS 'Tries before it fails.';
+
+COMMENT ON COLUMN results.runs.created_by IS 'Who queued it.';
+
+COMMENT ON COLUMN results.runs.created_at IS 'When it was queued, by the clock of this database.';
+
+COMMENT ON COLUMN results.runs.started_at IS 'When its first part was claimed.';
+
+COMMENT ON COLUMN results.runs.cancel_requested_at IS 'When a person cancelled it.';
+
+COMMENT ON COLUMN results.runs.finished_at IS 'When it ended; NULL while it has not.';
+
+COMMENT ON COLUMN results.runs.published IS 'Whether MLflow shows it as it is here.';
+
+COMMENT ON COLUMN results.runs.publication_error IS 'Why MLflow does not show it yet, where a try has failed.';
+
+COMMENT ON COLUMN results.runs.mlflow_experiment_id IS 'Id of its experiment in MLflow.';
+
+COMMENT ON COLUMN results.runs.mlflow_run_id IS 'Id of its run in MLflow.';
+
+COMMENT ON COLUMN results.runs.notes IS 'Conventions of the analysis, what its scores mean, and warnings about the numbers.';
+
+COMMENT ON COLUMN results.runs.provenance IS 'Code version, library versions, device, dtype and flags it was measured with.';
+
+CREATE VIEW results.scores AS
+ SELECT score.run_id,
+    component.kind,
+    component.layer,
+    component.index,
+    score.metric,
+    score.site,
+    score.condition,
+    score.x,
+    score.n,
+    score.skipped,
+    score.mean,
+    score.sem,
+    score.ci_low,
+    score.ci_high
+   FROM (headbook.score
+     JOIN headbook.component ON ((component.id = score.component_id)));
+
+COMMENT ON VIEW results.scores IS 'Every score of every component: heads as in head_scores, and MLPs, layers, the whole model. Runs that have not succeeded have none. docs/analyses.md says of each metric what it means, its unit, and whether higher or lower is better.';
+
+COMMENT ON COLUMN results.scores.run_id IS 'The run the score comes from; joins results.runs.';
+
+COMMENT ON COLUMN results.scores.kind IS 'What is scored: model, head, kv_head, mlp, attn, embed, attn_bias, unembed or set.';
+
+COMMENT ON COLUMN results.scores.layer IS 'Layer, from 0; -1 for what has no layer.';
+
+COMMENT ON COLUMN results.scores.index IS 'Index in the layer, from 0; -1 for what has none.';
+
+COMMENT ON COLUMN results.scores.metric IS 'Name of the metric, e.g. logit_attribution.';
+
+COMMENT ON COLUMN results.scores.site IS 'Named activation, or empty.';
+
+COMMENT ON COLUMN results.scores.condition IS 'What else was varied, or empty.';
+
+COMMENT ON COLUMN results.scores.x IS 'Coordinate, e.g. a rank, which may be 0; also 0 for what has none.';
+
+COMMENT ON COLUMN results.scores.n IS 'Prompts that count.';
+
+COMMENT ON COLUMN results.scores.skipped IS 'Prompts that were skipped.';
+
+COMMENT ON COLUMN results.scores.mean IS 'Mean over prompts, in the unit of the metric; NULL where no prompt counts.';
+
+COMMENT ON COLUMN results.scores.sem IS 'Standard error of the mean, in the same unit, prompts of one item taken together.';
+
+COMMENT ON COLUMN results.scores.ci_low IS 'Lower end of the 95 % interval over items; NULL where one item counts, or where the page of analyses says why there is none.';
+
+COMMENT ON COLUMN results.scores.ci_high IS 'Upper end of the 95 % interval over items; NULL where one item counts, or where the page of analyses says why there is none.';
+
+CREATE VIEW results.study_runs AS
+ SELECT study.id AS study_id,
+    study.name AS study,
+    study.created_at AS study_created_at,
+    study_run.run_id
+   FROM (headbook.study
+     JOIN headbook.study_run ON ((study_run.study_id = study.id)));
+
+COMMENT ON VIEW results.study_runs IS 'Which runs belong to which study, a group of runs that people look at together.';
+
+COMMENT ON COLUMN results.study_runs.study_id IS 'Id of the study.';
+
+COMMENT ON COLUMN results.study_runs.study IS 'Name of the study.';
+
+COMMENT ON COLUMN results.study_runs.study_created_at IS 'When its first run was queued.';
+
+COMMENT ON COLUMN results.study_runs.run_id IS 'A run of the study; joins results.runs.';
+
 ALTER TABLE ONLY headbook.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
@@ -1096,9 +1307,6 @@ ALTER TABLE ONLY headbook.part
 
 ALTER TABLE ONLY headbook.part_score
     ADD CONSTRAINT part_score_pkey PRIMARY KEY (run_id, part, component_id, metric, site, condition, x);
-
-ALTER TABLE ONLY headbook.part_tensor_chunk
-    ADD CONSTRAINT part_tensor_chunk_pkey PRIMARY KEY (run_id, part, epoch, name, number);
 
 ALTER TABLE ONLY headbook.part_tensor
     ADD CONSTRAINT part_tensor_pkey PRIMARY KEY (run_id, part, name);
@@ -1174,6 +1382,8 @@ CREATE INDEX run_queue_of_model ON headbook.run USING btree (model_id, priority,
 
 CREATE INDEX score_component_id_metric_idx ON headbook.score USING btree (component_id, metric);
 
+CREATE INDEX study_run_run_id_idx ON headbook.study_run USING btree (run_id);
+
 CREATE TRIGGER guard_part BEFORE UPDATE ON headbook.part FOR EACH ROW EXECUTE FUNCTION headbook.guard_part();
 
 CREATE TRIGGER guard_run BEFORE UPDATE ON headbook.run FOR EACH ROW EXECUTE FUNCTION headbook.guard_run();
@@ -1198,9 +1408,6 @@ ALTER TABLE ONLY headbook.part_score
 
 ALTER TABLE ONLY headbook.part_score
     ADD CONSTRAINT part_score_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
-
-ALTER TABLE ONLY headbook.part_tensor_chunk
-    ADD CONSTRAINT part_tensor_chunk_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
 
 ALTER TABLE ONLY headbook.part_tensor
     ADD CONSTRAINT part_tensor_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
@@ -1276,8 +1483,6 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_score TO headbook_worke
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_tensor TO headbook_worker;
 
-GRANT SELECT,INSERT,DELETE ON TABLE headbook.part_tensor_chunk TO headbook_worker;
-
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.prompt TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.prompt_pair TO headbook_worker;
@@ -1304,14 +1509,32 @@ GRANT SELECT ON TABLE headbook.view_file TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.worker TO headbook_worker;
 
+GRANT SELECT ON TABLE results.distributions TO headbook_reader;
+GRANT SELECT ON TABLE results.distributions TO headbook_worker;
+
 GRANT SELECT ON TABLE results.head_scores TO headbook_reader;
 GRANT SELECT ON TABLE results.head_scores TO headbook_worker;
 
 GRANT SELECT ON TABLE results.model_renamings TO headbook_reader;
 GRANT SELECT ON TABLE results.model_renamings TO headbook_worker;
 
+GRANT SELECT ON TABLE results.models TO headbook_reader;
+GRANT SELECT ON TABLE results.models TO headbook_worker;
+
+GRANT SELECT ON TABLE results.run_events TO headbook_reader;
+GRANT SELECT ON TABLE results.run_events TO headbook_worker;
+
 GRANT SELECT ON TABLE results.run_inputs TO headbook_reader;
 GRANT SELECT ON TABLE results.run_inputs TO headbook_worker;
 
 GRANT SELECT ON TABLE results.run_logs TO headbook_reader;
 GRANT SELECT ON TABLE results.run_logs TO headbook_worker;
+
+GRANT SELECT ON TABLE results.runs TO headbook_reader;
+GRANT SELECT ON TABLE results.runs TO headbook_worker;
+
+GRANT SELECT ON TABLE results.scores TO headbook_reader;
+GRANT SELECT ON TABLE results.scores TO headbook_worker;
+
+GRANT SELECT ON TABLE results.study_runs TO headbook_reader;
+GRANT SELECT ON TABLE results.study_runs TO headbook_worker;

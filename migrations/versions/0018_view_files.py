@@ -1,4 +1,4 @@
-"""Views are made from the files in migrations/views, no longer by migrations.
+"""Views are made from the files in migrations/views; the studies of a run have an index.
 
 A migration from here on need not know the views: they are dropped before it and made after it.
 """
@@ -140,6 +140,7 @@ def upgrade() -> None:
         schema="headbook",
         comment="A view that an upgrade has made from a file.",
     )
+    op.create_index(op.f("study_run_run_id_idx"), "study_run", ["run_id"], schema="headbook")
     op.execute("GRANT SELECT ON headbook.view_file TO headbook_worker")
     for name in NAMES:
         op.execute(f"INSERT INTO headbook.view_file (name, sha256) VALUES ('{name}', '')")
@@ -147,6 +148,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("study_run_run_id_idx"), table_name="study_run", schema="headbook")
     op.drop_table("view_file", schema="headbook")
     op.get_bind().exec_driver_sql(BEFORE, execution_options={"no_parameters": True})
     for name in NAMES:

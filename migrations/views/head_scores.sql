@@ -1,3 +1,4 @@
+-- security_barrier: it leaves out rows, which no function of a reader may see.
 CREATE OR REPLACE VIEW results.head_scores WITH (security_barrier) AS
 SELECT score.run_id, run.analysis, run.analysis_version,
        model.name AS model, model.revision AS model_revision, model.dtype,

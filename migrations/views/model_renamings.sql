@@ -1,4 +1,4 @@
-CREATE OR REPLACE VIEW results.model_renamings WITH (security_barrier) AS
+CREATE OR REPLACE VIEW results.model_renamings AS
 SELECT at, renamed_by, old_name, new_name FROM headbook.model_renaming;
 
 COMMENT ON VIEW results.model_renamings IS

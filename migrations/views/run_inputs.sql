@@ -1,4 +1,4 @@
-CREATE OR REPLACE VIEW results.run_inputs WITH (security_barrier) AS
+CREATE OR REPLACE VIEW results.run_inputs AS
 SELECT run.id AS run_id, run.analysis, run_input.name,
        needed.id AS input_run_id, needed.analysis AS input_analysis, needed.state AS input_state
 FROM headbook.run_input

@@ -1,4 +1,4 @@
-CREATE OR REPLACE VIEW results.run_logs WITH (security_barrier) AS
+CREATE OR REPLACE VIEW results.run_logs AS
 SELECT run.id AS run_id, run.analysis,
        said.at, said.seq, said.part, said.epoch, said.worker, said.level, said.line
 FROM (

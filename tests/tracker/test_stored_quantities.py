@@ -22,6 +22,7 @@ from analyses.quantities import Quantity
 from tracker import reports
 from tracker.database import schema
 from tracker.database.db import close, connect, transaction
+from tracker.domain import RunRequest
 from tracker.home.home import Home
 from tracker.queueing import submission
 
@@ -170,16 +171,15 @@ def test_a_request_finds_the_run_that_an_older_version_has_stored(
         ).fetchall()
     sessions = connect(old)
     asked = [
-        submission.Request(
+        RunRequest(
             analysis=analysis,
             model="tiny",
-            distribution=DistributionSpec.model_validate(spec),
-            params=params,
-            created_by="ada",
+            recipe=DistributionSpec.model_validate(spec),
+            parameters=params,
         )
         for _, analysis, params, spec in stored
     ]
-    found = submission.submit_all(asked, sessions=sessions, home=Home(tmp_path))
+    found = submission.submit_all(asked, created_by="ada", sessions=sessions, home=Home(tmp_path))
     close(sessions)
     assert len(found) == 13
     assert [(each.run.id, each.new) for each in found] == [(known, False) for known, *_ in stored]

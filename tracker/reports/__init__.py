@@ -2,9 +2,9 @@
 
 from tracker.reports.distribution_lines import DistributionLine, distributions
 from tracker.reports.log_lines import BEGINNING, EVENT, LogLine, RunLog, as_text, run_log
-from tracker.reports.queue_state import QueueState, queue_state
+from tracker.reports.queue_state import QueueState, counts_by_state, queue_state
 from tracker.reports.run_details import LinkedRun, RunDetail, RunEvent, run_detail
-from tracker.reports.run_lines import RunLine, counts_by_state, runs
+from tracker.reports.run_lines import RunLine, runs
 from tracker.reports.score_lines import (
     ScoreLine,
     as_csv,

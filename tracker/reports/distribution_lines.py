@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tracker.tables import DistributionRow, RunRow
+from tracker.reports.views import DISTRIBUTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +26,16 @@ class DistributionLine:
 
 def distributions(session: Session) -> list[DistributionLine]:
     """Stored prompt distributions, the newest first, with the number of runs over each."""
-    used = select(func.count()).where(RunRow.distribution_id == DistributionRow.id)
-    query = select(DistributionRow, used.scalar_subquery()).order_by(DistributionRow.id.desc())
+    query = select(DISTRIBUTIONS).order_by(DISTRIBUTIONS.c.distribution_id.desc())
     return [
         DistributionLine(
             name=row.name,
             hash=row.hash,
             size=row.size,
-            seed=row.spec["seed"],
-            recipe=row.spec,
-            runs=count,
+            seed=row.recipe["seed"],
+            recipe=row.recipe,
+            runs=row.runs,
             created_at=row.created_at,
         )
-        for row, count in session.execute(query)
+        for row in session.execute(query)
     ]

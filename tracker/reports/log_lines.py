@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from analyses.shown import one_line
-from tracker.tables import RunEventRow, RunLogRow, RunRow
+from tracker.reports.views import RUN_LOGS, RUNS
 
 EVENT = "event"  # the level of what happened
 _SETTLED = 3  # seconds after its end in which workers may still write what was said of a run
-
-Source = TypeVar("Source", RunEventRow, RunLogRow)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +58,9 @@ def run_log(
 ) -> RunLog:
     """The log of a run, or of one of its parts; of long ones the `last` lines only."""
     live = _live(session, run_id)  # looked at first, so that a log that has ended is whole
-    events = _newest(session, RunEventRow, run_id, part, after.events, last)
-    lines = _newest(session, RunLogRow, run_id, part, after.lines, last)
-    together = sorted([*map(_of_event, events), *map(_of_line, lines)], key=lambda line: line.at)
+    events = _newest(session, RUN_LOGS.c.level == EVENT, run_id, part, after.events, last)
+    lines = _newest(session, RUN_LOGS.c.level != EVENT, run_id, part, after.lines, last)
+    together = sorted(map(_line_of, [*events, *lines]), key=lambda line: line.at)
     cut = last is not None and len(together) > last
     return RunLog(
         lines=together[-last:] if last else together,
@@ -86,34 +84,29 @@ def as_text(line: LogLine) -> str:
 
 def _live(session: Session, run_id: UUID) -> bool:
     lately = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, _SETTLED)
-    query = select(or_(RunRow.finished_at.is_(None), RunRow.finished_at > lately))
-    return session.scalars(query.where(RunRow.id == run_id)).one()
+    query = select(or_(RUNS.c.finished_at.is_(None), RUNS.c.finished_at > lately))
+    return bool(session.scalars(query.where(RUNS.c.run_id == run_id)).one())
 
 
 def _newest(
     session: Session,
-    source: type[Source],
+    kind: ColumnElement[bool],
     run_id: UUID,
     part: int | None,
     after: int,
     last: int | None,
-) -> Sequence[Source]:
-    query = select(source).where(source.run_id == run_id, source.seq > after)
+) -> Sequence[Any]:
+    """What is newer than `after`, in order; one more than `last`, where more there are."""
+    log = RUN_LOGS.c
+    query = select(RUN_LOGS).where(log.run_id == run_id, kind, log.seq > after)
     if part is not None:
-        query = query.where(source.part == part)
+        query = query.where(log.part == part)
     if last is None:
-        return session.scalars(query.order_by(source.seq)).all()
-    return session.scalars(query.order_by(source.seq.desc()).limit(last + 1)).all()[::-1]
+        return session.execute(query.order_by(log.seq)).all()
+    return session.execute(query.order_by(log.seq.desc()).limit(last + 1)).all()[::-1]
 
 
-def _of_event(row: RunEventRow) -> LogLine:
-    said = row.event if row.reason is None else f"{row.event}: {row.reason}"
-    return LogLine(
-        at=row.at, part=row.part, epoch=row.epoch, worker=row.worker, level=EVENT, line=said
-    )
-
-
-def _of_line(row: RunLogRow) -> LogLine:
+def _line_of(row: Any) -> LogLine:
     return LogLine(
         at=row.at,
         part=row.part,

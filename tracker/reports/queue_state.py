@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tracker.domain import RunState
-from tracker.reports.run_lines import counts_by_state
 from tracker.reports.worker_lines import WorkerLine, workers
 from tracker.store import memory, publications
+from tracker.tables import RunRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,13 @@ class QueueState:
     unpublished: int
     too_large: int
     workers: tuple[WorkerLine, ...]
+
+
+def counts_by_state(session: Session) -> dict[RunState, int]:
+    """How many runs are in each state; every state is there."""
+    query = select(RunRow.state, func.count()).group_by(RunRow.state)
+    found = dict(session.execute(query).all())
+    return {state: found.get(state.value, 0) for state in RunState}
 
 
 def queue_state(session: Session) -> QueueState:

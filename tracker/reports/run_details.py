@@ -6,16 +6,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
 
 from tracker.domain import RunState
 from tracker.domain.run_notes import RunNotes
-from tracker.reports.run_lines import RunLine, line_of, run_lines
+from tracker.reports.run_lines import LINE, RunLine, line_of
+from tracker.reports.views import MODELS, RUN_EVENTS, RUN_INPUTS, RUNS, STUDY_RUNS
 from tracker.store.runs import UnknownRun
-from tracker.tables import RunEventRow, RunInputRow, RunRow, StudyRow, StudyRunRow
 
-RunEnd = InstrumentedAttribute[UUID]
+_MODEL = (
+    MODELS.c.fingerprint.label("model_fingerprint"),
+    *(MODELS.c.n_layers, MODELS.c.n_heads, MODELS.c.n_kv_heads, MODELS.c.shapes),
+)
+_RECORD = RUNS.c.fingerprint, RUNS.c.provenance, RUNS.c.notes, RUNS.c.publication_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,51 +66,56 @@ class RunDetail:
 
 def run_detail(session: Session, run_id: UUID) -> RunDetail:
     """All that is known about a run but its scores; raises `UnknownRun`."""
-    row = session.execute(run_lines().where(RunRow.id == run_id)).one_or_none()
+    query = (
+        select(*LINE, *_RECORD, *_MODEL)
+        .join(MODELS, MODELS.c.model_id == RUNS.c.model_id)
+        .where(RUNS.c.run_id == run_id)
+    )
+    row = session.execute(query).one_or_none()
     if row is None:
         raise UnknownRun(run_id)
-    run, model, _, publication = row[:4]
     studies = session.execute(
-        select(StudyRow.id, StudyRow.name)
-        .join(StudyRunRow, StudyRunRow.study_id == StudyRow.id)
-        .where(StudyRunRow.run_id == run_id)
-        .order_by(StudyRow.created_at)
+        select(STUDY_RUNS.c.study_id, STUDY_RUNS.c.study)
+        .where(STUDY_RUNS.c.run_id == run_id)
+        .order_by(STUDY_RUNS.c.study_created_at)
     )
     return RunDetail(
         line=line_of(row),
-        fingerprint=run.fingerprint,
-        model_fingerprint=model.fingerprint,
-        n_layers=model.n_layers,
-        n_heads=model.n_heads,
-        heads_of=tuple(layer["n_heads"] for layer in model.shapes or ())
-        or (model.n_heads,) * model.n_layers,
-        n_kv_heads=model.n_kv_heads,
-        provenance=run.provenance or {},
-        notes=RunNotes.from_json(run.notes),
-        not_published=publication.error,
-        studies={str(study.id): study.name for study in studies},
-        inputs=_linked(session, RunInputRow.run_id, run_id, to=RunInputRow.needs_run_id),
-        dependants=_linked(session, RunInputRow.needs_run_id, run_id, to=RunInputRow.run_id),
+        fingerprint=row.fingerprint,
+        model_fingerprint=row.model_fingerprint,
+        n_layers=row.n_layers,
+        n_heads=row.n_heads,
+        heads_of=tuple(layer["n_heads"] for layer in row.shapes or ())
+        or (row.n_heads,) * row.n_layers,
+        n_kv_heads=row.n_kv_heads,
+        provenance=row.provenance or {},
+        notes=RunNotes.from_json(row.notes),
+        not_published=row.publication_error,
+        studies={str(each.study_id): each.study for each in studies},
+        inputs=_linked(session, RUN_INPUTS.c.run_id, run_id, to=RUN_INPUTS.c.input_run_id),
+        dependants=_linked(session, RUN_INPUTS.c.input_run_id, run_id, to=RUN_INPUTS.c.run_id),
         events=tuple(_events(session, run_id)),
     )
 
 
-def _linked(session: Session, end: RunEnd, run_id: UUID, *, to: RunEnd) -> tuple[LinkedRun, ...]:
+def _linked(
+    session: Session, end: ColumnElement[UUID], run_id: UUID, *, to: ColumnElement[UUID]
+) -> tuple[LinkedRun, ...]:
     """The runs at the other ends of the links that have the run at one end."""
     query = (
-        select(RunInputRow.name, RunRow.id, RunRow.analysis, RunRow.state)
-        .join(RunRow, RunRow.id == to)
+        select(RUN_INPUTS.c.name, RUNS.c.run_id, RUNS.c.analysis, RUNS.c.state)
+        .join(RUNS, RUNS.c.run_id == to)
         .where(end == run_id)
-        .order_by(RunRow.created_at, RunInputRow.name)
+        .order_by(RUNS.c.created_at, RUN_INPUTS.c.name)
     )
     return tuple(
-        LinkedRun(name=row.name, id=row.id, analysis=row.analysis, state=RunState(row.state))
+        LinkedRun(name=row.name, id=row.run_id, analysis=row.analysis, state=RunState(row.state))
         for row in session.execute(query)
     )
 
 
 def _events(session: Session, run_id: UUID) -> list[RunEvent]:
-    query = select(RunEventRow).where(RunEventRow.run_id == run_id).order_by(RunEventRow.seq)
+    query = select(RUN_EVENTS).where(RUN_EVENTS.c.run_id == run_id).order_by(RUN_EVENTS.c.seq)
     return [
         RunEvent(
             at=row.at,
@@ -116,5 +125,5 @@ def _events(session: Session, run_id: UUID) -> list[RunEvent]:
             worker=row.worker,
             reason=row.reason,
         )
-        for row in session.scalars(query)
+        for row in session.execute(query)
     ]

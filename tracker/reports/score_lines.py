@@ -15,8 +15,8 @@ from analyses.results import OUTPUT, Component, Kind, ScoreKey
 from analyses.shown import in_csv
 from analyses.stored import Better, Meanings
 from tracker.domain.run_notes import RunNotes
-from tracker.store.scores import score_key
-from tracker.tables import BY_CODE, ComponentRow, RunRow, ScoreRow
+from tracker.reports.views import RUNS, SCORES
+from tracker.tables import BY_CODE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,32 +64,32 @@ def scores(
     Of each component, the score that its analysis calls the headline comes first; of a metric at
     several sites, that of what heads give.
     """
-    stored = session.scalar(select(RunRow.notes).where(RunRow.id == run_id))
+    stored = session.scalar(select(RUNS.c.notes).where(RUNS.c.run_id == run_id))
     notes = RunNotes.from_json(stored)
     headline = notes.headline or Quantity("")
+    score = SCORES.c
     query = (
-        select(ScoreRow, ComponentRow)
-        .join(ComponentRow, ComponentRow.id == ScoreRow.component_id)
-        .where(ScoreRow.run_id == run_id)
+        select(SCORES)
+        .where(score.run_id == run_id)
         .order_by(
-            ComponentRow.kind,
-            ComponentRow.layer,
-            ComponentRow.index,
-            tuple_(ScoreRow.metric, ScoreRow.condition) != (headline.metric, headline.condition),
-            collate(ScoreRow.metric, BY_CODE),
-            ScoreRow.site != OUTPUT,
-            collate(ScoreRow.site, BY_CODE),
-            collate(ScoreRow.condition, BY_CODE),
-            ScoreRow.x,
+            score.kind,
+            score.layer,
+            score.index,
+            tuple_(score.metric, score.condition) != (headline.metric, headline.condition),
+            collate(score.metric, BY_CODE),
+            score.site != OUTPUT,
+            collate(score.site, BY_CODE),
+            collate(score.condition, BY_CODE),
+            score.x,
         )
     )
     if kind:
-        query = query.where(ComponentRow.kind == kind)
+        query = query.where(score.kind == kind.value)
     if metric:
-        query = query.where(ScoreRow.metric == metric)
+        query = query.where(score.metric == metric)
     if condition is not None:
-        query = query.where(ScoreRow.condition == condition)
-    rows = [(score_key(row, component), row) for row, component in session.execute(query)]
+        query = query.where(score.condition == condition)
+    rows = [(_key(row), row) for row in session.execute(query)]
     said = _Said(notes, [key for key, _ in rows])
     return [_score(key, row, said) for key, row in rows]
 
@@ -116,11 +116,16 @@ class _Said:
         }
 
 
+def _key(row: Any) -> ScoreKey:
+    component = Component(kind=Kind(row.kind), layer=row.layer, index=row.index)
+    return ScoreKey(component, Quantity(row.metric, row.site, row.varied), row.x)
+
+
 def _alike(key: ScoreKey) -> tuple[Kind, Quantity]:
     return key.component.kind, key.quantity
 
 
-def _score(key: ScoreKey, row: ScoreRow, said: _Said) -> ScoreLine:
+def _score(key: ScoreKey, row: Any, said: _Said) -> ScoreLine:
     return ScoreLine(
         component=key.component,
         quantity=key.quantity,

@@ -58,24 +58,18 @@ def need_in_words() -> ColumnElement[str]:
     return case((was_refused, refused), else_=func.pg_size_pretty(RunRow.needs_memory))
 
 
-def waits_for_memory() -> ColumnElement[str | None]:
-    """Of a run's row: what it needs and the largest worker there is; NULL where one fits."""
-    there = WorkerRow.stopped_at.is_(None), WorkerRow.last_seen > NOW - FRESH
-    largest = select(func.max(WorkerRow.memory)).where(*there).scalar_subquery()
-    nobody = ~exists().where(*there, _may_hold()).correlate(RunRow)
-    said = func.concat("waiting: needs ", need_in_words(), "; the largest worker has ")
-    return (
-        select(said + func.pg_size_pretty(largest))
-        .where(RunRow.state.in_([*ACTIVE - {RunState.FINISHING}]), largest.is_not(None), nobody)
-        .correlate(RunRow)
-        .scalar_subquery()
-    )
-
-
 def count_too_large(session: Session) -> int:
-    """How many runs wait because no worker that is there has the memory for them."""
-    waiting = select(func.count()).select_from(RunRow).where(waits_for_memory().is_not(None))
-    return session.scalars(waiting).one()
+    """How many runs wait because no running worker has the memory for them.
+
+    `results.runs` says of each of them what it needs, by the same conditions.
+    """
+    running = WorkerRow.stopped_at.is_(None), WorkerRow.last_seen > NOW - FRESH
+    known = exists().where(*running, WorkerRow.memory.is_not(None))
+    nobody = ~exists().where(*running, _may_hold()).correlate(RunRow)
+    waiting = RunRow.state.in_([*ACTIVE - {RunState.FINISHING}])
+    return session.scalars(
+        select(func.count()).select_from(RunRow).where(waiting, known, nobody)
+    ).one()
 
 
 def too_large_in_words(session: Session, run_id: UUID) -> str:

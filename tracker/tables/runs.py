@@ -118,7 +118,10 @@ class RunRow(Row):
 
 class StudyRunRow(Row):
     __tablename__ = "study_run"
-    __table_args__ = ({"comment": "Which runs belong to which studies."},)
+    __table_args__ = (
+        Index(None, "run_id"),
+        {"comment": "Which runs belong to which studies."},
+    )
 
     study_id: Mapped[UUID] = mapped_column(
         ForeignKey(StudyRow.id), primary_key=True, comment="The study."

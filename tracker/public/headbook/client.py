@@ -109,7 +109,7 @@ class Client:
         wrong, before anything is written.
 
         >>> request = headbook.RunRequest(
-        ...     analysis="attribution", model="mcq-small", recipe={"name": "facts", "size": 8}
+        ...     analysis="attribution", model="mcq-small", recipe={"name": "facts", "size": 12}
         ... )
         >>> client.submit(request).state.value
         'queued'
