@@ -150,6 +150,15 @@ class Quantity:
         object.__setattr__(self, "metric", metric)
         object.__setattr__(self, "site", site)
         object.__setattr__(self, "varied", varied if isinstance(varied, Varied) else Varied(varied))
+        # Found once: a summary looks up every score in every resample.
+        object.__setattr__(self, "_hash", hash((metric, site, self.varied)))
+
+    def __hash__(self) -> int:
+        found: int = self._hash  # type: ignore[attr-defined]
+        return found
+
+    def __reduce__(self) -> tuple[type["Quantity"], tuple[str, str, Varied]]:
+        return type(self), (self.metric, self.site, self.varied)  # hashes differ by process
 
     @property
     def condition(self) -> str:
