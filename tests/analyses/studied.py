@@ -70,10 +70,11 @@ def assert_same(one: Measured, other: Measured) -> None:
 
 
 def score(
-    component: Component, metric: str, site: str = "", condition: str = "", x: float = 0.0
+    component: Component, metric: str, site: str = "", condition: str | Varied = "", x: float = 0.0
 ) -> ScoreKey:
-    """The key of a score, by the text of what was varied."""
-    return ScoreKey(component, Quantity(metric, site, Varied.read(condition)), x)
+    """The key of a score, by what was varied or its text."""
+    varied = Varied.read(condition) if isinstance(condition, str) else condition
+    return ScoreKey(component, Quantity(metric, site, varied), x)
 
 
 def of(found: Measured | Result, **key: object) -> np.ndarray:

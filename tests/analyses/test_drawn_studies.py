@@ -82,7 +82,7 @@ def test_a_panel_of_ranks_holds_the_set_and_its_placebos(findings) -> None:
 def test_the_bars_of_an_exchange_are_its_shares(findings) -> None:
     (axes,) = draw("label_randomisation", "interchange", findings).axes
     scores = findings("label_randomisation").where(Kind.MODEL, Kind.SET, metric="stays")
-    expected = {key.site: found.mean for key, found in scores.items()}
+    expected = {key.quantity.site: found.mean for key, found in scores.items()}
     stays = next(bars for bars in axes.containers if "stays" in str(bars.get_label()))
     heights = [bar.get_height() for bar in stays]
     np.testing.assert_allclose(heights, [expected[site] for site in ("", "q", "k", "z")])

@@ -191,9 +191,7 @@ def test_placebos_have_their_ranks_and_are_not_what_was_learnt(swept) -> None:
     lm, prompts, params, inputs = swept("llama", ranks=(1,), placebo_ranks=(1, 2, 8))
     found = run(subspace, lm, prompts, params, inputs=inputs)
     ranks = {
-        (key.quantity.condition, key.x)
-        for key in found.scores
-        if key.quantity.condition.startswith("placebo")
+        (key.quantity.varied, key.x) for key in found.scores if "placebo" in key.quantity.varied
     }
     assert ranks == {(each, rank) for each in (OTHER, RANDOM) for rank in (1, 2)}  # d_head is 8
     learnt = of(found, component=SET, metric="logit_diff", site="qk", x=1)
@@ -238,7 +236,7 @@ def test_ratios_are_of_the_direct_effect_of_the_model_as_it_is(swept) -> None:
     ratios = kept(list(found.scores))
     key = ScoreKey(SET, Quantity("direct_kept", "q"), x=1)
     over, under = ratios[key]
-    assert (over.site, over.x, under.site) == ("q", 1, "z")
+    assert (over.quantity.site, over.x, under.quantity.site) == ("q", 1, "z")
     of_each = 3 * 5 * 3  # components, sites, ranks 0, 1 and d_head
     placebos = 3 * 5 * 2
     assert len(ratios) == 2 * of_each + placebos
@@ -253,21 +251,23 @@ def test_ratios_are_of_the_direct_effect_of_the_model_as_it_is(swept) -> None:
 
 
 def test_the_rank_that_is_needed_on_paper() -> None:
-    def curve(condition: str, *values: float) -> dict[ScoreKey, float]:
+    def curve(varied: Varied, *values: float) -> dict[ScoreKey, float]:
         return {
-            ScoreKey(SET, Quantity("gained", "q", Varied.read(condition)), x=x): value
+            ScoreKey(SET, Quantity("gained", "q", varied), x=x): value
             for x, value in enumerate(values)
         }
 
     gain = {ScoreKey(SET, Quantity("gain", "q")): 2.0}
-    means = gain | curve("", 0.0, 1.8, 1.96, 2.0) | curve(RANDOM, 0.0, 0.2, 1.0)
+    means = gain | curve(Varied(), 0.0, 1.8, 1.96, 2.0) | curve(RANDOM, 0.0, 0.2, 1.0)
     found = ranks_needed(means, SubspaceParams())
     assert {
         (key.quantity.condition, key.quantity.metric): value for key, value in found.items()
     } == {
         ("", "rank_needed"): 2  # 95 % of 2 is 1.9
     }
-    assert ranks_needed(curve("", 0.0, 1.0), SubspaceParams()) == {}  # what there is is not sure
+    assert (
+        ranks_needed(curve(Varied(), 0.0, 1.0), SubspaceParams()) == {}
+    )  # what there is is not sure
 
 
 def test_numbers_do_not_depend_on_how_a_run_is_cut(swept) -> None:
