@@ -317,7 +317,13 @@ CREATE TABLE headbook.part_score (
     site text NOT NULL,
     condition text NOT NULL,
     x double precision NOT NULL,
-    "values" real[] NOT NULL
+    "values" real[] NOT NULL,
+    varied jsonb NOT NULL,
+    CONSTRAINT part_score_varied_check CHECK (
+CASE
+    WHEN (((varied - 'of'::text) - 'variant'::text) = '{}'::jsonb) THEN (condition = (COALESCE((varied ->> 'of'::text), ''::text) || COALESCE(('/'::text || (varied ->> 'variant'::text)), ''::text)))
+    ELSE (POSITION(('='::text) IN (condition)) > 0)
+END)
 );
 
 COMMENT ON TABLE headbook.part_score IS 'What a part has measured, until the run finishes and `score` holds it.';
@@ -337,6 +343,8 @@ COMMENT ON COLUMN headbook.part_score.condition IS 'What else was varied, or emp
 COMMENT ON COLUMN headbook.part_score.x IS 'Coordinate, e.g. a rank; else 0.';
 
 COMMENT ON COLUMN headbook.part_score."values" IS 'One value per prompt of the part; NULL where it was skipped.';
+
+COMMENT ON COLUMN headbook.part_score.varied IS 'What condition says: values by name.';
 
 CREATE TABLE headbook.part_tensor (
     run_id uuid NOT NULL,
@@ -678,7 +686,13 @@ CREATE TABLE headbook.score (
     sem double precision,
     ci_low double precision,
     ci_high double precision,
-    "values" real[]
+    "values" real[],
+    varied jsonb NOT NULL,
+    CONSTRAINT score_varied_check CHECK (
+CASE
+    WHEN (((varied - 'of'::text) - 'variant'::text) = '{}'::jsonb) THEN (condition = (COALESCE((varied ->> 'of'::text), ''::text) || COALESCE(('/'::text || (varied ->> 'variant'::text)), ''::text)))
+    ELSE (POSITION(('='::text) IN (condition)) > 0)
+END)
 );
 
 COMMENT ON TABLE headbook.score IS 'One metric of one component in one run.';
@@ -708,6 +722,8 @@ COMMENT ON COLUMN headbook.score.ci_low IS 'Lower end of the 95 % interval over 
 COMMENT ON COLUMN headbook.score.ci_high IS 'Upper end of the 95 % interval over items.';
 
 COMMENT ON COLUMN headbook.score."values" IS 'One value per prompt, in the order of the distribution''s prompts; NULL inside: skipped; NULL as a whole: a number about the run, such as the size of a set.';
+
+COMMENT ON COLUMN headbook.score.varied IS 'What condition says: values by name.';
 
 CREATE TABLE headbook.study (
     id uuid NOT NULL,
@@ -868,7 +884,8 @@ CREATE VIEW results.head_scores WITH (security_barrier='true') AS
     score.ci_high,
     run.created_by,
     run.finished_at,
-    distribution.spec AS recipe
+    distribution.spec AS recipe,
+    score.varied
    FROM ((((headbook.score
      JOIN headbook.component ON ((component.id = score.component_id)))
      JOIN headbook.run ON ((run.id = score.run_id)))
@@ -927,6 +944,8 @@ COMMENT ON COLUMN results.head_scores.created_by IS 'Who queued the run.';
 COMMENT ON COLUMN results.head_scores.finished_at IS 'When the run ended.';
 
 COMMENT ON COLUMN results.head_scores.recipe IS 'All that decides the prompts: split, seed, shots, options, separators and so on.';
+
+COMMENT ON COLUMN results.head_scores.varied IS 'What condition says, values by name: varied ->> ''placebo'' = ''random''.';
 
 CREATE VIEW results.model_renamings AS
  SELECT at,
@@ -1223,7 +1242,8 @@ CREATE VIEW results.scores AS
     score.mean,
     score.sem,
     score.ci_low,
-    score.ci_high
+    score.ci_high,
+    score.varied
    FROM (headbook.score
      JOIN headbook.component ON ((component.id = score.component_id)));
 
@@ -1256,6 +1276,8 @@ COMMENT ON COLUMN results.scores.sem IS 'Standard error of the mean, in the same
 COMMENT ON COLUMN results.scores.ci_low IS 'Lower end of the 95 % interval over items; NULL where one item counts, or where the page of analyses says why there is none.';
 
 COMMENT ON COLUMN results.scores.ci_high IS 'Upper end of the 95 % interval over items; NULL where one item counts, or where the page of analyses says why there is none.';
+
+COMMENT ON COLUMN results.scores.varied IS 'What condition says, values by name: varied ->> ''placebo'' = ''random''.';
 
 CREATE VIEW results.study_runs AS
  SELECT study.id AS study_id,
