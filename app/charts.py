@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from analyses.results import Component, Kind
-from tracker.reports import ScoreLine
+from tracker.results import ScoreLine
 
 WIDEST, TALLEST = 620, 640  # pixels of the map, unless its cells become too small
 SMALLEST, LARGEST = 9, 40  # pixels of a cell

@@ -21,7 +21,7 @@ from analyses.prompts.spec import PARTS, DistributionSpec
 from analyses.registry import Analysis
 from app import links
 from app.form_fields import FormField, fields_of
-from tracker import reports
+from tracker import reports, results
 from tracker.access.policy import TOKEN
 from tracker.database import db
 from tracker.database.db import Sessions, transaction
@@ -29,7 +29,7 @@ from tracker.domain import Model, RunRequest, RunState
 from tracker.home.home import Home, StackState
 from tracker.queueing import submission
 from tracker.queueing.submission import Submitted
-from tracker.reports.run_names import RunName, name_of
+from tracker.results.run_names import RunName, name_of
 from tracker.settings.settings import NoTrackingServer, Settings, user
 from tracker.store import models as model_store
 from tracker.store import runs as run_store
@@ -118,37 +118,37 @@ def counts() -> Mapping[RunState, int]:
         return reports.counts_by_state(session)
 
 
-def runs(states: Sequence[RunState], analysis: str | None) -> list[reports.RunLine]:
+def runs(states: Sequence[RunState], analysis: str | None) -> list[results.RunLine]:
     """The newest runs; no `states` means every state."""
     with transaction(_sessions()) as session:
-        return reports.runs(session, states=states, analysis=analysis, limit=NEWEST)
+        return results.runs(session, states=states, analysis=analysis, limit=NEWEST)
 
 
-def run(run_id: str) -> reports.RunDetail:
+def run(run_id: str) -> results.RunDetail:
     """A run by the id in an address; raises `UnknownRun` for what is no id, too."""
     try:
         known = UUID(run_id)
     except ValueError:
         raise run_store.UnknownRun(run_id) from None
     with transaction(_sessions()) as session:
-        return reports.run_detail(session, known)
+        return results.run_detail(session, known)
 
 
-def name(line: reports.RunLine) -> RunName:
+def name(line: results.RunLine) -> RunName:
     """What a run is called."""
     return name_of(line)
 
 
-def log_tail(run_id: UUID) -> reports.RunLog:
+def log_tail(run_id: UUID) -> results.RunLog:
     """The last lines of what happened to a run and was said about it."""
     with transaction(_sessions()) as session:
-        return reports.run_log(session, run_id, last=TAIL)
+        return results.run_log(session, run_id, last=TAIL)
 
 
-def scores(run_id: UUID) -> list[reports.ScoreLine]:
+def scores(run_id: UUID) -> list[results.ScoreLine]:
     """All scores of a run; none before it has succeeded."""
     with transaction(_sessions()) as session:
-        return reports.scores(session, run_id)
+        return results.scores(session, run_id)
 
 
 def cancel(run_ids: Sequence[UUID]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 from uuid import UUID
 
-from tracker.reports import RunLine
+from tracker.results import RunLine
 
 MLFLOW = "mlflow"  # on this server: leads on to an MLflow that asks who comes
 

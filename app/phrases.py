@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from analyses.plurals import counted
-from tracker.reports import RunLine, WorkerLine
+from tracker.reports import WorkerLine
+from tracker.results import RunLine
 
 NO_WORKER = "No worker is up: queued runs wait. Start one with `headbook worker`."
 

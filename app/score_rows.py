@@ -6,7 +6,7 @@ from typing import Any
 from analyses.plurals import counted
 from analyses.results import Kind
 from analyses.shown import one_line
-from tracker.reports import ScoreLine
+from tracker.results import ScoreLine
 
 
 def metric_name(line: ScoreLine) -> str:

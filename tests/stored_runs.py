@@ -15,11 +15,11 @@ from analyses.bootstrap import Statistics
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.results import ScoreKey
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, PartKind, Priority, Run
 from tracker.domain.run_notes import RunNotes
-from tracker.reports import RunDetail
+from tracker.results import RunDetail
 from tracker.store import distributions as distribution_store
 from tracker.store import endings, parts, publications, runs, tensors
 from tracker.store import models as model_store
@@ -95,7 +95,7 @@ def finished_run(
 
 def detail(sessions: Sessions, run_id: UUID) -> RunDetail:
     with transaction(sessions) as session:
-        return reports.run_detail(session, run_id)
+        return results.run_detail(session, run_id)
 
 
 def vectors(sessions: Sessions, run_id: UUID) -> Vectors:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from analyses.shown import in_markdown
-from tracker.reports import LinkedRun, RunDetail
+from tracker.results import LinkedRun, RunDetail
 
 MOST = 12  # links in a line
 

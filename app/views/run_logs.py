@@ -6,8 +6,8 @@ import streamlit as st
 
 from app import data
 from app.refusals import said
-from tracker import reports
-from tracker.reports import RunLog
+from tracker import results
+from tracker.results import RunLog
 
 HEIGHT = 560  # pixels
 
@@ -23,7 +23,7 @@ def _tail(run_id: UUID, drawn_live: bool) -> None:
         log = data.log_tail(run_id)
         st.caption(_about(run_id, log))
         with st.container(height=HEIGHT, autoscroll=True):
-            text = "\n".join(map(reports.as_text, log.lines))
+            text = "\n".join(map(results.as_text, log.lines))
             st.code(text, language=None, wrap_lines=True)
         if drawn_live and not log.live:
             st.rerun()  # without looking again

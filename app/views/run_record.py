@@ -10,8 +10,8 @@ from analyses.shown import in_code, in_markdown, one_line
 from app import phrases
 from app.refusals import said
 from app.views import request_code
-from tracker.reports import RunDetail
-from tracker.reports.run_requests import request_of
+from tracker.results import RunDetail
+from tracker.results.run_requests import request_of
 
 
 def events(detail: RunDetail) -> None:

@@ -8,7 +8,7 @@ from analyses.results import Kind
 from analyses.shown import in_markdown
 from app import charts, score_rows
 from tracker.domain import RunState
-from tracker.reports import RunDetail, RunLine, ScoreLine, as_csv, strongest, without_interval
+from tracker.results import RunDetail, RunLine, ScoreLine, as_csv, strongest, without_interval
 
 STRONGEST = 20
 COLUMNS = {

@@ -8,7 +8,7 @@ import streamlit as st
 
 from analyses.shown import one_line
 from app import data, links, phrases
-from tracker.reports import RunLine
+from tracker.results import RunLine
 
 WITHOUT_SCROLLING = 16  # rows
 COLUMNS = {

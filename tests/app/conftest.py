@@ -17,7 +17,7 @@ from analyses.results import MODEL, Component, Kind, ScoreKey
 from tracker.database.db import transaction
 from tracker.domain import Priority
 from tracker.domain.run_notes import RunNotes
-from tracker.reports import ScoreLine
+from tracker.results import ScoreLine
 from tracker.store import distributions as distribution_store
 from tracker.store import endings, models, parts, publications, runs, scores
 from tracker.store import workers as worker_store

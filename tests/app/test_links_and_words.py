@@ -12,7 +12,7 @@ import pytest
 from analyses.prompts.distributions import DistributionSpec
 from app import links, phrases
 from tracker.domain import RunState
-from tracker.reports import RunLine, as_csv
+from tracker.results import RunLine, as_csv
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
 from analyses.stored import Stored
 from app import data
-from tracker import reports
+from tracker import results
 from tracker.database.db import transaction
 from tracker.domain import LogLevel, PartClaim, PartKind, RunState, SaidLine
 from tracker.domain.run_notes import RunNotes
@@ -83,7 +83,7 @@ def test_the_logs_of_a_run_that_has_ended_are_there_and_not_looked_at_again(
     tell(sessions, run, *map(str, range(30)))
     visit("run", id=run.id, tab="Logs")
     assert polled[-1] == 2  # workers may still write what was said before the end
-    monkeypatch.setattr(reports.log_lines, "_SETTLED", 0)
+    monkeypatch.setattr(results.log_lines, "_SETTLED", 0)
     monkeypatch.setattr(data, "TAIL", 10)
     at = visit("run", id=run.id, tab="Logs")
     assert polled[-2:] == [None, None]

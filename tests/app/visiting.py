@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import app
-from tracker import reports
+from tracker import results
 from tracker.database.db import transaction
 
 MAIN = str(Path(app.__file__).with_name("main.py"))
@@ -11,7 +11,7 @@ MAIN = str(Path(app.__file__).with_name("main.py"))
 
 def all_runs(sessions):
     with transaction(sessions) as session:
-        return reports.runs(session)
+        return results.runs(session)
 
 
 def words(elements):

@@ -26,7 +26,7 @@ from sqlalchemy import func, select, text  # noqa: E402
 from analyses import registry  # noqa: E402
 from analyses.results import Measured  # noqa: E402
 from tests.faults.world import TINY, World  # noqa: E402
-from tracker import reports  # noqa: E402
+from tracker import results  # noqa: E402
 from tracker.database.db import transaction  # noqa: E402
 from tracker.domain import PartClaim  # noqa: E402
 from tracker.store import endings, models, parts, runs, scores  # noqa: E402
@@ -97,7 +97,7 @@ def moves(world: World) -> dict[str, float]:
     submitted: list[UUID] = []
     taken = {
         "submit": each(lambda: submitted.append(world.submit(force=True).id)),
-        "list 50": each(in_transaction(world, lambda session: reports.runs(session, limit=50))),
+        "list 50": each(in_transaction(world, lambda session: results.runs(session, limit=50))),
         "claim": each(lambda: claims.append(claimed(world))),
         "ring 4": each(in_transaction(world, lambda session: runs.take_due(session, limit=4))),
         "cancel": each(lambda: world.cancel(submitted.pop())),

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from tracker.database.db import transaction
 from tracker.domain import RunState
-from tracker.reports import RunLine
+from tracker.results import RunLine
 
 from . import peace
 from .actor import Actor

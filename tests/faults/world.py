@@ -21,14 +21,14 @@ from sqlalchemy import text
 from tiny_llama import save_tiny_llama
 
 from analyses.prompts.distributions import DistributionSpec
-from tracker import reports
+from tracker import results
 from tracker.database import db
 from tracker.database.db import transaction
 from tracker.domain import Run, RunRequest
 from tracker.home.home import Home
 from tracker.publishing.publication import mlflow_client
 from tracker.queueing import broker, models, submission
-from tracker.reports import RunLine
+from tracker.results import RunLine
 from tracker.store import runs as run_store
 from tracker.supervisor import postgres_place
 from tracker.supervisor.process import Command
@@ -198,7 +198,7 @@ class World:
 
     def line(self, run_id: UUID) -> RunLine:
         with transaction(self.sessions) as session:
-            (line,) = reports.runs(session, ids=[run_id])
+            (line,) = results.runs(session, ids=[run_id])
         return line
 
     def when(

@@ -14,11 +14,11 @@ from tiny_llama import save_tiny_llama
 from waits import when
 
 from tests.faults.numbers import Numbers, numbers
-from tracker import reports
+from tracker import results
 from tracker.database import db
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.reports import RunLine
+from tracker.results import RunLine
 from tracker.tables import RunRow
 
 pytestmark = pytest.mark.xdist_group("interruptions")  # its servers start once
@@ -157,7 +157,7 @@ def test_a_run_that_is_cancelled_under_way_stops_and_stores_no_score(
 
 def test_submit_and_wait_fails_when_the_run_is_cancelled(stack: Stack, sessions: Sessions) -> None:
     with transaction(sessions) as session:
-        before = {line.id for line in reports.runs(session)}
+        before = {line.id for line in results.runs(session)}
     words = ("submit", "attribution", "--model", "tiny", "--distribution", "facts", "--wait")
     said: list[str] = []
     waiting = threading.Thread(
@@ -169,7 +169,7 @@ def test_submit_and_wait_fails_when_the_run_is_cancelled(stack: Stack, sessions:
 
     def new() -> set[UUID]:
         with transaction(sessions) as session:
-            return {line.id for line in reports.runs(session)} - before
+            return {line.id for line in results.runs(session)} - before
 
     (run_id,) = when(new, seconds=PATIENCE)
     stack.headbook("runs", "cancel", str(run_id))

@@ -22,7 +22,7 @@ from waits import when
 from tests.faults.numbers import Numbers, numbers
 from tracker.database import db
 from tracker.database.db import Sessions
-from tracker.reports import RunDetail, RunLine
+from tracker.results import RunDetail, RunLine
 from tracker.secrets.urls import with_psycopg
 from tracker.supervisor import ports
 from tracker.supervisor.process import Process

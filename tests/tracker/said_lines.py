@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
-from tracker.reports import LogLine
+from tracker.results import LogLine
 from tracker.run_logs import run_log
 
 from .part_work import claim
@@ -25,8 +25,8 @@ def part_under_way(sessions: Sessions, run: Run) -> Iterator[None]:
 
 def read(sessions: Sessions, run_id: UUID, **which: Any) -> list[LogLine]:
     with transaction(sessions) as session:
-        return list(reports.run_log(session, run_id, **which).lines)
+        return list(results.run_log(session, run_id, **which).lines)
 
 
 def said(sessions: Sessions, run_id: UUID) -> list[str]:
-    return [line.line for line in read(sessions, run_id) if line.level != reports.EVENT]
+    return [line.line for line in read(sessions, run_id) if line.level != results.EVENT]

@@ -7,7 +7,7 @@ import pytest
 from stored_runs import detail
 
 from analyses.prompts.distributions import DistributionSpec
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.queueing.submission import InvalidRequest
@@ -54,7 +54,7 @@ def test_a_chain_of_analyses_is_queued_by_its_last_link_and_ends_with_scores(
     work(bench, hint=None)
     line = detail(sessions, made.run.id).line
     with transaction(sessions) as session:
-        scores = reports.scores(session, made.run.id, metric=metric)
+        scores = results.scores(session, made.run.id, metric=metric)
     assert line.state is RunState.SUCCEEDED, line.reason
     assert any(score.n == 8 for score in scores)
 

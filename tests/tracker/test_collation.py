@@ -9,7 +9,7 @@ from plain_connection import connect as plain
 from sqlalchemy import make_url, text
 
 from analyses.results import Kind
-from tracker import reports
+from tracker import results
 from tracker.database import schema
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
@@ -81,5 +81,5 @@ def test_scores_are_listed_by_code(
                 ScoreRow(run_id=run.id, component_id=component.id, x=0, n=1, skipped=0, **key)
             )
     with transaction(sessions) as session:
-        lines = reports.scores(session, run.id)
+        lines = results.scores(session, run.id)
     assert [getattr(line.quantity, column) for line in lines] == BY_CODE

@@ -18,13 +18,13 @@ import pytest
 from plain_connection import connect
 from stack import Stack
 
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.home.home import Home
 from tracker.publishing import publication
 from tracker.queueing import broker, dispatcher
-from tracker.reports import RunLine
+from tracker.results import RunLine
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-analysis"
 PATIENCE = 180.0  # seconds
@@ -99,7 +99,7 @@ def rung_until_published(run_id: UUID, sessions: Sessions, broker_url: str) -> R
     while time.monotonic() < end:
         dispatcher.wake_due(app, sessions)
         with transaction(sessions) as session:
-            (line,) = reports.runs(session, ids=[run_id])
+            (line,) = results.runs(session, ids=[run_id])
         if line.published:
             break
         time.sleep(0.2)

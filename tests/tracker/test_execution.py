@@ -12,7 +12,7 @@ from stored_runs import detail, mlflow_ids, stored_tensors, vectors
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind
 from analyses.results import Kind
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.home.home import Home
@@ -34,7 +34,7 @@ def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
     assert seen.provenance["versions"]["torch"] == torch.__version__
     assert seen.notes.conventions["position"] == "the last token of the prompt"
     with transaction(sessions) as session:
-        lines = reports.scores(session, run.id)
+        lines = results.scores(session, run.id)
     heads = [line for line in lines if line.component.kind is Kind.HEAD]
     assert len(heads) == 8
     assert all(line.n == 8 and line.ci_low <= line.mean <= line.ci_high for line in heads)  # type: ignore[operator]
@@ -72,7 +72,7 @@ def test_patching_is_queued_with_its_sources_and_ends_with_effects_and_shares(
     work(bench, hint=None)
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED
     with transaction(sessions) as session:
-        lines = reports.scores(session, run.id)
+        lines = results.scores(session, run.id)
     heads = [line for line in lines if line.component.kind is Kind.HEAD]
     assert str(heads[0].quantity) == "total_effect z logit_diff"
     by_effect = {line.quantity.metric for line in heads}
@@ -102,7 +102,7 @@ def test_attention_ends_with_weights_and_rows_that_do_not_depend_on_its_parts(
         np.testing.assert_array_equal(first[key], second[key])
     stored = [stored_tensors(sessions, run.id)[0] for run in found]
     with transaction(sessions) as session:
-        lines = reports.scores(session, found[0].id)
+        lines = results.scores(session, found[0].id)
     one, other = (
         bench.artifacts.get(mlflow_ids(sessions, run.id), tensor)
         for run, tensor in zip(found, stored, strict=True)
@@ -169,7 +169,7 @@ def test_the_shares_of_all_components_add_up_to_the_logit_difference(
     run = submit().run
     work(bench, hint=None)
     with transaction(sessions) as session:
-        lines = reports.scores(session, run.id)
+        lines = results.scores(session, run.id)
     shares = sum(line.mean or 0 for line in lines if line.quantity.metric == "logit_attribution")
     whole = next(line.mean for line in lines if line.quantity.metric == "logit_diff")
     assert shares == pytest.approx(whole, rel=1e-4)

@@ -17,7 +17,7 @@ from analyses import registry
 from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
-from tracker import reports
+from tracker import results
 from tracker.cli import app, run_logs, waiting
 from tracker.database import db, standbys
 from tracker.database.db import (
@@ -186,7 +186,7 @@ def test_a_log_is_followed_through_the_same(
 ) -> None:
     run = make_run()
     news = run_logs._news(sessions, run.id, None)
-    assert [reports.as_text(line).split()[-1] for line in next(news)] == ["queued"]
+    assert [results.as_text(line).split()[-1] for line in next(news)] == ["queued"]
     with failover.closed_until_missed(database_url, server_urls["postgres"]):
         assert list(next(news)) == []
 

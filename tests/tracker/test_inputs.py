@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import aliased
 
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import ACTIVE, PartState, RunState
 from tracker.domain.run_notes import RunNotes
-from tracker.reports import RunLine
+from tracker.results import RunLine
 from tracker.store import endings, inputs, parts, runs
 from tracker.tables import PartRow, RunEventRow, RunInputRow, RunRow
 
@@ -24,7 +24,7 @@ from .part_work import claim, expire, finish, state_of
 
 def line_of(sessions: Sessions, run_id: UUID) -> RunLine:
     with transaction(sessions) as session:
-        return reports.runs(session, ids=[run_id])[0]
+        return results.runs(session, ids=[run_id])[0]
 
 
 def waiting(sessions: Sessions) -> list[UUID]:

@@ -16,7 +16,7 @@ from tracker.database.db import Sessions, transaction
 from tracker.domain import InvalidRequest, Model, RunRequest
 from tracker.home.home import Home
 from tracker.queueing import models, submission
-from tracker.reports import runs as run_lines
+from tracker.results import runs as run_lines
 from tracker.settings.settings import user
 from tracker.store import models as store
 from tracker.store import publications, studies

@@ -9,7 +9,7 @@ from plain_connection import connect as plain
 from sqlalchemy import event, make_url, text
 from sqlalchemy.orm import Session
 
-from tracker import reports
+from tracker import results
 from tracker.database import db, schema
 from tracker.database.db import Sessions
 from tracker.store import parts, publications, runs
@@ -94,26 +94,26 @@ class Listed(NamedTuple):
 QUEUES = ("run_due", "run_queue", "run_queue_of_model")
 LISTED = {
     "the newest runs": Listed(
-        lambda session, _: reports.runs(session, limit=100), ("run_created_at_idx",)
+        lambda session, _: results.runs(session, limit=100), ("run_created_at_idx",)
     ),
     "some runs": Listed(
-        lambda session, run: reports.runs(session, ids=[run], limit=1), ("run_pkey",)
+        lambda session, run: results.runs(session, ids=[run], limit=1), ("run_pkey",)
     ),
     "the runs of a study": Listed(
-        lambda session, _: reports.runs(session, study=uuid_of(session, "study 7")),
+        lambda session, _: results.runs(session, study=uuid_of(session, "study 7")),
         ("study_run_pkey", "study_run_run_id_idx"),
     ),
-    "the page of a run": Listed(reports.run_detail, ("run_pkey",)),
-    "its events": Listed(reports.run_detail, ("run_event_run_id_seq_idx",)),
-    "its inputs": Listed(reports.run_detail, ("run_input_pkey",)),
-    "its dependants": Listed(reports.run_detail, ("run_input_needs_run_id_idx",)),
-    "its studies": Listed(reports.run_detail, ("study_run_run_id_idx", "study_run_pkey")),
-    "how far it is": Listed(reports.run_detail, ("part_pkey", "part_running")),
-    "whether MLflow shows it": Listed(reports.run_detail, ("publication_pkey",)),
+    "the page of a run": Listed(results.run_detail, ("run_pkey",)),
+    "its events": Listed(results.run_detail, ("run_event_run_id_seq_idx",)),
+    "its inputs": Listed(results.run_detail, ("run_input_pkey",)),
+    "its dependants": Listed(results.run_detail, ("run_input_needs_run_id_idx",)),
+    "its studies": Listed(results.run_detail, ("study_run_run_id_idx", "study_run_pkey")),
+    "how far it is": Listed(results.run_detail, ("part_pkey", "part_running")),
+    "whether MLflow shows it": Listed(results.run_detail, ("publication_pkey",)),
     "its log": Listed(
-        lambda session, run: reports.run_log(session, run, last=500), ("run_log_run_id_seq_idx",)
+        lambda session, run: results.run_log(session, run, last=500), ("run_log_run_id_seq_idx",)
     ),
-    "its scores": Listed(reports.scores, ("score_pkey",)),
+    "its scores": Listed(results.scores, ("score_pkey",)),
     "runs to wake workers for": Listed(lambda session, _: runs.ring_due(session, limit=4), QUEUES),
     "runs to claim": Listed(
         lambda session, run: parts.waiting_runs(session, loaded=(1, 2), hint=run), QUEUES

@@ -18,7 +18,7 @@ from analyses import registry
 from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import LogLevel, Run, RunState, SaidLine
 from tracker.run_logs import run_log
@@ -221,14 +221,14 @@ def test_lines_of_one_run_are_numbered_in_the_order_of_their_commits(
 def test_what_was_read_is_not_read_again(make_run: MakeRun, sessions: Sessions) -> None:
     run = make_run()
     with transaction(sessions) as session:
-        log = reports.run_log(session, run.id)
+        log = results.run_log(session, run.id)
     assert [line.line for line in log.lines] == ["queued"]
     assert log.live
     with part_under_way(sessions, run):
         say("new")
     with transaction(sessions) as session:
-        news = reports.run_log(session, run.id, after=log.read)
-        nothing = reports.run_log(session, run.id, after=news.read)
+        news = results.run_log(session, run.id, after=log.read)
+        nothing = results.run_log(session, run.id, after=news.read)
     assert [line.line for line in news.lines] == ["running", "running", "new"]
     assert (list(nothing.lines), nothing.read) == ([], news.read)
 

@@ -12,11 +12,11 @@ from stored_runs import add_distribution, add_model, mlflow_ids
 
 from analyses import registry
 from analyses.prompts.distributions import DistributionSpec
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Priority
-from tracker.reports import RunLine
-from tracker.reports.run_names import name_of
+from tracker.results import RunLine
+from tracker.results.run_names import name_of
 from tracker.store import runs
 from tracker.working.execution import WorkerContext, publish_if_ended
 
@@ -76,7 +76,7 @@ def queue(sessions: Sessions) -> Queue:
                 created_by="ada",
             )
             assert run is not None
-            (line,) = reports.runs(session, ids=[run.id])
+            (line,) = results.runs(session, ids=[run.id])
         return line
 
     return queued

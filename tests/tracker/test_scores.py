@@ -11,7 +11,7 @@ from analyses.bootstrap import Statistics
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, NotANumber, ScoreKey
 from analyses.stored import Stored
-from tracker import reports
+from tracker import results
 from tracker.database.db import BusyDatabase, Sessions, passes, transaction
 from tracker.domain import Model
 from tracker.domain.run_notes import RunNotes
@@ -125,7 +125,7 @@ def test_scores_replace_what_parts_had_measured_when_the_run_succeeds(
         scores.insert_scores(session, run.id, model.id, found_scores)
         endings.finish_run(session, last, notes=RunNotes())
     with transaction(sessions) as session:
-        lines = reports.scores(session, run.id)
+        lines = results.scores(session, run.id)
         left = [
             session.scalar(select(func.count()).select_from(table))
             for table in (PartScoreRow, PartTensorRow)
@@ -155,7 +155,7 @@ def test_the_headline_comes_first_and_of_its_sites_what_heads_give(
         scores.insert_scores(session, run.id, model.id, dict.fromkeys(keys, (found, None)))
         endings.finish_run(session, last, notes=RunNotes(headline=Quantity("total")))
     with transaction(sessions) as session:
-        lines = reports.scores(session, run.id)
+        lines = results.scores(session, run.id)
     assert [(line.quantity.metric, line.quantity.site) for line in lines] == [
         ("total", "z"),
         ("total", "q"),
@@ -185,10 +185,10 @@ def of_head(index: int, metric: str, condition: str = "", x: float = 0.0) -> Sco
 @pytest.fixture
 def stored(
     sessions: Sessions, make_run: MakeRun, model: Model
-) -> Callable[..., list[reports.ScoreLine]]:
+) -> Callable[..., list[results.ScoreLine]]:
     """The lines of a run that has succeeded with these means; keywords are what it notes."""
 
-    def store(means: Mapping[ScoreKey, float], **notes: object) -> list[reports.ScoreLine]:
+    def store(means: Mapping[ScoreKey, float], **notes: object) -> list[results.ScoreLine]:
         run = make_run(bounds=[(0, 8)])
         first = claim(sessions, run.id)
         with transaction(sessions) as session:
@@ -202,7 +202,7 @@ def stored(
             scores.insert_scores(session, run.id, model.id, found)
             endings.finish_run(session, last, notes=RunNotes(**notes))
         with transaction(sessions) as session:
-            return reports.scores(session, run.id)
+            return results.scores(session, run.id)
 
     return store
 
@@ -228,7 +228,7 @@ def test_the_strongest_are_those_of_which_it_is_better(
     stored, metric: str, means: tuple[float, ...], first: list[int]
 ) -> None:
     lines = stored({of_head(index, metric): mean for index, mean in enumerate(means)}, scores=SAID)
-    assert [line.component.index for line in reports.strongest(lines, 3)] == first
+    assert [line.component.index for line in results.strongest(lines, 3)] == first
 
 
 def test_the_strongest_are_of_the_headline_and_of_no_other_metric_beside_it(stored) -> None:
@@ -238,14 +238,14 @@ def test_the_strongest_are_of_the_headline_and_of_no_other_metric_beside_it(stor
         **{of_head(index, "effect", "logit_diff"): float(index) for index in range(3)},
     }
     lines = stored(means, headline=Quantity("effect", varied={"of": "logit_diff"}), scores=SAID)
-    best = reports.strongest(lines, 9)
+    best = results.strongest(lines, 9)
     assert [(line.quantity.condition, line.mean) for line in best] == [
         ("logit_diff", 2.0),
         ("logit_diff", 1.0),
         ("logit_diff", 0.0),
     ]
-    assert reports.without_interval(lines) == ["order has no interval: why."]
-    assert reports.as_row(lines[-1])["no_interval"] == "why"
+    assert results.without_interval(lines) == ["order has no interval: why."]
+    assert results.as_row(lines[-1])["no_interval"] == "why"
 
 
 def test_a_coordinate_of_zero_is_one_where_the_analysis_says_so(stored) -> None:

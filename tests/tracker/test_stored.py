@@ -5,7 +5,7 @@ import pytest
 from analyses import registry
 from analyses.confined import COMBINATIONS
 from analyses.prompts.distributions import DistributionSpec
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.store import tensors
 from tracker.working.execution import WorkerContext, work
@@ -25,7 +25,7 @@ OWN = [each.name for each in registry.all_analyses() if each.function.startswith
 ELSEWHERE = {"attn_bias", "unembed"}
 
 
-def _bare(line: reports.ScoreLine) -> bool:
+def _bare(line: results.ScoreLine) -> bool:
     """Whether a number of eight items has neither an interval nor a reason for having none."""
     interval = line.ci_low is not None and line.ci_high is not None
     return line.mean is not None and interval == bool(line.no_interval)
@@ -47,7 +47,7 @@ def test_an_analysis_stores_what_it_says(
     made = [submit(**about, params={"batch_size": 4, **each}).run for each in choices(name)]
     work(bench, hint=None)
     with transaction(sessions) as session:
-        lines = [line for run in made for line in reports.scores(session, run.id)]
+        lines = [line for run in made for line in results.scores(session, run.id)]
         arrays = tensors.tensors(session, made[0].id)
     keys = [s.key for s in lines]
     unsaid = [key for key in keys if not any(key in said for said in analysis.stores)]

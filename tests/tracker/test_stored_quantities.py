@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, make_url
 
 from analyses.prompts.distributions import DistributionSpec
 from analyses.quantities import Quantity
-from tracker import reports
+from tracker import results
 from tracker.database import schema
 from tracker.database.db import close, connect, transaction
 from tracker.domain import RunRequest
@@ -139,10 +139,10 @@ def test_what_was_noted_of_a_run_is_read_as_values(old: str) -> None:
     schema.upgrade(old)
     sessions = connect(old)
     with transaction(sessions) as session:
-        runs = {line.analysis: line for line in reports.runs(session, states=["succeeded"])}
-        patching = reports.run_detail(session, runs["patching"].id).notes
-        plugin = reports.run_detail(session, runs["of_a_plugin"].id).notes
-        scores = reports.scores(session, runs["of_a_plugin"].id)
+        runs = {line.analysis: line for line in results.runs(session, states=["succeeded"])}
+        patching = results.run_detail(session, runs["patching"].id).notes
+        plugin = results.run_detail(session, runs["of_a_plugin"].id).notes
+        scores = results.scores(session, runs["of_a_plugin"].id)
     close(sessions)
     assert patching.headline == Quantity("total_effect", varied={"of": "logit_diff"})
     assert "position" in patching.conventions

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from analyses.checkpoints.quiet import quiet
 from analyses.prompts.distributions import DistributionSpec, build
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, RunState
 from tracker.home.home import Home
@@ -166,7 +166,7 @@ def test_prompts_beyond_the_trained_length_are_queued_with_a_warning_that_the_re
 
     def warnings() -> list[str]:
         with transaction(sessions) as session:
-            return reports.run_detail(session, run.id).notes.warnings
+            return results.run_detail(session, run.id).notes.warnings
 
     (queued,) = warnings()
     assert queued.startswith("8 of the 8 prompts have more tokens than the 100 that")

@@ -12,7 +12,7 @@ from tracker.domain import Run
 from tracker.domain.run_notes import RunNotes
 from tracker.publishing import mirror
 from tracker.publishing.summary import MOST_KEYS, Point, summary
-from tracker.reports import ScoreLine
+from tracker.results import ScoreLine
 from tracker.store import endings, parts, publications, scores
 from tracker.working.execution import WorkerContext
 

@@ -19,7 +19,7 @@ from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, ScoreKey
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.reports import RunLine
+from tracker.results import RunLine
 from tracker.store import runs
 from tracker.tables import RunRow
 from tracker.working.context import WorkerContext

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ProgrammingError
 from migrations import drift
 from tracker.database import schema
 from tracker.database.views import ViewNameTaken, ViewsInUse
-from tracker.reports import views
+from tracker.results import views
 
 MINE = "CREATE VIEW public.mine AS SELECT layer, head, mean FROM results.head_scores"
 COLUMNS = (

@@ -20,7 +20,7 @@ from analyses.plugins import answers, found
 from analyses.plugins.brought import Brought
 from tracker.domain import RunState
 from tracker.queueing.submission import InvalidRequest
-from tracker.reports import RunLine
+from tracker.results import RunLine
 from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 

@@ -9,7 +9,7 @@ import typer
 
 from analyses.prompts.distributions import DistributionSpec
 from analyses.results import Kind
-from tracker import reports
+from tracker import results
 from tracker.cli.models import add
 from tracker.cli.queueing import queue
 from tracker.cli.scores import print_scores
@@ -72,12 +72,12 @@ def demo(
     run = queued.run
     exit_unless_succeeded([run])
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
-        heads = reports.scores(session, run.id, kind=Kind.HEAD, metric="logit_attribution")
-        detail = reports.run_detail(session, run.id)
+        heads = results.scores(session, run.id, kind=Kind.HEAD, metric="logit_attribution")
+        detail = results.run_detail(session, run.id)
     typer.echo(
         f"\nThe {TOP} strongest heads by their share of the logit difference, 95 % intervals:"
     )
-    print_scores(reports.strongest(heads, TOP), empty="none")
+    print_scores(results.strongest(heads, TOP), empty="none")
     for warning in detail.notes.warnings:
         typer.echo(f"Note: {warning}")
     typer.echo()

@@ -9,7 +9,7 @@ from rich.text import Text
 from analyses.prompts import distributions
 from analyses.prompts.sources import Difference, Pair, SourceKind, pairs
 from analyses.prompts.spec import PARTS, DistributionSpec, unusual
-from tracker import reports
+from tracker import results
 from tracker.cli import recipe as recipes
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
@@ -36,15 +36,15 @@ def list_distributions(as_json: AsJson = False) -> None:
     )
 
 
-def _made_with(line: reports.DistributionLine) -> str:
+def _made_with(line: results.DistributionLine) -> str:
     return ", ".join(f"{field}={value}" for field, value in unusual(line.recipe).items())
 
 
-def _used() -> list[reports.DistributionLine]:
+def _used() -> list[results.DistributionLine]:
     """The stored distributions; recipes can be looked at without a database."""
     try:
         with open_sessions(Settings()) as sessions, transaction(sessions) as session:
-            return reports.distributions(session)
+            return results.distributions(session)
     except NoDatabase:
         return []
 

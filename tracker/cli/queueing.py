@@ -16,7 +16,7 @@ from tracker.home.home import Home
 from tracker.queueing import submission
 from tracker.queueing.planned_runs import usual_split
 from tracker.queueing.submission import Checked, Outlook, Submitted
-from tracker.reports import RunLine
+from tracker.results import RunLine
 from tracker.settings.settings import Settings, user
 
 

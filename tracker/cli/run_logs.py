@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from tracker import reports
+from tracker import results
 from tracker.cli.patience import through_outages
 from tracker.cli.runs import RunId
 from tracker.cli.session import open_sessions
@@ -17,8 +17,8 @@ from tracker.cli.waiting import exit_unless_succeeded, lines
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
 from tracker.errors import TrackerError
-from tracker.reports import LogLine
-from tracker.reports.log_lines import Read
+from tracker.results import LogLine
+from tracker.results.log_lines import Read
 from tracker.settings.settings import Settings
 from tracker.store import runs as store
 
@@ -59,7 +59,7 @@ def logs(
             return
         try:
             for line in (line for new in news for line in new):
-                print_json_line(line) if as_json else typer.echo(reports.as_text(line))
+                print_json_line(line) if as_json else typer.echo(results.as_text(line))
         except KeyboardInterrupt:
             raise typer.Exit(_INTERRUPTED) from None
         exit_unless_succeeded(through_outages(lambda: lines([found.id], sessions)))
@@ -67,7 +67,7 @@ def logs(
 
 def _news(sessions: Sessions, run_id: UUID, part: int | None) -> Iterator[Sequence[LogLine]]:
     """The lines so far, then those that have come since, until no more may come."""
-    read = reports.BEGINNING
+    read = results.BEGINNING
     while True:
         log = through_outages(partial(_since, sessions, run_id, part, read))
         yield log.lines
@@ -77,9 +77,9 @@ def _news(sessions: Sessions, run_id: UUID, part: int | None) -> Iterator[Sequen
         time.sleep(_LOOK_EVERY)
 
 
-def _since(sessions: Sessions, run_id: UUID, part: int | None, read: Read) -> reports.RunLog:
+def _since(sessions: Sessions, run_id: UUID, part: int | None, read: Read) -> results.RunLog:
     with transaction(sessions) as session:
-        return reports.run_log(session, run_id, part=part, after=read)
+        return results.run_log(session, run_id, part=part, after=read)
 
 
 def _show(said: Sequence[LogLine], *, as_json: bool) -> None:
@@ -87,6 +87,6 @@ def _show(said: Sequence[LogLine], *, as_json: bool) -> None:
         print_json(said)
         return
     for line in said:
-        typer.echo(reports.as_text(line))
+        typer.echo(results.as_text(line))
     if not said:
         typer.echo("Nothing has happened yet.")

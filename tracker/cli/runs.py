@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from analyses.prompts.spec import in_short
-from tracker import reports
+from tracker import results
 from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Run, RunState
-from tracker.reports import RunLine
-from tracker.reports.run_names import name_of
+from tracker.results import RunLine
+from tracker.results.run_names import name_of
 from tracker.settings.settings import Settings
 from tracker.store import runs as store
 
@@ -35,7 +35,7 @@ def list_runs(
 ) -> None:
     """Show the newest runs."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
-        found = reports.runs(session, states=state or [], analysis=analysis, limit=limit)
+        found = results.runs(session, states=state or [], analysis=analysis, limit=limit)
     if as_json:
         print_json(found)
         return
@@ -65,7 +65,7 @@ def _row(line: RunLine) -> tuple[object, ...]:
 def show(run: RunId, as_json: AsJson = False) -> None:
     """Show a run: what was asked, how it went, what it was measured with."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
-        detail = reports.run_detail(session, store.find_run(session, run).id)
+        detail = results.run_detail(session, store.find_run(session, run).id)
     if as_json:
         print_json(detail)
         return
@@ -101,7 +101,7 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     )
 
 
-def _linked(runs: Sequence[reports.LinkedRun]) -> str:
+def _linked(runs: Sequence[results.LinkedRun]) -> str:
     said = [f"{each.name}: {str(each.id)[:8]} ({each.analysis}), {each.state}" for each in runs]
     more = [f"{len(said) - MOST_LINKS} more"] if len(said) > MOST_LINKS else []
     return "; ".join(said[:MOST_LINKS] + more)

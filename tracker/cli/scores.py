@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from analyses.results import Kind
-from tracker import reports
+from tracker import results
 from tracker.cli.runs import RunId
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, print_json, print_table
@@ -41,18 +41,18 @@ def scores(
     """Show the scores of a run, with 95 % intervals."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         found = store.find_run(session, run)
-        lines = reports.scores(session, found.id, kind=kind, metric=metric, condition=condition)
+        lines = results.scores(session, found.id, kind=kind, metric=metric, condition=condition)
     if top is not None:
-        lines = reports.strongest(lines, top)
+        lines = results.strongest(lines, top)
     if as_json:
-        print_json([reports.as_row(line) for line in lines])
+        print_json([results.as_row(line) for line in lines])
     elif as_csv:
-        typer.echo(reports.as_csv(lines), nl=False)
+        typer.echo(results.as_csv(lines), nl=False)
     else:
         print_scores(lines, empty=f"Run {found.id} has no such scores; it is {found.state}.")
 
 
-def print_scores(lines: list[reports.ScoreLine], *, empty: str) -> None:
+def print_scores(lines: list[results.ScoreLine], *, empty: str) -> None:
     """A table of scores with their intervals, and why some have none."""
     print_table(
         ["component", "metric", "x", "mean", "ci low", "ci high", "sem", "n"],
@@ -71,7 +71,7 @@ def print_scores(lines: list[reports.ScoreLine], *, empty: str) -> None:
         ],
         empty=empty,
     )
-    for sentence in reports.without_interval(lines):
+    for sentence in results.without_interval(lines):
         typer.echo(sentence)
 
 

@@ -9,12 +9,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from analyses.shown import one_line
-from tracker import reports
+from tracker import results
 from tracker.cli.patience import through_outages
 from tracker.cli.terminal import console
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
-from tracker.reports import RunLine
+from tracker.results import RunLine
 
 _LOOK_EVERY = 0.3  # seconds
 
@@ -22,7 +22,7 @@ _LOOK_EVERY = 0.3  # seconds
 def lines(run_ids: Sequence[UUID], sessions: Sessions) -> list[RunLine]:
     """The runs as they stand now, in that order."""
     with transaction(sessions) as session:
-        found = reports.runs(session, ids=run_ids, limit=len(run_ids))
+        found = results.runs(session, ids=run_ids, limit=len(run_ids))
     by_id = {line.id: line for line in found}
     return [by_id[each] for each in run_ids]
 

@@ -11,8 +11,8 @@ from analyses.pictures.findings import Estimate, Findings, Grid, NoSuchTensor
 from analyses.pictures.plots import HEADS, Plot, loaded
 from analyses.results import NamedTensor
 from tracker.publishing.mlflow_errors import MlflowUnavailable
-from tracker.reports import RunDetail, ScoreLine
-from tracker.reports.run_names import name_of
+from tracker.results import RunDetail, ScoreLine
+from tracker.results.run_names import name_of
 from tracker.secrets.urls import first_line
 from tracker.store.tensors import StoredTensor
 

@@ -12,7 +12,7 @@ from analyses.errors import Refused
 from analyses.registry import Analysis
 from analyses.results import NamedTensor
 from analyses.shown import in_lines
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, patiently, transaction
 from tracker.domain import RunState
 from tracker.errors import TrackerError
@@ -20,7 +20,7 @@ from tracker.publishing import figures, mlflow_runs, publication
 from tracker.publishing.artifacts import ArtifactStore, Condition
 from tracker.publishing.figures import Pictures
 from tracker.publishing.mlflow_errors import RefusedByMlflow
-from tracker.reports import RunDetail, ScoreLine
+from tracker.results import RunDetail, ScoreLine
 from tracker.secrets.urls import without_credentials
 from tracker.store import publications, tensors
 from tracker.store.publications import HoldLost, MlflowIds
@@ -83,8 +83,8 @@ class _Publishing:
 
     def publish(self, app_url: str | None) -> None:
         with transaction(self.sessions) as session:
-            detail = reports.run_detail(session, self.run_id)
-            lines = reports.scores(session, self.run_id)
+            detail = results.run_detail(session, self.run_id)
+            lines = results.scores(session, self.run_id)
             stored = tensors.tensors(session, self.run_id)
         client = self.artifacts.mlflow
         ids = mlflow_runs.ensured(self.sessions, client, detail)
@@ -137,7 +137,7 @@ def check(
     deletes its copies. Raises `MlflowUnavailable` meanwhile, and `TensorsLost` at the end.
     """
     with transaction(sessions) as session:
-        detail = reports.run_detail(session, run_id)
+        detail = results.run_detail(session, run_id)
         stored = tensors.tensors(session, run_id)
     ids = mlflow_runs.ensured(sessions, artifacts.mlflow, detail)
     made_again = ids.run_id != detail.line.mlflow_run_id

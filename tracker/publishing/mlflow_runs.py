@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from tracker.database.db import Sessions, patiently
 from tracker.publishing import mlflow_errors, mlflow_places, publication
 from tracker.publishing.mlflow_places import ForeignPlace
-from tracker.reports import RunDetail
+from tracker.results import RunDetail
 from tracker.store import publications
 from tracker.store.publications import MlflowIds
 

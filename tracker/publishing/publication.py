@@ -19,8 +19,8 @@ from analyses.shown import in_markdown, plain
 from tracker.domain import RunState
 from tracker.publishing import mlflow_errors, mlflow_names
 from tracker.publishing.summary import summary
-from tracker.reports import RunDetail, ScoreLine, as_row
-from tracker.reports.run_names import name_of
+from tracker.results import RunDetail, ScoreLine, as_row
+from tracker.results.run_names import name_of
 from tracker.secrets import logins
 from tracker.store.publications import MlflowIds
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from analyses.quantities import Quantity
 from analyses.results import Kind
-from tracker.reports import ScoreLine, strongest
+from tracker.results import ScoreLine, strongest
 
 MOST_KEYS = 30  # MLflow's search slows down with the number of keys per run
 STRONGEST_HEADS = 10

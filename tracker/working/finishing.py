@@ -15,7 +15,7 @@ from analyses.quantities import NOTHING
 from analyses.registry import Analysis, Params
 from analyses.results import MODEL, Derived, Measured, NamedTensor, NotANumber, ScoreKey
 from analyses.stored import Meanings
-from tracker import reports
+from tracker import results
 from tracker.database.db import Sessions, patiently, transaction
 from tracker.domain import PartClaim, Run
 from tracker.domain.run_notes import RunNotes
@@ -253,7 +253,7 @@ def _store_tensors(
     artifacts: ArtifactStore,
 ) -> list[StoredTensor]:
     with transaction(sessions) as session:
-        detail = reports.run_detail(session, run.id)
+        detail = results.run_detail(session, run.id)
     ids = mlflow_runs.ensured(sessions, artifacts.mlflow, detail)
     stored = []
     for name, tensor in named:

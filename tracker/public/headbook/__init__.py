@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tracker.domain.request import InvalidRequest as InvalidRequest
     from tracker.domain.request import RunRequest as RunRequest
     from tracker.errors import TrackerError as TrackerError
-    from tracker.reports import RunLine as RunLine
+    from tracker.results import RunLine as RunLine
 
     __version__: str
 
@@ -64,7 +64,7 @@ _NAMES = {
     "tracker.domain.grid": ("Grid",),
     "tracker.domain.request": ("InvalidRequest", "RunRequest"),
     "tracker.errors": ("TrackerError",),
-    "tracker.reports": ("RunLine",),
+    "tracker.results": ("RunLine",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbook.missing import explained
-from tracker import reports
+from tracker import results
 from tracker.database import db
 from tracker.database.db import BusyDatabase, transaction
 from tracker.domain import RunState
@@ -25,8 +25,8 @@ from tracker.errors import TrackerError
 from tracker.home.home import Home
 from tracker.publishing.spool import Spool
 from tracker.queueing import submission
-from tracker.reports import RunLine
-from tracker.reports.score_lines import COLUMNS
+from tracker.results import RunLine
+from tracker.results.score_lines import COLUMNS
 from tracker.settings.settings import Settings, user
 from tracker.store import publications, tensors
 from tracker.store import runs as run_store
@@ -153,7 +153,7 @@ class Client:
         ['attribution']
         """
         with transaction(self._sessions) as session:
-            return reports.runs(session, states=states, analysis=analysis, limit=limit)
+            return results.runs(session, states=states, analysis=analysis, limit=limit)
 
     def run(self, run: Run) -> RunLine:
         """The run as it is now, by its id or how that begins.
@@ -214,8 +214,8 @@ class Client:
         except ModuleNotFoundError as error:
             raise explained(error) from None
         with transaction(self._sessions) as session:
-            found = reports.scores(session, self._id(run))
-        return pd.DataFrame([reports.as_row(line) for line in found], columns=list(COLUMNS))
+            found = results.scores(session, self._id(run))
+        return pd.DataFrame([results.as_row(line) for line in found], columns=list(COLUMNS))
 
     def tensor(self, run: Run, name: str) -> NDArray[np.generic]:
         """A tensor of a run as an array; `NoTensor` names those that there are.
@@ -268,7 +268,7 @@ class Client:
 
     def _lines(self, ids: Sequence[UUID]) -> list[RunLine]:
         with transaction(self._sessions) as session:
-            found = {line.id: line for line in reports.runs(session, ids=ids, limit=len(ids))}
+            found = {line.id: line for line in results.runs(session, ids=ids, limit=len(ids))}
         for each in ids:
             if each not in found:
                 raise run_store.UnknownRun(each)

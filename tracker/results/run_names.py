@@ -10,7 +10,7 @@ from analyses.errors import Refused
 from analyses.plurals import counted
 from analyses.prompts.spec import in_short
 from analyses.registry import Analysis
-from tracker.reports import RunLine
+from tracker.results import RunLine
 
 REVISION = 7  # digits of a model's revision
 

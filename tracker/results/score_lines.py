@@ -15,7 +15,7 @@ from analyses.results import OUTPUT, Component, Kind, ScoreKey
 from analyses.shown import in_csv
 from analyses.stored import Better, Meanings
 from tracker.domain.run_notes import RunNotes
-from tracker.reports.views import RUNS, SCORES
+from tracker.results.views import RUNS, SCORES
 from tracker.tables import BY_CODE
 
 

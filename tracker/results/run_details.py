@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from tracker.domain import RunState
 from tracker.domain.run_notes import RunNotes
-from tracker.reports.run_lines import LINE, RunLine, line_of
-from tracker.reports.views import MODELS, RUN_EVENTS, RUN_INPUTS, RUNS, STUDY_RUNS
+from tracker.results.run_lines import LINE, RunLine, line_of
+from tracker.results.views import MODELS, RUN_EVENTS, RUN_INPUTS, RUNS, STUDY_RUNS
 from tracker.store.runs import UnknownRun
 
 _MODEL = (

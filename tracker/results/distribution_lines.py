@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tracker.reports.views import DISTRIBUTIONS
+from tracker.results.views import DISTRIBUTIONS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from analyses.shown import one_line
-from tracker.reports.views import RUN_LOGS, RUNS
+from tracker.results.views import RUN_LOGS, RUNS
 
 EVENT = "event"  # the level of what happened
 _SETTLED = 3  # seconds after its end in which workers may still write what was said of a run

@@ -2,7 +2,7 @@
 
 from analyses.prompts.spec import DistributionSpec
 from tracker.domain import RunRequest
-from tracker.reports.run_lines import RunLine
+from tracker.results.run_lines import RunLine
 
 
 def request_of(line: RunLine, *, force: bool = False) -> RunRequest:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tracker.domain import RunState
-from tracker.reports.views import RUNS, STUDY_RUNS
+from tracker.results.views import RUNS, STUDY_RUNS
 
 
 @dataclass(frozen=True, kw_only=True)
