@@ -20,6 +20,7 @@ from waits import when
 
 from tracker.database import db, schema
 from tracker.database.rights import guard, hardening, limits
+from tracker.database.views import view_files
 from tracker.queueing import dispatcher
 from tracker.supervisor import binaries
 from tracker.supervisor.priorities import LAST, Priorities
@@ -262,6 +263,16 @@ def test_a_reader_that_stands_in_the_way_of_a_migration_is_ended(
         assert lives(worker)
 
 
+def test_a_reader_that_stands_in_the_way_of_changed_views_is_ended(cluster: Cluster) -> None:
+    cluster.ask("UPDATE headbook.view_file SET sha256 = 'of another version'")
+    with cluster.reader() as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM results.runs")
+        schema.upgrade(cluster.postgres.url("headbook", OWNER))
+        assert not lives(connection)
+    assert cluster.ask("SELECT count(*) FROM results.runs", READER) == [(0,)]
+
+
 # Connections, memory, processors
 
 
@@ -367,8 +378,7 @@ def test_a_notebook_reads_and_a_reader_takes_a_file(cluster: Cluster) -> None:
         frame = pd.read_sql(text("SELECT * FROM head_scores"), connection)
         assert {"layer", "head", "mean"} <= set(frame.columns)
         found = inspect(connection)
-        views = {"head_scores", "model_renamings", "run_inputs", "run_logs"}
-        assert set(found.get_view_names("results")) == views
+        assert set(found.get_view_names("results")) == {file.name for file in view_files()}
         assert found.get_columns("head_scores", schema="results")
         assert found.get_schema_names()
     engine.dispose()
