@@ -184,6 +184,7 @@ CREATE TABLE headbook.model (
     n_embeddings integer,
     max_positions integer,
     trained_positions integer,
+    n_bytes bigint,
     CONSTRAINT model_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
@@ -224,6 +225,8 @@ COMMENT ON COLUMN headbook.model.n_embeddings IS 'Rows of the token embedding; N
 COMMENT ON COLUMN headbook.model.max_positions IS 'Tokens that its table of positions has places for; NULL: no table, or not asked.';
 
 COMMENT ON COLUMN headbook.model.trained_positions IS 'Tokens it was trained on, where longer prompts can be read; NULL: not known.';
+
+COMMENT ON COLUMN headbook.model.n_bytes IS 'Bytes of its weights in memory; NULL: added before this was asked.';
 
 ALTER TABLE headbook.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME headbook.model_id_seq
@@ -354,7 +357,8 @@ CREATE TABLE headbook.part_tensor (
     coordinates jsonb NOT NULL,
     dtype text NOT NULL,
     shape integer[] NOT NULL,
-    data bytea NOT NULL
+    epoch bigint NOT NULL,
+    sha256 text NOT NULL
 );
 
 COMMENT ON TABLE headbook.part_tensor IS 'A slice of a tensor, until the run finishes and MLflow stores it whole.';
@@ -373,7 +377,34 @@ COMMENT ON COLUMN headbook.part_tensor.dtype IS 'NumPy''s name of the dtype.';
 
 COMMENT ON COLUMN headbook.part_tensor.shape IS 'Length of each axis.';
 
-COMMENT ON COLUMN headbook.part_tensor.data IS 'The array, little-endian, C order.';
+COMMENT ON COLUMN headbook.part_tensor.epoch IS 'Epoch of the chunks that hold it.';
+
+COMMENT ON COLUMN headbook.part_tensor.sha256 IS 'Hash of the bytes of its chunks.';
+
+CREATE TABLE headbook.part_tensor_chunk (
+    run_id uuid NOT NULL,
+    part integer NOT NULL,
+    epoch bigint NOT NULL,
+    name text NOT NULL,
+    number integer NOT NULL,
+    data bytea NOT NULL,
+    CONSTRAINT part_tensor_chunk_size_check CHECK ((octet_length(data) <= 4194304))
+);
+ALTER TABLE ONLY headbook.part_tensor_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
+
+COMMENT ON TABLE headbook.part_tensor_chunk IS 'Bytes of a slice of a tensor: little-endian, C order. They count once part_tensor names their epoch; they are removed when the run has ended.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.run_id IS 'The run.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.part IS 'The part.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.epoch IS 'The claim that wrote it.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.name IS 'Name of the tensor.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.number IS 'Place in the slice, from 0.';
+
+COMMENT ON COLUMN headbook.part_tensor_chunk.data IS 'The bytes.';
 
 CREATE TABLE headbook.prompt (
     distribution_id bigint NOT NULL,
@@ -511,6 +542,8 @@ CREATE TABLE headbook.run (
     started_at timestamp with time zone,
     finished_at timestamp with time zone,
     crashed_at timestamp with time zone,
+    needs_memory bigint,
+    refused_memory bigint,
     CONSTRAINT run_failed_for_a_reason_check CHECK (((state <> 'failed'::text) OR (reason IS NOT NULL))),
     CONSTRAINT run_finished_check CHECK (((state = ANY (ARRAY['cancelled'::text, 'failed'::text, 'succeeded'::text])) = (finished_at IS NOT NULL))),
     CONSTRAINT run_names_check CHECK (((finished_at IS NOT NULL) OR (((char_length(analysis) >= 1) AND (char_length(analysis) <= 200)) AND (analysis !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text) AND ((char_length(created_by) >= 1) AND (char_length(created_by) <= 200)) AND (created_by !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))),
@@ -580,6 +613,10 @@ COMMENT ON COLUMN headbook.run.started_at IS 'When its first part was claimed.';
 COMMENT ON COLUMN headbook.run.finished_at IS 'When it ended.';
 
 COMMENT ON COLUMN headbook.run.crashed_at IS 'When its last crash was counted; a part claimed before it counts for no more.';
+
+COMMENT ON COLUMN headbook.run.needs_memory IS 'Bytes of memory it takes at the least; NULL: not known, or no model.';
+
+COMMENT ON COLUMN headbook.run.refused_memory IS 'Bytes of the largest worker that was too small for it.';
 
 CREATE TABLE headbook.run_event (
     seq bigint NOT NULL,
@@ -808,6 +845,11 @@ CREATE TABLE headbook.worker (
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     last_seen timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     stopped_at timestamp with time zone,
+    devices jsonb,
+    spreads boolean DEFAULT false NOT NULL,
+    memory bigint,
+    only_above bigint,
+    host_memory bigint,
     CONSTRAINT worker_names_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 300)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text) AND ((char_length(host) >= 1) AND (char_length(host) <= 255)) AND (host !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
 );
 
@@ -830,6 +872,16 @@ COMMENT ON COLUMN headbook.worker.started_at IS 'When it started.';
 COMMENT ON COLUMN headbook.worker.last_seen IS 'Its last sign of life.';
 
 COMMENT ON COLUMN headbook.worker.stopped_at IS 'When it said that it stops.';
+
+COMMENT ON COLUMN headbook.worker.devices IS 'Its devices: kind, name, memory in bytes; NULL: not known.';
+
+COMMENT ON COLUMN headbook.worker.spreads IS 'Whether one model may lie on all of its devices.';
+
+COMMENT ON COLUMN headbook.worker.memory IS 'Bytes that a model and its recordings may take; NULL: not known.';
+
+COMMENT ON COLUMN headbook.worker.only_above IS 'It takes only runs that need more bytes than this; NULL: all.';
+
+COMMENT ON COLUMN headbook.worker.host_memory IS 'Bytes that its processes may take of the host; NULL: not known.';
 
 CREATE VIEW results.distributions AS
  SELECT id AS distribution_id,
@@ -1134,7 +1186,14 @@ CREATE VIEW results.runs AS
     distribution.spec AS recipe,
     run.priority,
     run.state,
-    COALESCE(run.reason, ( SELECT ('waiting for run '::text || string_agg(((("left"((needed.id)::text, 8) || ' ('::text) || needed.analysis) || ')'::text), ', '::text ORDER BY run_input.name))
+    COALESCE(( SELECT ((('waiting: needs '::text ||
+                CASE
+                    WHEN (run.refused_memory >= COALESCE(run.needs_memory, (0)::bigint)) THEN ('more than '::text || pg_size_pretty(run.refused_memory))
+                    ELSE pg_size_pretty(run.needs_memory)
+                END) || '; the largest worker has '::text) || pg_size_pretty(max(worker.memory)))
+           FROM headbook.worker
+          WHERE ((run.state = ANY (ARRAY['queued'::text, 'running'::text])) AND (worker.stopped_at IS NULL) AND (worker.last_seen > (clock_timestamp() - '00:01:00'::interval)))
+         HAVING ((max(worker.memory) IS NOT NULL) AND (NOT bool_or((COALESCE((run.needs_memory <= worker.memory), true) AND COALESCE((run.refused_memory < worker.memory), true)))))), run.reason, ( SELECT ('waiting for run '::text || string_agg(((("left"((needed.id)::text, 8) || ' ('::text) || needed.analysis) || ')'::text), ', '::text ORDER BY run_input.name))
            FROM (headbook.run_input
              JOIN headbook.run needed ON ((needed.id = run_input.needs_run_id)))
           WHERE ((run_input.run_id = run.id) AND (needed.finished_at IS NULL)))) AS reason,
@@ -1330,6 +1389,9 @@ ALTER TABLE ONLY headbook.part
 ALTER TABLE ONLY headbook.part_score
     ADD CONSTRAINT part_score_pkey PRIMARY KEY (run_id, part, component_id, metric, site, condition, x);
 
+ALTER TABLE ONLY headbook.part_tensor_chunk
+    ADD CONSTRAINT part_tensor_chunk_pkey PRIMARY KEY (run_id, part, epoch, name, number);
+
 ALTER TABLE ONLY headbook.part_tensor
     ADD CONSTRAINT part_tensor_pkey PRIMARY KEY (run_id, part, name);
 
@@ -1431,6 +1493,9 @@ ALTER TABLE ONLY headbook.part_score
 ALTER TABLE ONLY headbook.part_score
     ADD CONSTRAINT part_score_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
 
+ALTER TABLE ONLY headbook.part_tensor_chunk
+    ADD CONSTRAINT part_tensor_chunk_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
+
 ALTER TABLE ONLY headbook.part_tensor
     ADD CONSTRAINT part_tensor_run_id_part_fkey FOREIGN KEY (run_id, part) REFERENCES headbook.part(run_id, number);
 
@@ -1504,6 +1569,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part TO headbook_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_score TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.part_tensor TO headbook_worker;
+
+GRANT SELECT,INSERT,DELETE ON TABLE headbook.part_tensor_chunk TO headbook_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headbook.prompt TO headbook_worker;
 
