@@ -24,7 +24,7 @@ from tracker.domain.grid import Grid, check_count
 from tracker.domain.plain_yaml import composed, keys
 from tracker.domain.request import InvalidRequest, RunRequest
 
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 512 * 1024
 _RECIPE = ("name", *DistributionSpec.model_fields)
 
 Entry = TypeVar("Entry", RunRequest, Grid)
@@ -62,12 +62,13 @@ def read(content: bytes) -> tuple[RunRequest, ...]:
     if len(content) > MOST_BYTES:
         raise BadStudyFile(None, f"it has more than {MOST_BYTES:,} bytes. Write several files.")
     top = _fields(_root(content), ("requests", "grids"))
-    requests = [_entry(node, RunRequest) for node in _items(top.get("requests"))]
-    grids = [(node, _entry(node, Grid)) for node in _items(top.get("grids"))]
-    counts = [_at(node, partial(_count, grid)) for node, grid in grids]
-    if not requests and not grids:
+    single, several = _items(top.get("requests")), _items(top.get("grids"))
+    if not single and not several:
         raise NoRequests
-    check_count(len(requests) + sum(counts))
+    check_count(len(single) + len(several))
+    requests = [_entry(node, RunRequest) for node in single]
+    grids = [(node, _entry(node, Grid)) for node in several]
+    check_count(len(requests) + sum(_at(node, partial(_count, grid)) for node, grid in grids))
     for node, grid in grids:
         requests += _at(node, grid.expand)
     return tuple(requests)
