@@ -4,8 +4,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from analyses import bootstrap
 from analyses.pictures.plots import HEADS
+from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Varied
 from analyses.registry import Analysis, Params
 from analyses.results import Kind
@@ -26,6 +29,11 @@ it has none. With `prompts=known` every analysis stores `known` too, a score of 
 share of prompts whose answer it knows. Words are explained in the [glossary](glossary.md).
 """
 INTERVALS = "\n".join(f"- **{of}**: {said}." for of, said in bootstrap.CONVENTIONS.items()) + "\n"
+RECIPE = """\
+`headbook submit` and `headbook distributions show` have an option for each field with the field's
+name, except `--prompts` (size), `--prompt-seed` (seed) and `--choices-column`. `--distribution`
+gives data, template and labels at once."""
+FIELDS = ("name", "type", "default", "meaning")
 SCORES = ("metric", "component, site", "condition", "x", "unit", "better", "meaning")
 BOUNDS = {
     "minimum": "at least",
@@ -40,7 +48,15 @@ Schema = Mapping[str, Any]
 
 def page(analyses: Iterable[Analysis]) -> str:
     """The whole page, as Markdown."""
-    return "\n".join([HEAD + INTERVALS, *map(section, analyses)])
+    return "\n".join([HEAD + INTERVALS, recipe(), *map(section, analyses)])
+
+
+def recipe() -> str:
+    """The fields of a recipe of prompts, as Markdown."""
+    return (
+        "\n\n".join(["## Recipe of prompts", RECIPE, _rows(FIELDS, _fields(DistributionSpec))])
+        + "\n"
+    )
 
 
 def section(analysis: Analysis) -> str:
@@ -56,7 +72,7 @@ def _section(analysis: Analysis) -> str:
         analysis.summary,
         analysis.description,
         f"Version {analysis.version}.{_split(analysis)}{after}",
-        *_table("Parameters", ("name", "type", "default", "meaning"), _parameters(analysis)),
+        *_table("Parameters", FIELDS, _parameters(analysis)),
         *_table("Scores", SCORES, map(_score, analysis.stores)),
         *_table("Tensors", ("name", "axes", "meaning"), arrays),
         *_table("Conventions", ("of", "is"), analysis.conventions.items()),
@@ -73,14 +89,17 @@ def _split(analysis: Analysis) -> str:
 
 def _table(title: str, columns: Row, rows: Iterable[Row]) -> list[str]:
     """A heading and a table, or nothing where there are no rows."""
+    lines = list(rows)
+    return [f"### {title}", _rows(columns, lines)] if lines else []
+
+
+def _rows(columns: Row, rows: Iterable[Row]) -> str:
     lines = [
         " | ".join(plain(cell).replace("|", "\\|").replace("\n", " ") for cell in row)
         for row in rows
     ]
-    if not lines:
-        return []
     head = [" | ".join(columns), " | ".join("---" for _ in columns)]
-    return [f"### {title}", "\n".join(f"| {line} |" for line in [*head, *lines])]
+    return "\n".join(f"| {line} |" for line in [*head, *lines])
 
 
 def _code(text: str) -> str:
@@ -89,10 +108,15 @@ def _code(text: str) -> str:
 
 def _parameters(analysis: Analysis) -> Iterator[Row]:
     """The analysis's own first, then those that every analysis has."""
-    schema = analysis.params.model_json_schema()
-    fields = schema.get("properties", {})
-    for name in sorted(fields, key=lambda name: name in Params.model_fields):
-        field = fields[name]
+    yield from sorted(
+        _fields(analysis.params), key=lambda row: row[0].strip("`") in Params.model_fields
+    )
+
+
+def _fields(model: type[BaseModel]) -> Iterator[Row]:
+    """A row for each field, in the order of the model."""
+    schema = model.model_json_schema()
+    for name, field in schema.get("properties", {}).items():
         meaning = f"**{field.get('title', name)}.** {field.get('description', '')}".strip()
         yield _code(name), _type(field, schema.get("$defs", {})), _default(field), meaning
 

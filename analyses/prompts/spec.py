@@ -63,7 +63,7 @@ class DistributionSpec(BaseModel):
     data: str = Field(
         "facts",
         title="Data",
-        description="Where the questions come from: facts, colours, file:/path/questions.jsonl "
+        description="Source of the questions: facts, colours, file:/path/questions.jsonl "
         "(or .csv, .parquet), folder:/path (or folder:/path:CONFIG:SPLIT), or "
         "hub:cais/mmlu@REVISION (or hub:cais/mmlu:CONFIG:SPLIT@REVISION).",
         min_length=1,
@@ -79,7 +79,7 @@ class DistributionSpec(BaseModel):
     labels: str = Field(
         "ABCD",
         title="Labels",
-        description="What the options are called: ABCD (the first letters), random_letters, "
+        description="Labels of the options: ABCD (the first letters), random_letters, "
         "shuffled, ordered_letters, numbers, symbols, or list:W,X,Y,Z.",
         min_length=1,
         max_length=MOST_NAME,
@@ -87,31 +87,31 @@ class DistributionSpec(BaseModel):
     separators: Literal["auto", "(A)", "A.", "A)", "A:"] = Field(
         "auto",
         title="Separators",
-        description="How a label stands in its option's line, and with it how a prompt ends; auto "
-        "is the template's own way.",
+        description="How a label is written before its option and at the end of the prompt; auto "
+        "takes the template's way.",
     )
     prelude: bool = Field(
         True,
         title="Prelude",
-        description="Whether the template's first sentence, which names the topic, is there.",
+        description="Whether a prompt begins with the template's sentence that names the topic.",
     )
     options: int = Field(
-        4, ge=2, le=MOST_OPTIONS, title="Options", description="How many options a question has."
+        4, ge=2, le=MOST_OPTIONS, title="Options", description="Options of a question."
     )
     shots: int = Field(
-        0, ge=0, le=5, title="Shots", description="How many solved questions stand before the one."
+        0, ge=0, le=5, title="Shots", description="Solved questions before the question."
     )
     split: Split = Field(
         "all",
         title="Split",
-        description="Sets of options that are in train are never in test: one set in five is.",
+        description="No set of options is in both train and test; one in five is in test.",
     )
     seed: int = Field(
         0,
         ge=0,
         le=MOST_SEED,
         title="Prompt seed",
-        description="Another seed draws other questions and orders.",
+        description="A different seed draws different questions and orders.",
     )
     size: int = Field(
         64, ge=1, le=MOST_PROMPTS, title="Number of prompts", description="How many prompts."
@@ -119,15 +119,15 @@ class DistributionSpec(BaseModel):
     option_references: Literal["skip", "keep"] = Field(
         "skip",
         title="Options that name others",
-        description="Questions of which an option is 'All of the above', 'Both A and B' or alike: "
-        "skipped and counted, or kept with all their options in the order of the file, where they "
-        "are as many as are asked for and called as the option calls them.",
+        description="Questions with an option such as 'All of the above' or 'Both A and B': skip "
+        "and count them, or keep those whose options are as many, and labelled, as that option "
+        "needs, in the order of the file.",
     )
     question_column: ColumnName = Field(
         "question",
         min_length=1,
         title="Question column",
-        description="Of a file of questions.",
+        description="Column of the question, in a file of questions.",
         json_schema_extra=OF_FILES,
     )
     choices_columns: tuple[ColumnName, ...] = Field(
@@ -135,28 +135,29 @@ class DistributionSpec(BaseModel):
         min_length=1,
         max_length=100,
         title="Choices columns",
-        description="Of a file of questions: one column of lists, or one column for each choice.",
+        description="Column of the choices, as lists, or a column for each choice, in a file of "
+        "questions.",
         json_schema_extra=OF_FILES,
     )
     answer_column: ColumnName = Field(
         "answer",
         min_length=1,
         title="Answer column",
-        description="Of a file of questions: the index of the right choice, its letter, or its "
-        "text.",
+        description="Column of the answer, in a file of questions: the correct choice's index, "
+        "letter or text.",
         json_schema_extra=OF_FILES,
     )
     answer_reading: Literal["auto", "from_0", "from_1", "letter", "text"] = Field(
         "auto",
         title="Reading of answers",
-        description="Of a file of questions: what answers are; an index from 0 or from 1, a letter "
-        "or a text. Auto finds the one reading that fits all rows, and says it.",
+        description="What answers are, in a file of questions: an index from 0 or from 1, a letter "
+        "or a text. auto takes the one reading that fits all rows, and says which.",
         json_schema_extra=OF_FILES,
     )
     subject_column: ColumnName = Field(
         "subject",
         title="Subject column",
-        description="Of a file of questions: what a question is about; may be missing or empty.",
+        description="Column of the topic, in a file of questions; may be missing or empty.",
         json_schema_extra=OF_FILES,
     )
 

@@ -7,7 +7,10 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 from streamlit.testing.v1 import AppTest
 
+from analyses import registry
 from analyses.methods.attribution import AttributionParams
+from analyses.prompts.spec import PARTS, DistributionSpec
+from app import data
 from app.form_fields import FieldKind, FormField, fields_of
 
 
@@ -184,3 +187,17 @@ def test_what_is_entered_is_what_the_model_gets():
 def test_what_is_written_too_deep_or_long_stays_for_the_model_to_refuse(written):
     field = FormField(name="x", title="x", description=None, kind=FieldKind.JSON)
     assert field.value(written) == written
+
+
+def test_the_form_asks_every_field_of_the_recipe_but_its_name_and_what_only_files_have():
+    asked = data.recipe_fields(registry.find("subspace"))
+    columns = {name for name in DistributionSpec.model_fields if name.endswith("_column")}
+    others = {*PARTS, *columns, "choices_columns", "answer_reading"}
+    assert asked.keys() == DistributionSpec.model_fields.keys() - others
+    assert asked["split"].default == "test"
+    request = data.request_fields()
+    assert (request["priority"].choices, request["priority"].default) == (
+        ("now", "normal", "later"),
+        "normal",
+    )
+    assert request["seed"].least == 0

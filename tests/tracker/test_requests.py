@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from analyses.errors import Refused
 from analyses.names import BadName
-from analyses.prompts.spec import DistributionSpec
+from analyses.prompts.spec import PARTS, DistributionSpec
 from tracker.cli import app
 from tracker.database.db import Sessions, transaction
 from tracker.domain import InvalidRequest, Priority, RunRequest, study_file
+from tracker.domain.options import of_recipe
 from tracker.home.home import Home
 from tracker.queueing import submission
 from tracker.store import models as model_store
@@ -78,6 +79,16 @@ def requests(draw: some.DrawFn) -> RunRequest:
 
 def test_every_field_of_the_recipe_is_drawn() -> None:
     assert RECIPES.keys() == DistributionSpec.model_fields.keys()
+
+
+@pytest.mark.parametrize("command", [("submit",), ("distributions", "show")])
+def test_every_field_of_the_recipe_is_an_option_with_its_meaning(command: tuple[str, ...]) -> None:
+    said = " ".join(CliRunner().invoke(app, [*command, "--help"]).stdout.split())
+    for name, field in DistributionSpec.model_fields.items():
+        if name in PARTS and command != ("submit",):
+            continue
+        assert f" {of_recipe(name)} " in said
+        assert str(field.description)[:25] in said
 
 
 def same(one: RunRequest, other: RunRequest) -> None:

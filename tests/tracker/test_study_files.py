@@ -103,7 +103,6 @@ HOSTILE = {
 }
 
 
-@pytest.mark.attack(38, "study files")
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
 def test_a_file_that_would_take_time_or_memory_is_refused_in_a_sentence(text: str) -> None:
     ended = attack(study_file.read, text.encode())
@@ -180,3 +179,9 @@ def test_a_grid_that_was_printed_as_a_file_finds_its_own_runs(
 )
 def test_what_is_missing_or_too_much_is_named(words: tuple[str, ...], says: str) -> None:
     assert says in str(submit(*words).exception)
+
+
+def test_the_file_that_the_documentation_shows_is_read() -> None:
+    page = Path(__file__).parents[2] / "docs" / "study-files.md"
+    example = page.read_text().partition("```yaml\n")[2].partition("```")[0]
+    assert len(study_file.read(example.encode())) == 1 + 2 * 2 * 2 * 2

@@ -43,14 +43,14 @@ def _study(name: str | None) -> str | None:
     return None if name is None else names.checked("study", name)
 
 
-AskedPriority = Annotated[Priority, Field(title="Priority", description="How soon.")]
+AskedPriority = Annotated[Priority, Field(title="Priority", description="How soon the run starts.")]
 Study = Annotated[
     str | None,
-    Field(title="Study", description="Name of a group to put the runs in."),
+    Field(title="Study", description="Name of a group of runs to add this one to."),
     AfterValidator(_study),
 ]
 Force = Annotated[
-    bool, Field(title="Run again", description="Run again although the same run exists.")
+    bool, Field(title="Run again", description="Run again even if the same run exists.")
 ]
 
 
@@ -75,7 +75,7 @@ class RunRequest(Asked):
     """
 
     analysis: str = Field(title="Analysis", description="Name of the analysis.")
-    model: str = Field(title="Model", description="Name of a model that was added.")
+    model: str = Field(title="Model", description="Name of an added model.")
     recipe: DistributionSpec = Field(
         DistributionSpec(), title="Recipe", description="How the prompts are made."
     )
@@ -83,7 +83,11 @@ class RunRequest(Asked):
         {}, title="Parameters", description="Parameters of the analysis, by name."
     )
     seed: int = Field(
-        0, ge=0, le=MOST_SEED, title="Bootstrap seed", description="Seed of the bootstrap."
+        0,
+        ge=0,
+        le=MOST_SEED,
+        title="Bootstrap seed",
+        description="Seed of the resamples behind the intervals.",
     )
     priority: AskedPriority = Priority.NORMAL
     study: Study = None
