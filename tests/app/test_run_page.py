@@ -39,7 +39,7 @@ def test_the_other_tabs_show_components_events_and_repro(visit, succeeded):
     events = visit("run", id=run.id, tab="Events").dataframe[0].value
     assert events["event"].iloc[-1] == "succeeded"
     at = visit("run", id=run.id, tab="Repro")
-    assert "--prompts 8 --prompt-seed 0" in words(at.code)
+    assert "--split all --prompts 8 -p prompts=all" in words(at.code)
     assert any("2.13.0" in str(table.value) for table in at.table)
 
 

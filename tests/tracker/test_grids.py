@@ -61,7 +61,7 @@ def test_every_combination_is_a_cell_and_what_is_given_twice_counts_once() -> No
     assert cells[1] == RunRequest(analysis="sizes", model="a", seed=3, parameters={"rank": 2})
     assert told_apart(cells[:1]) == [""]
     many = Grid(analysis="sizes", model="a", seed=list(range(50)), recipe={"seed": list(range(50))})
-    with pytest.raises(TooManyCells, match="make 2500 runs; at the most 1000"):
+    with pytest.raises(TooManyCells, match="makes 2500 runs, and at most 1000"):
         many.expand()
 
 
@@ -89,10 +89,10 @@ def test_a_grid_is_shown_before_it_is_queued_and_again_finds_what_is_there(
 ) -> None:
     grid = (*BASE, "--study", "scan", "-p", "rank=1", "-p", "rank=2", "-p", "rank=3")
     before = submit("sizes", *grid[:-2])
-    assert "2 asked for: 0 there already, 2 to be queued." in before.stdout
+    assert "2 requests: 0 already exist, 2 to be queued." in before.stdout
     after = submit("sizes", *grid)
-    assert "3 asked for: 2 there already, 1 to be queued." in after.stdout
-    assert after.stdout.count("is there already, queued  -p rank=") == 2
+    assert "3 requests: 2 already exist, 1 to be queued." in after.stdout
+    assert after.stdout.count("already exists, queued  -p rank=") == 2
     assert after.stdout.count(": queued  -p rank=3") == 1
     assert count(sessions) == 3
 
@@ -100,9 +100,7 @@ def test_a_grid_is_shown_before_it_is_queued_and_again_finds_what_is_there(
 def test_runs_that_several_cells_need_are_counted_and_queued_once(sessions: Sessions) -> None:
     grid = (*BASE, "-p", "scale=1", "-p", "scale=2", "--distribution", "colours")
     shown = submit("shares", *grid, "--dry-run")
-    assert (
-        "4 asked for: 0 there already, 4 to be queued, and first 4 that they need" in shown.stdout
-    )
+    assert "4 requests: 0 already exist, 4 to be queued, after 4 that they need" in shown.stdout
     assert count(sessions) == count(sessions, DistributionRow) == 0
     queued = json.loads(submit("shares", *grid, "--json").stdout)
     assert len({each["run"]["id"] for each in queued}) == 4
@@ -189,5 +187,5 @@ def test_a_forced_grid_runs_again_and_reuses_what_it_needs(sessions: Sessions) -
     grid = ("shares", *BASE, "-p", "scale=1", "-p", "scale=2")
     submit(*grid)
     assert count(sessions) == 4
-    assert "2 asked for: 0 there already, 2 to be queued." in submit(*grid, "--force").stdout
+    assert "2 requests: 0 already exist, 2 to be queued." in submit(*grid, "--force").stdout
     assert count(sessions) == 6

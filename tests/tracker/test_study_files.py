@@ -87,7 +87,7 @@ def test_what_is_wrong_is_told_with_its_line(text: str, says: str) -> None:
 def test_all_grids_of_a_file_are_counted_together() -> None:
     grid = f"- {{analysis: a, model: m, seed: {list(range(400))}}}\n"
     assert len(study_file.read(("grids:\n" + grid * 2).encode())) == 800
-    with pytest.raises(TooManyCells, match="make 1200 runs"):
+    with pytest.raises(TooManyCells, match="makes 1200 runs"):
         study_file.read(("grids:\n" + grid * 3).encode())
 
 
@@ -136,12 +136,12 @@ def test_a_file_is_queued_all_or_none(sessions: Sessions, tmp_path: Path) -> Non
     assert "-p scale=x: Parameters of 'shares': scale" in str(refused.exception)
     assert count(sessions) == count(sessions, StudyRow) == 0
     path.write_text(STUDY)
-    assert "5 asked for: 0 there already" in submit("--file", path, "--dry-run").stdout
+    assert "5 requests: 0 already exist" in submit("--file", path, "--dry-run").stdout
     assert count(sessions) == 0
     assert submit("--file", path).exit_code == 0
     made = count(sessions)
     assert count(sessions, StudyRow) == 1
-    assert "5 asked for: 5 there already" in submit("--file", path).stdout
+    assert "5 requests: 5 already exist" in submit("--file", path).stdout
     assert count(sessions) == made
 
 
@@ -156,7 +156,7 @@ def test_a_grid_that_was_printed_as_a_file_finds_its_own_runs(
     assert count(sessions) == 0
     submit(*grid)
     assert count(sessions) == 4
-    assert "4 asked for: 4 there already" in submit("--file", path).stdout
+    assert "4 requests: 4 already exist" in submit("--file", path).stdout
     commands = submit("--file", path, "--print", "command").stdout.splitlines()
     assert commands == submit(*grid, "--print", "command").stdout.splitlines()
     assert commands[0] == (

@@ -1,4 +1,4 @@
-"""Queueing at the command line: what will come of it, what came of it."""
+"""Queueing at the command line: what would be queued, and what was."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from uuid import UUID
 
 import typer
 
+from analyses.plurals import counted
 from tracker.cli import waiting
 from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
@@ -22,7 +23,7 @@ from tracker.settings.settings import Settings, user
 
 @dataclass(frozen=True, kw_only=True)
 class Queued:
-    """The run that stands for a request, as it was last seen, and the runs it needs, by name."""
+    """The run of a request, as it was last seen, and the runs that it needs, by name."""
 
     cell: str
     new: bool
@@ -33,18 +34,18 @@ class Queued:
 
 @dataclass(frozen=True, kw_only=True)
 class Foreseen:
-    """What would come of a request: the run there is, or a new one after those it `needs`."""
+    """What queueing a request would do: find its run, or make one after those it `needs`."""
 
     cell: str
     new: bool
     run: UUID | None
     state: RunState | None
-    needs: tuple[str, ...]  # the analyses of runs that are not there yet
+    needs: tuple[str, ...]  # the analyses of runs that do not exist yet
     remarks: tuple[str, ...]
 
 
 def queue(requests: Sequence[RunRequest], *, wait: bool, quiet: bool = False) -> list[Queued]:
-    """Queue runs, all or none, say so unless `quiet`, and wait for their ends if asked."""
+    """Queue runs, all or none, print them unless `quiet`, and wait for them to end if asked."""
     _known(requests)
     with open_sessions(Settings()) as sessions:
         checked = _checked(requests, sessions)
@@ -102,7 +103,7 @@ def _checked(requests: Sequence[RunRequest], sessions: Sessions) -> list[Checked
 
 
 def _print_warnings(checked: Sequence[Checked]) -> None:
-    """On stderr, each once, however many cells of a grid it is about."""
+    """On stderr, each once, however many requests it is about."""
     runs = (run for each in checked for run in each.planned.with_inputs)
     for warning in dict.fromkeys(warning for run in runs for warning in run.warnings):
         typer.echo(f"Warning: {warning}", err=True)
@@ -129,7 +130,7 @@ def _print_remarks(checked: Sequence[Checked]) -> None:
 def _print_ahead(checked: Sequence[Checked], ahead: Sequence[Outlook]) -> None:
     foreseen = [_foreseen(each, of) for each, of in zip(checked, ahead, strict=True)]
     print_table(
-        ["request", "is there already", "needs first"],
+        ["request", "already exists", "needs first"],
         [
             (
                 each.cell or asked.request.analysis,
@@ -147,13 +148,14 @@ def _summary(checked: Sequence[Checked], ahead: Sequence[Outlook]) -> str:
     new = {each.planned.fingerprint for each, of in zip(checked, ahead, strict=True) if of.new}
     needed = {each.fingerprint for of in ahead for each in of.inputs} - new
     there = sum(not of.new for of in ahead)
-    first = f", and first {len(needed)} that they need" if needed else ""
-    return f"{len(checked)} asked for: {there} there already, {len(new)} to be queued{first}."
+    first = f", after {len(needed)} that they need" if needed else ""
+    asked = counted(len(checked), "request")
+    return f"{asked}: {there} already exist, {len(new)} to be queued{first}."
 
 
 def _print_queued(checked: Sequence[Checked], found: Sequence[Submitted]) -> None:
     for request, each in zip(checked, found, strict=True):
-        said = "queued" if each.new else f"is there already, {each.run.state}"
+        said = "queued" if each.new else f"already exists, {each.run.state}"
         typer.echo(f"{each.run.id}: {said}" + (f"  {request.name}" if request.name else ""))
         if each.new and len(found) == 1:
             for name, run in each.inputs.items():

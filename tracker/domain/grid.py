@@ -1,4 +1,4 @@
-"""A grid: fields of a request with several values each, and every combination of them."""
+"""A grid: requests for every combination of the values of some fields."""
 
 import json
 import math
@@ -28,8 +28,8 @@ class TooManyCells(TrackerError):
     def __init__(self, count: int) -> None:
         counted = str(count) if count < MOST_COUNTED else "very many"
         super().__init__(
-            f"These options make {counted} runs; at the most {MOST_CELLS} are queued together. "
-            "Queue them in several commands, in one study if you like."
+            f"This makes {counted} runs, and at most {MOST_CELLS} are queued at once. Queue them "
+            "in several commands or files, in one study if you like."
         )
 
 
@@ -42,10 +42,14 @@ class NoValues(InvalidRequest):
 
 
 class Grid(Asked):
-    """A request for each combination of the values: a field with a list is tried with each of it.
+    """A request for every combination of values: a list holds the values that a field takes.
 
-    So may each field of the recipe and each parameter. A value that is a list itself stands in
-    another one: `{"layers": [[0, 1]]}` is one value.
+    `analysis`, `model`, `seed`, each field of `recipe` and each of `parameters` may be a list. A
+    value that is a list itself is written inside another: `{"layers": [[0, 1]]}` is one value.
+
+    >>> grid = Grid(analysis="patching", model=["a", "b"], parameters={"direction": "noise"})
+    >>> [request.model for request in grid.expand()]
+    ['a', 'b']
     """
 
     analysis: Any

@@ -55,7 +55,7 @@ Force = Annotated[
 
 
 class Asked(BaseModel):
-    """What a person writes: what is wrong with it is one sentence."""
+    """A value that a person writes; what is wrong with it is told in one sentence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,6 +72,10 @@ class RunRequest(Asked):
 
     A recipe may be given as its fields, with `name` for data, template and labels together. Where
     it names no split, the prompts are of the split that the analysis needs.
+
+    >>> request = RunRequest(analysis="attention", model="m", recipe={"name": "facts", "size": 8})
+    >>> request.as_command()
+    'headbook submit attention --model m --distribution facts --prompts 8'
     """
 
     analysis: str = Field(title="Analysis", description="Name of the analysis.")

@@ -42,20 +42,20 @@ class Checked:
 class Outlook:
     """What queueing a checked request would do; `inputs` would be queued before a new run."""
 
-    there: Run | None  # the run that stands for it
+    there: Run | None  # the run that exists with its fingerprint
     new: bool
     inputs: tuple[PlannedRun, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """The run that stands for a request, and those it needs; `new` if this request made it."""
+    """The run of a request, and those it needs; `new` if this request made it."""
 
     run: Run
     new: bool
     inputs: Mapping[str, Run]
     study: UUID | None
-    remarks: tuple[str, ...] = ()  # what was made of the data and the parameters, in sentences
+    remarks: tuple[str, ...] = ()  # how data and parameters were read, in sentences
 
 
 def submit(
@@ -68,10 +68,10 @@ def submit(
     prompts_per_part: int = PROMPTS_PER_PART,
     nonce: str | None = None,
 ) -> Submitted:
-    """Record the run that is asked for, or find the one that is live or done already.
+    """Record the run of a request, or find the one that is live or done already.
 
     Raises `InvalidRequest` for what the analyses refuse, `BadName`, and other `TrackerError`s. The
-    same nonce, which a form has, never makes a second run.
+    same nonce, which a form sends, never makes a second run.
     """
     (submitted,) = record(
         check([request], sessions=sessions, home=home, roots=roots),
@@ -188,7 +188,7 @@ def _fingerprints(checked: Iterable[Checked]) -> set[str]:
 def _enter(
     checked: Checked, ledger: Ledger, terms: Terms, *, nonce: str | None
 ) -> tuple[Run, bool]:
-    """The run that stands for a request, and whether it is new."""
+    """The run of a request, and whether it is new."""
     there = run_store.made_by(ledger.session, nonce) if nonce else None
     if there is None and not checked.request.force:
         there = ledger.known.get(checked.planned.fingerprint)
