@@ -10,13 +10,20 @@ from analyses.prompts import distributions
 from analyses.prompts.sources import Difference, Pair, SourceKind, pairs
 from analyses.prompts.spec import PARTS, DistributionSpec, unusual
 from tracker import results
-from tracker.cli import recipe as recipes
+from tracker.cli.options import Fields, options
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.database.db import transaction
+from tracker.domain.options import of_recipe
 from tracker.settings.settings import NoDatabase, Settings
 
 app = typer.Typer(help="Prompt distributions.", no_args_is_help=True)
+
+RECIPE = Fields(
+    model=DistributionSpec,
+    names=[name for name in DistributionSpec.model_fields if name not in PARTS],
+    spelled=of_recipe,
+)
 
 
 @app.command("list")
@@ -50,9 +57,9 @@ def _used() -> list[results.DistributionLine]:
 
 
 @app.command()
-@recipes.options(without=PARTS)
+@options(recipe=RECIPE)
 def show(
-    name: recipes.Name,
+    name: Annotated[str, typer.Argument(help="E.g. facts/chinchilla/ABCD, or facts.")],
     *,
     recipe: dict[str, Any],
     sources: Annotated[

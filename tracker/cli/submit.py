@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from analyses.errors import shown
-from tracker.cli import recipe as recipes
+from analyses.prompts.spec import DistributionSpec
+from tracker.cli.options import Fields, options
 from tracker.cli.queueing import foresee, queue
 from tracker.cli.terminal import AsJson, print_json
 from tracker.cli.waiting import exit_unless_succeeded
-from tracker.domain import Grid, InvalidRequest, Priority, RunRequest, study_file
+from tracker.domain import Grid, InvalidRequest, RunRequest, grid, study_file
+from tracker.domain.options import of_recipe
 from tracker.domain.request import study_yaml
 from tracker.errors import TrackerError
 
@@ -52,11 +54,21 @@ class Printed(StrEnum):
     YAML = "yaml"
 
 
+RECIPE = Fields(
+    model=DistributionSpec,
+    names=list(DistributionSpec.model_fields),
+    several=list(DistributionSpec.model_fields),
+    spelled=of_recipe,
+    usual={"split": "as the analysis needs"},
+)
+TERMS = Fields(model=RunRequest, names=("seed", "priority", "study", "force"), several=grid.VARIED)
+
+
 def _help(field: str) -> str | None:
     return RunRequest.model_fields[field].description
 
 
-@recipes.options(several=True, usual={"split": "as the analysis needs"})
+@options(recipe=RECIPE, terms=TERMS)
 def submit(
     analysis: Annotated[str | None, typer.Argument(help=_help("analysis"))] = None,
     model: Annotated[list[str] | None, typer.Option(metavar="<str>", help=_help("model"))] = None,
@@ -70,15 +82,7 @@ def submit(
         list[str] | None,
         typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the analysis."),
     ] = None,
-    seed: Annotated[
-        list[int] | None,
-        typer.Option(metavar="<int>", help=_help("seed"), show_default="0"),
-    ] = None,
-    priority: Annotated[
-        Priority | None, typer.Option(help=_help("priority"), show_default="normal")
-    ] = None,
-    study: Annotated[str | None, typer.Option(help=_help("study"))] = None,
-    force: Annotated[bool, typer.Option("--force", help=_help("force"))] = False,
+    terms: dict[str, Any],
     file: Annotated[
         Path | None, typer.Option("--file", help="Queue the requests of this study file (YAML).")
     ] = None,
@@ -106,17 +110,15 @@ def submit(
 
     A study file lists requests and grids in YAML; `--print yaml` writes one.
     """
+    if distribution:
+        recipe["name"] = distribution
     asked = {
         "analysis": analysis,
         "model": model,
-        "recipe": recipe | ({"name": distribution} if distribution else {}),
+        "recipe": recipe,
         "parameters": _parameters(param or []),
-        "seed": seed,
-        "priority": priority,
-        "study": study,
-        "force": force,
     }
-    given = {field: value for field, value in asked.items() if value or value == ""}
+    given = {field: value for field, value in asked.items() if value} | terms
     requests = _of_file(file, given) if file else _of_options(given)
     if printed:
         typer.echo(_written(requests, printed))

@@ -20,6 +20,7 @@ from tracker.domain.request import (
 )
 from tracker.errors import TrackerError
 
+VARIED = ("analysis", "model", "seed")  # beside each field of the recipe and each parameter
 MOST_CELLS = 1000
 MOST_COUNTED = 10**15  # what is beyond is no number that anybody reads
 

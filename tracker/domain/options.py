@@ -27,17 +27,15 @@ def of_recipe(field: str) -> str:
 
 def words(request: "RunRequest") -> Iterator[str]:
     """The request as arguments of `headbook submit`."""
-    said = request.said
     yield request.analysis
     yield from _option("--model", request.model)
     yield from _recipe(request.recipe)
     for name, value in request.parameters.items():
         yield from _option("--param", f"{name}={written(value)}", short="-p")
-    for field in ("seed", "priority", "study"):
-        if field in said:
-            yield from _option(f"--{field}", str(said[field]))
-    if request.force:
-        yield "--force"
+    for field, value in request.said.items():
+        if field in ("analysis", "model", "recipe", "parameters"):
+            continue
+        yield from [f"--{field}"] if value is True else _option(f"--{field}", str(value))
 
 
 def _recipe(recipe: DistributionSpec) -> Iterator[str]:
