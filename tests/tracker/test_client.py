@@ -36,7 +36,6 @@ def client(database_url: str, home: Home, sessions: Sessions) -> Iterator[Client
 
 
 def test_every_method_of_the_client_has_an_example_that_does_as_it_says(
-    client: Client,
     home: Home,
     sessions: Sessions,
     bench: WorkerContext,
@@ -48,11 +47,13 @@ def test_every_method_of_the_client_has_an_example_that_does_as_it_says(
     public = {name for name in vars(Client) if not name.startswith("_")} - {"close", "wait_all"}
     assert shown == {"connect", *(f"Client.{name}" for name in public)}
 
+    monkeypatch.setenv("HEADBOOK_HOME", str(home.root))
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     models.add_model(
         "mcq-small", name=None, dtype="float32", home=home, roots=(), sessions=sessions
     )
+    client = headbook.connect()
     run = client.submit(ATTRIBUTION)
     work(bench, hint=run.id)
     another = ATTRIBUTION.model_copy(update={"seed": 1})
@@ -66,6 +67,8 @@ def test_every_method_of_the_client_has_an_example_that_does_as_it_says(
     exec(block.replace('"size": 64', '"size": 8'), shown_by_it)
     assert shown_by_it["run"].id == run.id
     assert len(shown_by_it["attribution"]) == 8
+    shown_by_it["client"].close()
+    client.close()
 
 
 def test_requests_are_queued_all_or_none_and_the_same_one_once(
