@@ -120,6 +120,22 @@ def test_a_form_asks_for_the_parameters_of_the_example(environment: dict[str, st
     assert ["compared_with", "Compared with", ["resid_pre", "attn_out"]] in fields
 
 
+def test_it_is_tried_by_ours_in_a_folder_that_has_packages_of_the_same_names(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    for name in ("analyses", "headbook", "tracker"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from where one stands')")
+    done = subprocess.run(
+        (Path(sys.executable).with_name("headbook"), "analyses", "show", "write_norms"),
+        cwd=tmp_path,
+        env=os.environ | environment | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "How large each head's write is" in done.stdout
+
+
 def test_the_example_runs_on_a_worker_and_is_found_by_sql_and_in_mlflow(
     cli: Stack,
     worker: Path,

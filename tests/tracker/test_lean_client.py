@@ -31,6 +31,7 @@ class NotInstalled:
 
 sys.meta_path.insert(0, NotInstalled())
 """
+COMMAND = "from headbook import command; sys.argv[1:] = ['{}']; command.main()"
 ASKING = """
 import headbook
 
@@ -114,13 +115,18 @@ def test_the_client_alone_submits_waits_and_reads(
 
 
 @pytest.mark.parametrize(
-    ("code", "package"),
+    ("missing", "code", "package"),
     [
-        ("import headbook; headbook.LanguageModel", "torch"),
-        ("from headbook import command; command.main()", "typer"),
+        ("", "import headbook; headbook.LanguageModel", "torch"),
+        ("", COMMAND.format("status"), "typer"),
+        ("MISSING = {'mlflow'}", COMMAND.format("publish"), "mlflow"),
+        ("MISSING = {'alembic'}", COMMAND.format("db', 'upgrade"), "alembic"),
     ],
+    ids=["torch", "typer", "mlflow", "alembic"],
 )
-def test_what_needs_more_says_what_to_install(only: str, code: str, package: str) -> None:
-    said = asked(only + code).stderr
+def test_what_needs_more_says_what_to_install(
+    only: str, missing: str, code: str, package: str, database_url: str
+) -> None:
+    said = asked(f"{only}\n{missing}\n{code}", DATABASE_URL=database_url).stderr
     assert f"This needs the package {package!r}, which is not installed here" in said
     assert "`pip install headbook` installs everything" in said
