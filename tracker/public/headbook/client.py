@@ -1,7 +1,7 @@
 """The Python client: what the command does with runs and their scores, for programs and notebooks.
 
-Everything comes from Postgres; `tensor` alone asks MLflow too. What a person can put right is
-raised as a `TrackerError`, with the sentence that the command prints.
+Runs and scores are in Postgres; `tensor` alone asks MLflow too. What a person can put right is
+raised as a `TrackerError` with the sentence that the command prints.
 """
 
 import time
@@ -26,6 +26,7 @@ from tracker.home.home import Home
 from tracker.publishing.spool import Spool
 from tracker.queueing import submission
 from tracker.results import RunLine
+from tracker.results.run_requests import request_of
 from tracker.results.score_lines import COLUMNS
 from tracker.settings.settings import Settings, user
 from tracker.store import publications, tensors
@@ -133,16 +134,7 @@ class Client:
         >>> client.retry(cancelled).state.value
         'queued'
         """
-        line = self.run(run)
-        return self.submit(
-            RunRequest(
-                analysis=line.analysis,
-                model=line.model,
-                recipe=line.recipe,
-                parameters=line.params,
-                seed=line.seed,
-            )
-        )
+        return self.submit(request_of(self.run(run)))
 
     def runs(
         self, *, states: Sequence[RunState] = (), analysis: str | None = None, limit: int = 50

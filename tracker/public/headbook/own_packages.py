@@ -14,7 +14,8 @@ NAMES = ("analyses", "app", "migrations", "tracker")
 
 _HERE = Path(__file__).resolve().parent
 # A wheel has all packages side by side; in a clone this one lies in tracker/public.
-_ROOT = _HERE.parents[2] if _HERE.parent.name == "public" else _HERE.parent
+_IN_A_CLONE = _HERE.parts[-3:] == ("tracker", "public", "headbook")
+_ROOT = _HERE.parents[2] if _IN_A_CLONE else _HERE.parent
 _SIGN = b"Headbook"  # in the docstring of each of our packages; pip lets others overwrite files
 
 
@@ -29,7 +30,8 @@ class ForeignPackage(ImportError):
             )
         else:
             way_out = (
-                "Rename it, take its folder out of PYTHONPATH, or start Python from another folder."
+                "Rename it, take its folder out of PYTHONPATH, or start Python with -P or from "
+                "another folder."
             )
         super().__init__(
             f"Headbook cannot run: `import {name}` finds {place}, which is not Headbook's. "
