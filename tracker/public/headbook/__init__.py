@@ -71,7 +71,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = ["__version__", *sorted(_MODULES)]
 
 
-def __getattr__(name: str) -> Any:
+def _imported(name: str) -> Any:
     if name == "__version__":
         return version("headbook")
     if name not in _MODULES:
@@ -85,6 +85,10 @@ def __getattr__(name: str) -> Any:
         raise explained(error) from None
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # for a type checker there are no other names
+    __getattr__ = _imported
 
 
 def __dir__() -> list[str]:
