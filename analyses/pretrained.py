@@ -16,6 +16,7 @@ from analyses.checkpoints.building import no_larger_than
 from analyses.checkpoints.contents import Contents
 from analyses.checkpoints.folders import CONFIG
 from analyses.checkpoints.quiet import quiet
+from analyses.checkpoints.shapes import LayerShape, ModelShape
 from analyses.engine.attention import NAME
 from analyses.engine.tracing import NoAttentionInterface
 from analyses.errors import Refused
@@ -44,6 +45,14 @@ class TooLarge(Refused):
         super().__init__(
             f"{folder} does not fit into the memory of the GPUs: parts of it would be placed on "
             f"{', '.join(sorted(places))}. Use more or larger GPUs, a smaller dtype, or device cpu."
+        )
+
+
+class SizesNotSaid(Refused):
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(
+            f"The config in {folder} does not say {name}, so that nothing can be queued before the "
+            "model was proved. Prove it here, with --here."
         )
 
 
@@ -112,6 +121,39 @@ def pretrained(contents: Contents, *, dtype: str, device: str) -> Pretrained:
     if not placed:
         cast(Any, model).to(device)
     return Pretrained(model, left_out)
+
+
+def expected_shape(contents: Contents) -> ModelShape:
+    """The sizes that the config says, for all layers alike; loading shows how the model runs.
+
+    Raises `NotALanguageModel` and `SizesNotSaid`.
+    """
+    files = contents.files
+    with quiet(), _alone(contents.config) as alone:
+        try:
+            _, config = _kind(_config(alone))
+        except Exception as error:  # a config can be wrong in every way
+            family = str(files.config.get("model_type"))
+            raise NotALanguageModel(files.folder, family, error) from error
+    config = config.get_text_config()
+
+    def size(name: str, default: int = 0) -> int:
+        said = getattr(config, name, None)
+        most = max(said) if isinstance(said, list | tuple) and said else said
+        if not isinstance(most, int) and not default:
+            raise SizesNotSaid(files.folder, name)
+        return most if isinstance(most, int) and most > 0 else default
+
+    heads, d_model = size("num_attention_heads"), size("hidden_size")
+    d_head = size("head_dim", d_model // heads)
+    kv_heads = size("num_key_value_heads", heads)
+    layer = LayerShape(n_heads=heads, n_kv_heads=kv_heads, d_qk=d_head, d_v=d_head)
+    return ModelShape(
+        family=config.model_type,
+        d_model=d_model,
+        d_vocab=size("vocab_size"),
+        layers=(layer,) * size("num_hidden_layers"),
+    )
 
 
 def torch_dtype(name: str) -> torch.dtype:

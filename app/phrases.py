@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from analyses.plurals import counted
+from tracker.domain import Model, ProofState
 from tracker.reports import WorkerLine
 from tracker.results import RunLine
 
@@ -35,6 +36,11 @@ def standing(line: RunLine) -> str:
     stopping = "asked to stop" if line.stopping else ""
     said = filter(None, (stopping, line.reason, attempt, duration(line.seconds)))
     return " · ".join((f"{line.done} of {counted(line.n_prompts, 'prompt')} measured", *said))
+
+
+def model(of: Model) -> str:
+    """Its name, and that it is not proved where it is not."""
+    return of.name if of.proof is ProofState.PROVED else f"{of.name} ({of.proof})"
 
 
 def worker(line: WorkerLine) -> str:

@@ -185,7 +185,18 @@ CREATE TABLE headbook.model (
     max_positions integer,
     trained_positions integer,
     n_bytes bigint,
-    CONSTRAINT model_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text)))
+    proof text DEFAULT 'proved'::text NOT NULL,
+    proof_reason text,
+    proof_epoch bigint DEFAULT 0 NOT NULL,
+    proof_worker text,
+    proof_expires_at timestamp with time zone,
+    proof_attempts integer DEFAULT 0 NOT NULL,
+    refused_memory bigint,
+    proved_at timestamp with time zone,
+    CONSTRAINT model_leased_while_proving_check CHECK ((((proof = 'proving'::text) = (proof_worker IS NOT NULL)) AND ((proof = 'proving'::text) = (proof_expires_at IS NOT NULL)))),
+    CONSTRAINT model_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[\x01-\x1f\x7f-\xa0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]'::text))),
+    CONSTRAINT model_proof_check CHECK ((proof = ANY (ARRAY['unproved'::text, 'proving'::text, 'proved'::text, 'refused'::text]))),
+    CONSTRAINT model_refused_check CHECK (((proof <> 'refused'::text) OR (proof_reason IS NOT NULL)))
 );
 
 COMMENT ON TABLE headbook.model IS 'A language model at a revision, in the dtype it is run with.';
@@ -227,6 +238,22 @@ COMMENT ON COLUMN headbook.model.max_positions IS 'Tokens that its table of posi
 COMMENT ON COLUMN headbook.model.trained_positions IS 'Tokens it was trained on, where longer prompts can be read; NULL: not known.';
 
 COMMENT ON COLUMN headbook.model.n_bytes IS 'Bytes of its weights in memory; NULL: added before this was asked.';
+
+COMMENT ON COLUMN headbook.model.proof IS 'Whether a worker has shown that its layers add up: unproved, proving, proved or refused; runs wait for it.';
+
+COMMENT ON COLUMN headbook.model.proof_reason IS 'Why it is refused, or why its proof waits, in words.';
+
+COMMENT ON COLUMN headbook.model.proof_epoch IS 'Fencing token of the proof; rises at claim and release.';
+
+COMMENT ON COLUMN headbook.model.proof_worker IS 'The worker that proves it.';
+
+COMMENT ON COLUMN headbook.model.proof_expires_at IS 'When the proof goes to another worker.';
+
+COMMENT ON COLUMN headbook.model.proof_attempts IS 'Tries to prove it that came to no end.';
+
+COMMENT ON COLUMN headbook.model.refused_memory IS 'Bytes of the largest worker that was too small to prove it.';
+
+COMMENT ON COLUMN headbook.model.proved_at IS 'When a worker has proved it; NULL: when it was added, or not yet.';
 
 ALTER TABLE headbook.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME headbook.model_id_seq
@@ -1193,7 +1220,11 @@ CREATE VIEW results.runs AS
                 END) || '; the largest worker has '::text) || pg_size_pretty(max(worker.memory)))
            FROM headbook.worker
           WHERE ((run.state = ANY (ARRAY['queued'::text, 'running'::text])) AND (worker.stopped_at IS NULL) AND (worker.last_seen > (clock_timestamp() - '00:01:00'::interval)))
-         HAVING ((max(worker.memory) IS NOT NULL) AND (NOT bool_or((COALESCE((run.needs_memory <= worker.memory), true) AND COALESCE((run.refused_memory < worker.memory), true)))))), run.reason, ( SELECT ('waiting for run '::text || string_agg(((("left"((needed.id)::text, 8) || ' ('::text) || needed.analysis) || ')'::text), ', '::text ORDER BY run_input.name))
+         HAVING ((max(worker.memory) IS NOT NULL) AND (NOT bool_or((COALESCE((run.needs_memory <= worker.memory), true) AND COALESCE((run.refused_memory < worker.memory), true)))))),
+        CASE
+            WHEN ((model.proof = ANY (ARRAY['unproved'::text, 'proving'::text])) AND (run.finished_at IS NULL)) THEN ('waiting: its model is not proved yet'::text || COALESCE(((' ('::text || model.proof_reason) || ')'::text), ''::text))
+            ELSE NULL::text
+        END, run.reason, ( SELECT ('waiting for run '::text || string_agg(((("left"((needed.id)::text, 8) || ' ('::text) || needed.analysis) || ')'::text), ', '::text ORDER BY run_input.name))
            FROM (headbook.run_input
              JOIN headbook.run needed ON ((needed.id = run_input.needs_run_id)))
           WHERE ((run_input.run_id = run.id) AND (needed.finished_at IS NULL)))) AS reason,
@@ -1441,6 +1472,8 @@ ALTER TABLE ONLY headbook.worker
     ADD CONSTRAINT worker_pkey PRIMARY KEY (name);
 
 CREATE INDEX model_name_idx ON headbook.model USING btree (name);
+
+CREATE INDEX model_unproved ON headbook.model USING btree (id) WHERE (proof = ANY (ARRAY['unproved'::text, 'proving'::text]));
 
 CREATE INDEX part_running ON headbook.part USING btree (run_id) WHERE (state = 'running'::text);
 

@@ -14,11 +14,11 @@ from app.widgets import ask
 from tracker.domain import RunRequest
 
 st.title("Queue a run")
-models = [model.name for model in data.models()]
+models = {model.name: model for model in data.models()}
 if not models:
     st.info(
         "No model was added yet. REF is a folder with safetensors, or a GGUF file; "
-        "the model is loaded and proved before it is added."
+        "a worker loads and proves it before its first run."
     )
     st.code("headbook models add REF", language="bash")
     st.stop()
@@ -59,7 +59,12 @@ asked: dict[str, Any] = {"analysis": name}
 with st.form(f"queue.{name}"):
     first, second = st.columns(2)
     with first:
-        asked["model"] = st.selectbox("Model", models, filter_mode="contains", format_func=one_line)
+        asked["model"] = st.selectbox(
+            "Model",
+            list(models),
+            filter_mode="contains",
+            format_func=lambda name: one_line(phrases.model(models[name])),
+        )
         recipe = ask([recipe_fields.pop("size"), recipe_fields.pop("seed")], key="recipe")
         asked |= ask([fields["seed"]], key="request")
     with second:

@@ -1,4 +1,4 @@
-"""What workers have of devices and memory, and what runs need of it."""
+"""What workers have of devices and memory, what runs need of it, and proofs that workers do."""
 
 from typing import Any
 
@@ -20,6 +20,49 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
                 "n_bytes",
                 _BYTES,
                 comment="Bytes of its weights in memory; NULL: added before this was asked.",
+            ),
+            sa.Column(
+                "proof",
+                sa.Text(),
+                server_default=sa.text("'proved'"),
+                nullable=False,
+                comment="Whether a worker has shown that its layers add up: unproved, proving, "
+                "proved or refused; runs wait for it.",
+            ),
+            sa.Column(
+                "proof_reason",
+                sa.Text(),
+                comment="Why it is refused, or why its proof waits, in words.",
+            ),
+            sa.Column(
+                "proof_epoch",
+                _BYTES,
+                server_default=sa.text("0"),
+                nullable=False,
+                comment="Fencing token of the proof; rises at claim and release.",
+            ),
+            sa.Column("proof_worker", sa.Text(), comment="The worker that proves it."),
+            sa.Column(
+                "proof_expires_at",
+                sa.DateTime(timezone=True),
+                comment="When the proof goes to another worker.",
+            ),
+            sa.Column(
+                "proof_attempts",
+                sa.Integer(),
+                server_default=sa.text("0"),
+                nullable=False,
+                comment="Tries to prove it that came to no end.",
+            ),
+            sa.Column(
+                "refused_memory",
+                _BYTES,
+                comment="Bytes of the largest worker that was too small to prove it.",
+            ),
+            sa.Column(
+                "proved_at",
+                sa.DateTime(timezone=True),
+                comment="When a worker has proved it; NULL: when it was added, or not yet.",
             ),
         ],
         "worker": [
@@ -66,13 +109,36 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
     }
 
 
+CHECKS = {
+    "proof": "proof IN ('unproved', 'proving', 'proved', 'refused')",
+    "leased_while_proving": "(proof = 'proving') = (proof_worker IS NOT NULL)"
+    " AND (proof = 'proving') = (proof_expires_at IS NOT NULL)",
+    "refused": "proof <> 'refused' OR proof_reason IS NOT NULL",
+}
+
+
 def upgrade() -> None:
     for table, columns in _columns().items():
         for column in columns:
             op.add_column(table, column, schema="headbook")
+    for name, condition in CHECKS.items():
+        op.create_check_constraint(
+            op.f(f"model_{name}_check"), "model", sa.text(condition), schema="headbook"
+        )
+    op.create_index(
+        "model_unproved",
+        "model",
+        ["id"],
+        schema="headbook",
+        postgresql_where=sa.text("proof IN ('unproved', 'proving')"),
+    )
 
 
 def downgrade() -> None:
+    """Models count as proved: a worker proves each whenever it loads it."""
+    op.drop_index("model_unproved", "model", schema="headbook")
+    for name in CHECKS:
+        op.drop_constraint(op.f(f"model_{name}_check"), "model", schema="headbook")
     for table, columns in _columns().items():
         for column in reversed(columns):
             op.drop_column(table, column.name, schema="headbook")

@@ -20,7 +20,11 @@ SELECT run.id AS run_id, run.fingerprint,
          HAVING max(worker.memory) IS NOT NULL
            AND NOT bool_or(coalesce(run.needs_memory <= worker.memory, true)
                            AND coalesce(run.refused_memory < worker.memory, true))
-       ), run.reason, (
+       ),
+       CASE WHEN model.proof IN ('unproved', 'proving') AND run.finished_at IS NULL
+         THEN 'waiting: its model is not proved yet' || coalesce(' (' || model.proof_reason || ')', '')
+       END,
+       run.reason, (
          SELECT 'waiting for run ' || string_agg(
            left(needed.id::text, 8) || ' (' || needed.analysis || ')', ', ' ORDER BY run_input.name)
          FROM headbook.run_input

@@ -64,7 +64,7 @@ def demo(
     ref = model.value if model is DemoModel.MCQ_SMALL else str(gguf_file().resolve())
     if not _known(model, ref):
         typer.echo(f"Adding {model.value}: hashed, loaded, proved layer by layer …")
-        add(ref, name=model.value)
+        add(ref, name=model.value, here=True)
     request = RunRequest(
         analysis="attribution", model=model.value, recipe=ASKED[model], study="demo"
     )

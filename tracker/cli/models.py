@@ -12,7 +12,7 @@ from tracker.cli.patience import while_busy
 from tracker.cli.session import open_sessions
 from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.database.db import transaction
-from tracker.domain import Model
+from tracker.domain import Model, ProofState
 from tracker.home.home import Home
 from tracker.settings.settings import Settings, user
 from tracker.store import models as store
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from analyses.checkup import Answers, Checkup
 
 app = typer.Typer(help="Language models.", no_args_is_help=True)
+
+_PROOF = {
+    ProofState.UNPROVED: "The next worker that is free proves it; runs of it can be queued.",
+    ProofState.PROVING: "A worker is proving it; runs of it can be queued.",
+    ProofState.PROVED: "Every layer closes.",
+    ProofState.REFUSED: "It was refused.",
+}
 
 
 @app.command()
@@ -36,18 +43,25 @@ def add(
     dtype: Annotated[
         str, typer.Option(help="Type of the weights in memory: float32, bfloat16, float16.")
     ] = "float32",
+    here: Annotated[
+        bool, typer.Option("--here", help="Load and prove it here and now, not on a worker.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a model: hash its weights, load it, and prove that every layer closes."""
+    """Add a model: hash its weights, and let a worker prove that every layer closes.
+
+    Runs of it can be queued at once; they wait until a worker has proved it.
+    """
     settings = Settings()
     with open_sessions(settings) as sessions:
         with transaction(sessions) as session:  # no proof for a database that cannot take it
             store.all_models(session)
         from analyses.foreign import in_free_memory  # loads torch
-        from tracker.queueing.models import add_model
+        from tracker.queueing.models import add_model, record_model
 
-        with in_free_memory(ref), console.status("hashing, loading and proving …"):
-            model = add_model(
+        doing = "hashing, loading and proving …" if here else "hashing …"
+        with in_free_memory(ref), console.status(doing):
+            model = (add_model if here else record_model)(
                 ref,
                 name=name,
                 dtype=dtype,
@@ -60,7 +74,7 @@ def add(
         return
     typer.echo(
         f"{model.name}: {model.family}, {model.n_layers} layers of {_heads(model)} heads, "
-        f"fingerprint {model.fingerprint[:12]}. Every layer closes."
+        f"fingerprint {model.fingerprint[:12]}. {_PROOF[model.proof]}"
     )
 
 
@@ -191,20 +205,48 @@ def list_models(as_json: AsJson = False) -> None:
         print_json(found)
         return
     print_table(
-        ["model", "family", "layers", "heads", "kv heads", "d_model", "dtype", "revision", "ref"],
+        ["model", "proof", "family", "layers", "heads", "kv heads", "d_model", "dtype", "ref"],
         [
             (
                 m.name,
+                m.proof,
                 m.family,
                 m.n_layers,
                 _heads(m),
                 _kv_heads(m),
                 m.d_model,
                 m.dtype,
-                m.revision[:12],
                 m.ref,
             )
             for m in found
         ],
         empty="No model yet. Add one: headbook models add FOLDER",
     )
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="What it is called.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a model: what it is, and whether a worker has proved it."""
+    with open_sessions(Settings()) as sessions, transaction(sessions) as session:
+        model = store.model_named(session, name)
+    if as_json:
+        print_json(model)
+        return
+    facts = {
+        "model": model.name,
+        "proof": model.proof + (f": {model.proof_reason}" if model.proof_reason else ""),
+        "ref": model.ref,
+        "revision": model.revision,
+        "fingerprint": model.fingerprint,
+        "dtype": model.dtype,
+        "memory": "" if model.n_bytes is None else f"{model.n_bytes / 2**30:.2f} GiB of weights",
+        "family": model.family,
+        "layers": model.n_layers,
+        "heads": _heads(model),
+        "kv heads": _kv_heads(model),
+        "d_model": model.d_model,
+    }
+    print_table(["", ""], facts.items(), empty="")

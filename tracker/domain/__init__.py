@@ -2,13 +2,20 @@
 
 from tracker.domain.grid import Grid
 from tracker.domain.model import Model
-from tracker.domain.parts import PartClaim, PartKind
+from tracker.domain.parts import PartClaim, PartKind, ProofClaim
 from tracker.domain.priority import Priority
 from tracker.domain.request import InvalidRequest, RunRequest
 from tracker.domain.roles import Role
 from tracker.domain.run import Run
 from tracker.domain.run_log import LogLevel, SaidLine
-from tracker.domain.states import ACTIVE, TERMINAL, PartState, PublicationState, RunState
+from tracker.domain.states import (
+    ACTIVE,
+    TERMINAL,
+    PartState,
+    ProofState,
+    PublicationState,
+    RunState,
+)
 
 __all__ = [
     "ACTIVE",
@@ -21,6 +28,8 @@ __all__ = [
     "PartKind",
     "PartState",
     "Priority",
+    "ProofClaim",
+    "ProofState",
     "PublicationState",
     "Role",
     "Run",

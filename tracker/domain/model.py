@@ -1,8 +1,10 @@
 """A language model that was added."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from analyses.checkpoints.shapes import LayerShape
+from tracker.domain.states import ProofState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,9 @@ class Model:
     max_positions: int | None = None  # places in its table of positions; None: no table
     trained_positions: int | None = None  # tokens it was trained on; None: not known
     n_bytes: int | None = None  # of its weights in memory; None: not known
+    proof: ProofState = ProofState.PROVED
+    proof_reason: str | None = None  # why it was refused, or not proved yet
+    proved_at: datetime | None = None  # None: when it was added, or not yet
 
     @property
     def layers(self) -> tuple[LayerShape, ...]:

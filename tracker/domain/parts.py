@@ -19,3 +19,10 @@ class PartClaim(NamedTuple):
     epoch: int  # rises with every claim, release and reap
     start: int  # first prompt
     stop: int  # one past the last prompt
+
+
+class ProofClaim(NamedTuple):
+    """A worker's hold on the proof of a model. A write with an old epoch is refused."""
+
+    model_id: int
+    epoch: int

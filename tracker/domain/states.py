@@ -25,5 +25,14 @@ class PublicationState(StrEnum):
     PUBLISHED = "published"  # MLflow shows the run as it ended
 
 
+class ProofState(StrEnum):
+    """Whether a worker has shown that a model's layers add up and can be replayed."""
+
+    UNPROVED = "unproved"  # waits for a worker
+    PROVING = "proving"  # under a lease
+    PROVED = "proved"
+    REFUSED = "refused"  # Model.proof_reason says why
+
+
 TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 ACTIVE = frozenset(RunState) - TERMINAL  # moves between them: run_moves.MOVES

@@ -114,6 +114,8 @@ def check(
     with transaction(sessions) as session:
         asked = dict.fromkeys(request.model for request in requests)
         models = {name: model_store.model_named(session, name) for name in asked}
+    for model in models.values():
+        model_store.check_proof(model)
     planner = Planner(home=home, roots=roots, bounds=bounds or Bounds())
     checked = []
     for request, name in zip(requests, told_apart(requests), strict=True):

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analyses.prompts import items
-from analyses.prompts.distributions import Distribution, Prompt
+from analyses.prompts.distributions import Distribution, DistributionSpec, Prompt
 from analyses.prompts.written import Span
 from tracker.tables import DistributionRow, ItemRow, PromptPairRow, PromptRow
 
@@ -79,6 +79,12 @@ def prompts(session: Session, distribution_id: int, start: int, stop: int) -> li
         .order_by(PromptRow.number)
     )
     return [to_prompt(row, number=row.number) for row in session.scalars(query)]
+
+
+def spec(session: Session, distribution_id: int) -> DistributionSpec:
+    """The recipe that the distribution was made by."""
+    row = session.get_one(DistributionRow, distribution_id)
+    return DistributionSpec.model_validate(row.spec)
 
 
 def asked(session: Session, distribution_id: int) -> list[str]:

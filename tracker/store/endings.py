@@ -126,10 +126,12 @@ def too_small(session: Session, claim: PartClaim, *, worker: str, reason: str) -
     )
     if refused is None:
         retry(session, claim, reason=reason)
-    elif memory.some_worker_fits(session, claim.run_id) or _asked_to_stop(session, claim.run_id):
+    elif _asked_to_stop(session, claim.run_id) or session.scalar(
+        select(memory.some_worker_fits(memory.RUN)).where(RunRow.id == claim.run_id)
+    ):
         release(session, claim, reason=f"too large for {worker}: {reason}")
     else:
-        said = memory.too_large_in_words(session, claim.run_id)
+        said = memory.too_large_in_words(session, memory.RUN, RunRow.id == claim.run_id)
         fail(session, claim, reason=f"{reason.rstrip('.')}. {said}")
 
 

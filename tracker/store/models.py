@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import and_, case, func, null, select, update
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
 from analyses import names
@@ -16,7 +16,7 @@ from analyses.checkpoints.shapes import LayerShape, ModelShape
 from analyses.errors import did_you_mean, shown
 from analyses.prompts.limits import Limits
 from analyses.results import Component, Kind
-from tracker.domain import Model
+from tracker.domain import Model, ProofState
 from tracker.errors import TrackerError
 from tracker.store import publications
 from tracker.tables import ComponentRow, ModelRenamingRow, ModelRow, RunRow
@@ -57,6 +57,15 @@ class NameTaken(TrackerError):
         )
 
 
+class ModelRefused(TrackerError):
+    def __init__(self, model: Model) -> None:
+        super().__init__(
+            f"The model {model.name!r} was refused by the worker that tried it: "
+            f"{model.proof_reason} Add it again once that is mended: "
+            f"headbook models add {shlex.quote(model.ref)}"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Renaming:
     """A name that became another, of so many models, which so many runs show."""
@@ -69,6 +78,7 @@ class Renaming:
 
 def to_model(row: ModelRow) -> Model:
     facts = {name: getattr(row, name) for name in Model.__dataclass_fields__}
+    facts["proof"] = ProofState(row.proof)
     if row.shapes is not None:
         facts["shapes"] = tuple(LayerShape(**layer) for layer in row.shapes)
     return Model(**facts)
@@ -81,23 +91,61 @@ def shape_facts(shape: ModelShape) -> dict[str, Any]:
 
 
 def add_model(session: Session, *, name: str, **facts: Any) -> Model:
-    """Record a model; the same ref, revision and dtype again tells it anew.
+    """Record a model that is proved; the same ref, revision and dtype again tells it anew.
 
-    The name goes over to it where it is that of an older revision or of the same weights. Raises
-    `NamedOtherwise` and `NameTaken`: nothing is renamed here.
+    A proof that a worker has begun is dropped. The name goes over to it where it is that of an
+    older revision or of the same weights. Raises `NamedOtherwise` and `NameTaken`: nothing is
+    renamed here.
     """
+    statement = _insert(session, name, facts)
+    again = [*RENEWED, *(_OF_SHAPE if facts.get("shapes") else ())]
+    known = {each: statement.excluded[each] for each in again}
+    return _recorded(session, statement, known | _proof(ProofState.PROVED))
+
+
+def add_unproved(session: Session, *, name: str, **facts: Any) -> Model:
+    """Record a model that a worker is to prove; one that was refused is tried once more.
+
+    One that is there already stays as it is. Raises as `add_model` does.
+    """
+    statement = _insert(session, name, facts | {"proof": ProofState.UNPROVED})
+    refused = ModelRow.proof == ProofState.REFUSED
+    anew = {
+        column: case((refused, null() if value is None else value), else_=getattr(ModelRow, column))
+        for column, value in _proof(ProofState.UNPROVED).items()
+    }
+    return _recorded(session, statement, anew)
+
+
+def _insert(session: Session, name: str, facts: dict[str, Any]) -> Insert:
     _take_turn(session)
     facts["name"] = names.checked("model", name)
     check_name(session, name, **{each: facts[each] for each in WEIGHTS})
-    statement = insert(ModelRow).values(**facts)
-    again = [*RENEWED, *(_OF_SHAPE if facts.get("shapes") else ())]
+    return insert(ModelRow).values(**facts)
+
+
+def _recorded(session: Session, statement: Insert, again: dict[str, Any]) -> Model:
+    """The row that is inserted, or the one that was there, changed so."""
     row = session.scalars(
         statement.on_conflict_do_update(
-            index_elements=[ModelRow.ref, ModelRow.revision, ModelRow.dtype],
-            set_={name: statement.excluded[name] for name in again},
-        ).returning(ModelRow)
+            index_elements=[ModelRow.ref, ModelRow.revision, ModelRow.dtype], set_=again
+        ).returning(ModelRow),
+        execution_options={"populate_existing": True},
     ).one()
     return to_model(row)
+
+
+def _proof(state: ProofState) -> dict[str, Any]:
+    """How a model's row stands after its proof was begun anew, or ended by who adds it."""
+    return {
+        "proof": state.value,
+        "proof_reason": None,
+        "proof_epoch": ModelRow.proof_epoch + 1,
+        "proof_worker": None,
+        "proof_expires_at": None,
+        "proof_attempts": 0,
+        "refused_memory": None,
+    }
 
 
 def name_of_weights(
@@ -191,6 +239,12 @@ def model_named(session: Session, name: str) -> Model:
         if model.name == composed:
             return model
     raise UnknownModel(name, sorted({model.name for model in models}))
+
+
+def check_proof(model: Model) -> None:
+    """Raises `ModelRefused`."""
+    if model.proof is ProofState.REFUSED:
+        raise ModelRefused(model)
 
 
 def model(session: Session, model_id: int) -> Model:

@@ -42,17 +42,18 @@ def waiting_runs(
     """Runs with a part to claim: urgent first, then those of `loaded` models, then `hint`.
 
     A run whose inputs have not all succeeded has none, nor has one that needs more memory than
-    `worker` has. However many runs wait, only the first of the queue, and of the queue of each
-    loaded model, are looked at: each walks along an index.
+    `worker` has, or whose model is yet to be proved. However many runs wait, only the first of the
+    queue, and of the queue of each loaded model, are looked at: each walks along an index.
     """
     claimable = and_(
         RunRow.state.in_(list(ACTIVE)),
         RunRow.cancel_requested_at.is_(None),
         RunRow.not_before <= NOW,
         RunRow.id.not_in(list(avoid)),
-        memory.fits(worker),
+        memory.run_fits(worker),
         runs.has_waiting_part(),
         inputs.all_there(),
+        runs.proof_has_ended(),
     )
     ordered = RunRow.priority, RunRow.created_at
     first = select(RunRow.id, RunRow.model_id, *ordered).where(claimable)
@@ -91,7 +92,8 @@ def claim(session: Session, run_id: UUID, *, worker: str, lease: float) -> PartC
             RunRow.cancel_requested_at.is_(None),
             RunRow.not_before <= NOW,
             inputs.all_there(),
-            memory.fits(worker),
+            memory.run_fits(worker),
+            runs.proof_has_ended(),
         )
         .values(
             state=PartState.RUNNING,

@@ -9,10 +9,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analyses.errors import shown
-from tracker.domain import ACTIVE, PartKind, PartState, Priority, Run, RunState
+from tracker.domain import ACTIVE, PartKind, PartState, Priority, ProofState, Run, RunState
 from tracker.errors import TrackerError
 from tracker.store import inputs as input_store
-from tracker.tables import BY_CODE, PartRow, PublicationRow, RunInputRow, RunRow
+from tracker.tables import BY_CODE, ModelRow, PartRow, PublicationRow, RunInputRow, RunRow
 
 LONGEST_ID = 36  # characters
 _LONGEST_WAIT = 15  # seconds between two wake-ups for a run that does not move
@@ -238,6 +238,15 @@ def has_waiting_part() -> ColumnElement[bool]:
     return exists(waiting.correlate(RunRow).offset(0))
 
 
+def proof_has_ended() -> ColumnElement[bool]:
+    """True of a run's row once its model is proved, or refused: then it fails with the reason."""
+    waits = select(ModelRow.id).where(
+        ModelRow.id == RunRow.model_id,
+        ModelRow.proof.in_([ProofState.UNPROVED, ProofState.PROVING]),
+    )
+    return ~exists(waits.correlate(RunRow).offset(0))  # as `has_waiting_part` says
+
+
 def take_due(session: Session, limit: int = 100) -> list[UUID]:
     """Runs that a worker should look at now; each time a run is due again later than before."""
     wait = func.least(func.power(2, func.least(RunRow.dispatch_count, 6)), _LONGEST_WAIT)
@@ -249,6 +258,7 @@ def take_due(session: Session, limit: int = 100) -> list[UUID]:
             RunRow.not_before <= func.clock_timestamp(),
             has_waiting_part(),
             input_store.all_there(),
+            proof_has_ended(),
         )
         .order_by(RunRow.priority, RunRow.dispatch_due_at)
         .limit(limit)

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from analyses.names import LONGEST
 from analyses.results import Kind
+from tracker.domain import ProofState
 from tracker.tables.metadata import NOW, Id, Instant, Row, is_name, one_of
 
 
@@ -17,6 +18,14 @@ class ModelRow(Row):
         UniqueConstraint("ref", "revision", "dtype"),
         Index(None, "name"),
         CheckConstraint(is_name("name", most=LONGEST), name="name"),
+        one_of("proof", ProofState),
+        CheckConstraint(
+            "(proof = 'proving') = (proof_worker IS NOT NULL)"
+            " AND (proof = 'proving') = (proof_expires_at IS NOT NULL)",
+            name="leased_while_proving",
+        ),
+        CheckConstraint("proof <> 'refused' OR proof_reason IS NOT NULL", name="refused"),
+        Index("model_unproved", "id", postgresql_where=text("proof IN ('unproved', 'proving')")),
         {"comment": "A language model at a revision, in the dtype it is run with."},
     )
 
@@ -49,6 +58,32 @@ class ModelRow(Row):
     created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When it was added.")
     n_bytes: Mapped[int | None] = mapped_column(
         BigInteger, comment="Bytes of its weights in memory; NULL: added before this was asked."
+    )
+    proof: Mapped[str] = mapped_column(
+        server_default=ProofState.PROVED.value,
+        comment="Whether a worker has shown that its layers add up: unproved, proving, proved or"
+        " refused; runs wait for it.",
+    )
+    proof_reason: Mapped[str | None] = mapped_column(
+        comment="Why it is refused, or why its proof waits, in words."
+    )
+    proof_epoch: Mapped[int] = mapped_column(
+        BigInteger,
+        server_default="0",
+        comment="Fencing token of the proof; rises at claim and release.",
+    )
+    proof_worker: Mapped[str | None] = mapped_column(comment="The worker that proves it.")
+    proof_expires_at: Mapped[Instant | None] = mapped_column(
+        comment="When the proof goes to another worker."
+    )
+    proof_attempts: Mapped[int] = mapped_column(
+        server_default="0", comment="Tries to prove it that came to no end."
+    )
+    refused_memory: Mapped[int | None] = mapped_column(
+        BigInteger, comment="Bytes of the largest worker that was too small to prove it."
+    )
+    proved_at: Mapped[Instant | None] = mapped_column(
+        comment="When a worker has proved it; NULL: when it was added, or not yet."
     )
     n_embeddings: Mapped[int | None] = mapped_column(
         comment="Rows of the token embedding; NULL: added before this was asked."

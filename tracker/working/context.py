@@ -50,11 +50,16 @@ class WorkerContext:
     memory_budget: int | None = None  # bytes beside the loaded model; None: a share of free memory
     stop: StopRequest = field(default_factory=StopRequest)
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, each until a monotonic time
+    no_proof_before: float = 0.0  # monotonic; then others have had a try
     loaded: LoadedModels = field(default_factory=LoadedModels)
     inputs: tuple[UUID, Mapping[str, Result]] | None = None  # of one run
 
     def language_model(self, model: Model) -> LanguageModel:
-        """The model, loaded unless it is in memory; raises `Refused`, `NotHere`."""
+        """The model in memory, loaded now unless it is there.
+
+        Raises `ModelRefused`, `Refused` and `NotHere`.
+        """
+        model_store.check_proof(model)
         cached = self.loaded.get(model)
         if cached is not None:
             return cached if self.memory_budget else cached.with_free_memory()

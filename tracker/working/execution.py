@@ -20,7 +20,7 @@ from tracker.run_logs import run_log
 from tracker.store import distributions, endings, part_tensors, parts, runs, scores, workers
 from tracker.store import models as model_store
 from tracker.store import pairs as pair_store
-from tracker.working import finishing
+from tracker.working import finishing, proving
 from tracker.working.context import WorkerContext
 from tracker.working.heartbeat import Beat, kept_alive
 from tracker.working.part_tensors import PartTensorWriter
@@ -31,9 +31,11 @@ log = get_logger(__name__)
 
 
 def work(bench: WorkerContext, hint: UUID | None) -> int:
-    """Do parts, the most urgent first, until none is waiting; how many were done."""
+    """Prove models, then do parts, the most urgent first, until none is waiting; how many parts."""
     done = 0
     while not bench.stop:
+        if proving.prove_next(bench):
+            continue
         claimed = _claim_next(bench, hint)
         if claimed is None:
             break
@@ -96,8 +98,11 @@ def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
         run = runs.run(session, claim.run_id)
         model = model_store.model(session, run.model_id)
         prompts = distributions.prompts(session, run.distribution_id, claim.start, claim.stop)
+        spec = distributions.spec(session, run.distribution_id)
     analysis = finishing.analysis_of(run)
     params = analysis.ask(lambda: analysis.checked(run.params))
+    if model.proved_at is not None and model.proved_at > run.created_at:  # sizes were not known
+        analysis.ask(lambda: params.check(model, spec))
     kinds = analysis.ask(lambda: tuple(params.companions))
     companions = _companions(bench, run, kinds, claim)
     inputs = bench.inputs_of(run.id, beat)

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+from sqlalchemy.orm import Session
 from structlog import get_logger
 
 from tracker.database import db
 from tracker.database.db import Sessions
-from tracker.domain import PartClaim
+from tracker.domain import PartClaim, ProofClaim
 from tracker.store import parts
 from tracker.store.parts import CancelSeen, LeaseLost
 from tracker.working.deadline import GONE, Deadline
@@ -23,7 +25,14 @@ _REPORT_EVERY = 1.0  # seconds between two writes of progress
 _CHECK_EVERY = 1.0  # seconds between two checks of the time limits
 
 Beat = Callable[[int], None]
+Claim = PartClaim | ProofClaim
 GiveUp = Callable[[Exception], None]
+
+
+class Renew(Protocol):
+    """Renews the lease of a claim; True if a person has asked to stop. Raises `LeaseLost`."""
+
+    def __call__(self, session: Session, claim: Any, /, *, lease: float, done: int) -> bool: ...
 
 
 class Released(Exception):
@@ -60,13 +69,14 @@ class StopRequest:
 
 @contextmanager
 def kept_alive(
-    claim: PartClaim,
+    claim: Claim,
     *,
     since: float,
     sessions: Sessions,
     limits: Limits,
     stop: StopRequest,
     give_up: GiveUp,
+    renew: Renew = parts.heartbeat,
 ) -> Iterator[Beat]:
     """Inside the block a thread renews the lease; the block reports how many prompts are done.
 
@@ -77,9 +87,15 @@ def kept_alive(
     """
     deadline = Deadline(limits.lease, since=since)
     beating = _Beating(
-        claim, limits=limits, stop=stop, deadline=deadline, sessions=sessions, give_up=give_up
+        claim,
+        limits=limits,
+        stop=stop,
+        deadline=deadline,
+        sessions=sessions,
+        give_up=give_up,
+        renew=renew,
     )
-    thread = threading.Thread(target=beating.run, name=f"heartbeat-{claim.run_id}", daemon=True)
+    thread = threading.Thread(target=beating.run, name=f"heartbeat-{claim[0]}", daemon=True)
     deadline.start()
     thread.start()
     try:
@@ -93,17 +109,18 @@ def kept_alive(
 class _Beating:
     def __init__(
         self,
-        claim: PartClaim,
+        claim: Claim,
         *,
         limits: Limits,
         stop: StopRequest,
         deadline: Deadline,
         sessions: Sessions,
         give_up: GiveUp,
+        renew: Renew,
     ) -> None:
         self.claim, self.limits, self.stop, self.deadline = claim, limits, stop, deadline
         self.sessions = sessions
-        self.give_up = give_up
+        self.give_up, self.renew = give_up, renew
         self.ended = threading.Event()
         self.done = 0
         self.verdict: Exception | None = None
@@ -147,8 +164,7 @@ class _Beating:
         """The analysis does not report any more: only the end of its process stops it."""
         log.error(
             "the analysis did not stop in time; its process is ended",
-            run_id=str(self.claim.run_id),
-            part=self.claim.number,
+            claim=self.claim._asdict(),
             told=repr(verdict),
         )
         try:
@@ -161,7 +177,7 @@ class _Beating:
         try:
             with db.transaction(self.sessions) as session:
                 lease, done = self.limits.lease, self.done
-                asked = parts.heartbeat(session, self.claim, lease=lease, done=done)
+                asked = self.renew(session, self.claim, lease=lease, done=done)
             self.deadline.postpone(sent)
             if asked:
                 self._conclude(CancelSeen(self.claim))
@@ -169,4 +185,4 @@ class _Beating:
             self._conclude(lost)
         except Exception:
             # The lease outlasts several missed heartbeats; otherwise the next write is refused.
-            log.warning("heartbeat missed", run_id=str(self.claim.run_id), exc_info=True)
+            log.warning("heartbeat missed", claim=self.claim._asdict(), exc_info=True)
