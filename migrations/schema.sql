@@ -900,7 +900,7 @@ COMMENT ON COLUMN headbook.worker.last_seen IS 'Its last sign of life.';
 
 COMMENT ON COLUMN headbook.worker.stopped_at IS 'When it said that it stops.';
 
-COMMENT ON COLUMN headbook.worker.devices IS 'Its devices: kind, name, memory in bytes; NULL: not known.';
+COMMENT ON COLUMN headbook.worker.devices IS 'Its devices: kind, name, memory in bytes, uuid; NULL: not known.';
 
 COMMENT ON COLUMN headbook.worker.spreads IS 'Whether one model may lie on all of its devices.';
 

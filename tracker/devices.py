@@ -23,7 +23,7 @@ class Gpu:
     index: str
     uuid: str
     name: str
-    memory: int  # bytes
+    memory: int | None  # bytes; None: it shares the host's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,7 @@ class Device:
     kind: str  # "cpu" or "cuda"
     name: str
     memory: int  # bytes
+    uuid: str = ""  # of a GPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,13 @@ def capability(
     """What a worker has for whom these GPUs are visible; None where they are not known."""
     if device != "cpu" and gpus is None:
         return None
-    found = [Device(kind="cuda", name=each.name, memory=each.memory) for each in gpus or ()]
+    found = [
+        Device(kind="cuda", name=each.name, memory=each.memory, uuid=each.uuid)
+        for each in gpus or ()
+        if each.memory is not None
+    ]
+    if device != "cpu" and len(found) < len(gpus or ()):
+        return None
     if device == "cpu" or (device == "auto" and not found):
         found = [Device(kind="cpu", name=cpu, memory=host_memory)]
     elif device != "auto":
@@ -102,13 +109,14 @@ def gpus() -> list[Gpu] | None:
 
 
 def listed_gpus(text: str) -> list[Gpu] | None:
-    """What nvidia-smi has said; None where it knows no memory, as of GPUs that share the host's."""
+    """What nvidia-smi has said; None where that is no list of GPUs."""
     found = []
     for row in csv.reader(text.splitlines(), skipinitialspace=True):
-        if len(row) != 4 or not row[3].isdecimal():
+        if len(row) != 4 or not row[0].isdecimal():
             return None
-        index, uuid, name, memory = row
-        found.append(Gpu(index=index, uuid=uuid, name=name, memory=int(memory) * _MIB))
+        index, uuid, name, said = row
+        memory = int(said) * _MIB if said.isdecimal() else None
+        found.append(Gpu(index=index, uuid=uuid, name=name, memory=memory))
     return found
 
 

@@ -69,7 +69,7 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
             sa.Column(
                 "devices",
                 JSONB(),
-                comment="Its devices: kind, name, memory in bytes; NULL: not known.",
+                comment="Its devices: kind, name, memory in bytes, uuid; NULL: not known.",
             ),
             sa.Column(
                 "spreads",

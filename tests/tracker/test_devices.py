@@ -20,7 +20,9 @@ SMALL = Gpu(index="1", uuid="GPU-11aa", name="NVIDIA A10G", memory=23028 * 2**20
 def test_gpus_are_read_from_what_nvidia_smi_lists() -> None:
     assert devices.listed_gpus(LISTED) == [BIG, SMALL]
     assert devices.listed_gpus("") == []
-    assert devices.listed_gpus("0, GPU-1, NVIDIA GB10, [N/A]\n") is None
+    shares = Gpu(index="0", uuid="GPU-1", name="NVIDIA GB10", memory=None)
+    assert devices.listed_gpus("0, GPU-1, NVIDIA GB10, [N/A]\n") == [shares]
+    assert capability("auto", [shares]) is None
     assert devices.listed_gpus("No devices were found\n") is None
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from tracker.domain import ACTIVE, RunState
+from tracker.store import shared_gpus
 from tracker.tables import ModelRow, RunRow, WorkerRow
 
 Column = InstrumentedAttribute[int | None]
@@ -29,7 +30,7 @@ PROOF = Need(ModelRow.n_bytes, ModelRow.refused_memory)  # of a model, which is 
 def fits(worker: str | None, need: Need) -> ColumnElement[bool]:
     """True of a run's or a model's row if that worker may try it.
 
-    A worker for large runs alone leaves the others to others.
+    A worker for large runs alone leaves the others to others; see `shared_gpus` for when it works.
     """
 
     def mine(column: Column) -> ColumnElement[int | None]:
@@ -40,6 +41,7 @@ def fits(worker: str | None, need: Need) -> ColumnElement[bool]:
     return and_(
         _may_hold(mine(WorkerRow.memory), need),
         or_(above.is_(None), func.coalesce(large, False)),
+        ~shared_gpus.gives_way(worker),
     )
 
 

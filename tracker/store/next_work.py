@@ -7,10 +7,10 @@ from sqlalchemy.orm import Session
 
 from tracker.domain import PublicationState
 from tracker.domain.wakeups import HELP_WITH_RUN, PUBLISH_RUN, Wakeup
-from tracker.store import parts, proofs, publications
+from tracker.store import parts, proofs, publications, shared_gpus
 from tracker.tables import PublicationRow
 
-NO_RUN = UUID(int=0)  # whatever the run, a worker looks for models to prove first
+NO_RUN = UUID(int=0)  # whatever the run, a worker proves models first, and frees memory last
 
 
 def next_work(session: Session, wakeup: Wakeup | None, *, worker: str) -> Wakeup | None:
@@ -19,7 +19,9 @@ def next_work(session: Session, wakeup: Wakeup | None, *, worker: str) -> Wakeup
     A wake-up is a hint: it decides between runs that are equally urgent, or names a publication
     that the dispatcher has marked as requested.
     """
-    if proofs.any_waits(session, worker=worker):
+    if proofs.any_waits(session, worker=worker) or shared_gpus.has_to_make_room(
+        session, worker=worker
+    ):
         return Wakeup(HELP_WITH_RUN, NO_RUN)
     hint = None if wakeup is None else wakeup.run_id
     if waiting := parts.waiting_runs(session, loaded=(), hint=hint, worker=worker, limit=1):

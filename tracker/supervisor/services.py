@@ -1,15 +1,14 @@
 """The Python services of a stack: MLflow, the dispatcher, a worker per device, and the app."""
 
 import os
-import shutil
-import subprocess
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import tracker
+from tracker import devices
 from tracker.access.policy import AccessPolicy
 from tracker.home import readiness
 from tracker.home.home import Home
@@ -102,14 +101,36 @@ def dispatcher(home: Home, addresses: Addresses) -> Service:
 
 
 def workers(home: Home, addresses: Addresses) -> list[Service]:
-    """One per CUDA device, the only one visible to it; without any, one on the CPU."""
+    """One per GPU, and one for models that need several; one on the CPU where there is no GPU."""
     visible = cuda_devices() if addresses.device == "auto" else []
-    if not visible:
-        return [_worker("worker", home, addresses, {})]
+    known = devices.seen_by(os.environ, devices.gpus()) if len(visible) > 1 else None
+    of_gpus = gpu_workers(visible, [each.memory for each in known or ()])
     return [
-        _worker(f"worker-{number}", home, addresses, {"CUDA_VISIBLE_DEVICES": device})
-        for number, device in enumerate(visible)
+        _worker(name, home, addresses, device)
+        for name, device in (of_gpus or {"worker": {}}).items()
     ]
+
+
+def gpu_workers(visible: Sequence[str], memory: Sequence[int | None]) -> dict[str, dict[str, str]]:
+    """The environment of each worker by its name, of GPUs as CUDA_VISIBLE_DEVICES names them.
+
+    Each GPU has a worker that sees nothing else. Where their memory is known, one more sees them
+    all, and takes what fits into none of them alone.
+    """
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # numbers are those of nvidia-smi
+    found = {
+        f"worker-{number}": {**order, "CUDA_VISIBLE_DEVICES": device}
+        for number, device in enumerate(visible)
+    }
+    sizes = [each for each in memory if each is not None]
+    if len(visible) > 1 and len(sizes) == len(visible):
+        found["worker-all"] = {
+            **order,
+            "CUDA_VISIBLE_DEVICES": ",".join(visible),
+            "HEADBOOK_DEVICE": "auto",
+            "HEADBOOK_ONLY_ABOVE": str(max(sizes)),
+        }
+    return found
 
 
 def app(home: Home, addresses: Addresses) -> Service:
@@ -189,14 +210,7 @@ def cuda_devices() -> list[str]:
     """The GPUs as CUDA_VISIBLE_DEVICES names them, without importing torch."""
     if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [device.strip() for device in chosen.split(",") if device.strip() not in ("", "-1")]
-    if not (tool := shutil.which("nvidia-smi")):
-        return []
-    try:
-        listed = subprocess.run((tool, "-L"), capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    found = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
-    return [str(number) for number in range(len(found))] if listed.returncode == 0 else []
+    return [each.index for each in devices.gpus() or ()]
 
 
 def _worker(name: str, home: Home, addresses: Addresses, device: Mapping[str, str]) -> Service:

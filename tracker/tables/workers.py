@@ -30,7 +30,7 @@ class WorkerRow(Row):
     device: Mapped[str] = mapped_column(comment="Device it computes on, e.g. cpu or cuda:0.")
     devices: Mapped[list[dict[str, Any]] | None] = mapped_column(
         JSONB(none_as_null=True),
-        comment="Its devices: kind, name, memory in bytes; NULL: not known.",
+        comment="Its devices: kind, name, memory in bytes, uuid; NULL: not known.",
     )
     spreads: Mapped[bool] = mapped_column(
         server_default=text("false"), comment="Whether one model may lie on all of its devices."

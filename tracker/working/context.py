@@ -47,6 +47,7 @@ class WorkerContext:
     device: str
     limits: Limits = field(default_factory=Limits)
     app_url: str | None = None
+    large_runs_only: bool = False  # smaller workers need the GPUs once these are done
     memory_budget: int | None = None  # bytes beside the loaded model; None: a share of free memory
     stop: StopRequest = field(default_factory=StopRequest)
     avoid: dict[UUID, float] = field(default_factory=dict)  # runs, each until a monotonic time

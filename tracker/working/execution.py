@@ -20,7 +20,7 @@ from tracker.run_logs import run_log
 from tracker.store import distributions, endings, part_tensors, parts, runs, scores, workers
 from tracker.store import models as model_store
 from tracker.store import pairs as pair_store
-from tracker.working import finishing, proving
+from tracker.working import finishing, proving, room
 from tracker.working.context import WorkerContext
 from tracker.working.heartbeat import Beat, kept_alive
 from tracker.working.part_tensors import PartTensorWriter
@@ -45,6 +45,7 @@ def work(bench: WorkerContext, hint: UUID | None) -> int:
             _do(bench, claim, since)
         hint = claim.run_id  # its model and inputs are loaded now
         done += 1
+    room.make(bench)
     _show(bench, busy_with=None)
     return done
 
@@ -106,7 +107,10 @@ def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
     kinds = analysis.ask(lambda: tuple(params.companions))
     companions = _companions(bench, run, kinds, claim)
     inputs = bench.inputs_of(run.id, beat)
-    lm = bench.language_model(model) if analysis.needs_model else None
+    lm = None
+    if analysis.needs_model:
+        room.wait_for(bench, beat)
+        lm = bench.language_model(model)
     _show(bench, busy_with=claim.run_id)
     beat(0)
     if lm is None:

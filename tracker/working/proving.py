@@ -16,6 +16,7 @@ from tracker.errors import TrackerError
 from tracker.secrets.urls import first_line, without_credentials
 from tracker.store import models, proofs
 from tracker.store.parts import LeaseLost
+from tracker.working import room
 from tracker.working.context import WorkerContext
 from tracker.working.finishing import NotHere
 from tracker.working.heartbeat import OutOfTime, Released, kept_alive
@@ -44,6 +45,7 @@ def prove_next(bench: WorkerContext) -> bool:
             give_up=lambda verdict: _settle(bench, claim, verdict),
             renew=proofs.heartbeat,
         ) as beat:
+            room.wait_for(bench, beat)
             _prove(bench, claim)
             beat(0)
             patiently(bench.sessions, lambda session: proofs.proved(session, claim))

@@ -15,7 +15,7 @@ from tracker.domain.wakeups import HELP_WITH_RUN, PUBLISH_RUN
 from tracker.home.home import Home
 from tracker.run_logs import logs
 from tracker.settings.settings import Settings
-from tracker.store import endings, parts
+from tracker.store import endings, parts, workers
 from tracker.working.heartbeat import Limits, StopRequest
 
 log = get_logger(__name__)
@@ -38,6 +38,7 @@ def _release_lost_parts() -> None:
     try:
         with db.transaction(sessions) as session:
             held = parts.runs_held_by(session, name)
+            workers.works_on(session, name=name, run_id=None, loaded_model=None, device=None)
         for run_id in held:
             with db.transaction(sessions) as session:
                 taken = endings.lost(session, run_id, worker=name)
@@ -89,6 +90,7 @@ def _context() -> Any:
         stop=_stop(),
         app_url=settings.app(),
         memory_budget=settings.memory_budget,
+        large_runs_only=settings.only_above is not None,
     )
 
 
