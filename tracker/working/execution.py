@@ -30,72 +30,72 @@ from tracker.working.unfinished_parts import settle
 log = get_logger(__name__)
 
 
-def work(bench: WorkerContext, hint: UUID | None) -> int:
+def work(context: WorkerContext, hint: UUID | None) -> int:
     """Prove models, then do parts, the most urgent first, until none is waiting; how many parts."""
     done = 0
-    while not bench.stop:
-        if proving.prove_next(bench):
+    while not context.stop:
+        if proving.prove_next(context):
             continue
-        claimed = _claim_next(bench, hint)
+        claimed = _claim_next(context, hint)
         if claimed is None:
             break
         claim, since = claimed
-        _show(bench, busy_with=claim.run_id)
-        with run_log.kept(claim, sessions=bench.aside, worker=bench.name):
-            _do(bench, claim, since)
+        _show(context, busy_with=claim.run_id)
+        with run_log.kept(claim, sessions=context.aside, worker=context.name):
+            _do(context, claim, since)
         hint = claim.run_id  # its model and inputs are loaded now
         done += 1
-    room.make(bench)
-    _show(bench, busy_with=None)
+    room.make(context)
+    _show(context, busy_with=None)
     return done
 
 
-def _claim_next(bench: WorkerContext, hint: UUID | None) -> tuple[PartClaim, float] | None:
+def _claim_next(context: WorkerContext, hint: UUID | None) -> tuple[PartClaim, float] | None:
     """A claim, and when it was requested by the monotonic clock: its lease began no earlier."""
-    loaded = bench.loaded.ids
+    loaded = context.loaded.ids
     now = time.monotonic()
-    avoid = [run_id for run_id, until in bench.avoid.items() if until > now]
+    avoid = [run_id for run_id, until in context.avoid.items() if until > now]
     waiting = patiently(
-        bench.sessions,
+        context.sessions,
         lambda session: parts.waiting_runs(
-            session, loaded=loaded, hint=hint, worker=bench.name, avoid=avoid
+            session, loaded=loaded, hint=hint, worker=context.name, avoid=avoid
         ),
     )
     for run_id in waiting:
         since = time.monotonic()
-        with transaction(bench.sessions) as session:
-            claim = parts.claim(session, run_id, worker=bench.name, lease=bench.limits.lease)
+        with transaction(context.sessions) as session:
+            claim = parts.claim(session, run_id, worker=context.name, lease=context.limits.lease)
         if claim is not None:
             return claim, since
     return None
 
 
-def _do(bench: WorkerContext, claim: PartClaim, since: float) -> None:
+def _do(context: WorkerContext, claim: PartClaim, since: float) -> None:
     """Work on a claimed part; in any case, the part ends or goes back to the queue."""
     try:
         with kept_alive(
             claim,
             since=since,
-            sessions=bench.aside,
-            limits=bench.limits,
-            stop=bench.stop,
-            give_up=lambda verdict: settle(bench, claim, verdict),
+            sessions=context.aside,
+            limits=context.limits,
+            stop=context.stop,
+            give_up=lambda verdict: settle(context, claim, verdict),
         ) as beat:
             if claim.kind is PartKind.FINISH:
-                lease = bench.limits.lease
-                finishing.finish(claim, beat, bench.sessions, bench.artifacts, lease=lease)
+                lease = context.limits.lease
+                finishing.finish(claim, beat, context.sessions, context.artifacts, lease=lease)
             else:
-                _measure(bench, claim, beat)
+                _measure(context, claim, beat)
     except Exception as error:
-        settle(bench, claim, error)
+        settle(context, claim, error)
     else:
         log.info("part done", run_id=str(claim.run_id), part=claim.number)
-    publish_if_ended(bench, claim.run_id)
+    publish_if_ended(context, claim.run_id)
 
 
-def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
+def _measure(context: WorkerContext, claim: PartClaim, beat: Beat) -> None:
     """Measure a slice of prompts and commit all results at once."""
-    with transaction(bench.sessions) as session:
+    with transaction(context.sessions) as session:
         run = runs.run(session, claim.run_id)
         model = model_store.model(session, run.model_id)
         prompts = distributions.prompts(session, run.distribution_id, claim.start, claim.stop)
@@ -105,13 +105,13 @@ def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
     if model.proved_at is not None and model.proved_at > run.created_at:  # sizes were not known
         analysis.ask(lambda: params.check(model, spec))
     kinds = analysis.ask(lambda: tuple(params.companions))
-    companions = _companions(bench, run, kinds, claim)
-    inputs = bench.inputs_of(run.id, beat)
+    companions = _companions(context, run, kinds, claim)
+    inputs = context.inputs_of(run.id, beat)
     lm = None
     if analysis.needs_model:
-        room.wait_for(bench, beat)
-        lm = bench.language_model(model)
-    _show(bench, busy_with=claim.run_id)
+        room.wait_for(context, beat)
+        lm = context.language_model(model)
+    _show(context, busy_with=claim.run_id)
     beat(0)
     if lm is None:
         measured = knowledge.without_model(analysis.measure(), prompts, params, beat, inputs)
@@ -125,8 +125,8 @@ def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
             inputs=inputs,
         )
     measured.check([prompt.number for prompt in prompts])
-    lease = bench.limits.lease
-    writer = PartTensorWriter(sessions=bench.sessions, claim=claim, lease=lease, beat=beat)
+    lease = context.limits.lease
+    writer = PartTensorWriter(sessions=context.sessions, claim=claim, lease=lease, beat=beat)
     written = writer.write(measured.tensors)
 
     def commit(session: Session) -> None:
@@ -135,15 +135,15 @@ def _measure(bench: WorkerContext, claim: PartClaim, beat: Beat) -> None:
         part_tensors.insert_part_tensors(session, claim, written)
         endings.finish_part(session, claim, provenance=provenance(lm))
 
-    patiently(bench.sessions, commit)
+    patiently(context.sessions, commit)
 
 
 def _companions(
-    bench: WorkerContext, run: Run, kinds: Sequence[Companion], claim: PartClaim
+    context: WorkerContext, run: Run, kinds: Sequence[Companion], claim: PartClaim
 ) -> dict[Companion, dict[int, Prompt]]:
     """The companions of a slice's prompts, as they were stored when the run was queued."""
     where = run.distribution_id, claim.start, claim.stop
-    with transaction(bench.sessions) as session:
+    with transaction(context.sessions) as session:
         return {
             kind: {
                 pair.base.number: pair.source
@@ -153,11 +153,11 @@ def _companions(
         }
 
 
-def publish_if_ended(bench: WorkerContext, run_id: UUID) -> None:
+def publish_if_ended(context: WorkerContext, run_id: UUID) -> None:
     """Publish a run if it has ended; after a failure the dispatcher wakes a worker up again."""
     try:
-        with bench.artifacts.pause.after_failure():
-            mirror.publish(bench.sessions, bench.artifacts, run_id, app_url=bench.app_url)
+        with context.artifacts.pause.after_failure():
+            mirror.publish(context.sessions, context.artifacts, run_id, app_url=context.app_url)
     except MlflowPaused:
         return
     except TrackerError as error:
@@ -166,16 +166,16 @@ def publish_if_ended(bench: WorkerContext, run_id: UUID) -> None:
         log.exception("publishing failed", run_id=str(run_id))
 
 
-def _show(bench: WorkerContext, *, busy_with: UUID | None) -> None:
-    used = bench.loaded.last_used
+def _show(context: WorkerContext, *, busy_with: UUID | None) -> None:
+    used = context.loaded.last_used
 
     def show(session: Session) -> None:
         workers.works_on(
             session,
-            name=bench.name,
+            name=context.name,
             run_id=None if busy_with is None else str(busy_with),
-            loaded_model=", ".join(bench.loaded.names) or None,
+            loaded_model=", ".join(context.loaded.names) or None,
             device=None if used is None else str(used.device),
         )
 
-    patiently(bench.sessions, show)
+    patiently(context.sessions, show)

@@ -26,50 +26,50 @@ log = get_logger(__name__)
 _HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
 
 
-def prove_next(bench: WorkerContext) -> bool:
+def prove_next(context: WorkerContext) -> bool:
     """Prove a model that waits for it; False if none does."""
     since = time.monotonic()
-    if since < bench.no_proof_before:
+    if since < context.no_proof_before:
         return False
-    with transaction(bench.sessions) as session:
-        claim = proofs.claim(session, worker=bench.name, lease=bench.limits.lease)
+    with transaction(context.sessions) as session:
+        claim = proofs.claim(session, worker=context.name, lease=context.limits.lease)
     if claim is None:
         return False
     try:
         with kept_alive(
             claim,
             since=since,
-            sessions=bench.aside,
-            limits=bench.limits,
-            stop=bench.stop,
-            give_up=lambda verdict: _settle(bench, claim, verdict),
+            sessions=context.aside,
+            limits=context.limits,
+            stop=context.stop,
+            give_up=lambda verdict: _settle(context, claim, verdict),
             renew=proofs.heartbeat,
         ) as beat:
-            room.wait_for(bench, beat)
-            _prove(bench, claim)
+            room.wait_for(context, beat)
+            _prove(context, claim)
             beat(0)
-            patiently(bench.sessions, lambda session: proofs.proved(session, claim))
+            patiently(context.sessions, lambda session: proofs.proved(session, claim))
     except Exception as error:
-        _settle(bench, claim, error)
+        _settle(context, claim, error)
     else:
         log.info("model proved", model=claim.model_id)
     return True
 
 
-def _prove(bench: WorkerContext, claim: ProofClaim) -> None:
+def _prove(context: WorkerContext, claim: ProofClaim) -> None:
     """Load it, which proves it, and keep it for its runs; how it ran is recorded with it."""
-    with transaction(bench.sessions) as session:
+    with transaction(context.sessions) as session:
         model = models.model(session, claim.model_id)
-    bench.language_model(model)
+    context.language_model(model)
 
 
-def _settle(bench: WorkerContext, claim: ProofClaim, error: Exception) -> None:
+def _settle(context: WorkerContext, claim: ProofClaim, error: Exception) -> None:
     """Say in the database what became of the proof; refused by itself if the lease is lost."""
     logger = log.bind(model=claim.model_id, error=str(error))
 
     def end(how: Callable[..., object], reason: str, **why: Any) -> None:
         said = in_lines(reason)
-        patiently(bench.sessions, lambda session: how(session, claim, reason=said, **why))
+        patiently(context.sessions, lambda session: how(session, claim, reason=said, **why))
 
     logger.warning("a model was not proved")
     if isinstance(error, LeaseLost):
@@ -77,15 +77,15 @@ def _settle(bench: WorkerContext, claim: ProofClaim, error: Exception) -> None:
     if isinstance(error, Released):
         end(proofs.release, "released: its worker was stopped")
     elif isinstance(error, NotMigrated) or passes(error):
-        bench.no_proof_before = time.monotonic() + _HEAD_START
+        context.no_proof_before = time.monotonic() + _HEAD_START
         end(proofs.release, "released: the database was away")
     elif isinstance(error, TroubledDatabase | OutOfTime):
         end(proofs.retry, str(error))
     elif isinstance(error, NotHere):
-        bench.no_proof_before = time.monotonic() + _HEAD_START
-        end(proofs.retry, f"{bench.name}: {error}")
+        context.no_proof_before = time.monotonic() + _HEAD_START
+        end(proofs.retry, f"{context.name}: {error}")
     elif isinstance(error, TooLarge | DoesNotFit) or is_out_of_memory(error):
-        _end_too_large(bench, error, end)
+        _end_too_large(context, error, end)
     elif isinstance(error, Refused | TrackerError):
         end(proofs.refuse, str(error))
     else:
@@ -93,12 +93,12 @@ def _settle(bench: WorkerContext, claim: ProofClaim, error: Exception) -> None:
         end(proofs.refuse, f"error: {without_credentials(said_by(error))}")
 
 
-def _end_too_large(bench: WorkerContext, error: Exception, end: Callable[..., None]) -> None:
+def _end_too_large(context: WorkerContext, error: Exception, end: Callable[..., None]) -> None:
     """Another worker may have the memory; beside other models this one may have it itself."""
-    beside = bool(bench.loaded.ids)
-    bench.loaded.drop_all()
+    beside = bool(context.loaded.ids)
+    context.loaded.drop_all()
     said = str(error) if isinstance(error, Refused) else f"oom: {first_line(error)}"
     if beside:
         end(proofs.retry, said)
     else:
-        end(proofs.too_small, said, worker=bench.name)
+        end(proofs.too_small, said, worker=context.name)

@@ -10,22 +10,22 @@ from tracker.working.heartbeat import Beat
 _LOOK_EVERY = 1.0  # seconds
 
 
-def wait_for(bench: WorkerContext, beat: Beat) -> None:
+def wait_for(context: WorkerContext, beat: Beat) -> None:
     """Until no other worker uses the GPUs that this one spreads over; raises what `beat` raises."""
     while patiently(
-        bench.sessions, lambda session: shared_gpus.are_taken(session, worker=bench.name)
+        context.sessions, lambda session: shared_gpus.are_taken(session, worker=context.name)
     ):
         beat(0)
         time.sleep(_LOOK_EVERY)
 
 
-def make(bench: WorkerContext) -> None:
+def make(context: WorkerContext) -> None:
     """Drop the models of a worker for large runs alone, and of one that has to give way to it."""
-    if bench.loaded.ids and (
-        bench.large_runs_only
+    if context.loaded.ids and (
+        context.large_runs_only
         or patiently(
-            bench.sessions,
-            lambda session: shared_gpus.has_to_make_room(session, worker=bench.name),
+            context.sessions,
+            lambda session: shared_gpus.has_to_make_room(session, worker=context.name),
         )
     ):
-        bench.loaded.drop_all()
+        context.loaded.drop_all()
