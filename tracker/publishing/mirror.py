@@ -33,10 +33,10 @@ class TensorsLost(TrackerError):
     """Tensor files of a run are missing or changed, and there is no copy here."""
 
     def __init__(self, run: RunDetail, lost: Sequence[Lost]) -> None:
-        said = ", ".join(f"{tensor.mlflow_path} is {condition}" for tensor, condition in lost)
+        message = ", ".join(f"{tensor.mlflow_path} is {condition}" for tensor, condition in lost)
         copies = ", ".join(f"spool/{tensor.sha256[:12]}…" for tensor, _ in lost)
         super().__init__(
-            f"Files of run {run.line.id} are lost: {said}. The worker {_writer(run)} may have a "
+            f"Files of run {run.line.id} are lost: {message}. The worker {_writer(run)} may have a "
             f"copy in its HEADBOOK_HOME: {copies}. Run `headbook publish --check {run.line.id}` "
             "there; without a copy, queue the run again with --force."
         )
@@ -121,10 +121,10 @@ class _Publishing:
         publications.published(session, self.run_id, self.hold)
 
     def give_back(self, error: Exception) -> None:
-        said = in_lines(without_credentials(str(error)))[:1000]
+        message = in_lines(without_credentials(str(error)))[:1000]
         final = isinstance(error, RefusedByMlflow)
         how = publications.refused if final else publications.not_published
-        patiently(self.sessions, lambda session: how(session, self.run_id, self.hold, said))
+        patiently(self.sessions, lambda session: how(session, self.run_id, self.hold, message))
 
 
 def check(

@@ -79,7 +79,7 @@ def _do(context: WorkerContext, claim: PartClaim, since: float) -> None:
             sessions=context.aside,
             limits=context.limits,
             stop=context.stop,
-            give_up=lambda verdict: settle(context, claim, verdict),
+            give_up=lambda reason: settle(context, claim, reason),
         ) as beat:
             if claim.kind is PartKind.FINISH:
                 lease = context.limits.lease

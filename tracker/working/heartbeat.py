@@ -123,16 +123,16 @@ class _Beating:
         self.give_up, self.renew = give_up, renew
         self.ended = threading.Event()
         self.done = 0
-        self.verdict: Exception | None = None
+        self.reason: Exception | None = None
         self.begun = self.progressed = self.beaten = time.monotonic()
-        self.judged = 0.0  # when there was a verdict
+        self.stopped_at = 0.0  # when there was a reason to stop
 
     def run(self) -> None:
         while not self.ended.wait(min(_CHECK_EVERY, self.limits.heartbeat)):
-            self._judge()
+            self._check_limits()
             now = time.monotonic()
-            if self.verdict is not None and now - self.judged > self.limits.grace:
-                self._leave(self.verdict)
+            if self.reason is not None and now - self.stopped_at > self.limits.grace:
+                self._end_process(self.reason)
             if now - self.beaten >= self.limits.heartbeat:
                 self._beat()
 
@@ -141,34 +141,34 @@ class _Beating:
         self.progressed = time.monotonic()
         if self.progressed - self.beaten >= min(_REPORT_EVERY, self.limits.heartbeat):
             self._beat()
-        self._judge()
-        if self.verdict is not None:
-            raise self.verdict
+        self._check_limits()
+        if self.reason is not None:
+            raise self.reason
 
-    def _judge(self) -> None:
+    def _check_limits(self) -> None:
         """Check the time limits, and whether the worker has to stop."""
         now = time.monotonic()
         if now - self.begun > self.limits.part:
-            self._conclude(OutOfTime(f"timeout: a part may take {self.limits.part:g} s"))
+            self._stop(OutOfTime(f"timeout: a part may take {self.limits.part:g} s"))
         elif now - self.progressed > self.limits.stall:
-            self._conclude(OutOfTime(f"stalled: no progress for {self.limits.stall:g} s"))
+            self._stop(OutOfTime(f"stalled: no progress for {self.limits.stall:g} s"))
         elif self.stop:
-            self._conclude(Released())
+            self._stop(Released())
 
-    def _conclude(self, verdict: Exception) -> None:
-        if self.verdict is None:
-            self.judged = time.monotonic()
-            self.verdict = verdict
+    def _stop(self, reason: Exception) -> None:
+        if self.reason is None:
+            self.stopped_at = time.monotonic()
+            self.reason = reason
 
-    def _leave(self, verdict: Exception) -> None:
+    def _end_process(self, reason: Exception) -> None:
         """The analysis does not report any more: only the end of its process stops it."""
         log.error(
             "the analysis did not stop in time; its process is ended",
             claim=self.claim._asdict(),
-            told=repr(verdict),
+            reason=repr(reason),
         )
         try:
-            self.give_up(verdict)
+            self.give_up(reason)
         finally:
             os._exit(GONE)
 
@@ -177,12 +177,12 @@ class _Beating:
         try:
             with db.transaction(self.sessions) as session:
                 lease, done = self.limits.lease, self.done
-                asked = self.renew(session, self.claim, lease=lease, done=done)
+                cancelled = self.renew(session, self.claim, lease=lease, done=done)
             self.deadline.postpone(sent)
-            if asked:
-                self._conclude(CancelSeen(self.claim))
+            if cancelled:
+                self._stop(CancelSeen(self.claim))
         except LeaseLost as lost:
-            self._conclude(lost)
+            self._stop(lost)
         except Exception:
             # The lease outlasts several missed heartbeats; otherwise the next write is refused.
             log.warning("heartbeat missed", claim=self.claim._asdict(), exc_info=True)
