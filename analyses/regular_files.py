@@ -1,4 +1,4 @@
-"""Files of a model, opened so that nothing but a regular file is read, and no more than is due."""
+"""Files opened so that nothing but a regular file is read, and no more than is due."""
 
 import os
 import stat
@@ -17,43 +17,49 @@ _KINDS = {
 }
 
 
-class NotAFile(Refused):
-    def __init__(self, path: Path, mode: int) -> None:
+class NotRegular(Refused):
+    def __init__(self, path: object, mode: int) -> None:
         super().__init__(
             f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'no regular file')}, and only regular files "
-            f"are read. Put the model's own file in its place."
+            f"are read. Put a regular file in its place."
         )
 
 
 class ChangedWhileRead(Refused):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: object) -> None:
         super().__init__(
-            f"{path} changed while it was read. Try again when nobody writes to it any more."
+            f"{path} was changed while it was read, or holds more than it says. Try again when "
+            f"nothing writes to it, or take a copy."
         )
 
 
 def opened(path: Path) -> BinaryIO:
-    """The file to which the path leads, for reading; raises `NotAFile`, waits for no writer."""
+    """The file to which the path leads, for reading; raises `NotRegular`, waits for no writer."""
     check(path)  # a device may do something when it is opened
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-    handle = os.open(path.resolve(), flags)
-    file = os.fdopen(handle, "rb")
+    file = os.fdopen(descriptor(path.resolve()), "rb")
     try:
-        _check(path, os.fstat(handle).st_mode)
-    except NotAFile:
+        check_mode(path, os.fstat(file.fileno()).st_mode)
+    except NotRegular:
         file.close()
         raise
     return file
 
 
+def descriptor(path: Path) -> int:
+    """Open for reading; follows no link, and waits for nobody at the other end of a pipe."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+    return os.open(path, flags)
+
+
 def check(path: Path) -> None:
-    """Raises `NotAFile`, and `FileNotFoundError` where nothing is."""
-    _check(path, path.stat().st_mode)
+    """Raises `NotRegular`, and `FileNotFoundError` where nothing is."""
+    check_mode(path, path.stat().st_mode)
 
 
-def _check(path: Path, mode: int) -> None:
+def check_mode(path: object, mode: int) -> None:
+    """Raises `NotRegular`."""
     if not stat.S_ISREG(mode):
-        raise NotAFile(path, mode)
+        raise NotRegular(path, mode)
 
 
 def content(path: Path, *, most: int) -> bytes:

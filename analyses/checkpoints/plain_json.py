@@ -16,7 +16,7 @@ class BrokenJson(Refused):
 
 
 def read(path: Path, *, most: int) -> dict[str, Any]:
-    """Raises `BrokenJson`, `TooMuch` and `NotAFile`."""
+    """Raises `BrokenJson`, `TooMuch` and `NotRegular`."""
     return parsed(path, content(path, most=most))
 
 

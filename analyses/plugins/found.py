@@ -7,6 +7,8 @@ from functools import cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from analyses.shown import one_line
+
 GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers
 OURS = "headbook"
 LONGEST = 200  # characters of a name, or of what a plugin says of itself, that are shown
@@ -57,10 +59,8 @@ class Broken:
 
 
 def plain(text: object, most: int = LONGEST) -> str:
-    """A text of somebody else in one line that may be shown: cut, and without control characters"""
-    line = " ".join(str(text)[: 4 * most].split())
-    kept = "".join(each if each.isprintable() else "?" for each in line)
-    return kept if len(kept) <= most else f"{kept[: most - 2]} …"
+    """A text of somebody else in one short line."""
+    return one_line(text, most=most)
 
 
 def installed() -> tuple[list[Plugin], list[Broken]]:

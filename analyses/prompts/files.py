@@ -10,28 +10,13 @@ from typing import Any, BinaryIO
 
 from analyses.errors import MayNotBeRead, Refused, shown
 from analyses.prompts.bounds import Beyond
+from analyses.regular_files import ChangedWhileRead, NotRegular, check_mode, descriptor
 
 
 class NoSuchFile(Refused):
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
             f"No {what} at {named(path)}. Give the whole path of one that can be read here."
-        )
-
-
-class NotRegular(Refused):
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"No file at {named(path)}: it is a folder, a pipe, a device or what the system makes "
-            f"up. Copy what it holds into a file."
-        )
-
-
-class ChangedWhileRead(Refused):
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{named(path)} was changed while it was read, or holds more than it says. Read it "
-            f"when nothing writes to it, or take a copy."
         )
 
 
@@ -60,15 +45,16 @@ def existing(path: Path, *, roots: Sequence[Path] = (), folder: bool = False) ->
     try:
         real = path.expanduser().resolve()
         mode = real.stat().st_mode
-        there = stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)
     except PermissionError as error:
         raise MayNotBeRead(error, path) from None
     except (OSError, RuntimeError, ValueError):  # no such user, no such path
         raise NoSuchFile(path, what) from None
     if roots and not any(real.is_relative_to(root.resolve()) for root in roots):
         raise OutsideDataRoots(path, roots)
-    if not there:
-        raise NoSuchFile(path, what) if folder else NotRegular(path)
+    if not folder:
+        check_mode(named(path), mode)
+    elif not stat.S_ISDIR(mode):
+        raise NoSuchFile(path, what)
     return real
 
 
@@ -81,21 +67,20 @@ def opened(path: Path, *, most: int, roots: Sequence[Path] = ()) -> Iterator[Bin
     """
     real = existing(path, roots=roots)
     try:
-        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        number = descriptor(real)
     except PermissionError as error:
         raise MayNotBeRead(error, path) from None
     except OSError:
         raise NoSuchFile(path, "readable file") from None
-    with _Measured(descriptor, path) as raw, BufferedReader(raw, 2**16) as file:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise NotRegular(path)
+    with _Measured(number, path) as raw, BufferedReader(raw, 2**16) as file:
+        before = os.fstat(number)
+        check_mode(named(path), before.st_mode)
         if before.st_size > most:
             raise Beyond(named(path), "bytes", most, before.st_size)
         raw.left = before.st_size
         yield file
-        if _state(os.fstat(descriptor)) != _state(before):
-            raise ChangedWhileRead(path)
+        if _state(os.fstat(number)) != _state(before):
+            raise ChangedWhileRead(named(path))
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int]:
@@ -105,8 +90,8 @@ def _state(found: os.stat_result) -> tuple[int, int, int]:
 class _Measured(FileIO):
     """A file that is never longer than it was: one may grow for ever, or have no end at all."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
-        super().__init__(descriptor, "rb")
+    def __init__(self, number: int, path: Path) -> None:
+        super().__init__(number, "rb")
         self.left = 0
         self._path = path
 
@@ -114,9 +99,9 @@ class _Measured(FileIO):
         """Raises `ChangedWhileRead` for bytes beyond the end."""
         count: int | None = super().readinto(buffer)
         if count is None:  # it would wait for somebody to write
-            raise NotRegular(self._path)
+            raise NotRegular(named(self._path), os.fstat(self.fileno()).st_mode)
         if self.tell() > self.left:
-            raise ChangedWhileRead(self._path)
+            raise ChangedWhileRead(named(self._path))
         return count
 
 

@@ -87,7 +87,7 @@ class Reading:
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer in a tokenizer.json, never padding and never cutting; share it, do not set it.
 
-    Raises `UnreadableTokenizer`, `TooMuch` and `NotAFile`.
+    Raises `UnreadableTokenizer`, `TooMuch` and `NotRegular`.
     """
     try:
         return tokenizer_of(content(path, most=TOKENIZER_BYTES), path)

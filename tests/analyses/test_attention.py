@@ -183,8 +183,8 @@ def test_scores_do_not_depend_on_padding(ground) -> None:
     one, other = (measured(lm, made, batch_size=size) for size in (1, 8))
     for key, vector in one.scores.items():
         np.testing.assert_allclose(vector, other.scores[key], atol=1e-4)
-    rows = [each.tensors["rows"].values for each in (one, other)]
-    np.testing.assert_allclose(*rows, atol=1e-5)
+    first, second = (each.tensors["rows"].values for each in (one, other))
+    np.testing.assert_allclose(first, second, atol=1e-5)
 
 
 def test_every_score_is_one_finite_float_per_prompt_and_rows_may_be_left_out(ground) -> None:

@@ -48,7 +48,9 @@ def test_heads_agree_with_a_literal_computation(load, prompts, family: str) -> N
     shares, _ = decomposed(lm, [prompt])
     order = components(lm.anatomy)
     layers, projection, post_norm = PATHS[family]
-    z, projected, final = {}, {}, {}
+    z: dict[int, torch.Tensor] = {}
+    projected: dict[int, torch.Tensor] = {}
+    final: dict[str, torch.Tensor] = {}
     hooks = []
     for number, layer in enumerate(lm.model.get_submodule(layers)):
         module = layer.get_submodule(projection)

@@ -1,5 +1,7 @@
 """Numbers that are not finite end a run with the prompt, the layer and the dtype."""
 
+from typing import Any
+
 import pytest
 import torch
 from studied import LONG, read_for, run
@@ -23,7 +25,7 @@ def massive(loaded):
     made = read_for(lm, size=16)
     texts = [set(each.input_ids) for each in made]
     token = min(set.union(*texts) - texts[0] - texts[1] - {0})
-    embedding = lm.model.get_input_embeddings()
+    embedding: Any = lm.model.get_input_embeddings()
     embedding.weight = torch.nn.Parameter(embedding.weight.detach().clone())  # its own alone
     embedding.weight.data[token] = 7e4  # beyond the largest number of float16
     return lm, made, token

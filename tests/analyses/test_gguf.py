@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analyses.checkpoints import folders, gguf
 from analyses.checkpoints.gguf_heads import BrokenGguf
+
+Shape = tuple[int, ...]
 
 
 def test_smollm2_becomes_a_folder_of_safetensors(smollm2: Path) -> None:
@@ -63,7 +66,7 @@ def test_a_converted_model_says_what_it_should(smollm2: Path) -> None:
     assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"
 
 
-def write_tiny_gguf(path: Path, *, layers: int, stored: int | None = None, **more: object) -> Path:
+def write_tiny_gguf(path: Path, *, layers: int, stored: int | None = None, **more: Any) -> Path:
     """A llama of that many layers; `more` are texts or lists of its metadata, or tensors."""
     writer = GGUFWriter(path, "llama")
     writer.add_context_length(64)
@@ -75,9 +78,15 @@ def write_tiny_gguf(path: Path, *, layers: int, stored: int | None = None, **mor
     writer.add_rope_dimension_count(8)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(30)
-    shapes = {"token_embd": (30, 16), "output": (30, 16), "output_norm": (16,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd": (30, 16),
+        "output": (30, 16),
+        "output_norm": (16,),
+    }
     square, wide = (16, 16), (24, 16)
-    inside = {f"attn_{name}": square for name in ("q", "k", "v", "output")}
+    inside: dict[str, tuple[int, ...]] = {
+        f"attn_{name}": square for name in ("q", "k", "v", "output")
+    }
     inside |= {"ffn_gate": wide, "ffn_up": wide, "ffn_down": wide[::-1]}
     inside |= {"attn_norm": (16,), "ffn_norm": (16,)}
     for layer in range(stored or layers):
@@ -124,7 +133,7 @@ def write_tiny_gguf(path: Path, *, layers: int, stored: int | None = None, **mor
     ids=["missing", "layers", "norm", "scale", "rope_freqs", "rope_scaling", "harmless"],
 )
 def test_a_file_that_would_become_another_model_is_refused(
-    tmp_path: Path, changes: dict[str, object], error: type[Exception], says: str
+    tmp_path: Path, changes: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     """Llama 3.1's scaled angles are in a tensor that is dropped; deeper layers are as well."""
     path = write_tiny_gguf(tmp_path / "tiny.gguf", layers=2, **changes)
@@ -136,15 +145,12 @@ def test_a_tokenizer_that_lies_beside_the_file_is_not_taken_for_its_own(
     tmp_path: Path, tokenizer: Tokenizer
 ) -> None:
     words = [chr(ord("a") + number) for number in range(26)] + ["<s>", "</s>", "ab", "abc"]
-    path = write_tiny_gguf(
-        tmp_path / "tiny.gguf",
-        layers=1,
-        **{
-            "tokenizer.ggml.model": "gpt2",
-            "tokenizer.ggml.tokens": words,
-            "tokenizer.ggml.merges": ["a b", "ab c"],
-        },
-    )
+    described: dict[str, Any] = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.tokens": words,
+        "tokenizer.ggml.merges": ["a b", "ab c"],
+    }
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", layers=1, **described)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     made = gguf.converted(path, cache=tmp_path / "cache")
     own = Tokenizer.from_file(str(made / "tokenizer.json"))

@@ -37,16 +37,16 @@ def test_a_file_is_refused_by_what_it_passed_or_read_within_bounds(tmp_path, kin
 
 
 SPECIAL = [
-    ("x.csv", os.mkfifo, "it is a folder, a pipe, a device or what the system makes up"),
-    ("x.jsonl", lambda path: path.symlink_to("/dev/zero"), "it is a folder, a pipe, a device"),
-    ("x.parquet", lambda path: path.symlink_to("/dev/full"), "it is a folder, a pipe, a device"),
-    ("x.csv", lambda path: path.symlink_to("/dev/stdin"), "it is a folder, a pipe, a device|No f"),
-    ("x.csv", lambda path: path.mkdir(), "it is a folder, a pipe, a device"),
+    ("x.csv", os.mkfifo, "is a pipe, and only regular files are read"),
+    ("x.jsonl", lambda path: path.symlink_to("/dev/zero"), "is a device, and only"),
+    ("x.parquet", lambda path: path.symlink_to("/dev/full"), "is a device, and only"),
+    ("x.csv", lambda path: path.symlink_to("/dev/stdin"), "only regular files are read|No f"),
+    ("x.csv", lambda path: path.mkdir(), "is a folder, and only"),
     ("x.csv", lambda path: path.symlink_to(path), "No file at"),
     ("x.csv", lambda path: path.symlink_to("/proc/self/maps"), "holds more than it says"),
     ("x.jsonl", lambda path: path.symlink_to("/proc/self/environ"), "holds more than it says"),
     ("x.parquet", lambda path: path.symlink_to("/proc/self/pagemap"), "cannot be read|holds more"),
-    ("x.jinja", os.mkfifo, "it is a folder, a pipe, a device"),
+    ("x.jinja", os.mkfifo, "is a pipe, and only"),
     ("x.jinja", lambda path: path.symlink_to("/proc/self/maps"), "holds more than it says"),
     ("x.jinja", hostile_data_files.sparse(2**40), "has more than 20,000 characters"),
 ]
@@ -64,7 +64,7 @@ def test_a_socket_is_no_file(tmp_path):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "x.csv"))
         assert (
-            "it is a folder, a pipe, a device"
+            "is a socket, and only regular files are read"
             in attack(built, {"data": f"file:{tmp_path / 'x.csv'}"}).said
         )
 
@@ -73,7 +73,7 @@ def test_a_socket_is_no_file(tmp_path):
 def test_a_file_that_makes_its_reader_wait_is_refused(tmp_path):
     (tmp_path / "x.csv").symlink_to("/proc/kmsg")
     assert re.search(
-        "No file at|holds more", attack(built, {"data": f"file:{tmp_path}/x.csv"}).said
+        "is no regular file|holds more", attack(built, {"data": f"file:{tmp_path}/x.csv"}).said
     )
 
 

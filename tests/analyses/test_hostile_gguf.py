@@ -40,6 +40,6 @@ def test_a_file_that_changed_since_it_was_hashed_is_not_converted(
     named = gguf.folder_of(path, cache=cache)
     write_tiny_gguf(path, layers=3)
     monkeypatch.setattr(gguf, "folder_of", lambda _path, cache: named)
-    with pytest.raises(ChangedWhileRead, match=r"model\.gguf changed while it was read"):
+    with pytest.raises(ChangedWhileRead, match=r"model\.gguf was changed while it was read"):
         gguf.converted(path, cache=cache)
     assert [each.name for each in cache.iterdir()] == ["hashes"]

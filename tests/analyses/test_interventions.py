@@ -136,7 +136,7 @@ def test_progress_is_told_after_every_chunk_and_can_end_the_replay(
     batch = lm.batch(prompts([9, 6]))
     recorded = lm.record(batch, keep=Keep.PREFIX)
     monkeypatch.setitem(memory.MOST_TOKENS, "cpu", 6)  # three variants of two prompts
-    done = []
+    done: list[int] = []
     lm.replay(recorded, ALL_Z, batch.label_ids, source=recorded, progress=done.append)
     assert done == [3, 6, 8]
 

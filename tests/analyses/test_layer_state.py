@@ -90,7 +90,7 @@ STATE: dict[str, tuple[Callable[[Tensor, Any], dict[str, Any]], str]] = {
 def test_state_that_cannot_be_followed_is_refused_by_name(
     give: Callable[[Tensor, Any], dict[str, Any]], told: str
 ) -> None:
-    model = Handing(give)
+    model: Any = Handing(give)
     with pytest.raises(UnknownState, match=rf"Layer \d is called with {re.escape(told)}"):
         find_shared(model, list(model.layers), torch.arange(7)[None])
 
@@ -105,7 +105,7 @@ def test_what_no_layer_makes_is_no_state() -> None:
             "n": 1,
         }
 
-    model = Handing(give)
+    model: Any = Handing(give)
     assert find_shared(model, list(model.layers), torch.arange(7)[None]) == [None, None]
 
 

@@ -1,6 +1,7 @@
 """Rows of attention against those of transformers' own attention, and against patched passes."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding
 from analyses.language_model import LanguageModel
 
-EXACT = {"atol": 1e-5, "rtol": 0}
+EXACT: dict[str, Any] = {"atol": 1e-5, "rtol": 0}
 WITHOUT_ROTARY = {"deepseek_v3", "gpt2", "opt"}
 
 
@@ -53,7 +54,7 @@ def own_rows(lm: LanguageModel, made) -> list[list[torch.Tensor]]:
     return [[layer[0, :, -1].float() for layer in output.attentions] for output in outputs]
 
 
-def reading(lm: LanguageModel, layer: int, **choices: object) -> list[Intervention]:
+def reading(lm: LanguageModel, layer: int, **choices: Any) -> list[Intervention]:
     """Queries and keys confined to a subspace: alone, at some keys only, both, and zeroed."""
     low = low_of(lm, Site.Q, layer)
     q, k = (

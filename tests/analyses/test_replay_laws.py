@@ -1,5 +1,7 @@
 """What must hold of interventions whatever the model says: docs/methods.md, section 15."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +26,7 @@ from analyses.engine.interventions import (
 from analyses.engine.recording import Keep
 
 TWO = pytest.mark.parametrize("family", ["gemma2", "gpt2", "gpt_oss", "llama", "phi"])
-CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-5}
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Queries and keys before rotary embedding: by the opposite turn, and by asking the layer."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -17,7 +19,7 @@ def at_angle_zero(lm, recorded, number: int) -> AttentionCall:
     """What attention sees when its layer is called on its recorded input with (1, 0) for angles."""
     reads = recorded.reads[number]
     cos, sin = reads.arguments["position_embeddings"]
-    flat = {"position_embeddings": (torch.ones_like(cos), torch.zeros_like(sin))}
+    flat: dict[str, Any] = {"position_embeddings": (torch.ones_like(cos), torch.zeros_like(sin))}
     shared = lm.anatomy.layers[number].shared
     if shared is not None:  # keys of layers below, at angle zero as well
         below = {name: at_angle_zero(lm, recorded, each) for name, each in shared.layers.items()}

@@ -75,7 +75,8 @@ def test_markdown_of_any_signs_is_those_signs(text: str) -> None:
 @every_attack
 def test_a_code_span_holds_the_text_and_ends_with_it(attack: str) -> None:
     (paragraph,) = [block for block in MARKDOWN.parse(shown.in_code(attack)) if block.children]
-    (code,) = paragraph.children or ()
+    assert paragraph.children is not None
+    (code,) = paragraph.children
     assert code.type == "code_inline"
     assert code.content.strip() == shown.one_line(attack)
 

@@ -1,5 +1,7 @@
 """Means over prompts, and ablation with them."""
 
+from typing import Any
+
 import pytest
 import torch
 from reference import logits_under
@@ -61,7 +63,7 @@ def test_a_mean_ablation_equals_a_forward_pass_with_the_mean(recordings, family:
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_rank_zero_around_the_mean_equals_mean_ablation(recordings, family: str) -> None:
     lm, made, by_two = recordings(family)
-    ablated = Means.of(by_two).patch(Site.Z, 0, 1)
+    ablated: Any = Means.of(by_two).patch(Site.Z, 0, 1)
     d_head = lm.shape.d_head
     rank_zero = Apply(Subspace(ablated.value.value, torch.zeros(d_head, 0)))
     both = [ablated, Patch(site=Site.Z, layer=0, head=1, value=rank_zero)]

@@ -156,8 +156,9 @@ def said_as_markdown():
     """Every argument in the pages' source that Streamlit reads as Markdown, by place."""
     for file in sorted(Path(app.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
-            called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-            if not called or getattr(node.func.value, "id", "") != "st":
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if getattr(node.func.value, "id", "") != "st":
                 continue
             if node.func.attr in READ_AS_MARKDOWN:
                 named = [each.value for each in node.keywords if each.arg in ("label", "help")]

@@ -41,7 +41,13 @@ def test_a_run_that_waits_for_another_says_for_which_and_leads_there(visit, queu
 
 def test_runs_on_other_prompts_are_told_apart(visit, queued, model):
     of = model()
-    recipes = ({}, {"split": "test"}, {"seed": 1}, {"shots": 2}, {"options": 3})
+    recipes: tuple[dict[str, object], ...] = (
+        {},
+        {"split": "test"},
+        {"seed": 1},
+        {"shots": 2},
+        {"options": 3},
+    )
     runs = [queued(of=of, recipe=recipe) for recipe in recipes]
     table = visit().dataframe[0].value
     assert len(set(table["prompts"])) == len(recipes)

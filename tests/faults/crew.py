@@ -3,12 +3,16 @@
 import random
 import time
 from collections.abc import Collection
+from typing import Any
 
 from .actor import Actor
 from .world import World
 
 # A server that is away is given up sooner than in the product, so that more faults fit in.
-QUICKLY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
+QUICKLY: dict[str, Any] = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
+}
 PAUSE = 0.5  # seconds before a dead one is started again, as the stack's supervisor waits
 
 

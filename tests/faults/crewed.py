@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -42,7 +43,7 @@ class Crewed:
         return all(each.alive for each in (self.dispatcher, *self.workers))
 
 
-def crewed(world: World, *, workers: int, **environment: str) -> Crewed:
+def crewed(world: World, *, workers: int, **environment: Any) -> Crewed:
     """Start them and wait until they are there; no part is taken from them however busy they are.
 
     Their leases are not what these tests are about. The environment is that of the workers.

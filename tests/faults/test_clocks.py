@@ -60,7 +60,8 @@ def test_workers_and_a_dispatcher_whose_clocks_are_an_hour_off_take_nothing_back
         assert line.started_at is not None
         assert abs(line.started_at.timestamp() - begun) < HOUR / 2
         (found,) = (row[-1] for row in world.numbers(line.id).values())
-        np.testing.assert_array_equal(np.float32(found), np.float32(expected(world, prompts=8)))
+        wanted = np.asarray(expected(world, prompts=8), np.float32)
+        np.testing.assert_array_equal(np.asarray(found, np.float32), wanted)
     assert peace.broken(world, {}) == []
     record(
         23,

@@ -22,7 +22,7 @@ pytestmark = LONG
 
 CLICKS = 20
 # Two that are as eager as they can be: both see each lost part, and each due run, at once.
-EAGER = {
+EAGER: dict[str, Any] = {
     "HEADBOOK_HEARTBEAT_SECONDS": "0.1",
     "HEADBOOK_REAP_SECONDS": "0.01",
     "HEADBOOK_DISPATCH_SECONDS": "0.01",

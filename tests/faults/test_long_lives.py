@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psutil
@@ -54,7 +55,7 @@ def downgrade() -> None:
     op.drop_column("part", "tries", schema="headbook")
     op.drop_column("run", "cost", schema="headbook")
 '''
-SMALL = {"prompts": 4, "prompts_per_part": 4}
+SMALL: dict[str, Any] = {"prompts": 4, "prompts_per_part": 4}
 # After a quarter of the runs, along the line through what was seen: more would be a leak. MLflow's
 # client keeps about 12 KB for each of 1,024 runs; a pool may come to its size late.
 MAY_RISE = Footprint(rss_mb=20, fds=2, connections=2, keys=2)

@@ -125,6 +125,7 @@ def test_no_statement_takes_a_time_from_who_asks(
 
 def _ring(app: Celery, scene: Scene) -> None:
     with app.connection_for_write() as connection:
-        connection.default_channel.queue_purge(broker.QUEUE)
+        channel: Any = connection.default_channel
+        channel.queue_purge(broker.QUEUE)
     assert dispatcher.wake_due(app, scene.sessions) > 0
     app.close()

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from http_asking import Answer, Ask, ask, handshake
@@ -64,7 +65,7 @@ class Servers:
         answer = ask(self.port(at), Ask(target=f"/?token={TOKEN}"))
         return (answer.header("set-cookie") or "none=none").partition(";")[0]
 
-    def _filled(self, asked: Ask) -> dict[str, object]:
+    def _filled(self, asked: Ask) -> dict[str, Any]:
         names = {
             "RUN": self.run,
             "PLANTED": self.planted,

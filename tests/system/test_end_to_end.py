@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("end to end")  # its servers start once
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+QUIET: tuple[str, ...] = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 QUIET += ("--disable-component-update", "--disable-sync")
 ROW, CHECKBOX = 35, 16  # pixels: height of a table's row, where its checkbox is
 

@@ -33,6 +33,7 @@ from tracker.working.loaded_models import LoadedModels
 
 from . import wide_tensors
 from .traps import trap as trap
+from .worker_process import working
 
 MakeRun = Callable[..., Run]
 Submit = Callable[..., Submitted]
@@ -210,3 +211,24 @@ def as_in_a_worker(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines are written twenty times a second."""
     monkeypatch.setattr(run_log, "_EVERY", 0.05)
+
+
+@pytest.fixture
+def environment(
+    sessions: Sessions, database_url: str, broker_url: str, mlflow_uri: str, home: Home
+) -> dict[str, str]:
+    """What commands and workers are told of the servers of the tests."""
+    return {
+        "DATABASE_URL": database_url,
+        "CELERY_BROKER_URL": broker_url,
+        "MLFLOW_TRACKING_URI": mlflow_uri,
+        "HEADBOOK_HOME": str(home.root),
+    }
+
+
+@pytest.fixture
+def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Path]:
+    """A worker process; what it logs."""
+    log = tmp_path / "worker.log"
+    with working(environment, log):
+        yield log

@@ -81,6 +81,6 @@ def flip(
     mlflow: MlflowClient, ids: MlflowIds, path: str, where: Callable[[int], int], folder: Path
 ) -> None:
     """Change one bit of a file, of the byte that `where` gives for its size."""
-    content = bytearray(Path(mlflow.download_artifacts(ids.run_id, path, folder)).read_bytes())
+    content = bytearray(Path(mlflow.download_artifacts(ids.run_id, path, str(folder))).read_bytes())
     content[where(len(content))] ^= 1
     upload(mlflow, ids, path, bytes(content), folder)

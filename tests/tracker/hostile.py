@@ -27,6 +27,11 @@ class Calls:
         return Path.touch, (self.file,)
 
 
+def named(name: str, value: Any) -> dict[str, Any]:
+    """A field of the envelope whose name has a hyphen."""
+    return {name: value}
+
+
 def message(
     body: Any = None,
     *,
@@ -123,7 +128,7 @@ def not_rings(tripwire: Path) -> dict[str, bytes]:
         "a task to call at an error": message([[NOBODY], {}, NOTHING | {"errbacks": [then]}]),
         "a chain of tasks": message([[NOBODY], {}, NOTHING | {"chain": [then]}]),
         "a body in a pickle": message(
-            pickled, **{"content-type": "application/x-python-serialize"}
+            pickled, **named("content-type", "application/x-python-serialize")
         ),
         "a bomb": message(zlib.compress(b"[" * 20_000_000), headers={"compression": "zlib"}),
     }
@@ -135,9 +140,9 @@ def odd_rings() -> dict[str, bytes]:
         "no delivery tag": message(properties={"delivery_tag": None}),
         "a delivery tag that is an object": message(properties={"delivery_tag": {}}),
         "delivery information that is text": message(properties={"delivery_info": "x"}),
-        "an unknown type of content": message(**{"content-type": "application/x-yaml"}),
-        "a type of content that is a list": message(**{"content-type": [1]}),
-        "an unknown encoding": message(**{"content-encoding": "rot13"}),
+        "an unknown type of content": message(**named("content-type", "application/x-yaml")),
+        "a type of content that is a list": message(**named("content-type", [1])),
+        "an unknown encoding": message(**named("content-encoding", "rot13")),
         "a compression that is a number": message(headers={"compression": 7}),
         "an id of the task that is a list": message(headers={"id": [1]}),
         "retries that are text": message(headers={"retries": "many"}),

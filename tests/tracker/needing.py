@@ -77,7 +77,7 @@ def derive_sizes(measured: Measured, params: SizesParams) -> Derived:
     lengths = measured.scores[SIZE]
     return Derived(
         numbers={TOTAL: float(np.nansum(lengths, dtype=np.float64)) / 3},
-        tensors={"table": NamedTensor(table(lengths, params.rank), ("power",))},
+        tensors={"table": NamedTensor(table(lengths.tolist(), params.rank), ("power",))},
     )
 
 

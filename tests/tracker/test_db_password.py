@@ -1,5 +1,7 @@
 """`headbook db password` takes what people and files of other systems send for a password."""
 
+from typing import Any
+
 import psycopg
 import pytest
 from sqlalchemy import make_url
@@ -20,7 +22,7 @@ def sent(text: bytes, url: str) -> None:
 
 
 def enters(url: str, password: str) -> bool:
-    where = {**make_url(url).query, "dbname": make_url(url).database}
+    where: dict[str, Any] = {**make_url(url).query, "dbname": make_url(url).database}
     try:
         psycopg.connect(**where, user=ROLE, password=password).close()
     except psycopg.OperationalError:

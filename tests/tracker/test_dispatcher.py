@@ -1,6 +1,7 @@
 """Workers are rung for what waits, no more often than they can hear, through a real broker."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -18,7 +19,8 @@ from .conftest import MakeRun
 def app(broker_url: str) -> Iterator[Celery]:
     app = broker.celery_app(broker_url)
     with app.connection_for_write() as connection:
-        connection.default_channel.queue_purge(broker.QUEUE)
+        channel: Any = connection.default_channel
+        channel.queue_purge(broker.QUEUE)
     yield app
     app.close()
 
@@ -27,7 +29,8 @@ def heard(app: Celery) -> list[str]:
     """The ids in the messages that wait, which are taken."""
     found = []
     with app.connection_for_read() as connection:
-        while message := connection.default_channel.basic_get(broker.QUEUE, no_ack=True):
+        channel: Any = connection.default_channel
+        while message := channel.basic_get(broker.QUEUE, no_ack=True):
             arguments, _, _ = message.payload
             found.append(arguments[0])
     return found

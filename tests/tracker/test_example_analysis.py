@@ -8,8 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,16 +16,14 @@ import pytest
 from plain_connection import connect
 from stack import Stack
 
-from tracker import results
-from tracker.database.db import Sessions, transaction
+from tracker.database.db import Sessions
 from tracker.domain import Model
 from tracker.home.home import Home
 from tracker.publishing import publication
-from tracker.queueing import broker, dispatcher
-from tracker.results import RunLine
+
+from .worker_process import published
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-analysis"
-PATIENCE = 180.0  # seconds
 FORM = """
 import json
 from app import data
@@ -53,59 +49,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def environment(
-    sessions: Sessions,
-    database_url: str,
-    broker_url: str,
-    mlflow_uri: str,
-    installed: Path,
-    home: Home,
-) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database_url,
-        "CELERY_BROKER_URL": broker_url,
-        "MLFLOW_TRACKING_URI": mlflow_uri,
-        "PYTHONPATH": str(installed),
-        "HEADBOOK_HOME": str(home.root),
-    }
+def environment(environment: dict[str, str], installed: Path) -> dict[str, str]:
+    return environment | {"PYTHONPATH": str(installed)}
 
 
 @pytest.fixture
 def cli(environment: dict[str, str], home: Home) -> Stack:
     return Stack(home.root, **environment)
-
-
-@pytest.fixture
-def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Path]:
-    """A worker process as `headbook worker` starts it; what it logs."""
-    log = tmp_path / "worker.log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tracker.cli", "worker"],
-            env=os.environ | environment,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-        yield log
-        process.terminate()
-        process.wait(30)
-
-
-def rung_until_published(run_id: UUID, sessions: Sessions, broker_url: str) -> RunLine:
-    """The run once MLflow shows its end; workers are rung for it as the dispatcher rings them."""
-    app = broker.celery_app(broker_url)
-    end = time.monotonic() + PATIENCE
-    line = None
-    while time.monotonic() < end:
-        dispatcher.wake_due(app, sessions)
-        with transaction(sessions) as session:
-            (line,) = results.runs(session, ids=[run_id])
-        if line.published:
-            break
-        time.sleep(0.2)
-    app.close()
-    assert line is not None
-    return line
 
 
 def test_a_form_asks_for_the_parameters_of_the_example(environment: dict[str, str]) -> None:
@@ -149,7 +99,7 @@ def test_the_example_runs_on_a_worker_and_is_found_by_sql_and_in_mlflow(
     assert listed["write_norms"]["scores"][0]["metric"] == "write_norm"
     ordered = ("submit", "write_norms", "--model", "tiny", "--distribution", "facts")
     queued = cli.json(*ordered, "--prompts", "8", "-p", "compared_with=attn_out")
-    line = rung_until_published(UUID(queued["run"]["id"]), sessions, broker_url)
+    line = published(UUID(queued["run"]["id"]), sessions=sessions, broker_url=broker_url)
     assert (line.state, line.published) == ("succeeded", True), worker.read_text()
     with connect(database_url) as connection:
         rows = connection.execute(

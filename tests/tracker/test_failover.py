@@ -153,7 +153,8 @@ def test_the_dispatcher_rings_as_soon_as_the_failover_is_over(
     make_run()
     rings: Celery = broker.celery_app(broker_url)
     with rings.connection_for_write() as connection:
-        connection.default_channel.queue_purge(broker.QUEUE)
+        channel: Any = connection.default_channel
+        channel.queue_purge(broker.QUEUE)
     failover.begin(database_url)
     with pytest.raises(ReadOnlyDatabase):
         dispatcher.wake_due(rings, sessions)

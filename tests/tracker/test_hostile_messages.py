@@ -67,7 +67,8 @@ def worker(
     folder = tmp_path_factory.mktemp("worker")
     app = broker.celery_app(broker_url)
     with (folder / "log").open("wb") as log, app.connection_for_write() as connection:
-        client = connection.default_channel.client
+        channel: Any = connection.default_channel
+        client = channel.client
         client.delete(QUEUE)
         process = subprocess.Popen(
             [sys.executable, "-m", "tracker.cli", "worker"],
@@ -171,7 +172,8 @@ def test_what_the_dispatcher_sends_is_a_ring(task: str, broker_url: str) -> None
     sends = {HELP_WITH_RUN: broker.wake, PUBLISH_RUN: broker.wake_to_publish}
     run_id = UUID(hostile.NOBODY)
     with app.connection_for_write() as connection:
-        client = connection.default_channel.client
+        channel: Any = connection.default_channel
+        client = channel.client
         client.delete(QUEUE, f"_kombu.binding.{QUEUE}")
         sends[task](app, run_id)
         assert wakeups.in_envelope(client.rpop(QUEUE)) == Wakeup(task, run_id)

@@ -20,7 +20,7 @@ def test_each_part_is_claimed_by_one_worker_only(sessions: Sessions, make_run: M
     run = make_run(bounds=[(n, n + 1) for n in range(8)])
 
     def take(worker: int) -> list[int]:
-        mine = []
+        mine: list[int] = []
         while True:
             with transaction(sessions) as session:
                 claimed = parts.claim(session, run.id, worker=f"w{worker}", lease=60)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -40,7 +41,7 @@ class Cluster:
         self.run(f"CREATE DATABASE {name} {options}")
         return self.url(name)
 
-    def url(self, name: str, **more: str) -> str:
+    def url(self, name: str, **more: Any) -> str:
         return self.admin.set(database=name, **more).render_as_string(hide_password=False)
 
     def run(self, statement: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -225,7 +226,8 @@ def test_a_stack_that_cannot_reach_a_given_server_says_so_without_its_password(
         given = address.replace("postgresql", scheme)
         said = ""
         try:
-            reachability.check(StackOptions(**{variable: given}))
+            asked: dict[str, Any] = {variable: given}
+            reachability.check(StackOptions(**asked))
         except Unreachable as error:
             said = str(error)
         assert not shows_some(said)

@@ -24,7 +24,7 @@ from .conftest import Submit
 
 Queue = Callable[..., RunLine]
 PATCHING = {"analysis": "patching", "params": {"source": "zero", "sites": ["z"], "batch_size": 8}}
-FIRST = {"analysis_version": 1, "engine_version": registry.ENGINE_VERSION}
+FIRST: dict[str, Any] = {"analysis_version": 1, "engine_version": registry.ENGINE_VERSION}
 # Each differs from a plain run of attribution in one thing, some in fields of model or recipe.
 OTHERS: dict[str, dict[str, Any]] = {
     "split": {"recipe": {"split": "test"}},

@@ -186,7 +186,7 @@ def test_a_model_added_again_is_asked_what_older_versions_did_not_ask(
         assert session.query(ModelRow).filter_by(name="old").one().n_embeddings == 257
 
 
-TOLD = {
+TOLD: dict[str, Any] = {
     "analysis": "label_randomisation",
     "distribution": DistributionSpec(data="colours", split="test", size=4),
 }
@@ -287,7 +287,7 @@ def test_the_prompts_of_a_run_are_stored_with_their_items_once(
 
 
 def test_everything_that_changes_numbers_changes_the_fingerprint(submit: Submit) -> None:
-    changes = [
+    changes: list[dict[str, Any]] = [
         {},
         {"seed": 1},
         {"params": {"batch_size": 4}},
