@@ -36,6 +36,10 @@ def test_marked_by_hand(): start()
 def test_unmarked(): start()
 
 
+@pytest.mark.parametrize("family", ["llama", "olmo"])
+def test_of_a_family(family): ...
+
+
 def test_of_another_command():
     with pytest.raises(FileNotFoundError):
         subprocess.Popen(["/nowhere/psql", "postgres"])
@@ -45,7 +49,7 @@ def test_of_another_command():
 @pytest.fixture(scope="module")
 def probes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("probes")
-    marks = "\n".join(f"  {mark}: of a test" for mark in ("browser", "servers", "stack"))
+    marks = "\n".join(f"  {mark}: of a test" for mark in ("browser", "servers", "slow", "stack"))
     (folder / "pytest.ini").write_text(f"[pytest]\nmarkers =\n{marks}\n")
     (folder / "plugin.py").write_text(
         "from tiers import Tiers\n"
@@ -72,10 +76,16 @@ def outcomes(probes: Path, *words: str) -> str:
 def test_a_test_has_the_mark_of_what_its_fixtures_start(probes: Path) -> None:
     said = outcomes(probes, "-m", "servers")
     assert "test_through_a_fixture PASSED" in said
-    assert "1 passed, 3 deselected" in said
+    assert "1 passed, 5 deselected" in said
+
+
+def test_of_many_families_few_are_for_the_fast_tier(probes: Path) -> None:
+    said = outcomes(probes, "-m", "slow")
+    assert "test_of_a_family[olmo] PASSED" in said
+    assert "1 passed, 5 deselected" in said
 
 
 def test_a_test_that_starts_a_server_without_a_mark_fails_and_is_told_so(probes: Path) -> None:
     said = outcomes(probes)
     assert "test_unmarked starts a server ('/postgres'): mark it" in said
-    assert "1 failed, 3 passed" in said
+    assert "1 failed, 5 passed" in said

@@ -22,6 +22,8 @@ STARTED_BY = {  # fixture: the mark of all tests that use it, through other fixt
     "stack": "stack",
     "browser": "browser",
 }
+# Of the families of models, those that stand for all others in the fast tier.
+FEW = frozenset({"gemma2", "gpt2", "gpt_neox", "llama", "mcq-small", "mixtral", "phi3"})
 TIERS = frozenset(STARTED_BY.values())
 SERVERS = re.compile(  # in a command
     r"(^|/)(postgres|valkey-server|chromium) |playwright/driver|tracker\.gate\.mlflow_server"
@@ -41,6 +43,9 @@ class Tiers:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in STARTED_BY:
                 item.add_marker(STARTED_BY[fixture])
+        case = getattr(item, "callspec", None)
+        if case and case.params.get("family", "llama") not in FEW:
+            item.add_marker("slow")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:

@@ -10,7 +10,7 @@ import pytest
 from analyses.prompts.answers import AmbiguousAnswers
 from analyses.prompts.data import load
 from analyses.prompts.distributions import DistributionSpec, build
-from analyses.prompts.rows import BrokenTable
+from analyses.prompts.raw_row import BrokenTable
 from analyses.prompts.tables import BadRows
 
 WORDS = ["oak", "rose", "moss", "fern"]

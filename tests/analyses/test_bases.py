@@ -8,10 +8,11 @@ from studied import FAMILIES, LONG, assert_same, in_parts, model_of, read_for, r
 from analyses import prompt_sums, subspaces
 from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding
-from analyses.methods.bases import DIMS, BasesParams, bases, derive, warned
+from analyses.methods.bases import BasesParams, bases, derive, warned
 from analyses.prompts.key_sites import KeySite, positions
 from analyses.quantities import Quantity
 from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
+from analyses.site_bases import DIMS
 
 
 def frame(family: str) -> str:
@@ -28,7 +29,7 @@ def test_bases_are_orthonormal_of_every_head_and_key_value_head(load, family: st
         basis = found[f"{site}_basis"].values
         assert basis.shape == (shape.n_layers, heads, shape.d_head, shape.d_head)
         product = np.swapaxes(basis, -1, -2) @ basis
-        spanned = np.arange(shape.d_head) < found[f"{site}_rank"].values[..., None]
+        spanned = np.arange(shape.d_head) < np.asarray(found[f"{site}_rank"].values, int)[..., None]
         np.testing.assert_allclose(product, spanned[..., None] * np.eye(shape.d_head), atol=1e-5)
         assert (np.diff(found[f"{site}_singular"].values) <= 0).all()
     assert found["k_projection"].values.shape == (8, 4, shape.n_layers, shape.n_kv_heads, DIMS)
@@ -192,12 +193,9 @@ def test_each_index_keeps_its_own_mean_of_keys(load) -> None:
         and (key.quantity.site, key.quantity.condition) == ("k", "by=index")
     ]
     whole = result(measured, apart).tensors
-    np.testing.assert_allclose(
-        whole["k_index_mean"].values, measured.tensors["k"].values.mean(0), atol=1e-5
-    )
-    np.testing.assert_allclose(
-        whole["k_index_mean"].values.mean(1), whole["k_mean"].values, atol=1e-5
-    )
+    by_index_mean = np.asarray(whole["k_index_mean"].values, float)
+    np.testing.assert_allclose(by_index_mean, measured.tensors["k"].values.mean(0), atol=1e-5)
+    np.testing.assert_allclose(by_index_mean.mean(1), whole["k_mean"].values, atol=1e-5)
     assert 0 <= min(by_index) <= max(by_index) <= 1
 
 

@@ -14,6 +14,7 @@ from analyses.language_model import LanguageModel
 SCRIPT = Path(sweep_families.__file__)
 
 
+@pytest.mark.slow
 def test_families_are_equal_to_hooked_passes_or_refused_in_words(tmp_path: Path) -> None:
     asked = "gpt2;llama, wide heads;bloom;deepseek_v3, narrow values"
     table = tmp_path / "families.md"
@@ -48,6 +49,7 @@ def test_another_models_logits_are_wrong(llama: Path, saved, loaded) -> None:
     assert sweep_families.compared(own, hooked)[0] == sweep_families.EQUAL
 
 
+@pytest.mark.slow
 def test_what_ends_a_family_otherwise_than_by_a_sentence_is_told() -> None:
     code = """
 import os, sys, time, sweep_families

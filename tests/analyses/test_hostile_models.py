@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def _write(name: str, content: object) -> object:
     return spoil
 
 
-IGNORED = {
+IGNORED: dict[str, Callable[[Path], object]] = {
     "a way to generate": _write("custom_generate/generate.py", EVIL),
     "what it generates with": _write("generation_config.json", "[" * 100_000),
     "a tokenizer with code": _write(

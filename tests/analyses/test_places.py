@@ -23,7 +23,8 @@ from analyses.prompts.labels import SCHEMES
 from analyses.prompts.places import places
 from analyses.prompts.plans import Plan, Question
 from analyses.prompts.prompt import prompt_of
-from analyses.prompts.templates import SEPARATORS, wording
+from analyses.prompts.separators import SEPARATORS
+from analyses.prompts.templates import wording
 from analyses.prompts.tokenization import (
     LabelIsNotOneToken,
     LabelIsUnknown,

@@ -1,11 +1,13 @@
 """Shares of variance in resamples are those of the vectors themselves, written out one by one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from analyses import bootstrap, subspaces
 from analyses.methods.bases import BasesParams, derive
-from analyses.results import Derived, Kind, Measured, NamedTensor
+from analyses.results import Derived, Kind, Measured, NamedTensor, ScoreKey
 from analyses.subspaces import DATA_RANK
 from analyses.variance_shares import ResampledVectors, about, share
 
@@ -71,14 +73,14 @@ def vectors(prompts: int = 24, d: int = 5) -> Measured:
     return Measured(scores={}, tensors=tensors)
 
 
-def of_items(derived: Derived, items: list[str]) -> dict:
+def of_items(derived: Derived, items: list[str]) -> dict[ScoreKey, Any]:
     draws = bootstrap.draw(items, seed=0, resamples=RESAMPLES)
     return {each.key: each.values for each in derived.resampled(draws)}
 
 
 @pytest.mark.parametrize("centring", ["global", "per_index"])
 def test_every_number_of_bases_is_found_again_in_every_resample(centring: str) -> None:
-    params = BasesParams(centring=centring)  # type: ignore[arg-type]
+    params = BasesParams(centring=centring)
     derived = derive(vectors(), params)
     found = of_items(derived, [f"item {n // 2}" for n in range(24)])
     shares = {key for key in derived.numbers if key.quantity.metric != DATA_RANK}
@@ -94,7 +96,7 @@ def test_every_number_of_bases_is_found_again_in_every_resample(centring: str) -
 def test_a_resample_has_the_shares_of_the_prompts_written_out(centring: str) -> None:
     """Along the directions of all prompts; up to what moves every resample alike."""
     measured = vectors()
-    derived = derive(measured, BasesParams(centring=centring))  # type: ignore[arg-type]
+    derived = derive(measured, BasesParams(centring=centring))
     items = [f"item {n}" for n in range(24)]
     draws = bootstrap.draw(items, seed=0, resamples=RESAMPLES)
     found = of_items(derived, items)

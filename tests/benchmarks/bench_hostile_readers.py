@@ -67,10 +67,10 @@ class Readers:
                 with psycopg.connect(self.url, autocommit=True) as connection:
                     self.connections[number] = connection
                     for lifted in LIFTED:
-                        connection.execute(lifted)  # type: ignore[arg-type]
+                        connection.execute(lifted)
                     while not self.ended.is_set():
                         try:
-                            connection.execute(next(statements))  # type: ignore[arg-type]
+                            connection.execute(next(statements))
                         except psycopg.errors.DatabaseError as error:
                             self.refused[error.sqlstate or "lost"] += 1
                             if connection.closed:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -55,8 +56,9 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="A Markdown file for the table.")
     parser.add_argument("--json", type=Path, help="A file for the outcomes.")
     chosen = parser.parse_args()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet: Any = logging
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
     torch.set_num_threads(1)
     outcomes = []
     for family in chosen.only.split(";") if chosen.only else families():

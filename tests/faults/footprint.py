@@ -40,7 +40,7 @@ def of(world: World, actor: Actor, process: psutil.Process) -> Footprint:
     with transaction(world.sessions) as session:
         connections = session.scalars(text(_CONNECTIONS), {"name": actor.log.stem}).one()
     with world.valkey.client() as client:
-        keys = int(client.dbsize())  # type: ignore[arg-type]
+        keys = int(client.dbsize())
     return Footprint(
         rss_mb=process.memory_info().rss / 1e6,
         fds=process.num_fds(),

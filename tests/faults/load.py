@@ -158,7 +158,7 @@ class People(threading.Thread):
     def _cancel_some(self) -> None:
         now = time.monotonic()
         for due, run_id in [each for each in self._to_cancel if each[0] <= now]:
-            self._until_answered(lambda session, run_id=run_id: runs.cancel(session, run_id))
+            self._until_answered(partial(runs.cancel, run_id=run_id))
             self._to_cancel.remove((due, run_id))
             self.counts["cancelled by a person"] += 1
 

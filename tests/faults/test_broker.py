@@ -32,7 +32,7 @@ def crew(world: World) -> Crewed:
 
 def hanging(world: World) -> int:
     with world.valkey.client() as client:
-        return int(client.llen(RINGS))  # type: ignore[arg-type]
+        return int(client.llen(RINGS))
 
 
 def flush(world: World) -> None:

@@ -84,12 +84,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Site
             "MLFLOW_TRACKING_URI": servers.mlflow_uri,
         }
         pythons = [virtual_environment(folder / f"venv-{name}", wheel) for name in ("one", "two")]
-        machines = [
+        one, two = (
             Machine.make(folder / name, python, **urls)
             for name, python in zip(("one", "two"), pythons, strict=True)
-        ]
+        )
         sessions = db.connect(with_psycopg(servers.database_url()))
-        site = Site(servers, *machines, sessions)
+        site = Site(servers, one, two, sessions)
         site.owner("db", "upgrade")
         site.owner("db", "password", "headbook_worker", given=f"{servers.secrets['WORKER']}\n")
         dispatcher = site.one.start("dispatch")

@@ -120,7 +120,7 @@ def registered() -> Iterator[None]:
         ("again", AgainParams, again),
         ("endless", EndlessParams, endless),
     ):
-        analysis(name, version=1, params=params)(function)  # type: ignore[arg-type]
+        analysis(name, version=1, params=params)(function)
     try:
         yield
     finally:

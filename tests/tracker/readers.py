@@ -29,7 +29,7 @@ class Cluster:
 
     def ask(self, statement: str, role: str = "postgres") -> list[tuple[Any, ...]]:
         with connect(self.url(role)) as connection:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager

@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         waiting.until(postgres.ready, process=process, seconds=60)
         with connect(postgres.url("postgres")) as connection:
             for statement in re.sub(r"<\w+ PASSWORD>", "secret", of_page("sql")).split(";")[:-1]:
-                connection.execute(statement)  # type: ignore[arg-type]
+                connection.execute(statement)
         yield Server(plain(postgres.url("headbook")))
     finally:
         process.stop()
@@ -110,7 +110,7 @@ def test_an_administrator_runs_nothing_that_an_owner_has_planted(server: Server)
     server.headbook("upgrade", url=server.url(OWNER))
     with connect(server.url(OWNER)) as owner:
         owner.execute("DROP SCHEMA headbook_guard CASCADE")
-        owner.execute(PLANTED)  # type: ignore[arg-type]
+        owner.execute(PLANTED)
     server.headbook("password", "headbook_reader", url=server.admin, given="secret\n")
     server.headbook("harden", url=server.admin)
     server.headbook("password", "headbook_reader", url=server.admin, given="secret\n")

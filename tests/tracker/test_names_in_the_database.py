@@ -85,7 +85,7 @@ def test_an_upgrade_makes_names_such_as_a_person_can_type(old_database: str) -> 
     schema.migrate(old_database, "0017")
     with plain(old_database) as connection:
         for table in ("model", "study"):
-            rows = connection.execute(f"SELECT name FROM headbook.{table}")  # type: ignore[arg-type]
+            rows = connection.execute(f"SELECT name FROM headbook.{table}")
             found = {name for (name,) in rows}
             assert found > {*given.values(), "plain", "a b"}
             assert all(name == checked(table, name) for name in found)
@@ -97,10 +97,10 @@ def test_an_upgrade_mends_old_names_and_keeps_runs_that_have_ended(old_database:
     ended, waiting = uuid4(), uuid4()
     with plain(old_database) as connection:
         models = [
-            connection.execute(MODEL, [name, str(number)]).fetchone()[0]  # type: ignore[index]
+            connection.execute(MODEL, [name, str(number)]).fetchone()[0]
             for number, name in enumerate(["m" * 100_000, "\x1b[31mred", "fine", "m" * 99_999])
         ]
-        (distribution,) = connection.execute(DISTRIBUTION).fetchone()  # type: ignore[misc]
+        (distribution,) = connection.execute(DISTRIBUTION).fetchone()
         connection.execute(
             "INSERT INTO headbook.study (id, name, created_by) VALUES (%s, %s, %s), (%s, 'b', 'c')",
             [uuid4(), "scan\u202e", "ada\n", uuid4()],

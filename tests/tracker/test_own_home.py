@@ -11,7 +11,8 @@ from second_user import OTHER, only_root
 from tracker.home.home import Home
 from tracker.home.ownership import NotOurs
 from tracker.publishing.spool import Spool
-from tracker.supervisor import control, folders, lock, passwords, ports, processes
+from tracker.supervisor import folders, lock, passwords, ports, processes
+from tracker.supervisor.options import StackOptions
 from tracker.supervisor.process import log_file
 
 from .traps import Trap, ours
@@ -115,7 +116,7 @@ def test_with_a_umask_of_nothing_all_files_are_closed(trap: Trap) -> None:
         home = Home(trap.folder / "above" / "home")
         with lock.held(home):
             passwords.of_home(home)
-            ports.choose(home, control.StackOptions())
+            ports.choose(home, StackOptions())
             processes.Notice(home).write("starting", ())
             log_file(home.log("up")).close()
             Spool(home.spool).put(b"tensors")

@@ -64,11 +64,11 @@ def peak(pid: int) -> int:
 
 def run(connection: psycopg.Connection[Any], statement: str) -> None:
     if statement.startswith("COPY") and statement.endswith("STDOUT"):
-        with connection.cursor().copy(statement) as copy:  # type: ignore[arg-type]
+        with connection.cursor().copy(statement) as copy:
             for _ in copy:
                 pass
     else:
-        connection.execute(statement, prepare=False)  # type: ignore[arg-type]
+        connection.execute(statement, prepare=False)
 
 
 @pytest.mark.parametrize("attack", ALL, ids=lambda attack: f"{attack.kind}: {attack.sql[-1][:60]}")

@@ -161,7 +161,7 @@ def test_what_a_reader_changed_of_the_role_is_taken_back(cluster: Cluster, chang
     before = cluster.ask(facts)
     with cluster.reader() as connection:
         connection.execute("SET default_transaction_read_only = off")
-        connection.execute(changed)  # type: ignore[arg-type]
+        connection.execute(changed)
     assert cluster.ask(facts) != before
     tended(cluster)
     assert cluster.ask(facts) == before
@@ -207,10 +207,10 @@ def test_a_session_that_stands_for_too_long_is_ended(
     with cluster.reader() as connection:
         for limit in limits.SETTINGS:
             if limit.endswith("timeout"):
-                connection.execute(f"SET {limit} = 0")  # type: ignore[arg-type]
+                connection.execute(f"SET {limit} = 0")
         for statement in long:
             try:
-                connection.execute(statement)  # type: ignore[arg-type]
+                connection.execute(statement)
             except psycopg.errors.DivisionByZero:
                 continue
         ended_by(cluster, connection)
@@ -257,7 +257,7 @@ def test_a_reader_that_stands_in_the_way_of_a_migration_is_ended(
     schema.migrate(owner, "0014")
     with cluster.reader() as connection, connect(cluster.url("headbook_worker")) as worker:
         connection.execute("BEGIN")
-        connection.execute(held)  # type: ignore[arg-type]
+        connection.execute(held)
         schema.upgrade(owner)
         assert not lives(connection)
         assert lives(worker)
@@ -310,7 +310,7 @@ def test_people_with_logins_of_their_own_have_the_limits_and_do_not_see_each_oth
     with connect(url.render_as_string(hide_password=False)) as ada:
         for name in ("search_path", "temp_file_limit", "log_min_messages"):
             wanted = (limits.SETTINGS | limits.FIXED_SETTINGS)[name]
-            assert ada.execute(f"SHOW {name}").fetchone() == (wanted,)  # type: ignore[arg-type]
+            assert ada.execute(f"SHOW {name}").fetchone() == (wanted,)
         ada.execute("SELECT count(*) FROM results.head_scores")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             ada.execute("SELECT query FROM pg_stat_activity")
