@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from typing import Any
 
 import hostile_data_files
 import pytest
@@ -148,8 +149,7 @@ def test_every_bound_can_be_raised(tmp_path):
 
 
 def test_one_process_reads_all_parquet_files_of_a_folder(tmp_path):
+    columns: dict[str, Any] = {name: [cell] for name, cell in GOOD.items()}
     for number in range(20):
-        hostile_data_files.table(**{name: [cell] for name, cell in GOOD.items()})(
-            tmp_path / f"{number}.parquet"
-        )
+        hostile_data_files.table(**columns)(tmp_path / f"{number}.parquet")
     assert load(DistributionSpec(data=f"folder:{tmp_path}")).repeated == 19

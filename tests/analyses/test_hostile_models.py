@@ -63,7 +63,7 @@ def test_a_hostile_tokenizer_is_refused_in_a_sentence(folder: Path, name: str) -
         load_tokenizer(refs.tokenizer(str(folder), cache=folder.parent).path)
 
 
-def _write(name: str, content: object) -> object:
+def _write(name: str, content: object) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from .actor import Actor
 from .peace import LONG
-from .world import Actor, World
+from .world import World
 
 pytestmark = LONG
 

@@ -21,8 +21,10 @@ from .worker_process import published
 
 pytestmark = pytest.mark.attack(39, "plugins that misbehave when they are used")
 
-SOME = ("raises", "exits", "leaves", "sleeps", "crashes", "kills_its_parent", "takes_our_name")
-SOME += ("eats_memory", "leaves_a_thread", "interrupts")
+SOME = (
+    *("raises", "exits", "leaves", "sleeps", "crashes", "kills_its_parent", "takes_our_name"),
+    *("eats_memory", "leaves_a_thread", "interrupts"),
+)
 WORDS = ("--model", "tiny", "--distribution", "facts", "--prompts", "4")
 
 
