@@ -1,7 +1,8 @@
 """The tiers of tests, by what a test starts: `make test-fast` runs those that start nothing.
 
 A test that uses a fixture of `STARTED_BY` has its mark from here, so nobody has to think of it. One
-that starts a server by itself carries the mark in its own file, and fails without it.
+that starts a server by itself carries the mark in its own file, and fails without it. What tests of
+a module share so is started once: they go to one worker of pytest-xdist.
 """
 
 import re
@@ -24,7 +25,7 @@ STARTED_BY = {  # fixture: the mark of all tests that use it, through other fixt
 }
 # Of the families of models, those that stand for all others in the fast tier.
 FEW = frozenset({"gemma2", "gpt2", "gpt_neox", "llama", "mcq-small", "mixtral", "phi3"})
-TIERS = frozenset(STARTED_BY.values())
+LEFT_OUT = frozenset({*STARTED_BY.values(), "slow"})  # of the fast tier
 SERVERS = re.compile(  # in a command
     r"(^|/)(postgres|valkey-server|chromium) |playwright/driver|tracker\.gate\.mlflow_server"
     r"|(tracker\.cli|/headbook) (up|demo)\b|control\.up\("
@@ -43,14 +44,15 @@ class Tiers:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in STARTED_BY:
                 item.add_marker(STARTED_BY[fixture])
+        if _left_out(item) and _shares(item) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
         case = getattr(item, "callspec", None)
         if case and case.params.get("family", "llama") not in FEW:
             item.add_marker("slow")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        marked = any(item.get_closest_marker(tier) for tier in TIERS)
-        self._unmarked = None if marked else item.nodeid
+        self._unmarked = None if _left_out(item) else item.nodeid
         try:
             return (yield)
         finally:
@@ -63,5 +65,15 @@ class Tiers:
             if found := SERVERS.search(command):
                 raise AssertionError(
                     f"{self._unmarked} starts a server ({found[0].strip()!r}): mark it with one of"
-                    f" {', '.join(sorted(TIERS))}, or use a fixture of tests/tiers.py."
+                    f" {', '.join(sorted(LEFT_OUT))}, or use a fixture of tests/tiers.py."
                 )
+
+
+def _left_out(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in LEFT_OUT)
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether a fixture of its lasts as long as its module."""
+    known = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return any(found[-1].scope == "module" for found in known.values())

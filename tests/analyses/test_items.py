@@ -39,7 +39,7 @@ def test_a_subject_stands_once_in_its_table():
 
 def test_no_distractor_is_also_true():
     for relation in RELATIONS:
-        truth: dict[str, str] = {}
+        truth: dict[str, set[str]] = {}
         for fact in relation.facts:
             true = truth.setdefault(fact.subject.casefold(), set())
             true |= {each.casefold() for each in {fact.answer, *fact.also_true}}

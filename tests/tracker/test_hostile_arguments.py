@@ -1,11 +1,13 @@
 """What people hand to commands is made to take time and memory: each is refused in a sentence."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from attacked import attack, checked, commanded
 
-from tracker.database.db import transaction
+from tracker.database.db import Sessions, transaction
 from tracker.store import runs
 from tracker.store.runs import UnknownRun
 
@@ -56,13 +58,13 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=list(ARGUMENTS))
-def test_an_argument_is_refused_in_a_sentence(tmp_path, arguments):
+def test_an_argument_is_refused_in_a_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     ended = attack(commanded, arguments, {"HEADBOOK_HOME": str(tmp_path)})
     assert "No database is known" not in ended.said
     assert 0 < len(ended.said) < 6000
 
 
-def test_a_value_that_is_no_json_is_a_text(tmp_path):
+def test_a_value_that_is_no_json_is_a_text(tmp_path: Path) -> None:
     """A number of more digits than Python reads, as well; the analysis refuses it then."""
     ended = attack(commanded, (*ASK, "-p", "x=" + "9" * 5000), {"HEADBOOK_HOME": str(tmp_path)})
     assert "No database is known" in ended.said
@@ -83,7 +85,7 @@ ENVIRONMENT = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in ENVIRONMENT.items() for value in values]
 )
-def test_a_variable_is_refused_in_a_sentence(tmp_path, name, value):
+def test_a_variable_is_refused_in_a_sentence(tmp_path: Path, name: str, value: str) -> None:
     given = {"HEADBOOK_HOME": str(tmp_path), name: value}
     ended = attack(commanded, ("runs", "list"), given)
     assert f"{name} is" in ended.said
@@ -108,13 +110,13 @@ PARAMS = {
 
 
 @pytest.mark.parametrize(("analysis", "params"), PARAMS.values(), ids=list(PARAMS))
-def test_a_parameter_is_refused_in_a_sentence(analysis, params):
+def test_a_parameter_is_refused_in_a_sentence(analysis: str, params: dict[str, Any]) -> None:
     ended = attack(checked, analysis, params)
     assert re.match("InvalidParams: Parameters of", ended.said)
     assert len(ended.said) < 5000
 
 
-def test_a_password_without_end_is_not_read(tmp_path):
+def test_a_password_without_end_is_not_read(tmp_path: Path) -> None:
     command = ("db", "password", "headbook_reader")
     ended = attack(commanded, command, {"HEADBOOK_HOME": str(tmp_path)}, "/dev/zero")
     assert "holds a zero byte" in ended.said
@@ -125,7 +127,7 @@ def test_a_password_without_end_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["a" * 100_000, "x" * 100_000, "0" * 37, "%" * 1000])
-def test_an_id_is_refused_before_the_database_is_asked(sessions, prefix):
+def test_an_id_is_refused_before_the_database_is_asked(sessions: Sessions, prefix: str) -> None:
     with transaction(sessions) as session, pytest.raises(UnknownRun) as refused:
         runs.find_run(session, prefix)
     assert len(str(refused.value)) < 300
