@@ -55,10 +55,11 @@ def ended(
 ) -> Callable[..., RunLine]:
     """Queues a run of four prompts by the command line; how it ends on the worker."""
 
-    def ended(*request: str) -> RunLine:
+    def ended(*request: str, **limits: int) -> RunLine:
         queued = UUID(Stack(home.root, **environment).json("submit", *request, *WORDS)["run"]["id"])
-        with transaction(sessions) as session:  # one lost worker is enough
-            session.execute(update(RunRow).where(RunRow.id == queued).values(max_crashes=1))
+        if limits:
+            with transaction(sessions) as session:
+                session.execute(update(RunRow).where(RunRow.id == queued).values(limits))
         return published(queued, sessions=sessions, broker_url=broker_url)
 
     return ended
@@ -67,7 +68,7 @@ def ended(
 def test_a_worker_does_our_runs_names_the_plugins_and_outlives_what_they_do(
     ended: Callable[..., RunLine], environment: dict[str, str], home: Home, worker: Path
 ) -> None:
-    left = ended("wayward", "-p", "way=measure:leaves")
+    left = ended("wayward", "-p", "way=measure:leaves", max_crashes=1)
     assert (left.state, "crash 1" in str(left.reason)) == ("failed", True)
     exited = ended("wayward", "-p", "way=measure:exits")
     assert "called sys.exit(0) ('wayward' is of the package wayward 1.0)" in str(exited.reason)
