@@ -45,7 +45,7 @@ class Tiers:
             if fixture in STARTED_BY:
                 item.add_marker(STARTED_BY[fixture])
         if _left_out(item) and _shares(item) and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
         case = getattr(item, "callspec", None)
         if case and case.params.get("family", "llama") not in FEW:
             item.add_marker("slow")
