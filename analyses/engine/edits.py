@@ -1,4 +1,4 @@
-"""One layer's patches, each on its variant, and their effect on an activation."""
+"""One layer's patches, each on its branch, and their effect on an activation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from analyses.engine.suffixes import Suffix, positions_mask, rectangle
 
 @dataclass(frozen=True)
 class Placed:
-    """A patch on the variant with this index in the batch."""
+    """A patch on the branch with this index in the batch."""
 
-    variant: int
+    branch: int
     patch: Patch
 
 
 @dataclass(frozen=True)
 class HeadPatches:
-    """The patches of keys or of values that one head of a variant reads, in order."""
+    """The patches of keys or of values that one head of a branch reads, in order."""
 
-    variant: int
+    branch: int
     head: int
     patches: tuple[Patch, ...]
 
@@ -44,13 +44,11 @@ class LayerEdits:
     def of(self, site: Site) -> Iterator[Placed]:
         return (each for each in self.placed if each.patch.site is site)
 
-    def apply(self, site: Site, x: Float[Tensor, "batch variant suffix *head d"]) -> None:
+    def apply(self, site: Site, x: Float[Tensor, "batch branch suffix *head d"]) -> None:
         """Change the activations in place."""
         for placed in self.of(site):
             patch = placed.patch
-            here = (
-                x[:, placed.variant] if patch.head is None else x[:, placed.variant, :, patch.head]
-            )
+            here = x[:, placed.branch] if patch.head is None else x[:, placed.branch, :, patch.head]
             new = self.new_value(patch, here, self.suffix.positions).to(here.dtype)
             if patch.at is None and self.suffix.is_final_only:
                 here.copy_(new)
@@ -59,11 +57,11 @@ class LayerEdits:
                 here.copy_(torch.where(chosen[..., None], new, here))
 
     def by_head(self, site: Site) -> Iterator[HeadPatches]:
-        """The patches of keys or values, grouped by variant and head."""
+        """The patches of keys or values, grouped by branch and head."""
         by_head: dict[tuple[int, int], list[Patch]] = {}
         for placed in self.of(site):
             assert placed.patch.head is not None
-            by_head.setdefault((placed.variant, placed.patch.head), []).append(placed.patch)
+            by_head.setdefault((placed.branch, placed.patch.head), []).append(placed.patch)
         return (HeadPatches(*key, tuple(patches)) for key, patches in by_head.items())
 
     def read(

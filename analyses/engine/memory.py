@@ -85,8 +85,8 @@ def held(*recordings: Recorded | None) -> int:
     return sum(storages.values())
 
 
-def variants_at_once(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> int:
-    """How many variants with `suffix` tokens of their own fit into `left` bytes; at least one.
+def branches_at_once(anatomy: Anatomy, recorded: Recorded, *, suffix: int, left: int) -> int:
+    """How many branches with `suffix` tokens of their own fit into `left` bytes; at least one.
 
     A conservative estimate: while a layer runs, each token's scores are counted three times (as
     they are, as a pattern in fp32, and as that pattern in the model's dtype).

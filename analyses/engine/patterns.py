@@ -64,7 +64,7 @@ def rows(
     shape = len(interventions), batch, anatomy.layers[layer].shape.n_heads, width
     found = torch.empty(shape, dtype=torch.float32, device=recorded.final.device)
     left = budget - memory.held(recorded, source) - found.nbytes
-    size = memory.variants_at_once(anatomy, recorded, suffix=suffix.width, left=left)
+    size = memory.branches_at_once(anatomy, recorded, suffix=suffix.width, left=left)
     for first in range(0, len(interventions), size):
         memory.give_back(found.device)
         some = interventions[first : first + size]
@@ -166,18 +166,16 @@ def _rows(
     inputs: AttentionInputs,
     interventions: Sequence[Intervention],
 ) -> Float[Tensor, "intervention batch head key"]:
-    """Each intervention is a variant: the layer's own queries and keys with its patches."""
+    """Each intervention is a branch: the layer's own queries and keys with its patches."""
     placed = [
-        Placed(variant, patch)
-        for variant, each in enumerate(interventions)
-        for patch in each.patches
+        Placed(branch, patch) for branch, each in enumerate(interventions) for patch in each.patches
     ]
-    variants = len(interventions)
+    branches = len(interventions)
     of_all = replace(
         inputs,
-        query=inputs.query.expand(-1, -1, variants, -1),
-        key=inputs.key.expand(-1, -1, variants, -1),
-        value=inputs.value.expand(-1, -1, variants, -1),
+        query=inputs.query.expand(-1, -1, branches, -1),
+        key=inputs.key.expand(-1, -1, branches, -1),
+        value=inputs.value.expand(-1, -1, branches, -1),
     )
     pattern = prefix_pattern(
         of_all,
@@ -185,13 +183,13 @@ def _rows(
         context.visible(layer, suffix),
         context.edits(layer, placed, suffix),
     )
-    by_head = rearrange(pattern, "batch kv group variant 1 key -> variant batch (kv group) key")
+    by_head = rearrange(pattern, "batch kv group branch 1 key -> branch batch (kv group) key")
     return _by_position(by_head, context.recorded.final.to(by_head.device))
 
 
 def _by_position(
-    pattern: Float[Tensor, "variant batch head key"], final: Int[Tensor, " batch"]
-) -> Float[Tensor, "variant batch head key"]:
+    pattern: Float[Tensor, "branch batch head key"], final: Int[Tensor, " batch"]
+) -> Float[Tensor, "branch batch head key"]:
     """Move the weight of the final position's own key, which comes last, to its position."""
     own = pattern[..., -1:].clone()
     pattern[..., -1] = 0

@@ -1,4 +1,4 @@
-"""Attention of many variants, which share recorded keys and have a few tokens of their own."""
+"""Attention of many branches, which share recorded keys and have a few tokens of their own."""
 
 import torch
 from einops import einsum, rearrange
@@ -11,21 +11,21 @@ from analyses.engine.interventions import Site
 from analyses.engine.recording import LayerReads
 from analyses.engine.suffixes import Visible
 
-# Axes: batch, kv (key-value head), group (its query heads), variant, suffix, key, d.
-Scores = Float[Tensor, "batch kv group variant suffix key"]
-Own = Float[Tensor, "batch kv variant suffix d"]
+# Axes: batch, kv (key-value head), group (its query heads), branch, suffix, key, d.
+Scores = Float[Tensor, "batch kv group branch suffix key"]
+Own = Float[Tensor, "batch kv branch suffix d"]
 
 
 def attend_to_prefix(
     inputs: AttentionInputs, reads: LayerReads, visible: Visible, edits: LayerEdits
 ) -> Float[Tensor, "batch token head d_value"]:
-    """z = pattern · v, where a token is a (variant suffix) pair; see `prefix_pattern`."""
+    """z = pattern · v, where a token is a (branch suffix) pair; see `prefix_pattern`."""
     n, own_v = visible.prefix, _own(inputs.value, edits)
     pattern = prefix_pattern(inputs, reads, visible, edits).to(own_v.dtype)
     z = _weighted(pattern, reads.value[:, :, :n], own_v)
     for head in edits.by_head(Site.V):
         _patch_z(z, pattern, own_v, head, reads, edits)
-    z = rearrange(z, "batch kv group variant suffix d -> batch variant suffix (kv group) d")
+    z = rearrange(z, "batch kv group branch suffix d -> batch branch suffix (kv group) d")
     edits.apply(Site.Z, z)
     return z.flatten(1, 2)
 
@@ -35,18 +35,16 @@ def prefix_pattern(
 ) -> Scores:
     """softmax(cap(q·k scaling)) in fp32.
 
-    Each token's keys are the first `visible.prefix` recorded ones, then those of its own variant.
+    Each token's keys are the first `visible.prefix` recorded ones, then those of its own branch.
     """
     suffix, n, n_kv = edits.suffix.width, visible.prefix, inputs.key.shape[1]
     q = rearrange(
-        inputs.query, "batch head (variant suffix) d -> batch variant suffix head d", suffix=suffix
+        inputs.query, "batch head (branch suffix) d -> batch branch suffix head d", suffix=suffix
     )
     if any(edits.of(Site.Q)):
         q = q.clone()
         edits.apply(Site.Q, q)
-    q = rearrange(
-        q, "batch variant suffix (kv group) d -> batch kv group variant suffix d", kv=n_kv
-    )
+    q = rearrange(q, "batch branch suffix (kv group) d -> batch kv group branch suffix d", kv=n_kv)
     own_k = _own(inputs.key, edits)
     scores = _scores(q, reads.key[:, :, :n], own_k, inputs.scaling)
     for head in edits.by_head(Site.K):
@@ -57,25 +55,25 @@ def prefix_pattern(
 
 
 def _own(x: Float[Tensor, "batch kv token d"], edits: LayerEdits) -> Own:
-    """The variants' own keys or values."""
+    """The branches' own keys or values."""
     return rearrange(
-        x, "batch kv (variant suffix) d -> batch kv variant suffix d", suffix=edits.suffix.width
+        x, "batch kv (branch suffix) d -> batch kv branch suffix d", suffix=edits.suffix.width
     )
 
 
 def _scores(
-    q: Float[Tensor, "batch kv group variant suffix d"],
+    q: Float[Tensor, "batch kv group branch suffix d"],
     prefix: Float[Tensor, "batch kv pos d"],
     own: Own,
     scaling: float,
 ) -> Scores:
-    """In one buffer: scores for the recorded prefix, then for the variant's own tokens."""
-    batch, kv, group, variant, suffix, _ = q.shape
+    """In one buffer: scores for the recorded prefix, then for the branch's own tokens."""
+    batch, kv, group, branch, suffix, _ = q.shape
     n = prefix.shape[2]
-    scores = q.new_empty(batch * kv, group * variant * suffix, n + suffix)
-    flat = (q * scaling).reshape(batch * kv, group * variant * suffix, -1)
+    scores = q.new_empty(batch * kv, group * branch * suffix, n + suffix)
+    flat = (q * scaling).reshape(batch * kv, group * branch * suffix, -1)
     torch.bmm(flat, prefix.flatten(0, 1).transpose(1, 2), out=scores[..., :n])
-    scores = scores.view(batch, kv, group, variant, suffix, n + suffix)
+    scores = scores.view(batch, kv, group, branch, suffix, n + suffix)
     scores[..., n:] = einsum(
         flat.view(q.shape), own, "b kv g r s d, b kv r key d -> b kv g r s key"
     )
@@ -84,7 +82,7 @@ def _scores(
 
 def _weighted(
     pattern: Scores, prefix: Float[Tensor, "batch kv pos d"], own: Own
-) -> Float[Tensor, "batch kv group variant suffix d"]:
+) -> Float[Tensor, "batch kv group branch suffix d"]:
     n = prefix.shape[2]
     batch, kv, *rows, keys = pattern.shape
     left = pattern.view(batch * kv, -1, keys)[..., :n]  # a view, no copy
@@ -95,7 +93,7 @@ def _weighted(
 
 def _patch_scores(
     scores: Scores,
-    q: Float[Tensor, "batch kv group variant suffix d"],
+    q: Float[Tensor, "batch kv group branch suffix d"],
     own: Own,
     head: HeadPatches,
     scaling: float,
@@ -104,19 +102,19 @@ def _patch_scores(
 ) -> None:
     """Recompute one head's scores at the final position from its patched keys."""
     kv, group = divmod(head.head, scores.shape[2])
-    keys = edits.suffix.merged(reads.key[:, kv], own[:, kv, head.variant])
+    keys = edits.suffix.merged(reads.key[:, kv], own[:, kv, head.branch])
     keys = edits.read(head, keys)
-    query = edits.suffix.at_final(q[:, kv, group, head.variant])
+    query = edits.suffix.at_final(q[:, kv, group, head.branch])
     row = einsum(query * scaling, keys, "batch d, batch pos d -> batch pos")
     n = scores.shape[-1] - edits.suffix.width
     edits.suffix.set_final(
-        scores[:, kv, group, head.variant],
+        scores[:, kv, group, head.branch],
         torch.cat([row[:, :n], edits.suffix.gather(row)], dim=1),
     )
 
 
 def _patch_z(
-    z: Float[Tensor, "batch kv group variant suffix d"],
+    z: Float[Tensor, "batch kv group branch suffix d"],
     pattern: Scores,
     own: Own,
     head: HeadPatches,
@@ -125,12 +123,12 @@ def _patch_z(
 ) -> None:
     """Recompute one head's z at the final position from its patched values."""
     kv, group = divmod(head.head, pattern.shape[2])
-    values = edits.suffix.merged(reads.value[:, kv], own[:, kv, head.variant])
+    values = edits.suffix.merged(reads.value[:, kv], own[:, kv, head.branch])
     values = edits.read(head, values)
     n = pattern.shape[-1] - edits.suffix.width
-    weights = edits.suffix.at_final(pattern[:, kv, group, head.variant])
+    weights = edits.suffix.at_final(pattern[:, kv, group, head.branch])
     seen = torch.cat([values[:, :n], edits.suffix.gather(values)], dim=1)
     edits.suffix.set_final(
-        z[:, kv, group, head.variant],
+        z[:, kv, group, head.branch],
         einsum(weights, seen, "batch key, batch key d -> batch d"),
     )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyses.engine import finite, memory, unembedding, variants
+from analyses.engine import branches, finite, memory, unembedding
 from analyses.engine.anatomy import Anatomy
 from analyses.engine.interventions import (
     READS,
@@ -59,7 +59,7 @@ def replay(
         check(patch, anatomy, recorded, source)
     context = ReplayContext.of(anatomy, recorded, source, patches)
     left = budget - memory.held(recorded, source)
-    compute = variants.changed_resid if as_changes else variants.final_resid
+    compute = branches.changed_resid if as_changes else branches.final_resid
     order, labels, sums = [], [], []
     baselines = len(anatomy.layers) if as_changes else 0
     for chunk in _chunks(anatomy, recorded, interventions, left, baselines):
@@ -102,7 +102,7 @@ def _chunks(
 ) -> Iterator[list[int]]:
     """Numbers of interventions to run together: those that begin at the same positions.
 
-    Leaves room for up to `baselines` more variants, and never for more than half.
+    Leaves room for up to `baselines` more branches, and never for more than half.
     """
 
     def begins(number: int) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ def _chunks(
         together = list(alike)
         patches = [patch for number in together for patch in interventions[number].patches]
         suffix = Suffix.of(patches, recorded.final).width
-        size = memory.variants_at_once(anatomy, recorded, suffix=suffix, left=left)
+        size = memory.branches_at_once(anatomy, recorded, suffix=suffix, left=left)
         size = max(1, size - min(baselines, (size + 1) // 2))
         for first in range(0, len(together), size):
             yield together[first : first + size]

@@ -17,7 +17,7 @@ from analyses.engine.rotary import Rotary, find_rotary
 from analyses.engine.shared_keys import Own
 from analyses.engine.suffixes import MASK, Suffix, Visible
 
-Tokens = Float[Tensor, "batch variant suffix d_model"]
+Tokens = Float[Tensor, "batch branch suffix d_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +74,11 @@ class ReplayContext:
     ) -> Tokens:
         """The layer's output for these tokens, with `attend` in place of attention.
 
-        `own_keys` are the first variants' own keys and values in layers below.
+        `own_keys` are the first branches' own keys and values in layers below.
         """
-        anatomy, variants = self.anatomy.layers[layer], tokens.shape[1]
-        arguments = suffix.arguments(self.reads(layer).arguments, variants)
-        shared = shared_keys.arguments(anatomy.shared, self.recorded, suffix, variants, own_keys)
+        anatomy, branches = self.anatomy.layers[layer], tokens.shape[1]
+        arguments = suffix.arguments(self.reads(layer).arguments, branches)
+        shared = shared_keys.arguments(anatomy.shared, self.recorded, suffix, branches, own_keys)
         with replacing_attention(attend):
             output = anatomy.layer(tokens.flatten(1, 2), **arguments, **shared)
         resid = first_tensor(output)

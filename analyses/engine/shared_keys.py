@@ -1,4 +1,4 @@
-"""Keys and values that several layers share, in replays of variants."""
+"""Keys and values that several layers share, in replays of branches."""
 
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Own(NamedTuple):
-    """The keys and values of one layer that belong to variants' own tokens."""
+    """The keys and values of one layer that belong to branches' own tokens."""
 
-    key: Float[Tensor, "batch kv variant suffix d_head"]
-    value: Float[Tensor, "batch kv variant suffix d_value"]
+    key: Float[Tensor, "batch kv branch suffix d_head"]
+    value: Float[Tensor, "batch kv branch suffix d_value"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +36,12 @@ def arguments(
     shared: SharedKeys | None,
     recorded: "Recorded",
     suffix: "Suffix",
-    variants: int,
+    branches: int,
     own_keys: Mapping[int, Own],
 ) -> dict[str, Any]:
-    """The mapping that a layer gets, for `variants` suffixes of every prompt.
+    """The mapping that a layer gets, for `branches` suffixes of every prompt.
 
-    The first variants have the keys and values of `own_keys`; the others those that were recorded.
+    The first branches have the keys and values of `own_keys`; the others those that were recorded.
     It is made for every call, so what the layer adds reaches no other.
     """
     if shared is None:
@@ -51,8 +51,8 @@ def arguments(
         reads = recorded.reads[layer]
         computed = own_keys.get(layer, (None, None))
         mapping[name] = (
-            _joined(computed[0], reads.key, suffix, variants),
-            _joined(computed[1], reads.value, suffix, variants),
+            _joined(computed[0], reads.key, suffix, branches),
+            _joined(computed[1], reads.value, suffix, branches),
         )
     return {shared.argument: mapping}
 
@@ -61,21 +61,21 @@ def own(
     key: Float[Tensor, "batch kv token d_head"],
     value: Float[Tensor, "batch kv token d_value"],
     suffix: "Suffix",
-    variants: int,
+    branches: int,
 ) -> Own:
-    """The first variants' keys and values in a call; a token is a (variant suffix) pair."""
-    pattern = "batch kv (variant suffix) d -> batch kv variant suffix d"
-    by_variant = (rearrange(each, pattern, suffix=suffix.width) for each in (key, value))
-    return Own(*(each[:, :, :variants] for each in by_variant))
+    """The first branches' keys and values in a call; a token is a (branch suffix) pair."""
+    pattern = "batch kv (branch suffix) d -> batch kv branch suffix d"
+    by_branch = (rearrange(each, pattern, suffix=suffix.width) for each in (key, value))
+    return Own(*(each[:, :, :branches] for each in by_branch))
 
 
 def _joined(
-    computed: Float[Tensor, "batch kv variant suffix d"] | None,
+    computed: Float[Tensor, "batch kv branch suffix d"] | None,
     recorded: Float[Tensor, "batch kv pos d"],
     suffix: "Suffix",
-    variants: int,
+    branches: int,
 ) -> Float[Tensor, "batch kv token d"]:
     here = suffix.gather(recorded.transpose(1, 2)).transpose(1, 2)[:, :, None]
     parts = [] if computed is None else [computed]
-    starting = variants - sum(each.shape[2] for each in parts)
+    starting = branches - sum(each.shape[2] for each in parts)
     return torch.cat([*parts, here.expand(-1, -1, starting, -1, -1)], dim=2).flatten(2, 3)

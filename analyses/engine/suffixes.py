@@ -102,26 +102,26 @@ class Suffix:
         steps = (self.final - self.start).to(value.device)
         return torch.arange(len(steps), device=value.device), steps
 
-    def arguments(self, recorded: Mapping[str, Any], variants: int) -> dict[str, Any]:
-        """A layer's arguments for `variants` suffixes of every prompt, side by side."""
+    def arguments(self, recorded: Mapping[str, Any], branches: int) -> dict[str, Any]:
+        """A layer's arguments for `branches` suffixes of every prompt, side by side."""
         return {
-            name: None if name == MASK else self._spread(name, value, variants)
+            name: None if name == MASK else self._spread(name, value, branches)
             for name, value in recorded.items()
         }
 
-    def _spread(self, name: str, value: Any, variants: int) -> Any:
+    def _spread(self, name: str, value: Any, branches: int) -> Any:
         if isinstance(value, tuple | list):
-            return tuple(self._spread(name, each, variants) for each in value)
+            return tuple(self._spread(name, each, branches) for each in value)
         if isinstance(value, Mapping):
-            return {key: self._spread(name, each, variants) for key, each in value.items()}
+            return {key: self._spread(name, each, branches) for key, each in value.items()}
         if not isinstance(value, Tensor):
             return value
         if value.dim() < 2 or value.shape[1] <= int(self.final.max()):
             raise UnknownArgument(name, f"of shape {tuple(value.shape)}")
         here = self.gather(value)
         if self.is_final_only:
-            return here.expand(-1, variants, *here.shape[2:])
-        return repeat(here, "batch suffix ... -> batch (variant suffix) ...", variant=variants)
+            return here.expand(-1, branches, *here.shape[2:])
+        return repeat(here, "batch suffix ... -> batch (branch suffix) ...", branch=branches)
 
     def visible(self, mask: Bool[Tensor, "batch 1 pos pos"] | None, pos: int) -> Visible:
         """The keys that the layer's mask allows the suffix; without a mask, all earlier ones."""

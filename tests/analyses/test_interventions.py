@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from analyses.engine import memory, variants
+from analyses.engine import branches, memory
 from analyses.engine.interventions import (
     OF_A_HEAD,
     Constant,
@@ -135,7 +135,7 @@ def test_progress_is_told_after_every_chunk_and_can_end_the_replay(
     lm = load("llama")
     batch = lm.batch(prompts([9, 6]))
     recorded = lm.record(batch, keep=Keep.PREFIX)
-    monkeypatch.setitem(memory.MOST_TOKENS, "cpu", 6)  # three variants of two prompts
+    monkeypatch.setitem(memory.MOST_TOKENS, "cpu", 6)  # three branches of two prompts
     done: list[int] = []
     lm.replay(recorded, ALL_Z, batch.label_ids, source=recorded, progress=done.append)
     assert done == [3, 6, 8]
@@ -152,9 +152,9 @@ def test_a_small_budget_only_cuts_the_work(load, prompts, monkeypatch) -> None:
     batch = lm.batch(prompts([9, 6]))
     recorded, source = lm.record(batch, keep=Keep.PREFIX), lm.record(lm.batch(prompts([7, 8])))
     sizes = []
-    whole = variants.final_resid
+    whole = branches.final_resid
     monkeypatch.setattr(
-        variants, "final_resid", lambda ground, some: sizes.append(len(some)) or whole(ground, some)
+        branches, "final_resid", lambda ground, some: sizes.append(len(some)) or whole(ground, some)
     )
     choices = {"source": source, "label_ids": batch.label_ids, "whole_vocabulary": True}
     plenty = lm.replay(recorded, ALL_Z, **choices)

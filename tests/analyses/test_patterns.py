@@ -167,7 +167,7 @@ def test_many_interventions_are_read_in_chunks_that_change_nothing(ground) -> No
     lm, _, recorded = ground("gemma2")
     interventions = reading(lm, 1, before_rotary=True) * 20
     tight = replace(lm, memory_budget=1)
-    assert memory.variants_at_once(lm.anatomy, recorded, suffix=1, left=1) == 1
+    assert memory.branches_at_once(lm.anatomy, recorded, suffix=1, left=1) == 1
     assert_close(
         tight.attention_rows(recorded, 1, interventions),
         lm.attention_rows(recorded, 1, interventions),

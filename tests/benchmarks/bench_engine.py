@@ -114,7 +114,7 @@ def transformerlens(python: str, folder: Path, count: int, length: int, threads:
 def multiplications(lm: LanguageModel, length: int) -> float:
     """Per prompt: two for each weight and token that a replay cannot do without.
 
-    A head's variant needs its layer's output matrix and MLP and all layers above; an MLP's variant
+    A head's branch needs its layer's output matrix and MLP and all layers above; an MLP's branch
     the layers above. Scores and weighted values over the prompt come on top.
     """
     layer = lm.anatomy.layers[0]

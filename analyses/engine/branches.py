@@ -1,8 +1,8 @@
 """Recorded prompts under many interventions at once, run through the layers that change.
 
 Only the final position is read and attention is causal, so a change at some position leaves all
-before it as it was recorded. A variant is every prompt under one intervention: its tokens from the
-first changed position to the final one, run through the layers above the lowest patch. All variants
+before it as it was recorded. A branch is every prompt under one intervention: its tokens from the
+first changed position to the final one, run through the layers above the lowest patch. All branches
 share the recorded keys and values of their prompts.
 """
 
@@ -32,7 +32,7 @@ from analyses.engine.replay_context import ReplayContext, Tokens
 from analyses.engine.shared_keys import Own
 from analyses.engine.suffixes import MASK, Suffix, Visible
 
-UNCHANGED = -1  # stands for a variant without patches
+UNCHANGED = -1  # stands for a branch without patches
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def final_resid(
     context: ReplayContext, interventions: Sequence[Intervention]
 ) -> Float[Tensor, "intervention batch d_model"]:
     """The residual that the final norm reads under each intervention, in fp32."""
-    batch = _VariantBatch(context, interventions)
+    batch = _BranchBatch(context, interventions)
     for layer in range(len(context.anatomy.layers)):
         batch.run_layer(layer)
     return batch.final_resid()
@@ -52,7 +52,7 @@ def changed_resid(
 ) -> Float[Tensor, "intervention batch d_model"]:
     """The recorded residual plus the change that each intervention makes, free of rounding drift.
 
-    A few tokens by themselves are rounded differently from whole prompts. So the variants that
+    A few tokens by themselves are rounded differently from whole prompts. So the branches that
     start at a layer are compared with one that starts there too and changes nothing.
     """
     starts = [each.first_layer for each in interventions]
@@ -65,15 +65,15 @@ def changed_resid(
     return resid[: len(interventions)] - torch.stack(baselines) + base
 
 
-class _VariantBatch:
-    """The variants of some interventions; each starts at its lowest patched layer."""
+class _BranchBatch:
+    """The branches of some interventions; each starts at its lowest patched layer."""
 
     def __init__(self, context: ReplayContext, interventions: Sequence[Intervention]) -> None:
         self.context = context
         self.interventions = interventions
         patches = [patch for each in interventions for patch in each.patches]
         self.suffix = Suffix.of(patches, context.recorded.final)
-        self.active: list[int] = []  # numbers of the interventions whose variants are in `tokens`
+        self.active: list[int] = []  # numbers of the interventions whose branches are in `tokens`
         self.tokens: Tokens | None = None
         base = context.recorded.layers[-1].resid_post
         self.resid = base.repeat(len(interventions), 1, 1)
@@ -81,7 +81,7 @@ class _VariantBatch:
         self.visible: dict[int, Visible] = {}  # by the id of the mask; many layers share one
 
     def run_layer(self, layer: int) -> None:
-        """Runs one layer for the active variants, those that start here, and direct paths."""
+        """Runs one layer for the active branches, those that start here, and direct paths."""
         here = [
             number
             for number, each in enumerate(self.interventions)
@@ -122,11 +122,11 @@ class _VariantBatch:
         reads = self.context.reads(layer)
         every_site = frozenset(Site)
         placed = [
-            Placed(variant, patch)
-            for variant, number in enumerate(numbers)
+            Placed(branch, patch)
+            for branch, number in enumerate(numbers)
             if number != UNCHANGED
             for patch in self._patches(
-                number, layer, every_site if variant < n_active else IN_ATTENTION
+                number, layer, every_site if branch < n_active else IN_ATTENTION
             )
         ]
         edits = self.context.edits(layer, placed, self.suffix)
@@ -162,7 +162,7 @@ class _VariantBatch:
     def _add_attention_writes(self, numbers: Sequence[int], attn_out: Tokens) -> None:
         """On direct paths, the change of attention's write is added to the final residual.
 
-        The last variant is unchanged: it gives the write to compare with, computed the same way.
+        The last branch is unchanged: it gives the write to compare with, computed the same way.
         """
         if numbers:
             multiplier = self.context.anatomy.residual_multiplier
