@@ -49,6 +49,15 @@ PROOF_LENGTHS = (7, 4)  # a full row and a padded one
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModel:
+    """A language model with its tokenizer and anatomy, verified when it was loaded.
+
+    An analysis gets one as `lm`, beside its `prompts`.
+
+    >>> recorded = lm.record(lm.batch(prompts))
+    >>> len(recorded.layers), recorded.layers[0].z.shape  # prompt, head, d_head
+    (4, torch.Size([2, 8, 16]))
+    """
+
     model: PreTrainedModel
     shape: ModelShape
     anatomy: Anatomy
@@ -180,7 +189,18 @@ class LanguageModel:
         as_changes: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Replayed:
-        """The label logits under each intervention; see `engine.replay`."""
+        """The label logits under each intervention; see `engine.replay`.
+
+        >>> from analyses.engine.interventions import ZERO
+        >>> batch = lm.batch(prompts)
+        >>> recorded = lm.record(batch, keep=Keep.PREFIX)
+        >>> ablation = Intervention((Patch(site=Site.Z, layer=3, head=7, value=ZERO),))
+        >>> replayed = lm.replay(recorded, [Intervention(), ablation], batch.label_ids)
+        >>> replayed.labels.shape  # intervention, prompt, label
+        torch.Size([2, 2, 4])
+        >>> torch.allclose(replayed.labels[0], recorded.logits.gather(1, batch.label_ids))
+        True
+        """
         return replay_engine.replay(
             self.anatomy,
             recorded,
@@ -201,7 +221,13 @@ class LanguageModel:
         *,
         source: Recorded | None = None,
     ) -> Float[Tensor, "intervention batch head key"]:
-        """A layer's attention patterns under each intervention; see `engine.patterns`."""
+        """A layer's attention patterns under each intervention; see `engine.patterns`.
+
+        >>> recorded = lm.record(lm.batch(prompts), keep=Keep.PREFIX)
+        >>> (rows,) = lm.attention_rows(recorded, layer=0)
+        >>> torch.allclose(rows.sum(-1), torch.ones(2, 8))  # prompt, head
+        True
+        """
         return patterns.rows(
             self.anatomy,
             recorded,
@@ -216,6 +242,15 @@ class LanguageModel:
         return patterns.value_norms(self.anatomy, recorded, layer)
 
     def decompose(self, recorded: Recorded, label_ids: Tensor) -> Decomposition:
+        """Each component's share of the label logits; see `engine.decomposition`.
+
+        >>> batch = lm.batch(prompts)
+        >>> recorded = lm.record(batch)
+        >>> shares = lm.decompose(recorded, batch.label_ids).shares  # prompt, component, label
+        >>> logits = recorded.logits.gather(1, batch.label_ids)
+        >>> torch.allclose(shares.sum(1), logits, atol=1e-4)
+        True
+        """
         return decomposition.decompose(self.anatomy, recorded, label_ids, tolerance=self.tolerance)
 
     def vectors(self, recorded: Recorded, at: At, *, before_rotary: bool) -> Vectors:

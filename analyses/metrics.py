@@ -15,7 +15,11 @@ def contrast(correct: Int[Tensor, " batch"], n_labels: int) -> Float[Tensor, "ba
 def logit_diff(
     labels: Float[Tensor, "batch label"], correct: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """x_c − mean(x_k, k ≠ c)"""
+    """x_c − mean(x_k, k ≠ c)
+
+    >>> logit_diff(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
+    tensor([1.5000])
+    """
     u = contrast(correct, labels.shape[1])
     return einsum(labels.double(), u.double(), "batch label, batch label -> batch").float()
 

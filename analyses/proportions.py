@@ -28,6 +28,10 @@ def wilson(p: float, n: float) -> Interval:
     """Wilson's score interval of a proportion p among n independent trials:
 
     (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)
+
+    >>> low, high = wilson(1.0, 25)
+    >>> round(low, 3), high
+    (0.867, 1.0)
     """
     middle = p + Z**2 / (2 * n)
     half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))

@@ -21,7 +21,11 @@ class AttentionWrites(NamedTuple):
 
 
 def components(anatomy: Anatomy) -> tuple[Component, ...]:
-    """All components that contribute to the logits, in the order of the forward pass."""
+    """All components that contribute to the logits, in the order of the forward pass.
+
+    >>> [component.label for component in components(lm.anatomy)][:3]
+    ['EMBED', 'L00.H00', 'L00.H01']
+    """
     ordered = [Component(kind=Kind.EMBED)]
     for number, layer in enumerate(anatomy.layers):
         ordered += [

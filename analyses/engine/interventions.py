@@ -81,7 +81,12 @@ ZERO = Constant(torch.zeros(()))
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """x → mean + (x − mean) B Bᵀ, the projection onto a subspace around a mean."""
+    """x → mean + (x − mean) B Bᵀ, the projection onto a subspace around a mean.
+
+    >>> first_axis = Subspace(mean=torch.tensor([0.0, 5.0]), basis=torch.tensor([[1.0], [0.0]]))
+    >>> first_axis(torch.tensor([3.0, 4.0]))
+    tensor([3., 5.])
+    """
 
     mean: Float[Tensor, " d"]
     basis: Float[Tensor, "d rank"]  # orthonormal columns B
@@ -107,6 +112,11 @@ class Patch:
     `at` holds the positions in each prompt, counted from its first token; by default the final one.
     For `k` and `v` it selects the keys that are changed (by default all), and the change reaches
     only what this head reads from the final position.
+
+    >>> Patch(site=Site.Z, layer=9, head=6).name
+    'z of L09.H06'
+    >>> Patch(site=Site.MLP_OUT, layer=3, value=ZERO, at=((5,), (7,))).moves
+    True
     """
 
     site: Site
@@ -144,7 +154,12 @@ class Patch:
 
 @dataclass(frozen=True)
 class Intervention:
-    """Patches that are made together; without any, nothing is changed."""
+    """Patches that are made together; without any, nothing is changed.
+
+    >>> heads = [Patch(site=Site.Z, layer=layer, head=0) for layer in (2, 4)]
+    >>> Intervention(tuple(heads)).first_layer
+    2
+    """
 
     patches: tuple[Patch, ...] = ()
     path: Path = Path.TOTAL

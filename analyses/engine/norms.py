@@ -13,7 +13,12 @@ SMALL = 1e-6  # negligible next to the square root of epsilon
 
 @dataclass(frozen=True, kw_only=True)
 class Norm:
-    """y = d · s · gain + bias; s = 1 / √(mean d² + ε), d = x − mean x if centred, else x."""
+    """y = d · s · gain + bias; s = 1 / √(mean d² + ε), d = x − mean x if centred, else x.
+
+    >>> norm = Norm(gain=torch.ones(2), bias=None, centred=True, epsilon=0.0)
+    >>> norm(torch.tensor([1.0, 5.0]))
+    tensor([-1.,  1.])
+    """
 
     gain: Float[Tensor, " d_model"]
     bias: Float[Tensor, " d_model"] | None

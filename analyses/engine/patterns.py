@@ -97,7 +97,11 @@ def value_norms(
 
 
 def entropy(rows: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch"]:
-    """−Σ a ln a, in nats. The weight of a sink, 1 − Σ a, counts as one more key."""
+    """−Σ a ln a, in nats. The weight of a sink, 1 − Σ a, counts as one more key.
+
+    >>> entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+    tensor([0.0000, 0.6931])
+    """
     total: Tensor = torch.special.entr(_with_sink(rows)).sum(-1)
     return total.float()
 
@@ -108,6 +112,9 @@ def divergence(
     """KL(a ‖ b) = Σ a ln(a / b), in nats, with the weight of sinks as one more key.
 
     A weight of zero in `others` counts as the smallest number of fp32.
+
+    >>> divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]))
+    tensor(0.6931)
     """
     a, b = _with_sink(rows), _with_sink(others)
     b = b.clamp_min(torch.finfo(torch.float32).tiny)
