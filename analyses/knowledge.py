@@ -39,15 +39,15 @@ def content_accuracy(
     """
     from analyses.metrics import answer
 
-    found: list[float] = []
-    for together in lm.micro_batches(examples, batch_size):
+    known: list[float] = []
+    for batch in lm.micro_batches(examples, batch_size):
         pairs = [
-            (each.content.context, option) for each in together for option in each.content.options
+            (each.content.context, option) for each in batch for option in each.content.options
         ]
-        numbers = [each.number for each in together for _ in each.content.options]
-        shares = answer(lm.mean_log_probs(pairs, numbers).view(len(together), -1))
-        found += [float(row[each.correct]) for each, row in zip(together, shares, strict=True)]
-    return np.array(found, dtype=np.float32)
+        numbers = [each.number for each in batch for _ in each.content.options]
+        shares = answer(lm.mean_log_probs(pairs, numbers).view(len(batch), -1))
+        known += [float(row[each.correct]) for each, row in zip(batch, shares, strict=True)]
+    return np.array(known, dtype=np.float32)
 
 
 def without_model(

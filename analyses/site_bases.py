@@ -114,30 +114,30 @@ class SiteBases:
     def _along(self, layer: int, dims: int) -> Floats:
         """The coordinates of a layer's vectors along so many directions, [n, head, dim]."""
         away = self.vectors[:, layer] - self.bases.mean[layer]
-        found: Floats = np.einsum("nhd,hdr->nhr", away, self.bases.basis[layer, ..., :dims])
-        return found
+        coordinates: Floats = np.einsum("nhd,hdr->nhr", away, self.bases.basis[layer, ..., :dims])
+        return coordinates
 
 
 def of_site(site: str, here: Mapping[str, Floats], *, per_index: bool) -> SiteBases:
     """The bases of one site; with `per_index` the keys of each option have their own mean."""
-    found, options = here[site], 1
+    vectors, options = here[site], 1
     centres = None
     groups = _groups(site, here)
     centred = np.zeros_like(groups["index"])
     if site != "q":
-        options = found.shape[2]
+        options = vectors.shape[2]
         if site == "k" and per_index:
-            centres = _flat(np.broadcast_to(found.mean(0), found.shape))
+            centres = _flat(np.broadcast_to(vectors.mean(0), vectors.shape))
             centred = groups["index"]
-        found = _flat(found)
+        vectors = _flat(vectors)
     step = float(here["step"][0]) if "step" in here else 0.0
-    bases = subspaces.principal(found, centres, step=step)
+    bases = subspaces.principal(vectors, centres, step=step)
     return SiteBases(
         site=site,
         bases=bases,
         others=subspaces.principal(here[f"{site}_other"], step=step),
-        vectors=found,
-        coordinates=subspaces.projected(found, bases, DIMS),
+        vectors=vectors,
+        coordinates=subspaces.projected(vectors, bases, DIMS),
         options=options,
         groups=groups,
         centred=centred,

@@ -30,8 +30,8 @@ def streamed(
 
     measured = []
     done = 0
-    for together in lm.micro_batches(prompts, params.batch_size, keep=keep or Keep.WRITES):
-        measured.append(measure(together))
-        done += len(together)
+    for batch in lm.micro_batches(prompts, params.batch_size, keep=keep or Keep.WRITES):
+        measured.append(measure(batch))
+        done += len(batch)
         progress(done)
     return Measured.joined(measured)

@@ -71,8 +71,8 @@ def _rank(
     """
     size = np.maximum(singular[..., 0], of_mean)
     tolerance = max(max(n, d) * float(np.finfo(np.float32).eps), step) * size
-    found: NDArray[np.int32] = (singular > tolerance[..., None]).sum(-1).astype(np.int32)
-    return found
+    result: NDArray[np.int32] = (singular > tolerance[..., None]).sum(-1).astype(np.int32)
+    return result
 
 
 def too_few(means: Mapping[ScoreKey, float], wanted: Mapping[str, int]) -> list[str]:
@@ -98,8 +98,8 @@ def _said(site: str, ranks: Mapping[Component, int], wanted: int) -> str:
 def projected(vectors: Floats, bases: Bases, dims: int) -> Floats:
     """Coordinates along the leading directions, [n, layer, head, dim]."""
     away = vectors - bases.mean
-    found: Floats = np.einsum("nlhd,lhdr->nlhr", away, bases.basis[..., :dims])
-    return found
+    result: Floats = np.einsum("nlhd,lhdr->nlhr", away, bases.basis[..., :dims])
+    return result
 
 
 def explained(coordinates: Floats, groups: Sequence[int]) -> Floats:
@@ -121,8 +121,8 @@ def explained(coordinates: Floats, groups: Sequence[int]) -> Floats:
         for group in np.unique(numbers)
     )
     share = np.divide(between, whole, out=np.zeros_like(whole), where=whole > 0)
-    found: Floats = share.astype(np.float32)
-    return found
+    result: Floats = share.astype(np.float32)
+    return result
 
 
 def random_bases(d: int, count: int, seed: Sequence[int]) -> Floats:
@@ -130,5 +130,5 @@ def random_bases(d: int, count: int, seed: Sequence[int]) -> Floats:
     random = np.random.Generator(np.random.PCG64(list(seed)))
     q, r = np.linalg.qr(random.standard_normal((count, d, d)))
     signs = np.sign(np.diagonal(r, axis1=-2, axis2=-1))
-    found: Floats = (q * signs[:, None, :]).astype(np.float32)
-    return found
+    result: Floats = (q * signs[:, None, :]).astype(np.float32)
+    return result

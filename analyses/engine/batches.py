@@ -46,8 +46,8 @@ class Batch(Rectangle):
 
 def micro_batches(prompts: Sequence[Read], size: int) -> Iterator[tuple[Read, ...]]:
     """Prompts with equal `number // size`: the same groups, however a run is cut into parts."""
-    for _, together in groupby(prompts, key=lambda prompt: prompt.number // size):
-        yield tuple(together)
+    for _, group in groupby(prompts, key=lambda prompt: prompt.number // size):
+        yield tuple(group)
 
 
 def _lengths(prompt: Read) -> list[int]:
@@ -63,21 +63,21 @@ def pieces(
 
     Prompts whose lengths must not share a batch are separated, and so are their companions.
     """
-    together: list[Read] = []
+    batch: list[Read] = []
     longest = 0
     for prompt in prompts:
         length = len(prompt.input_ids)
         width = max(longest, length)
-        apart = bool(together) and any(
-            map(lengths.must_be_separate, _lengths(together[0]), _lengths(prompt))
+        separate = bool(batch) and any(
+            map(lengths.must_be_separate, _lengths(batch[0]), _lengths(prompt))
         )
-        if together and (apart or (len(together) + 1) * width > recordable(width)):
-            yield tuple(together)
-            together, width = [], length
-        together.append(prompt)
+        if batch and (separate or (len(batch) + 1) * width > recordable(width)):
+            yield tuple(batch)
+            batch, width = [], length
+        batch.append(prompt)
         longest = width
-    if together:
-        yield tuple(together)
+    if batch:
+        yield tuple(batch)
 
 
 def rectangle(

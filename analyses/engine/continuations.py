@@ -43,19 +43,19 @@ def _cut(
 ) -> Iterator[list[Numbered]]:
     """Batches of neighbouring pairs that fit into the budget, their targets' rows included."""
     per_target = 3 * 4 * anatomy.unembedding.weight.shape[1]
-    together: list[Numbered] = []
+    batch: list[Numbered] = []
     for pair in pairs:
-        more = [*together, pair]
-        whole = [len(context) + len(continuation) for _, (context, continuation) in more]
-        predicted = sum(len(continuation) for _, (_, continuation) in more)
+        extended = [*batch, pair]
+        whole = [len(context) + len(continuation) for _, (context, continuation) in extended]
+        predicted = sum(len(continuation) for _, (_, continuation) in extended)
         tokens = memory.recordable(anatomy, Keep.WRITES, longest=max(whole), budget=budget)
-        full = len(more) * max(whole) > tokens or 2 * predicted * per_target > budget
-        if together and (full or lengths.must_be_separate(whole[0], whole[-1])):
-            yield together
-            more = [pair]
-        together = more
-    if together:
-        yield together
+        full = len(extended) * max(whole) > tokens or 2 * predicted * per_target > budget
+        if batch and (full or lengths.must_be_separate(whole[0], whole[-1])):
+            yield batch
+            extended = [pair]
+        batch = extended
+    if batch:
+        yield batch
 
 
 @torch.no_grad()

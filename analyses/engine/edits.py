@@ -119,13 +119,13 @@ class LayerEdits:
             within = positions.clamp(max=keys.shape[2] - 1)
             return _SourceValues(_at(keys[:, kv], within), within)
         if patch.at is None:
-            found = source.at_final(patch.site, self.layer, patch.head)
-            return _SourceValues(found[:, None], source.final[:, None])
-        found = source.reads[self.layer].everywhere[patch.site]
+            values = source.at_final(patch.site, self.layer, patch.head)
+            return _SourceValues(values[:, None], source.final[:, None])
+        values = source.reads[self.layer].everywhere[patch.site]
         if patch.head is not None:
-            found = found[:, :, patch.head]
-        within = positions.clamp(max=found.shape[1] - 1)
-        return _SourceValues(_at(found, within), within)
+            values = values[:, :, patch.head]
+        within = positions.clamp(max=values.shape[1] - 1)
+        return _SourceValues(_at(values, within), within)
 
 
 def _there(patch: Patch, positions: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch pos"]:
@@ -145,8 +145,8 @@ class _SourceValues(NamedTuple):
 
 
 def _at(
-    found: Float[Tensor, "batch all_pos d"], positions: Int[Tensor, "batch pos"]
+    values: Float[Tensor, "batch all_pos d"], positions: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch pos d"]:
     """Values at positions; beyond a source's end the last one stands in, which no patch takes."""
-    rows = torch.arange(len(found), device=found.device)[:, None]
-    return found[rows, positions.to(found.device)]
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    return values[rows, positions.to(values.device)]

@@ -48,7 +48,7 @@ def find_shared(
     """
     calls = layer_calls(model, layers, input_ids)
     altered = layer_calls(model, layers, input_ids, altered=True)
-    found = []
+    by_layer = []
     for number, call in enumerate(calls):
         mappings = [_shared(number, name, calls) for name in call.arguments]
         shared = [each for each in mappings if each is not None]
@@ -60,8 +60,8 @@ def find_shared(
                 _check_independent(number, name, value, calls, altered[number])
         used = None if call.attention is None else call.attention.mask
         check_mask(number, call.arguments.get(MASK), used)
-        found.append(shared[0] if shared else None)
-    return found
+        by_layer.append(shared[0] if shared else None)
+    return by_layer
 
 
 def _shared(number: int, name: str, calls: Sequence[LayerCall]) -> SharedKeys | None:

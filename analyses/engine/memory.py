@@ -60,8 +60,8 @@ def recordable(anatomy: Anatomy, keep: Keep, *, longest: int, budget: int) -> in
     of_a_pass = _of_a_layer(anatomy, size) + most_heads * longest * (2 * size + 4)
     room = int(ROOM * budget)
     tokens = room // (2 * of_a_pass)
-    if kept := sum(_kept(layer, keep) for layer in anatomy.layers):
-        tokens = min(tokens, room // (4 * kept * size))
+    if per_token := sum(_kept(layer, keep) for layer in anatomy.layers):
+        tokens = min(tokens, room // (4 * per_token * size))
     return max(1, tokens)
 
 

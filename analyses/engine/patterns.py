@@ -62,14 +62,14 @@ def rows(
     inputs = _attention_inputs(context, layer, suffix)
     batch, _, width, _ = recorded.reads[layer].key.shape
     shape = len(interventions), batch, anatomy.layers[layer].shape.n_heads, width
-    found = torch.empty(shape, dtype=torch.float32, device=recorded.final.device)
-    left = budget - memory.held(recorded, source) - found.nbytes
+    patterns = torch.empty(shape, dtype=torch.float32, device=recorded.final.device)
+    left = budget - memory.held(recorded, source) - patterns.nbytes
     size = memory.branches_at_once(anatomy, recorded, suffix=suffix.width, left=left)
     for first in range(0, len(interventions), size):
-        memory.give_back(found.device)
+        memory.give_back(patterns.device)
         some = interventions[first : first + size]
-        found[first : first + size] = _rows(context, layer, suffix, inputs, some)
-    return found
+        patterns[first : first + size] = _rows(context, layer, suffix, inputs, some)
+    return patterns
 
 
 @torch.no_grad()
@@ -91,9 +91,9 @@ def value_norms(
         for head, of_head in enumerate(W_O)  # one head at a time: all writes together are large
     ]
     keys = torch.arange(value.shape[2], device=value.device)
-    behind = keys > recorded.final.to(value.device)[:, None, None]
+    beyond_end = keys > recorded.final.to(value.device)[:, None, None]
     norms = anatomy.residual_multiplier * torch.stack(sizes, dim=1)
-    return norms.masked_fill(behind, 0).to(recorded.final.device)
+    return norms.masked_fill(beyond_end, 0).to(recorded.final.device)
 
 
 def entropy(rows: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch"]:
@@ -154,12 +154,12 @@ def _check_patch(patch: Patch, layer: int) -> None:
 def _attention_inputs(context: ReplayContext, layer: int, suffix: Suffix) -> AttentionInputs:
     """What the layer calls attention with at the final positions."""
     reads, visible = context.reads(layer), context.visible(layer, suffix)
-    nothing = context.edits(layer, [], suffix)
+    no_edits = context.edits(layer, [], suffix)
     observed: list[AttentionInputs] = []
 
     def attend(inputs: AttentionInputs) -> Tensor:
         observed.append(inputs)
-        return attend_to_prefix(inputs, reads, visible, nothing)
+        return attend_to_prefix(inputs, reads, visible, no_edits)
 
     resid = context.recorded.layers[layer].resid_pre[:, None, None]
     context.run_layer(layer, resid.to(reads.key), suffix, attend, {})

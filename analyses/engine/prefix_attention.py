@@ -127,8 +127,8 @@ def _patch_z(
     values = edits.read(head, values)
     n = pattern.shape[-1] - edits.suffix.width
     weights = edits.suffix.at_final(pattern[:, kv, group, head.branch])
-    seen = torch.cat([values[:, :n], edits.suffix.gather(values)], dim=1)
+    visible_values = torch.cat([values[:, :n], edits.suffix.gather(values)], dim=1)
     edits.suffix.set_final(
         z[:, kv, group, head.branch],
-        einsum(weights, seen, "batch key, batch key d -> batch d"),
+        einsum(weights, visible_values, "batch key, batch key d -> batch d"),
     )

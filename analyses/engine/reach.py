@@ -68,15 +68,15 @@ def _table_ends(model: PreTrainedModel) -> int | None:
     """
     device = cast(Any, model).get_input_embeddings().weight.device
     token = 1 if model.config.get_text_config().pad_token_id != 1 else 2
-    seen = []
+    tables = []
     for length in _LENGTHS:
         with _LookUps() as looked_up:
             passes.plain(model, torch.full((1, length), token, device=device))
         # A table of positions has the same size for every length; intermediate tensors do not.
-        seen.append(
+        tables.append(
             {
                 (table, rows, rows - (highest - (length - 1)))
                 for table, (rows, highest) in looked_up.highest.items()
             }
         )
-    return min((end for *_, end in set.intersection(*seen)), default=None)
+    return min((end for *_, end in set.intersection(*tables)), default=None)

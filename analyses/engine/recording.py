@@ -67,14 +67,14 @@ class Recorded:
     def at_final(self, site: Site, layer: int, head: int | None = None) -> Float[Tensor, "batch d"]:
         """A site's activation at the final positions."""
         if site is Site.Q:
-            found = self.reads[layer].q
+            values = self.reads[layer].q
         elif site in (Site.K, Site.V):
             rows = torch.arange(len(self.final))
-            found = getattr(self.reads[layer], "key" if site is Site.K else "value")
-            found = found[rows, :, self.final.to(found.device)]
+            values = getattr(self.reads[layer], "key" if site is Site.K else "value")
+            values = values[rows, :, self.final.to(values.device)]
         else:
-            found = getattr(self.layers[layer], site.value)
-        return found if head is None else found[:, head]
+            values = getattr(self.layers[layer], site.value)
+        return values if head is None else values[:, head]
 
 
 @torch.no_grad()

@@ -72,12 +72,12 @@ def replay(
         if progress is not None:
             progress(len(order))
     back = torch.tensor(order, dtype=torch.long).argsort()
-    nothing = recorded.logits.new_empty(0, *label_ids.shape)
+    empty = recorded.logits.new_empty(0, *label_ids.shape)
     replayed = Replayed(
         interventions=tuple(interventions),
         numbers=recorded.numbers,
-        labels=torch.cat([nothing, *labels])[back],
-        logsumexp=torch.cat([nothing[..., 0], *sums])[back] if whole_vocabulary else None,
+        labels=torch.cat([empty, *labels])[back],
+        logsumexp=torch.cat([empty[..., 0], *sums])[back] if whole_vocabulary else None,
     )
     _check_finite(replayed, anatomy.unembedding.weight.dtype)
     return replayed
@@ -115,14 +115,14 @@ def _chunks(
     numbers = range(len(interventions))
     start = {number: begins(number) for number in numbers}
     order = sorted(numbers, key=lambda number: (start[number], lowest(number)))
-    for _, alike in groupby(order, key=start.__getitem__):
-        together = list(alike)
-        patches = [patch for number in together for patch in interventions[number].patches]
+    for _, group in groupby(order, key=start.__getitem__):
+        chunk = list(group)
+        patches = [patch for number in chunk for patch in interventions[number].patches]
         suffix = Suffix.of(patches, recorded.final).width
         size = memory.branches_at_once(anatomy, recorded, suffix=suffix, left=left)
         size = max(1, size - min(baselines, (size + 1) // 2))
-        for first in range(0, len(together), size):
-            yield together[first : first + size]
+        for first in range(0, len(chunk), size):
+            yield chunk[first : first + size]
 
 
 def check(patch: Patch, anatomy: Anatomy, recorded: Recorded, source: Recorded | None) -> None:

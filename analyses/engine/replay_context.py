@@ -36,7 +36,7 @@ class ReplayContext:
         source: Recorded | None,
         patches: Sequence[Patch],
     ) -> "ReplayContext":
-        """With the rotary embeddings that the patches need, found and verified."""
+        """With the rotary embeddings that the patches need, detected and verified."""
         return cls(
             anatomy=anatomy,
             recorded=recorded,

@@ -87,9 +87,9 @@ def _cases(
 ) -> Iterator[tuple[Intervention, int]]:
     for row, change in enumerate(changes):
         at = None if change.position == last else ((change.position,),) * prompts
-        nothing = Patch(site=Site.RESID_PRE, layer=change.layer, value=SOURCE, at=at)
+        unchanged = Patch(site=Site.RESID_PRE, layer=change.layer, value=SOURCE, at=at)
         yield Intervention((_zero(change, at),)), row
-        yield Intervention((nothing,)), len(changes)
+        yield Intervention((unchanged,)), len(changes)
 
 
 def _zero(change: Change, at: tuple[tuple[int, ...], ...] | None) -> Patch:

@@ -135,8 +135,8 @@ class Suffix:
         to_prefix = rows[..., :prefix] & (keys[:prefix] < self.start[:, None, None])
         own = repeat(self.positions, "batch key -> batch suffix key", suffix=self.width)
         causal = torch.ones(self.width, self.width, dtype=torch.bool, device=device).tril()
-        seen = torch.cat([to_prefix, rows.gather(2, own) & causal], dim=-1)
-        return Visible(prefix=prefix, mask=None if bool(seen.all()) else seen)
+        visible = torch.cat([to_prefix, rows.gather(2, own) & causal], dim=-1)
+        return Visible(prefix=prefix, mask=None if bool(visible.all()) else visible)
 
 
 @lru_cache(maxsize=64)  # patches of one replay share their positions

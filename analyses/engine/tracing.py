@@ -127,10 +127,10 @@ def _layers(model: nn.Module, attention: Sequence[nn.Module]) -> list[nn.Module]
 
 
 def _check_layer_count(traced: int, config: Any) -> None:
-    said = getattr(config, "num_hidden_layers", traced)
-    if said != traced:
+    configured = getattr(config, "num_hidden_layers", traced)
+    if configured != traced:
         raise UnknownAnatomy(
-            "its attention", f"it ran with {traced} layers, its config says {said}"
+            "its attention", f"it ran with {traced} layers, its config says {configured}"
         )
 
 

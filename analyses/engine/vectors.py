@@ -55,10 +55,10 @@ def _frame(anatomy: Anatomy, recorded: Recorded, layer: int, *, before_rotary: b
 
 
 def _at(
-    found: Float[Tensor, "batch head pos d"], places: Int[Tensor, "batch place"]
+    heads: Float[Tensor, "batch head pos d"], places: Int[Tensor, "batch place"]
 ) -> Float[Tensor, "batch place head d"]:
-    rows = torch.arange(len(found), device=found.device)[:, None]
-    return found.transpose(1, 2)[rows, places.to(found.device)]
+    rows = torch.arange(len(heads), device=heads.device)[:, None]
+    return heads.transpose(1, 2)[rows, places.to(heads.device)]
 
 
 def _framed(

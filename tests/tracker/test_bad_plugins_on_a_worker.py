@@ -14,7 +14,7 @@ from wayward_plugin import WAYWARD
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model
 from tracker.home.home import Home
-from tracker.reports import RunLine
+from tracker.results import RunLine
 from tracker.tables import RunRow
 
 from .worker_process import published

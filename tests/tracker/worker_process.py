@@ -13,7 +13,7 @@ from waits import when
 
 from tracker.database.db import Sessions
 from tracker.queueing import broker, dispatcher
-from tracker.reports import RunLine
+from tracker.results import RunLine
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def published(
 
     def ended() -> RunLine | None:
         dispatcher.reap(sessions)
-        dispatcher.ring_due(app, sessions)
+        dispatcher.wake_due(app, sessions)
         line = detail(sessions, run_id).line
         return line if line.published else None
 
