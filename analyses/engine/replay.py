@@ -1,4 +1,7 @@
-"""The label logits under any number of interventions, without a forward pass for each one."""
+"""The label logits under any number of interventions, without a forward pass for each one.
+
+The effects that analyses compute from them are defined in docs/methods.md, section 5.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
