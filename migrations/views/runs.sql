@@ -1,5 +1,5 @@
--- Every column of another table is joined from the left: a query that does not select it does not
--- join that table.
+-- Left joins, because a query that selects no column of such a table then does not read it. No
+-- volatile function, such as clock_timestamp(): with one the planner makes the whole view first.
 CREATE OR REPLACE VIEW results.runs AS
 SELECT run.id AS run_id, run.fingerprint,
        run.analysis, run.analysis_version, run.engine_version, run.params, run.seed,

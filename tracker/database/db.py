@@ -69,7 +69,8 @@ class ForbiddenByDatabase(TrackerError):
 class NotMigrated(TrackerError):
     def __init__(self) -> None:
         super().__init__(
-            "The database does not have the tables of this version. Run `headbook db upgrade`."
+            "The database does not have the tables and views of this version. "
+            "Run `headbook db upgrade`."
         )
 
 
