@@ -88,7 +88,7 @@ def runs(
     newest_first = RUNS.c.created_at.desc(), RUNS.c.run_id
     query = select(*LINE).order_by(*newest_first).limit(limit)
     if states:
-        query = query.where(RUNS.c.state.in_([state.value for state in states]))
+        query = query.where(RUNS.c.state.in_(list(states)))
     if analysis:
         query = query.where(RUNS.c.analysis == analysis)
     if ids is not None:
