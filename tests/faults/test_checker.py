@@ -20,7 +20,6 @@ RUN = "(SELECT id FROM headbook.run WHERE state = '{}')"
 DONE, STOPPED = RUN.format("succeeded"), RUN.format("cancelled")
 MODEL = "(SELECT min(id) FROM headbook.component)"
 WRITTEN = f"INSERT INTO faults.written (relation, run_id, part, epoch) VALUES ('part_score', {DONE}"
-SCORE = "score (run_id, component_id, metric, site, condition, x, n, skipped, values)"
 
 # By invariant: what breaks it, one statement each.
 BREAKING = {
@@ -63,7 +62,7 @@ BREAKING = {
     ],
     "nothing that parts have measured is left over when a run has succeeded": [
         "INSERT INTO headbook.part_score"
-        f" VALUES ({DONE}, 0, {MODEL}, 'length', '', '', 0, '{{1, 2}}')",
+        f" VALUES ({DONE}, 0, {MODEL}, 'length', '', '', 0, '{{1, 2}}', '{{}}')",
         "INSERT INTO headbook.part_tensor"
         f" VALUES ({DONE}, 0, 'lengths', '{{prompt}}', '{{}}', 'float32', '{{1}}', 1, '')",
     ],

@@ -22,7 +22,7 @@ from analyses.quantities import Quantity
 from tracker import results
 from tracker.database import schema
 from tracker.database.db import close, connect, transaction
-from tracker.domain import RunRequest
+from tracker.domain import RunRequest, RunState
 from tracker.home.home import Home
 from tracker.queueing import submission
 
@@ -139,7 +139,7 @@ def test_what_was_noted_of_a_run_is_read_as_values(old: str) -> None:
     schema.upgrade(old)
     sessions = connect(old)
     with transaction(sessions) as session:
-        runs = {line.analysis: line for line in results.runs(session, states=["succeeded"])}
+        runs = {line.analysis: line for line in results.runs(session, states=[RunState.SUCCEEDED])}
         patching = results.run_detail(session, runs["patching"].id).notes
         plugin = results.run_detail(session, runs["of_a_plugin"].id).notes
         scores = results.scores(session, runs["of_a_plugin"].id)
