@@ -1,7 +1,6 @@
 """A run's pictures reach MLflow under their names; one that cannot be drawn costs no other."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ def test_a_picture_is_drawn_from_means_intervals_units_and_tensors(
     assert (estimate.n, estimate.mean, estimate.ci_low, estimate.ci_high) == (8, 1.0, 1.0, 1.0)
     assert found.said("size") == "size (metres)"
     assert found.grid == Grid(layers=2, heads=4, kv_heads=2)  # only two heads were measured
-    assert found.varied == {replace(head, metric="by_rank")}
+    assert found.with_x == {ScoreKey(head.component, Quantity("by_rank"))}
     assert found.tensor("row").values.shape == (8, 3)
 
 

@@ -107,7 +107,7 @@ def test_the_best_heads_of_an_order_are_its_first() -> None:
 
 
 def test_a_rank_of_zero_is_in_the_name_and_no_rank_is_not() -> None:
-    lines = [line(metric="kept", varied=True), line(metric="loss")]
+    lines = [line(metric="kept", has_x=True), line(metric="loss")]
     assert [key for key, _, _ in summary(lines)] == ["kept/0", "loss"]
 
 
