@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from analyses import bootstrap
 from analyses.pictures.plots import HEADS
 from analyses.prompts.spec import DistributionSpec
-from analyses.quantities import Varied
+from analyses.quantities import as_varied
 from analyses.registry import Analysis, Params
 from analyses.results import Kind
 from analyses.shown import plain
@@ -144,7 +144,7 @@ def _type(field: Schema, definitions: Mapping[str, Schema]) -> str:
 
 
 def _score(stored: Stored) -> Row:
-    conditions = [Varied(each).text for each in stored.varied]
+    conditions = [as_varied(each).text for each in stored.varied]
     return (
         _code(stored.metric),
         ", ".join(map(_place, stored.where)),

@@ -134,6 +134,11 @@ class Varied(Mapping[str, Value]):
 NOTHING = Varied()
 
 
+def as_varied(values: Mapping[str, Value]) -> Varied:
+    """The same values; raises `ValueError` as `Varied` does."""
+    return values if isinstance(values, Varied) else Varied(values)
+
+
 @dataclass(frozen=True, order=True, init=False)
 class Quantity:
     """What a score measures of a component: `metric`, and `site` where there is one.
@@ -149,7 +154,7 @@ class Quantity:
     def __init__(self, metric: str, site: str = "", varied: Mapping[str, Value] = NOTHING) -> None:
         object.__setattr__(self, "metric", metric)
         object.__setattr__(self, "site", site)
-        object.__setattr__(self, "varied", varied if isinstance(varied, Varied) else Varied(varied))
+        object.__setattr__(self, "varied", as_varied(varied))
         # Found once: a summary looks up every score in every resample.
         object.__setattr__(self, "_hash", hash((metric, site, self.varied)))
 

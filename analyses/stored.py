@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
-from analyses.quantities import NOTHING, Value, Varied, spelled
+from analyses.quantities import NOTHING, Value, Varied, as_varied, spelled
 from analyses.results import Kind, ScoreKey
 
 Place = tuple[Kind, str]  # of which components, at which site
@@ -39,12 +39,15 @@ class Stored:
     proportion: bool = False
     no_interval: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "varied", tuple(map(as_varied, self.varied)))
+
     def __contains__(self, key: ScoreKey) -> bool:
         return any(self.names(key, place, varied) for place, varied in self.variants())
 
     def variants(self) -> list[tuple[Place, Varied]]:
         """Each place with each of what is varied."""
-        return [(place, Varied(each)) for place in self.where for each in self.varied]
+        return [(place, as_varied(each)) for place in self.where for each in self.varied]
 
     def names(self, key: ScoreKey, place: Place, varied: Varied) -> bool:
         """Whether this is said of a score, at one place with so much varied."""
@@ -97,7 +100,7 @@ def from_json(kept: Sequence[Mapping[str, Any]]) -> tuple[Stored, ...]:
             metric=said["metric"],
             meaning="",
             where=tuple((Kind(kind), site) for kind, site in said["where"]),
-            varied=tuple(map(Varied, said["varied"])),
+            varied=tuple(said["varied"]),
             x=said["x"],
             better=said["better"],
             no_interval=said["no_interval"],

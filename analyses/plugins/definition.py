@@ -6,7 +6,7 @@ from typing import Any
 
 from analyses.errors import Refused
 from analyses.plugins.found import plain
-from analyses.quantities import Quantity, Varied
+from analyses.quantities import Quantity, as_varied
 from analyses.stored import Stored, StoredArray
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -69,7 +69,7 @@ def _texts(of: Any) -> Iterable[object]:
             each.meaning,
             each.unit,
             each.x,
-            *(Varied(one).text for one in each.varied),
+            *(as_varied(one).text for one in each.varied),
         )
     for each in of.arrays:
         yield from (each.name, each.meaning, *each.axes)
