@@ -76,6 +76,7 @@ def test_requests_are_queued_all_or_none_and_the_same_one_once(
 ) -> None:
     del submit  # it has added the model
     request = RunRequest(analysis="attribution", model="tiny", recipe={"name": "facts", "size": 8})
+    assert eval(request.as_python(), {"headbook": headbook}) == request
     first, again = client.submit([request, request])
     assert first == again == client.submit(request)
     with pytest.raises(headbook.InvalidRequest, match="batch_size"):

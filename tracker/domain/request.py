@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import (
@@ -96,6 +96,10 @@ class RunRequest(Asked):
     priority: AskedPriority = Priority.NORMAL
     study: Study = None
     force: Force = False
+
+    if TYPE_CHECKING:  # without pydantic's plugin no mapping would do for a recipe
+
+        def __init__(self, **given: Any) -> None: ...
 
     @property
     def said(self) -> dict[str, Any]:
