@@ -202,7 +202,7 @@ class Measured:
         """
         self.check_scores(prompts)
         for name, tensor in self.tensors.items():
-            wanted = ("sum", 2) if tensor.is_sum else ("prompt", len(prompts))
+            wanted = (prompt_sums.AXIS, 2) if tensor.is_sum else ("prompt", len(prompts))
             if (*tensor.axes[:1], *tensor.values.shape[:1]) != wanted:
                 raise WrongLength(f"tensor {name!r}", tensor.values.shape, len(prompts))
             place = tensor.not_finite()

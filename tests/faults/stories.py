@@ -1,7 +1,7 @@
 """What a process goes through until it ends at a crash point: a run's whole way, or a turn of it.
 
 The processes are forked from one that has torch and the product in memory, so that one more costs
-no seconds. Nothing here stands in for the product: workers are workbenches, analyses are analyses.
+no seconds. Nothing here stands in for the product: workers and analyses are the real ones.
 """
 
 import os
