@@ -81,7 +81,7 @@ def test_the_logs_of_a_run_that_has_ended_are_there_and_not_looked_at_again(
 ):
     run = succeeded()
     tell(sessions, run, *map(str, range(30)))
-    monkeypatch.setattr(reports.log_lines, "_SETTLED", 3600)
+    monkeypatch.setattr(results.log_lines, "_SETTLED", 3600)
     visit("run", id=run.id, tab="Logs")
     assert polled[-1] == 2  # workers may still write what was said before the end
     monkeypatch.setattr(results.log_lines, "_SETTLED", 0)
