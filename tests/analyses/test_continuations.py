@@ -35,10 +35,10 @@ def test_a_continuation_does_not_depend_on_its_neighbours(load) -> None:
 def test_a_small_budget_only_cuts_the_work(load, monkeypatch) -> None:
     lm = load("gemma2")
     cuts = []
-    whole = continuations._together
+    whole = continuations._mean_log_probs
     monkeypatch.setattr(
         continuations,
-        "_together",
+        "_mean_log_probs",
         lambda model, anatomy, some, budget: (
             cuts.append(len(some)) or whole(model, anatomy, some, budget)
         ),

@@ -22,6 +22,7 @@ from analyses.methods.patching import PatchingParams, patching
 from analyses.methods.subspace import RANDOM, SubspaceParams, subspace
 from analyses.organism.export import SHIPPED
 from analyses.prompts.sources import SourceKind
+from analyses.quantities import Varied
 from analyses.results import MODEL, Kind, Result
 
 pytestmark = pytest.mark.xdist_group("findings")  # what is learnt is learnt once
@@ -71,7 +72,7 @@ def test_queries_and_keys_compress_to_few_dimensions_and_placebos_do_not(lm, lea
     params = SubspaceParams(strongest=6, ranks=(1, 2, 3), placebo_ranks=(1, 2), batch_size=32)
     found = result(run(subspace, lm, read_for(lm, size=32), params, inputs=learnt))
 
-    def kept(rank: float, condition: str = "") -> float:
+    def kept(rank: float, condition: Varied | str = "") -> float:
         site = {"component": SET, "metric": "logit_diff", "site": "qk"}
         nothing, everything, here = (
             of(found, **site, condition=of_which, x=x).mean()

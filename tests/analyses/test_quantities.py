@@ -3,6 +3,7 @@
 import json
 import pickle
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,20 @@ def test_values_come_back_from_json_with_their_types(values) -> None:
 
 
 def test_postgres_spells_values_as_they_are_spelled_here(database_url: str) -> None:
-    values = ["a b", "ä=/", 0, -7, 10**19, 0.5, 1e-7, 1.5e-300, 123456.789, 2.5e300, True, False]
+    values: list[Any] = [
+        "a b",
+        "ä=/",
+        0,
+        -7,
+        10**19,
+        0.5,
+        1e-7,
+        1.5e-300,
+        123456.789,
+        2.5e300,
+        True,
+        False,
+    ]
     varied = [Varied({"of": each}) for each in values]
     with connect(database_url) as connection:
         rows = connection.execute(
@@ -69,20 +83,21 @@ def test_postgres_spells_values_as_they_are_spelled_here(database_url: str) -> N
         ("a=1/b=true", {"b": True, "a": 1}),
     ],
 )
-def test_texts_are_those_that_are_stored(text: str, values: dict[str, object]) -> None:
+def test_texts_are_those_that_are_stored(text: str, values: dict[str, Any]) -> None:
     assert Varied(values).text == text
     assert dict(Varied.read(text)) == values
 
 
 def test_numbers_of_numpy_are_numbers_and_whole_ones_integers() -> None:
-    varied = Varied({"a": np.int64(3), "b": np.float32(0.5), "c": 2.0})
+    given: dict[str, Any] = {"a": np.int64(3), "b": np.float32(0.5), "c": 2.0}
+    varied = Varied(given)
     assert [(each, type(each)) for each in varied.values()] == [(3, int), (0.5, float), (2, int)]
 
 
 @pytest.mark.parametrize(
     "values", [{"": 1}, {"A b": 1}, {"a": ""}, {"a": float("nan")}, {"a": None}, {"a": [1]}, {3: 1}]
 )
-def test_what_has_no_text_is_refused_by_its_name(values: dict[str, object]) -> None:
+def test_what_has_no_text_is_refused_by_its_name(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="give a"):
         Varied(values)
 
@@ -96,11 +111,11 @@ def test_a_quantity_is_a_value_that_cannot_change() -> None:
     assert str(one) == "loss q placebo=random"
     assert sorted([one, Quantity("loss", "q"), Quantity("accuracy")])[2] == one
     with pytest.raises(AttributeError):
-        one.metric = "accuracy"
+        one.metric = "accuracy"  # type: ignore[misc]
     with pytest.raises(AttributeError):
         one.varied.text = ""
     with pytest.raises(TypeError):
-        one.varied["placebo"] = "other_tokens"
+        one.varied["placebo"] = "other_tokens"  # type: ignore[index]
 
 
 def test_a_later_change_of_what_it_was_made_from_changes_nothing() -> None:

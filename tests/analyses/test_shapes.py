@@ -129,8 +129,8 @@ def test_layers_may_differ(unequal: LanguageModel) -> None:
 
 
 def test_key_value_heads_are_patched_layer_by_layer(unequal: LanguageModel) -> None:
-    places = patching._places(unequal, ("v", "attn_out"))
-    assert [(each.component.layer, each.component.index) for each in places] == [
+    targets = patching._targets(unequal, ("v", "attn_out"))
+    assert [(each.component.layer, each.component.index) for each in targets] == [
         *((0, 0), (0, -1)),
         *((1, 0), (1, 1), (1, -1)),
         *((2, 0), (2, -1)),
@@ -160,8 +160,13 @@ def test_layers_may_differ_in_their_number_of_heads(fewer_heads: LanguageModel) 
         *((0, head) for head in range(4)),
         *((1, head) for head in range(2)),
     ]
-    places = patching._places(lm, ("z", "k"))
-    assert [place.component.index for place in places if place.component.layer == 1] == [0, 1, 0, 1]
+    targets = patching._targets(lm, ("z", "k"))
+    assert [target.component.index for target in targets if target.component.layer == 1] == [
+        0,
+        1,
+        0,
+        1,
+    ]
 
 
 def test_a_head_that_only_other_layers_have_is_refused(fewer_heads: LanguageModel, prompts) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import cluster
 import pytest
@@ -61,7 +62,11 @@ def test_the_wheel_works_in_the_folder_of_a_project_that_has_the_same_names(
     del sessions  # empties the database afterwards
     python = cluster.virtual_environment(tmp_path / "bare", wheel)
     headbook = python.with_name("headbook")
-    here = {"cwd": work, "DATABASE_URL": database_url, "HEADBOOK_HOME": str(tmp_path / "home")}
+    here: dict[str, Any] = {
+        "cwd": work,
+        "DATABASE_URL": database_url,
+        "HEADBOOK_HOME": str(tmp_path / "home"),
+    }
     assert "schema of this version" in run(headbook, "db", "upgrade", **here)
     asks = "import headbook; print(headbook.__version__, headbook.connect().runs())"
     assert run(python, "-P", "-c", asks, **here).endswith(" []\n")
@@ -73,12 +78,12 @@ def test_the_wheel_works_in_the_folder_of_a_project_that_has_the_same_names(
 def test_the_wheel_works_in_a_bare_environment(wheel: Path, work: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     run(sys.executable, "-m", "venv", bare)
-    pip = [bare / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    pip: list[str | Path] = [bare / "bin" / "python", "-m", "pip", "install", "--quiet"]
     constraints = ("--constraint", ROOT / "constraints.txt")
     run(*pip, *constraints, "torch")
     run(*pip, *constraints, wheel)
     headbook = bare / "bin" / "headbook"
-    home = {"cwd": work, "HEADBOOK_HOME": str(tmp_path / "a home")}
+    home: dict[str, Any] = {"cwd": work, "HEADBOOK_HOME": str(tmp_path / "a home")}
     try:
         run(headbook, "up", "--detach", **home)
         run(headbook, "db", "upgrade", **home)

@@ -75,7 +75,7 @@ def make_run(sessions: Sessions, model: Model, distribution_id: int) -> MakeRun:
     """Queues a run of eight prompts in two parts; keywords replace what it is queued with."""
 
     def make(**changes: Any) -> Run:
-        asked = {
+        asked: dict[str, Any] = {
             "fingerprint": uuid4().hex,
             "bounds": [(0, 4), (4, 8)],
             "priority": Priority.NORMAL,

@@ -11,7 +11,8 @@ from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import RunState
 from tracker.queueing.submission import InvalidRequest
-from tracker.working.execution import WorkerContext, work
+from tracker.working.context import WorkerContext
+from tracker.working.execution import work
 
 from .conftest import Submit
 

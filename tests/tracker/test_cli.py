@@ -28,7 +28,8 @@ from tracker.cli import app, main
 from tracker.database.db import Sessions, transaction
 from tracker.domain.run_notes import RunNotes
 from tracker.store import studies
-from tracker.working.execution import WorkerContext, work
+from tracker.working.context import WorkerContext
+from tracker.working.execution import work
 
 from .conftest import MakeRun, Submit
 

@@ -1,6 +1,7 @@
 """Names come in one order from every database, whatever order of words it was made with."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -75,7 +76,7 @@ def test_scores_are_listed_by_code(
         session.add(component)
         session.flush()
         for name in NAMES:
-            key = {"metric": "m", "site": "z", "condition": "", column: name}
+            key: dict[str, Any] = {"metric": "m", "site": "z", "condition": "", column: name}
             key["varied"] = {"of": key["condition"]} if key["condition"] else {}
             session.add(
                 ScoreRow(run_id=run.id, component_id=component.id, x=0, n=1, skipped=0, **key)

@@ -37,7 +37,7 @@ def test_a_run_ends_with_scores_tensors_and_a_mirror_in_mlflow(
         lines = results.scores(session, run.id)
     heads = [line for line in lines if line.component.kind is Kind.HEAD]
     assert len(heads) == 8
-    assert all(line.n == 8 and line.ci_low <= line.mean <= line.ci_high for line in heads)  # type: ignore[operator]
+    assert all(line.n == 8 and line.ci_low <= line.mean <= line.ci_high for line in heads)
 
     ids = mlflow_ids(sessions, run.id)
     mirrored = bench.artifacts.mlflow.get_run(ids.run_id)

@@ -18,7 +18,8 @@ from analyses.stored import Stored
 from tracker.database.db import Sessions
 from tracker.publishing import mirror
 from tracker.publishing.mlflow_errors import MlflowUnavailable
-from tracker.working.execution import WorkerContext, work
+from tracker.working.context import WorkerContext
+from tracker.working.execution import work
 
 from .conftest import Submit
 

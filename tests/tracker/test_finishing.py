@@ -1,6 +1,7 @@
 """What is made of the vectors of a whole run: statistics, summaries, warnings."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def effect(m: float) -> ScoreKey:
     return ScoreKey(SET, Quantity("total_effect", varied={"of": "logit_diff"}), x=m)
 
 
-def statistics(name: str, vectors, **params: object) -> finishing.Scores:
+def statistics(name: str, vectors: dict[ScoreKey, Any], **params: object) -> finishing.Scores:
     analysis = registry.find(name)
     return finishing.with_statistics(vectors, ITEMS, analysis, analysis.checked(params), seed=0)
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -213,7 +214,7 @@ class Refusing(MlflowClient):
 
     status = 500
 
-    def list_artifacts(self, run_id: str, path: str | None = None) -> list[object]:
+    def list_artifacts(self, run_id: str, path: str | None = None) -> list[Any]:
         raise answered(self.status)
 
 

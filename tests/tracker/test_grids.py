@@ -21,7 +21,8 @@ from tracker.home.home import Home
 from tracker.queueing import models
 from tracker.store import runs
 from tracker.tables import DistributionRow, RunInputRow, RunRow, StudyRow
-from tracker.working.execution import WorkerContext, work
+from tracker.working.context import WorkerContext
+from tracker.working.execution import work
 
 from . import needing
 

@@ -15,7 +15,8 @@ from tracker.database.db import Sessions, transaction
 from tracker.domain import Priority, Run, RunState
 from tracker.store import publications, scores
 from tracker.tables import RunEventRow, RunRow
-from tracker.working.execution import WorkerContext, publish_if_ended, work
+from tracker.working.context import WorkerContext
+from tracker.working.execution import publish_if_ended, work
 
 from . import needing
 from .conftest import Submit

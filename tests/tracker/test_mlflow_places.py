@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_no_file_is_read_or_written_in_a_run_at_a_place_of_somebody_elses(
 class Elsewhere(MlflowClient):
     """The client of a server that serves no files itself, and keeps them in a bucket."""
 
-    def get_experiment(self, experiment_id: str) -> object:
+    def get_experiment(self, experiment_id: str) -> Any:
         found = super().get_experiment(experiment_id)
         if experiment_id == "0":
             found._artifact_location = "s3://ours/mlflow/0"

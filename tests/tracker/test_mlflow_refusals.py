@@ -256,7 +256,7 @@ def test_names_longer_than_columns_are_shortened_and_stay_apart(
     run = submit(analysis="behaviour").run
     work(bench, hint=None)
     known = detail(sessions, run.id)
-    shown = []
+    shown: list[str] = []
     for path in ("a" * 700 + "X" + "a" * 700, "a" * 700 + "Y" + "a" * 700):
         line = replace(
             known.line,

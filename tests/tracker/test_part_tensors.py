@@ -12,6 +12,7 @@ from sqlalchemy import event, func, select, text
 from analyses.results import NamedTensor
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Run
+from tracker.domain.run_notes import RunNotes
 from tracker.queueing import dispatcher
 from tracker.store import endings, part_tensors, runs
 from tracker.store.part_tensors import UnequalParts
@@ -117,7 +118,7 @@ def test_a_part_without_a_tensor_has_skipped_its_prompts(
 def test_sums_of_parts_are_added(sessions: Sessions, make_run: MakeRun) -> None:
     run = make_run()
     for number in range(2):
-        high, low = np.float64([1, 3]), np.float64([0, 2.0**-60])
+        high, low = np.array([1.0, 3.0]), np.array([0.0, 2.0**-60])
         total = NamedTensor(np.stack([high + number, low]), ("sum", "place"))
         end_with(sessions, claim(sessions, run.id), {"total": total})
     joined = JoinedTensors(sessions, run, nothing)["total"]
@@ -151,7 +152,7 @@ def test_what_a_killed_worker_has_written_counts_for_nothing(
     expire(sessions, killed)
     assert dispatcher.reap(sessions) == [run.id]
     again = claim(sessions, run.id, worker="w2")
-    other = NamedTensor(-numbers(1).values, ("prompt", "place"))
+    other = NamedTensor(np.negative(numbers(1).values), ("prompt", "place"))
     end_with(sessions, again, {"first": other})
     assert dispatcher.remove_unneeded_chunks(sessions) == 3
     joined = JoinedTensors(sessions, run, nothing)
@@ -224,7 +225,7 @@ def test_a_tensor_is_read_when_it_is_looked_up_and_not_before(
 def succeeds(sessions: Sessions, run: Run) -> None:
     last = claim(sessions, run.id)
     with transaction(sessions) as session:
-        endings.finish_run(session, last, notes={})
+        endings.finish_run(session, last, notes=RunNotes())
 
 
 def fails(sessions: Sessions, run: Run) -> None:

@@ -114,7 +114,7 @@ LISTED = {
         lambda session, run: results.run_log(session, run, last=500), ("run_log_run_id_seq_idx",)
     ),
     "its scores": Listed(results.scores, ("score_pkey",)),
-    "runs to wake workers for": Listed(lambda session, _: runs.ring_due(session, limit=4), QUEUES),
+    "runs to wake workers for": Listed(lambda session, _: runs.take_due(session, limit=4), QUEUES),
     "runs to claim": Listed(
         lambda session, run: parts.waiting_runs(session, loaded=(1, 2), hint=run), QUEUES
     ),

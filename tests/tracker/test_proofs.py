@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text, update
@@ -14,13 +15,14 @@ from analyses.language_model import LanguageModel
 from analyses.prompts.distributions import DistributionSpec
 from tracker.database import db
 from tracker.database.db import Sessions, transaction
-from tracker.domain import Model, ProofClaim, ProofState, Run, RunState
+from tracker.domain import Model, ProofClaim, ProofState, Run, RunRequest, RunState
 from tracker.home.home import Home
+from tracker.publishing.artifacts import ArtifactStore
 from tracker.publishing.publication import mlflow_client
+from tracker.publishing.spool import Spool
 from tracker.queueing import models, submission
-from tracker.queueing.submission import Request
-from tracker.store import errands, parts, proofs, workers
 from tracker.store import models as store
+from tracker.store import next_work, parts, proofs, workers
 from tracker.store.models import ModelRefused
 from tracker.store.parts import LeaseLost
 from tracker.tables import ModelRow, WorkerRow
@@ -43,8 +45,14 @@ def bench(sessions: Sessions, home: Home) -> Iterator[WorkerContext]:
     """A worker that no run asks to store a tensor."""
     aside = db.beside(sessions)
     yield WorkerContext(
-        **{"name": "w1", "sessions": sessions, "aside": aside, "home": home, "device": "cpu"},
-        mlflow=mlflow_client("http://127.0.0.1:9"),
+        name="w1",
+        sessions=sessions,
+        aside=aside,
+        home=home,
+        device="cpu",
+        artifacts=ArtifactStore(
+            mlflow=mlflow_client("http://127.0.0.1:9"), spool=Spool(home.spool)
+        ),
         roots=(),
     )
     db.close(aside)
@@ -57,10 +65,10 @@ def record(folder: Path, sessions: Sessions, home: Home) -> Model:
 
 
 def queue(sessions: Sessions, home: Home, **changes: object) -> Run:
-    asked = {"analysis": "attribution", "model": "m", "created_by": "ada"}
-    spec = DistributionSpec(size=4, split="test")
-    request = Request(**asked | {"distribution": spec} | changes)  # type: ignore[arg-type]
-    return submission.submit(request, sessions=sessions, home=home).run
+    recipe = DistributionSpec(size=4, split="test")
+    asked: dict[str, Any] = {"analysis": "attribution", "model": "m", "recipe": recipe}
+    request = RunRequest(**asked | changes)
+    return submission.submit(request, created_by="ada", sessions=sessions, home=home).run
 
 
 def now(sessions: Sessions, model: Model) -> Model:
@@ -73,7 +81,7 @@ def waiting(sessions: Sessions, worker: str = "w1") -> tuple[bool, int]:
     with transaction(sessions) as session:
         runs = parts.waiting_runs(session, loaded=(), hint=None, worker=worker)
         proof = proofs.any_waits(session, worker=worker)
-        errand = errands.next_errand(session, None, worker=worker)
+        errand = next_work.next_work(session, None, worker=worker)
     assert (errand is not None) == (proof or bool(runs))
     return proof, len(runs)
 

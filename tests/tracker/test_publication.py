@@ -198,8 +198,8 @@ def test_what_mlflow_shows_of_a_run_does_nothing_that_a_text_asks_for(
         shown |= {"paragraph_open", "paragraph_close", "inline", "softbreak"}
         assert {token.type for token in tokens} <= shown
         said = "".join(token.content for token in tokens if token.type.startswith("text"))
-        for line in "\n".join(attacks[at : at + 20]).split("\n"):
-            assert one_line(line) in said
+        for attack in "\n".join(attacks[at : at + 20]).split("\n"):
+            assert one_line(attack) in said
         for value in (*seen.tags.values(), *seen.params.values()):
             assert all(each.isprintable() or each in "\n\t" for each in value)
         assert seen.params["p0"] == "\\x1b[31mred\\x1b[0m"

@@ -18,7 +18,8 @@ from tracker.domain import Priority
 from tracker.results import RunLine
 from tracker.results.run_names import name_of
 from tracker.store import runs
-from tracker.working.execution import WorkerContext, publish_if_ended
+from tracker.working.context import WorkerContext
+from tracker.working.execution import publish_if_ended
 
 from .conftest import Submit
 

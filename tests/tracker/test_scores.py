@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,13 +183,14 @@ def of_head(index: int, metric: str, condition: str = "", x: float = 0.0) -> Sco
     return ScoreKey(component, Quantity(metric, varied=Varied.read(condition)), x=x)
 
 
+Store = Callable[..., list[results.ScoreLine]]
+
+
 @pytest.fixture
-def stored(
-    sessions: Sessions, make_run: MakeRun, model: Model
-) -> Callable[..., list[results.ScoreLine]]:
+def stored(sessions: Sessions, make_run: MakeRun, model: Model) -> Store:
     """The lines of a run that has succeeded with these means; keywords are what it notes."""
 
-    def store(means: Mapping[ScoreKey, float], **notes: object) -> list[results.ScoreLine]:
+    def store(means: Mapping[ScoreKey, float], **notes: Any) -> list[results.ScoreLine]:
         run = make_run(bounds=[(0, 8)])
         first = claim(sessions, run.id)
         with transaction(sessions) as session:
@@ -225,13 +227,13 @@ SAID = (
     ],
 )
 def test_the_strongest_are_those_of_which_it_is_better(
-    stored, metric: str, means: tuple[float, ...], first: list[int]
+    stored: Store, metric: str, means: tuple[float, ...], first: list[int]
 ) -> None:
     lines = stored({of_head(index, metric): mean for index, mean in enumerate(means)}, scores=SAID)
     assert [line.component.index for line in results.strongest(lines, 3)] == first
 
 
-def test_the_strongest_are_of_the_headline_and_of_no_other_metric_beside_it(stored) -> None:
+def test_the_strongest_are_of_the_headline_and_of_no_other_metric_beside_it(stored: Store) -> None:
     means = {
         **{of_head(index, "order"): 100.0 - index for index in range(3)},
         **{of_head(index, "effect", "accuracy"): 50.0 for index in range(3)},
@@ -248,7 +250,7 @@ def test_the_strongest_are_of_the_headline_and_of_no_other_metric_beside_it(stor
     assert results.as_row(lines[-1])["no_interval"] == "why"
 
 
-def test_a_coordinate_of_zero_is_one_where_the_analysis_says_so(stored) -> None:
+def test_a_coordinate_of_zero_is_one_where_the_analysis_says_so(stored: Store) -> None:
     """Of what nothing is said, as of runs of long ago, the other scores of the kind tell."""
     means = {
         of_head(0, "gained"): 0.0,

@@ -8,8 +8,10 @@ from tracker.database.db import Sessions, transaction
 from tracker.devices import Capability, Device
 from tracker.domain import Model, Run
 from tracker.home.home import Home
+from tracker.publishing.artifacts import ArtifactStore
 from tracker.publishing.publication import mlflow_client
-from tracker.store import endings, errands, parts, shared_gpus, workers
+from tracker.publishing.spool import Spool
+from tracker.store import endings, next_work, parts, shared_gpus, workers
 from tracker.working import room
 from tracker.working.context import WorkerContext
 
@@ -62,9 +64,9 @@ def taken(sessions: Sessions, name: str = "all") -> bool:
 
 def makes_room(sessions: Sessions, name: str) -> bool:
     with transaction(sessions) as session:
-        errand = errands.next_errand(session, None, worker=name)
+        errand = next_work.next_work(session, None, worker=name)
         room_is_made = shared_gpus.has_to_make_room(session, worker=name)
-    assert not room_is_made or (errand is not None and errand.run_id == errands.NO_RUN)
+    assert not room_is_made or (errand is not None and errand.run_id == next_work.NO_RUN)
     return room_is_made
 
 
@@ -72,8 +74,13 @@ def bench_of(
     name: str, sessions: Sessions, home: Home, *, large_only: bool = False
 ) -> WorkerContext:
     return WorkerContext(
-        **{"name": name, "sessions": sessions, "aside": sessions, "home": home},
-        mlflow=mlflow_client("http://127.0.0.1:9"),
+        name=name,
+        sessions=sessions,
+        aside=sessions,
+        home=home,
+        artifacts=ArtifactStore(
+            mlflow=mlflow_client("http://127.0.0.1:9"), spool=Spool(home.spool)
+        ),
         roots=(),
         device="cpu",
         large_runs_only=large_only,

@@ -8,7 +8,8 @@ from analyses.prompts.distributions import DistributionSpec
 from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.store import tensors
-from tracker.working.execution import WorkerContext, work
+from tracker.working.context import WorkerContext
+from tracker.working.execution import work
 
 from .conftest import Submit
 

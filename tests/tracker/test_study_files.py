@@ -149,7 +149,15 @@ def test_a_file_is_queued_all_or_none(sessions: Sessions, tmp_path: Path) -> Non
 def test_a_grid_that_was_printed_as_a_file_finds_its_own_runs(
     sessions: Sessions, tmp_path: Path
 ) -> None:
-    grid = ("sizes", "--model", "tiny", "--distribution", "facts", "--prompts", 8)
+    grid: tuple[str | int, ...] = (
+        "sizes",
+        "--model",
+        "tiny",
+        "--distribution",
+        "facts",
+        "--prompts",
+        8,
+    )
     grid += ("-p", "rank=1", "-p", "rank=2", "--prompt-seed", 1, "--prompt-seed", 2)
     path = tmp_path / "study.yaml"
     path.write_text(submit(*grid, "--print", "yaml").stdout)

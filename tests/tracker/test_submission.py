@@ -164,7 +164,7 @@ def test_prompts_beyond_the_trained_length_are_queued_with_a_warning_that_the_re
     add("short", positions=100)
     run = submit(model="short").run
 
-    def warnings() -> list[str]:
+    def warnings() -> tuple[str, ...]:
         with transaction(sessions) as session:
             return results.run_detail(session, run.id).notes.warnings
 

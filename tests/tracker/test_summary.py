@@ -14,7 +14,7 @@ from tracker.publishing import mirror
 from tracker.publishing.summary import MOST_KEYS, Point, summary
 from tracker.results import ScoreLine
 from tracker.store import endings, parts, publications, scores
-from tracker.working.execution import WorkerContext
+from tracker.working.context import WorkerContext
 
 from .conftest import MakeRun
 from .part_work import claim

@@ -62,8 +62,8 @@ def fill(url: str, tensors: Tensors) -> UUID:
     """A run that goes on, and beside it one that ends: two parts of those tensors in each."""
     going, ended = uuid4(), uuid4()
     with plain(url) as connection:
-        (model,) = connection.execute(MODEL).fetchone()  # type: ignore[misc]
-        (distribution,) = connection.execute(DISTRIBUTION).fetchone()  # type: ignore[misc]
+        (model,) = connection.execute(MODEL).fetchone()
+        (distribution,) = connection.execute(DISTRIBUTION).fetchone()
         for run in (going, ended):
             connection.execute(RUN, [run, run.hex, model, distribution])
             for part in range(2):

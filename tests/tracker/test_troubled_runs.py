@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -238,7 +239,7 @@ def test_what_nobody_knows_of_the_database_is_an_attempt_and_not_the_end(
 def test_a_run_that_is_cancelled_while_it_is_measured_stops_and_stores_nothing(
     submit: Submit, bench: WorkerContext, sessions: Sessions, odd: dict[str, Behave]
 ) -> None:
-    bench.heartbeat = 0.05
+    bench.limits = replace(bench.limits, heartbeat=0.05)
 
     def waits_for_the_end(progress: Callable[[int], None]) -> None:
         with transaction(sessions) as session:

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from plain_connection import connect
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import TableClause, create_engine, make_url
 from sqlalchemy.exc import ProgrammingError
 
 from migrations import drift
@@ -48,7 +48,7 @@ def run(url: str, *statements: str) -> list[tuple[object, ...]]:
     """Run the statements; the rows of the last."""
     with connect(url) as connection:
         for statement in statements:
-            last = connection.execute(statement)  # type: ignore[call-overload]
+            last = connection.execute(statement)
         return list(last.fetchall()) if last.description else []
 
 
@@ -222,5 +222,6 @@ def test_the_reader_may_read_every_view(database: str) -> None:
 
 def test_queries_name_the_columns_that_the_views_have(database_url: str) -> None:
     for view in views.ALL:
+        assert isinstance(view, TableClause)
         found = run(database_url, COLUMNS % view.name)
         assert [column.name for column in view.columns] == [name for (name,) in found]

@@ -14,13 +14,14 @@ from analyses.methods.categorise import CategoriseParams
 from analyses.prompts.distributions import DistributionSpec
 from analyses.results import Result
 from tracker.database.db import Sessions, transaction
-from tracker.domain import RunState
+from tracker.domain import RunRequest, RunState
 from tracker.home.home import Home
 from tracker.queueing import models, submission
-from tracker.queueing.submission import Request, Submitted
+from tracker.queueing.submission import Submitted
 from tracker.store import scores
 from tracker.tables import RunRow
-from tracker.working.execution import WorkerContext, work
+from tracker.working.context import WorkerContext
+from tracker.working.execution import work
 from tracker.working.loaded_models import LoadedModels
 
 
@@ -65,13 +66,13 @@ def hold_back(made: Submitted, sessions: Sessions, *, until: str) -> None:
 
 def categorise(sessions: Sessions, home: Home) -> Submitted:
     return submission.submit(
-        Request(
+        RunRequest(
             analysis="categorise",
             model="tiny",
-            distribution=DistributionSpec(size=4, split="test"),
-            params={"batch_size": 4, "prompts": "known"},
-            created_by="ada",
+            recipe=DistributionSpec(size=4, split="test"),
+            parameters={"batch_size": 4, "prompts": "known"},
         ),
+        created_by="ada",
         sessions=sessions,
         home=home,
     )

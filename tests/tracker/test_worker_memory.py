@@ -16,8 +16,10 @@ from tracker.database.db import Sessions, transaction
 from tracker.devices import Capability, Device
 from tracker.domain import Model, PartClaim, Run, RunState
 from tracker.home.home import Home
+from tracker.publishing.artifacts import ArtifactStore
 from tracker.publishing.publication import mlflow_client
-from tracker.store import endings, errands, parts, runs, workers
+from tracker.publishing.spool import Spool
+from tracker.store import endings, next_work, parts, runs, workers
 from tracker.tables import PromptRow, RunRow, WorkerRow
 from tracker.working.context import WorkerContext
 from tracker.working.execution import work
@@ -45,7 +47,7 @@ def claimed_by(sessions: Sessions, run: Run, worker: str) -> PartClaim | None:
     """What the worker gets of the run; it must get it exactly where it sees that it waits."""
     with transaction(sessions) as session:
         waits = parts.waiting_runs(session, loaded=(), hint=None, worker=worker)
-        errand = errands.next_errand(session, None, worker=worker)
+        errand = next_work.next_work(session, None, worker=worker)
         found = parts.claim(session, run.id, worker=worker, lease=60)
     assert (waits == [run.id]) == (found is not None)
     assert (errand is not None and errand.run_id == run.id) == (found is not None)
@@ -201,8 +203,14 @@ def bench(sessions: Sessions, home: Home) -> Iterator[WorkerContext]:
     """A worker that no run asks to store a tensor or to publish."""
     aside = db.beside(sessions)
     yield WorkerContext(
-        **{"name": "w1", "sessions": sessions, "aside": aside, "home": home, "device": "cpu"},
-        mlflow=mlflow_client("http://127.0.0.1:9"),
+        name="w1",
+        sessions=sessions,
+        aside=aside,
+        home=home,
+        device="cpu",
+        artifacts=ArtifactStore(
+            mlflow=mlflow_client("http://127.0.0.1:9"), spool=Spool(home.spool)
+        ),
         roots=(),
     )
     db.close(aside)
