@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -256,7 +257,7 @@ def test_names_longer_than_columns_are_shortened_and_stay_apart(
     run = submit(analysis="behaviour").run
     work(bench, hint=None)
     known = detail(sessions, run.id)
-    shown: list[str] = []
+    shown: list[Any] = []
     for path in ("a" * 700 + "X" + "a" * 700, "a" * 700 + "Y" + "a" * 700):
         line = replace(
             known.line,

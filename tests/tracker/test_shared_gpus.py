@@ -33,7 +33,11 @@ def up(sessions: Sessions, name: str, gpus: Sequence[str]) -> None:
     with transaction(sessions) as session:
         workers.seen(
             session,
-            **{"name": name, "host": "h", "pid": 1, "device": "cuda", "capability": able},
+            name=name,
+            host="h",
+            pid=1,
+            device="cuda",
+            capability=able,
             only_above=24 * GIB if len(gpus) > 1 else None,
         )
 

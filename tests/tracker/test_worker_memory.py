@@ -38,7 +38,11 @@ def up(sessions: Sessions, name: str, memory: int | None, *, only_above: int | N
     with transaction(sessions) as session:
         workers.seen(
             session,
-            **{"name": name, "host": "h", "pid": 1, "device": "cuda", "only_above": only_above},
+            name=name,
+            host="h",
+            pid=1,
+            device="cuda",
+            only_above=only_above,
             capability=None if memory is None else known,
         )
 
