@@ -46,9 +46,10 @@ Row = tuple[str, ...]
 Schema = Mapping[str, Any]
 
 
-def page(analyses: Iterable[Analysis]) -> str:
-    """The whole page, as Markdown."""
-    return "\n".join([HEAD + INTERVALS, recipe(), *map(section, analyses)])
+def page(analyses: Iterable[Analysis], *, with_recipe: bool = False) -> str:
+    """The page about some analyses, as Markdown; with the recipe of prompts if asked."""
+    prompts = [recipe()] if with_recipe else []
+    return "\n".join([HEAD + INTERVALS, *prompts, *map(section, analyses)])
 
 
 def recipe() -> str:

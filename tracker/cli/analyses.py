@@ -71,7 +71,7 @@ def docs(
 ) -> None:
     """Print the page about analyses, as Markdown."""
     found = [registry.find(name) for name in names or ()]
-    made = page.page(found or registry.shipped())
+    made = page.page(found or registry.shipped(), with_recipe=not found)
     if check is None:
         typer.echo(made, nl=False)
     elif check.read_text(encoding="utf-8") != made:
