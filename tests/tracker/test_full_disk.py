@@ -11,7 +11,7 @@ from stored_runs import detail, due_now, stored_tensors
 
 from tracker.database.db import Sessions
 from tracker.domain import RunState
-from tracker.home.home import Home
+from tracker.publishing.spool import Spool
 from tracker.working.context import WorkerContext
 from tracker.working.execution import work
 
@@ -64,7 +64,7 @@ def test_a_full_disk_gives_up_what_mlflow_was_seen_to_hold(
     wide: None,
     small_disk: Path,
 ) -> None:
-    bench.home = Home(small_disk)
+    bench.artifacts.spool = Spool(small_disk / "spool")
     run = submit(analysis="wide").run
     work(bench, hint=None)
     of_first = {each.sha256 for each in stored_tensors(sessions, run.id)}
