@@ -14,7 +14,7 @@ from analyses.results import ScoreKey
 from analyses.stored import Stored
 
 AS_USUAL = object()
-ONE = ScoreKey(MODEL, metric="one")
+ONE = ScoreKey(MODEL, Quantity("one"))
 
 
 def key(metric, component=MODEL, site="", x=0.0, **varied):
