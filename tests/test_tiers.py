@@ -1,5 +1,6 @@
 """What starts servers is marked, by the fixtures it uses or by hand."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,8 @@ def start():
 def test_through_a_fixture(sessions): start()
 
 
-def test_among_others_of_its_module(crew, request):
-    assert request.node.get_closest_marker("xdist_group").args == ("test_probes.py",)
+@pytest.mark.parametrize("number", range(4))
+def test_among_others_of_its_module(crew, number): ...
 
 
 @pytest.mark.stack
@@ -84,19 +85,20 @@ def outcomes(probes: Path, *words: str) -> str:
 def test_a_test_has_the_mark_of_what_its_fixtures_start_and_shares_it_on_one_worker(
     probes: Path,
 ) -> None:
-    said = outcomes(probes, "-m", "servers")
-    assert "test_through_a_fixture PASSED" in said
-    assert "test_among_others_of_its_module PASSED" in said
-    assert "2 passed, 5 deselected" in said
+    said = outcomes(probes, "-m", "servers", "-n", "2", "--dist", "loadgroup")
+    workers = re.findall(r"\[(gw\d)\] .* PASSED .*test_among_others_of_its_module", said)
+    assert len(workers) == 4
+    assert len(set(workers)) == 1
+    assert "5 passed" in said
 
 
 def test_of_many_families_few_are_for_the_fast_tier(probes: Path) -> None:
     said = outcomes(probes, "-m", "slow")
     assert "test_of_a_family[olmo] PASSED" in said
-    assert "1 passed, 6 deselected" in said
+    assert "1 passed, 9 deselected" in said
 
 
 def test_a_test_that_starts_a_server_without_a_mark_fails_and_is_told_so(probes: Path) -> None:
     said = outcomes(probes)
     assert "test_unmarked starts a server ('/postgres'): mark it" in said
-    assert "1 failed, 6 passed" in said
+    assert "1 failed, 9 passed" in said

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from _pytest.nodeid import NodeId
 
 STARTED_BY = {  # fixture: the mark of all tests that use it, through other fixtures too
     "server_urls": "servers",
@@ -49,6 +50,18 @@ class Tiers:
         case = getattr(item, "callspec", None)
         if case and case.params.get("family", "llama") not in FEW:
             item.add_marker("slow")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Put groups into the names of tests for pytest-xdist, which pytest 9.2 keeps it from."""
+        if not getattr(config.option, "loadgroup", False):
+            return
+        for item in items:
+            mark = item.get_closest_marker("xdist_group")
+            if mark and not item.nodeid.endswith(f"@{mark.args[0]}"):
+                item._id = NodeId.parse(f"{item.nodeid}@{mark.args[0]}")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
