@@ -166,7 +166,7 @@ def test_sizes_that_the_config_does_not_say_are_checked_again_once_it_is_proved(
         session.execute(update(ModelRow).values(d_head=50))
     with needing.registered():
         low, high = (
-            queue(sessions, home, analysis="sizes", params={"rank": rank}) for rank in (20, 30)
+            queue(sessions, home, analysis="sizes", parameters={"rank": rank}) for rank in (20, 30)
         )
         work(bench, hint=None)
     assert now(sessions, model).d_head == 20
