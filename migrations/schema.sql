@@ -1219,8 +1219,8 @@ CREATE VIEW results.runs AS
                     ELSE pg_size_pretty(run.needs_memory)
                 END) || '; the largest worker has '::text) || pg_size_pretty(max(worker.memory)))
            FROM headbook.worker
-          WHERE ((run.state = ANY (ARRAY['queued'::text, 'running'::text])) AND (worker.stopped_at IS NULL) AND (worker.last_seen > (clock_timestamp() - '00:01:00'::interval)))
-         HAVING ((max(worker.memory) IS NOT NULL) AND (NOT bool_or((COALESCE((run.needs_memory <= worker.memory), true) AND COALESCE((run.refused_memory < worker.memory), true)))))),
+          WHERE ((run.state = ANY (ARRAY['queued'::text, 'running'::text])) AND (worker.stopped_at IS NULL) AND (worker.last_seen > (statement_timestamp() - '00:01:00'::interval)))
+         HAVING (NOT bool_or((COALESCE((run.needs_memory <= worker.memory), true) AND COALESCE((run.refused_memory < worker.memory), true))))),
         CASE
             WHEN ((model.proof = ANY (ARRAY['unproved'::text, 'proving'::text])) AND (run.finished_at IS NULL)) THEN ('waiting: its model is not proved yet'::text || COALESCE(((' ('::text || model.proof_reason) || ')'::text), ''::text))
             ELSE NULL::text

@@ -7,30 +7,32 @@ SELECT run.id AS run_id, run.fingerprint,
        run.distribution_id, distribution.name AS distribution,
        distribution.hash AS distribution_hash, distribution.spec AS recipe,
        run.priority, run.state,
-       coalesce((
-         SELECT 'waiting: needs ' || CASE
-             WHEN run.refused_memory >= coalesce(run.needs_memory, 0)
-             THEN 'more than ' || pg_size_pretty(run.refused_memory)
-             ELSE pg_size_pretty(run.needs_memory) END
-           || '; the largest worker has ' || pg_size_pretty(max(worker.memory))
-         FROM headbook.worker
-         WHERE run.state IN ('queued', 'running')
-           AND worker.stopped_at IS NULL
-           AND worker.last_seen > clock_timestamp() - interval '1 minute'
-         HAVING max(worker.memory) IS NOT NULL
-           AND NOT bool_or(coalesce(run.needs_memory <= worker.memory, true)
-                           AND coalesce(run.refused_memory < worker.memory, true))
-       ),
-       CASE WHEN model.proof IN ('unproved', 'proving') AND run.finished_at IS NULL
-         THEN 'waiting: its model is not proved yet' || coalesce(' (' || model.proof_reason || ')', '')
-       END,
-       run.reason, (
-         SELECT 'waiting for run ' || string_agg(
-           left(needed.id::text, 8) || ' (' || needed.analysis || ')', ', ' ORDER BY run_input.name)
-         FROM headbook.run_input
-         JOIN headbook.run AS needed ON needed.id = run_input.needs_run_id
-         WHERE run_input.run_id = run.id AND needed.finished_at IS NULL
-       )) AS reason,
+       coalesce(
+         (
+           SELECT 'waiting: needs ' || CASE
+               WHEN run.refused_memory >= coalesce(run.needs_memory, 0)
+               THEN 'more than ' || pg_size_pretty(run.refused_memory)
+               ELSE pg_size_pretty(run.needs_memory) END
+             || '; the largest worker has ' || pg_size_pretty(max(worker.memory))
+           FROM headbook.worker
+           WHERE run.state IN ('queued', 'running') AND worker.stopped_at IS NULL
+             AND worker.last_seen > statement_timestamp() - interval '1 minute'
+           HAVING NOT bool_or(coalesce(run.needs_memory <= worker.memory, true)
+             AND coalesce(run.refused_memory < worker.memory, true))
+         ),
+         CASE WHEN model.proof IN ('unproved', 'proving') AND run.finished_at IS NULL THEN
+           'waiting: its model is not proved yet' || coalesce(' (' || model.proof_reason || ')', '')
+         END,
+         run.reason,
+         (
+           SELECT 'waiting for run ' || string_agg(
+             left(needed.id::text, 8) || ' (' || needed.analysis || ')', ', '
+             ORDER BY run_input.name)
+           FROM headbook.run_input
+           JOIN headbook.run AS needed ON needed.id = run_input.needs_run_id
+           WHERE run_input.run_id = run.id AND needed.finished_at IS NULL
+         )
+       ) AS reason,
        run.n_prompts,
        (SELECT coalesce(sum(part.done), 0) FROM headbook.part WHERE part.run_id = run.id) AS done,
        run.attempt, run.max_attempts,
