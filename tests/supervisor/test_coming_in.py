@@ -111,3 +111,21 @@ def test_a_wrong_word_is_told_before_anything_starts(home: Home, database_url: s
     done = subprocess.run(APP, env=own, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert "HEADBOOK_APP_LOGIN is 'off'" in done.stderr
+
+
+def test_mlflow_gets_no_secret_of_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://:hunter2@elsewhere:6379/0")
+    addresses = services.Addresses(
+        database_url="",
+        broker_url="",
+        mlflow_backend="sqlite:///mlflow.db",
+        mlflow_port=5000,
+        mlflow_tracking_uri="http://headbook:p@127.0.0.1:5000",
+        app_port=8501,
+    )
+    env = services.mlflow_server(Home(tmp_path / "home"), addresses).command.env
+    assert "hunter2" not in repr(env)
+    assert env["MLFLOW_BACKEND_STORE_URI"] == "sqlite:///mlflow.db"

@@ -67,7 +67,7 @@ def mlflow_server(home: Home, addresses: Addresses) -> Service:
                 # A relative path: MLflow parses paths as URLs, in which %20 is a space.
                 *("--artifacts", f"./{home.artifacts.name}"),
             ),
-            env=environment.made(os.environ)
+            env=environment.without_secrets(os.environ)
             | policy.environment
             | {
                 "MLFLOW_BACKEND_STORE_URI": addresses.mlflow_backend or "",  # contains a password
