@@ -25,10 +25,10 @@ STARTED_BY = {  # fixture: the mark of all tests that use it, through other fixt
     "browser": "browser",
 }
 # Of the families of models, those that stand for all others in the fast tier.
-FEW = frozenset({"gemma2", "gpt2", "gpt_neox", "llama", "mcq-small", "mixtral", "phi3"})
+FEW = frozenset({"gemma2", "gpt2", "llama", "mcq-small"})
 LEFT_OUT = frozenset({*STARTED_BY.values(), "slow"})  # of the fast tier
 SERVERS = re.compile(  # in a command
-    r"(^|/)(postgres|valkey-server|chromium) |playwright/driver|tracker\.gate\.mlflow_server"
+    r"(^|/)(postgres|valkey-server|chromium) |playwright/driver|tracker\.access\.mlflow_server"
     r"|(tracker\.cli|/headbook) (up|demo)\b|control\.up\("
 )
 
