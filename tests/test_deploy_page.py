@@ -20,11 +20,11 @@ from tracker.working import deadline, unfinished_parts
 
 TEXT = PAGE.read_text()
 IN_WORDS = {  # defaults that are no value
-    "memory_budget": "half of what is free",
+    "memory_budget": "half of the free memory",
     "model_cache": "a quarter of memory",
     "only_above": "none",
     "model_roots": "empty",
-    "app_url": "the stack's",
+    "app_url": "that of the local stack",
 }
 OF_THE_STACK = {
     *("HEADBOOK_APP_PORT", "HEADBOOK_MLFLOW_PORT", "HEADBOOK_POSTGRES_USER"),
@@ -56,7 +56,7 @@ def test_every_variable_is_told_with_its_default() -> None:
                 else str(field.default),
             )
         else:
-            expected[variable] = "the stack on the home"
+            expected[variable] = "the local stack"
     assert {name: default for name, default in told.items() if name not in OF_THE_STACK} == expected
     assert told.keys() >= OF_THE_STACK
 
@@ -74,13 +74,13 @@ def test_the_times_are_those_of_the_code() -> None:
     for what, value in {
         "lost worker": f"lease + reap: at most {lease + reap}",
         "cannot renew": f"{deadline.SHARE * lease:g}",
-        "does not move": f"1, 2, 4 … {runs._LONGEST_WAIT}",
+        "makes no progress": f"1, 2, 4 … {runs._LONGEST_WAIT}",
         "publication that failed": f"1, 2, 4 … {publications._LONGEST_WAIT}",
         "waits for MLflow": f"{unfinished_parts._MLFLOW_WAIT:g}",
-        "take, and wait for a lock": f"{limits['transaction_timeout']}, {limits['lock_timeout']}",
-        "stand still": limits["idle_in_transaction_session_timeout"],
-        "repeats a transaction": f"{db.PATIENCE:g}",
-        "answer of the broker": str(broker._REDIS["socket_timeout"]),
+        "waiting for a lock": f"{limits['transaction_timeout']}, {limits['lock_timeout']}",
+        "idle transaction": limits["idle_in_transaction_session_timeout"],
+        "retries a transaction": f"{db.PATIENCE:g}",
+        "timeout for the broker": str(broker._REDIS["socket_timeout"]),
         "spool keeps": f"{spool_cleanup.KEPT:g}",
     }.items():
         (found,) = [seconds for row, seconds in said.items() if what in row]
@@ -94,11 +94,11 @@ def test_the_limits_of_readers_are_those_of_the_code() -> None:
     reserved = int(SETTINGS["reserved_connections"]) + 3  # of the superuser
     assert said == {
         "connections of `headbook_reader`": str(limits.CONNECTIONS),
-        "connections of all people together": str(int(SETTINGS["max_connections"]) - reserved),
+        "connections of all readers together": str(int(SETTINGS["max_connections"]) - reserved),
         "a statement": limit["statement_timeout"],
         "a transaction": limit["transaction_timeout"],
-        "a transaction that stands still": limit["idle_in_transaction_session_timeout"],
-        "a session that stands still": limit["idle_session_timeout"],
+        "an idle transaction": limit["idle_in_transaction_session_timeout"],
+        "an idle session": limit["idle_session_timeout"],
         "temporary files of a session": limits.TEMP_FILES.removesuffix("MB"),
         "memory of a session": str(ADDRESS_SPACE // 2**20),
     }
