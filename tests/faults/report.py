@@ -18,21 +18,21 @@ _MEASURED = re.compile(r"Measured at (.*), seed")
 
 _HEAD = """# Reliability
 
-A run that was queued ends, once, with the numbers it would have had if nothing had broken,
-whatever is killed, frozen, cut off or started empty meanwhile. This page is what `tests/faults/`
-has measured of that, with real processes on one machine. `make faults RUNS={runs} SEED={seed}`
-measures it again and writes this page, with `ONLY=FILE` the rows of one file; `make test` looks at
-some of it for two minutes.
+Every queued run ends exactly once, with the numbers it would have had without faults, even if
+processes are killed, frozen, cut off from the network or restarted empty. This page has the
+measurements of `tests/faults/`, with real processes on one machine.
+`make faults RUNS={runs} SEED={seed}` repeats them and writes this page; `ONLY=FILE` repeats the rows
+of one file. `make test` includes a two-minute version.
 
-Measured at {commits}, seed {seed}. Leases last 3 s here, so that faults fit
-into minutes; in the product they last 60 s, and a part of a lost worker waits as much longer.
+Measured at {commits}, seed {seed}. Leases last 3 s here, to keep the tests
+short. The default is 60 s, and a part of a lost worker waits longer by the difference.
 """
 
 _NEMESIS = """## Everything breaks under load
 
 {runs} runs, {real} of them `attribution` of `mcq-small`, of one to four parts each, were queued by
-people who click twice and cancel, and worked on by three workers, while {count} faults were put in
-over {minutes} minutes. Each of the workers and servers is a real process that is really killed,
+simulated users who click twice and cancel, and run by three workers, while {count} faults were
+injected over {minutes} minutes. Workers and servers are real processes that are really killed,
 stopped or cut off.
 
 | of {runs} runs | |
@@ -46,10 +46,10 @@ stopped or cut off.
 
 {bound}
 
-{kills} workers or their children were killed, {kills_of_a_part} of them with a part in their hands;
-a kill cost {parts_per_kill} part at the most. {claimed_again} of {parts} parts were claimed again,
-for any of the faults; {refused} results were refused because their part had been taken back. After
-the last fault was lifted all runs had ended within {rest:.0f} s.
+{kills} workers or their children were killed, {kills_of_a_part} of them while they held a part;
+a kill cost at most {parts_per_kill} part. {claimed_again} of {parts} parts were claimed again
+because of a fault; {refused} results were rejected because their part had been taken back. All runs
+ended within {rest:.0f} s of the end of the last fault.
 
 | until the part is claimed again, or its run has ended | times | median | 95 % | longest |
 |---|---|---|---|---|
@@ -62,10 +62,10 @@ the last fault was lifted all runs had ended within {rest:.0f} s.
 
 _ROWS = """## One fault at a time
 
-The numbers are those of the project's fault matrix; under M a rule of the queue was taken out, and
-the checker that looks for harm found it.
+The row numbers are those of the project's fault matrix. In the rows M, one rule of the queue was
+removed on purpose, and the checker found the damage.
 
-| | fault | what it showed |
+| | fault | result |
 |---|---|---|
 {rows}
 """
@@ -138,8 +138,8 @@ def _bound(runs: int, harmed: int) -> str:
     if harmed:
         return f"**{harmed} runs were harmed.**"
     return (
-        f"None out of {runs} says with 95 % confidence: under such a load of faults fewer than "
-        f"{300 / runs:.2f} % of the runs are harmed."
+        f"No run out of {runs} was harmed: with 95 % confidence, fewer than {300 / runs:.2f} % of runs "
+        "are harmed under this load of faults."
     )
 
 
