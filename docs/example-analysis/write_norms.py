@@ -1,4 +1,4 @@
-"""How large each head's write is: an analysis of your own, in a package of your own."""
+"""The norm of what each head writes: an example of an analysis in a separate package."""
 
 from typing import Literal
 
@@ -9,24 +9,24 @@ from headbook import Component, Kind, Measured, Params, Quantity, ScoreKey, Stor
 
 
 class WriteNormsParams(Params):
-    """Each is a field of the form, and `-p NAME=VALUE` of the command line."""
+    """Each field appears in the form, and on the command line as `-p NAME=VALUE`."""
 
     compared_with: Literal["resid_pre", "attn_out"] = Field(
         "resid_pre",
         title="Compared with",
-        description="The residual that the layer reads, or all that its attention writes.",
+        description="The residual that the layer reads, or the output of its whole attention.",
     )
 
 
 WRITE_NORM = Stored(
     metric="write_norm",
     meaning="norm of what the head writes at the final position",
-    unit="share of what it is compared with",
+    unit="ratio to what it is compared with",
     where=((Kind.HEAD, "z"),),
 )
 
 
-# Raise the version whenever the numbers change: runs of different versions are never mixed.
+# Raise the version whenever the numbers change: results of different versions are never mixed.
 @analysis(
     "write_norms",
     version=1,
@@ -36,19 +36,19 @@ WRITE_NORM = Stored(
 )
 def write_norms(lm, prompts, params, progress):
     """How large each head's write is at the final position: the norm of z W_O."""
-    from headbook.engine import attention_writes  # loads torch: for workers only
+    from headbook.engine import attention_writes  # loads torch: only on workers
 
-    found = []  # of every batch [layer, head, prompt]
-    for together in lm.micro_batches(prompts, params.batch_size):
-        recorded = lm.record(lm.batch(together))
-        shares = []
+    batches = []  # of ratios [layer, head, prompt]
+    for micro_batch in lm.micro_batches(prompts, params.batch_size):
+        recorded = lm.record(lm.batch(micro_batch))
+        ratios = []
         for anatomy, layer in zip(lm.anatomy.layers, recorded.layers, strict=True):
             heads = attention_writes(anatomy, layer, lm.anatomy.residual_multiplier).heads
-            whole = getattr(layer, params.compared_with)
-            shares.append((heads.norm(dim=-1).T / whole.norm(dim=-1)).cpu().numpy())
-        found.append(np.stack(shares))
-        progress(sum(batch.shape[-1] for batch in found))
-    values = np.concatenate(found, axis=-1)
+            reference = getattr(layer, params.compared_with)
+            ratios.append((heads.norm(dim=-1).T / reference.norm(dim=-1)).cpu().numpy())
+        batches.append(np.stack(ratios))
+        progress(sum(batch.shape[-1] for batch in batches))  # prompts measured so far
+    values = np.concatenate(batches, axis=-1)
     return Measured(
         scores={
             ScoreKey(

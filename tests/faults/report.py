@@ -21,8 +21,8 @@ _HEAD = """# Reliability
 Every queued run ends exactly once, with the numbers it would have had without faults, even if
 processes are killed, frozen, cut off from the network or restarted empty. This page has the
 measurements of `tests/faults/`, with real processes on one machine.
-`make faults RUNS={runs} SEED={seed}` repeats them and writes this page; `ONLY=FILE` repeats the rows
-of one file. `make test` includes a two-minute version.
+`make faults RUNS={runs} SEED={seed}` repeats them and writes this page; `ONLY=FILE` repeats the
+rows of one file. `make test` includes a two-minute version.
 
 Measured at {commits}, seed {seed}. Leases last 3 s here, to keep the tests
 short. The default is 60 s, and a part of a lost worker waits longer by the difference.
@@ -138,8 +138,8 @@ def _bound(runs: int, harmed: int) -> str:
     if harmed:
         return f"**{harmed} runs were harmed.**"
     return (
-        f"No run out of {runs} was harmed: with 95 % confidence, fewer than {300 / runs:.2f} % of runs "
-        "are harmed under this load of faults."
+        f"No run out of {runs} was harmed: with 95 % confidence, fewer than {300 / runs:.2f} % of "
+        "runs are harmed under this load of faults."
     )
 
 
