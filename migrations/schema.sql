@@ -52,6 +52,14 @@ BEGIN
   RETURN NULL;
 END $$;
 
+CREATE FUNCTION headbook.no_values() RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  RAISE EXCEPTION 'a score needs values in column "varied": it is of an older version'
+    USING ERRCODE = 'undefined_column';
+END $$;
+
 CREATE FUNCTION headbook.note_part() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -348,7 +356,7 @@ CREATE TABLE headbook.part_score (
     condition text NOT NULL,
     x double precision NOT NULL,
     "values" real[] NOT NULL,
-    varied jsonb NOT NULL,
+    varied jsonb DEFAULT headbook.no_values() NOT NULL,
     CONSTRAINT part_score_varied_check CHECK (
 CASE
     WHEN (((varied - 'of'::text) - 'variant'::text) = '{}'::jsonb) THEN (condition = (COALESCE((varied ->> 'of'::text), ''::text) || COALESCE(('/'::text || (varied ->> 'variant'::text)), ''::text)))
@@ -751,7 +759,7 @@ CREATE TABLE headbook.score (
     ci_low double precision,
     ci_high double precision,
     "values" real[],
-    varied jsonb NOT NULL,
+    varied jsonb DEFAULT headbook.no_values() NOT NULL,
     CONSTRAINT score_varied_check CHECK (
 CASE
     WHEN (((varied - 'of'::text) - 'variant'::text) = '{}'::jsonb) THEN (condition = (COALESCE((varied ->> 'of'::text), ''::text) || COALESCE(('/'::text || (varied ->> 'variant'::text)), ''::text)))
@@ -1584,6 +1592,8 @@ GRANT USAGE ON SCHEMA headbook TO headbook_worker;
 
 GRANT USAGE ON SCHEMA results TO headbook_reader;
 GRANT USAGE ON SCHEMA results TO headbook_worker;
+
+GRANT ALL ON FUNCTION headbook.no_values() TO headbook_worker;
 
 GRANT SELECT ON TABLE headbook.alembic_version TO headbook_worker;
 

@@ -2,6 +2,9 @@
 
 Scores keep their text; what it says is read from it once, that of older versions and of other
 packages too (`q/placebo`, `mutation=shuffled/confined`). Notes of runs have values in its place.
+
+A worker of an older version may still be at work. It knows no values: what it stores is refused as
+by a schema without the column, so that its part goes back to the queue and no run fails.
 """
 
 import json
@@ -23,6 +26,13 @@ CHECK = (
     " coalesce(varied ->> 'of', '') || coalesce('/' || (varied ->> 'variant'), '')"
     " ELSE position('=' in condition) > 0 END"
 )
+NO_VALUES = """
+CREATE FUNCTION headbook.no_values() RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a score needs values in column "varied": it is of an older version'
+    USING ERRCODE = 'undefined_column';
+END $$
+"""
 CONDITIONS = "SELECT DISTINCT condition FROM headbook.{table} WHERE condition <> ''"
 READ = """
 UPDATE headbook.{table} AS it SET varied = pair -> 'new'
@@ -36,6 +46,8 @@ FROM jsonb_array_elements(CAST(:pairs AS jsonb)) AS pair WHERE notes -> '{name}'
 
 
 def upgrade() -> None:
+    op.execute(NO_VALUES)
+    op.execute("GRANT EXECUTE ON FUNCTION headbook.no_values() TO headbook_worker")
     for table in TABLES:
         op.add_column(
             table,
@@ -49,7 +61,9 @@ def upgrade() -> None:
             schema="headbook",
         )
         _replace(CONDITIONS.format(table=table), READ.format(table=table), _read)
-        op.alter_column(table, "varied", server_default=None, schema="headbook")
+        op.alter_column(
+            table, "varied", server_default=sa.text("headbook.no_values()"), schema="headbook"
+        )
         op.create_check_constraint(
             op.f(f"{table}_varied_check"), table, sa.text(CHECK), schema="headbook"
         )
@@ -61,6 +75,7 @@ def downgrade() -> None:
     for table in TABLES:
         op.drop_constraint(op.f(f"{table}_varied_check"), table, schema="headbook")
         op.drop_column(table, "varied", schema="headbook")
+    op.execute("DROP FUNCTION headbook.no_values()")
 
 
 def _rewrite_notes(**changes: Callable[[Any], Any]) -> None:

@@ -15,13 +15,13 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from plain_connection import connect as plain
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, make_url, text
 
 from analyses.prompts.distributions import DistributionSpec
 from analyses.quantities import Quantity
 from tracker import results
 from tracker.database import schema
-from tracker.database.db import close, connect, transaction
+from tracker.database.db import NotMigrated, close, connect, transaction
 from tracker.domain import RunRequest, RunState
 from tracker.home.home import Home
 from tracker.queueing import submission
@@ -183,3 +183,21 @@ def test_a_request_finds_the_run_that_an_older_version_has_stored(
     close(sessions)
     assert len(found) == 13
     assert [(each.run.id, each.new) for each in found] == [(known, False) for known, *_ in stored]
+
+
+def test_scores_of_a_worker_of_an_older_version_are_refused_as_by_another_schema(old: str) -> None:
+    schema.upgrade(old)
+    sessions = connect(old)
+    columns = "run_id, part, component_id, metric, site, condition, x, values"
+    copied = (
+        f"INSERT INTO headbook.part_score ({columns}) SELECT {columns} FROM headbook.part_score"
+    )
+
+    def store() -> None:
+        with transaction(sessions) as session:
+            session.execute(text("SET LOCAL ROLE headbook_worker"))
+            session.execute(text(copied))
+
+    with pytest.raises(NotMigrated):
+        store()
+    close(sessions)

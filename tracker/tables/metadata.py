@@ -11,6 +11,8 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column
 BY_CODE = "C"  # the collation in which every database puts names into the same order
 NOW = text("clock_timestamp()")  # Postgres' clock is the only one that is compared
 
+NO_VALUES = text("headbook.no_values()")  # what a worker without them stores is refused
+
 Instant = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 Id = Annotated[int, mapped_column(Identity(always=True), primary_key=True)]
 Json = Annotated[dict[str, Any], mapped_column(JSONB)]

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tracker.domain import PartKind, PartState
-from tracker.tables.metadata import Instant, Json, Row, condition_of_varied, one_of
+from tracker.tables.metadata import NO_VALUES, Instant, Json, Row, condition_of_varied, one_of
 from tracker.tables.models import ComponentRow
 from tracker.tables.runs import RunRow
 
@@ -85,7 +85,9 @@ class PartScoreRow(Row):
     condition: Mapped[str] = mapped_column(
         primary_key=True, comment="What else was varied, or empty."
     )
-    varied: Mapped[Json] = mapped_column(comment="What condition says: values by name.")
+    varied: Mapped[Json] = mapped_column(
+        server_default=NO_VALUES, comment="What condition says: values by name."
+    )
     x: Mapped[float] = mapped_column(
         DOUBLE_PRECISION, primary_key=True, comment="Coordinate, e.g. a rank; else 0."
     )

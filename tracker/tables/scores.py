@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, DOUBLE_PRECISION, REAL, BigInteger, ForeignKey, Index, Integer, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tracker.tables.metadata import Json, Row, condition_of_varied
+from tracker.tables.metadata import NO_VALUES, Json, Row, condition_of_varied
 from tracker.tables.models import ComponentRow
 from tracker.tables.runs import RunRow
 
@@ -29,7 +29,9 @@ class ScoreRow(Row):
     condition: Mapped[str] = mapped_column(
         primary_key=True, comment="What else was varied, or empty."
     )
-    varied: Mapped[Json] = mapped_column(comment="What condition says: values by name.")
+    varied: Mapped[Json] = mapped_column(
+        server_default=NO_VALUES, comment="What condition says: values by name."
+    )
     x: Mapped[float] = mapped_column(
         DOUBLE_PRECISION, primary_key=True, comment="Coordinate, e.g. a rank; else 0."
     )
