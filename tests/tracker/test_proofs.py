@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text, update
+from sqlalchemy.orm import Session
 from stored_runs import detail
 
 from analyses.engine.closure import DoesNotClose
@@ -303,3 +304,26 @@ def test_a_lease_is_renewed_while_a_model_is_proved(
 def expiry(sessions: Sessions, model: Model) -> str:
     with transaction(sessions) as session:
         return str(session.get_one(ModelRow, model.id).proof_expires_at)
+
+
+def test_a_proved_model_is_shown_as_loaded_before_its_proof_ends(
+    folder: Path,
+    sessions: Sessions,
+    home: Home,
+    bench: WorkerContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise a worker that spreads over this GPU would load its own model beside this one."""
+    record(folder, sessions, home)
+    with transaction(sessions) as session:
+        workers.seen(session, name="w1", host="h", pid=1, device="cpu")
+    shown: list[str | None] = []
+    end = proofs.proved
+
+    def proved(session: Session, claim: ProofClaim) -> None:
+        shown.append(session.get_one(WorkerRow, "w1").loaded_model)
+        end(session, claim)
+
+    monkeypatch.setattr(proofs, "proved", proved)
+    work(bench, hint=None)
+    assert shown == ["m"]

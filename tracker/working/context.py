@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from analyses.checkpoints import folders, refs
 from analyses.checkpoints.hub import CorruptDownload
 from analyses.checkpoints.sizes import n_weights
@@ -12,11 +14,12 @@ from analyses.hub import HubUnreachable, NotOnHub
 from analyses.language_model import LanguageModel
 from analyses.pretrained import DTYPES
 from analyses.results import Result
-from tracker.database.db import Sessions, transaction
+from tracker.database.db import Sessions, patiently, transaction
 from tracker.domain import Model
 from tracker.home.home import Home
 from tracker.publishing.artifacts import ArtifactStore
 from tracker.store import models as model_store
+from tracker.store import workers
 from tracker.working import run_inputs
 from tracker.working.finishing import NotHere
 from tracker.working.heartbeat import Beat, Limits, StopRequest
@@ -84,6 +87,21 @@ class WorkerContext:
                 of = loaded.shape, loaded.limits
                 model_store.record_facts(session, model.id, *of, n_bytes=loaded.n_bytes)
         return loaded
+
+    def show(self, *, busy_with: UUID | None) -> None:
+        """Record what this worker is busy with, and the models in its memory."""
+        used = self.loaded.last_used
+
+        def record(session: Session) -> None:
+            workers.works_on(
+                session,
+                name=self.name,
+                run_id=None if busy_with is None else str(busy_with),
+                loaded_model=", ".join(self.loaded.names) or None,
+                device=None if used is None else str(used.device),
+            )
+
+        patiently(self.sessions, record)
 
     def inputs_of(self, run_id: UUID, beat: Beat) -> Mapping[str, Result]:
         """The results that the run needs, cached for its other parts.

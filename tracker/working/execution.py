@@ -17,7 +17,7 @@ from tracker.errors import TrackerError
 from tracker.publishing import mirror
 from tracker.publishing.mlflow_pause import MlflowPaused
 from tracker.run_logs import run_log
-from tracker.store import distributions, endings, part_tensors, parts, runs, scores, workers
+from tracker.store import distributions, endings, part_tensors, parts, runs, scores
 from tracker.store import models as model_store
 from tracker.store import pairs as pair_store
 from tracker.working import finishing, proving, room
@@ -40,13 +40,13 @@ def work(context: WorkerContext, hint: UUID | None) -> int:
         if claimed is None:
             break
         claim, since = claimed
-        _show(context, busy_with=claim.run_id)
+        context.show(busy_with=claim.run_id)
         with run_log.kept(claim, sessions=context.aside, worker=context.name):
             _do(context, claim, since)
         hint = claim.run_id  # its model and inputs are loaded now
         done += 1
     room.make(context)
-    _show(context, busy_with=None)
+    context.show(busy_with=None)
     return done
 
 
@@ -111,7 +111,7 @@ def _measure(context: WorkerContext, claim: PartClaim, beat: Beat) -> None:
     if analysis.needs_model:
         room.wait_for(context, beat)
         lm = context.language_model(model)
-    _show(context, busy_with=claim.run_id)
+    context.show(busy_with=claim.run_id)
     beat(0)
     if lm is None:
         measured = knowledge.without_model(analysis.measure(), prompts, params, beat, inputs)
@@ -164,18 +164,3 @@ def publish_if_ended(context: WorkerContext, run_id: UUID) -> None:
         log.warning("not published yet", run_id=str(run_id), error=str(error))
     except Exception:
         log.exception("publishing failed", run_id=str(run_id))
-
-
-def _show(context: WorkerContext, *, busy_with: UUID | None) -> None:
-    used = context.loaded.last_used
-
-    def show(session: Session) -> None:
-        workers.works_on(
-            session,
-            name=context.name,
-            run_id=None if busy_with is None else str(busy_with),
-            loaded_model=", ".join(context.loaded.names) or None,
-            device=None if used is None else str(used.device),
-        )
-
-    patiently(context.sessions, show)

@@ -61,6 +61,7 @@ def _prove(context: WorkerContext, claim: ProofClaim) -> None:
     with transaction(context.sessions) as session:
         model = models.model(session, claim.model_id)
     context.language_model(model)
+    context.show(busy_with=None)  # who needs its GPU waits until it is dropped
 
 
 def _settle(context: WorkerContext, claim: ProofClaim, error: Exception) -> None:
