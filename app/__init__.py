@@ -1,1 +1,1 @@
-"""Headbook's app: pages to queue runs and to look at what they found. No torch, no SQL."""
+"""Headbook's app: pages to queue runs and to inspect their results. No torch, no SQL."""

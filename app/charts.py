@@ -1,4 +1,4 @@
-"""Pictures of scores as altair charts: pure functions of values."""
+"""Altair charts of scores: pure functions of values."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ import pandas as pd
 from analyses.results import Component, Kind
 from tracker.results import ScoreLine
 
-WIDEST, TALLEST = 620, 640  # pixels of the map, unless its cells become too small
-SMALLEST, LARGEST = 9, 40  # pixels of a cell
-MISSING = "#9a9a9a"  # unlike the white of 0, on a light page and on a dark one
+MAX_WIDTH, MAX_HEIGHT = 620, 640  # of the map, in pixels, unless its cells become too small
+MIN_CELL, MAX_CELL = 9, 40  # width of a cell, in pixels
+MISSING = "#9a9a9a"  # distinct from the white of 0, on light and dark pages
 
 
 def head_frame(heads: Sequence[ScoreLine]) -> pd.DataFrame:
-    """One row per head; `mean` is NaN where no prompt counted."""
+    """One row per head; `mean` is NaN if every prompt was skipped."""
     return pd.DataFrame(
         {
             "head": [line.component.label for line in heads],
@@ -29,9 +29,9 @@ def head_frame(heads: Sequence[ScoreLine]) -> pd.DataFrame:
 
 
 def missing_frame(heads: Sequence[ScoreLine], heads_of: Sequence[int]) -> pd.DataFrame:
-    """One row per head of the model that has no value here, and why.
+    """One row per head of the model without a value, and the reason.
 
-    `heads_of` says how many heads each layer has.
+    `heads_of` is the number of heads of each layer.
     """
     known = {(line.component.layer, line.component.index): line.mean for line in heads}
     missing = [
@@ -45,19 +45,19 @@ def missing_frame(heads: Sequence[ScoreLine], heads_of: Sequence[int]) -> pd.Dat
             "head": [head.label for head, _ in missing],
             "layer": [head.layer for head, _ in missing],
             "index": [head.index for head, _ in missing],
-            "why": ["it has no value" if measured else "not measured" for _, measured in missing],
+            "why": ["no value" if measured else "not measured" for _, measured in missing],
         }
     )
 
 
 def head_map(heads: Sequence[ScoreLine], heads_of: Sequence[int], *, title: str) -> alt.LayerChart:
-    """Layer by head, layer 0 at the bottom; white is 0, both colours end equally far from it.
+    """A map of layer by head, layer 0 at the bottom; the colour scale is symmetric about 0 (white).
 
-    The grid is the model's; grey cells are heads without a value.
+    The grid has every head of the model; heads without a value are grey.
     """
     n_layers, n_heads = len(heads_of), max(heads_of)
-    wide = _cell(WIDEST, n_heads)
-    tall = min(wide, _cell(TALLEST, n_layers))
+    wide = _cell(MAX_WIDTH, n_heads)
+    tall = min(wide, _cell(MAX_HEIGHT, n_layers))
     x = alt.X(
         "index:O",
         title="head",
@@ -73,7 +73,7 @@ def head_map(heads: Sequence[ScoreLine], heads_of: Sequence[int], *, title: str)
     missing = (
         alt.Chart(missing_frame(heads, heads_of))
         .mark_rect(fill=MISSING, stroke="#8883", strokeWidth=0.5)
-        .encode(x=x, y=y, tooltip=[alt.Tooltip("head:N"), alt.Tooltip("why:N", title="here")])
+        .encode(x=x, y=y, tooltip=[alt.Tooltip("head:N"), alt.Tooltip("why:N", title="value")])
     )
     measured = _measured(head_frame(heads).dropna(subset=["mean"]), title=title)
     layers = [missing, measured.encode(x=x, y=y)]
@@ -95,7 +95,7 @@ def _measured(frame: pd.DataFrame, *, title: str) -> alt.Chart:
             tooltip=[
                 alt.Tooltip("head:N", title="head"),
                 alt.Tooltip("mean:Q", title="mean", format=".4f"),
-                alt.Tooltip("ci_low:Q", title="95 % from", format=".4f"),
+                alt.Tooltip("ci_low:Q", title="95 % CI from", format=".4f"),
                 alt.Tooltip("ci_high:Q", title="to", format=".4f"),
                 alt.Tooltip("n:Q", title="prompts"),
             ],
@@ -105,4 +105,4 @@ def _measured(frame: pd.DataFrame, *, title: str) -> alt.Chart:
 
 
 def _cell(pixels: int, count: int) -> int:
-    return min(LARGEST, max(SMALLEST, pixels // count))
+    return min(MAX_CELL, max(MIN_CELL, pixels // count))

@@ -1,7 +1,7 @@
-"""The app's data access: the only module that reads settings, opens sessions and asks the tracker.
+"""The app's data access: the only module that reads settings, opens sessions, calls the tracker.
 
-Everything here returns values. What a person can put right is raised as a `TrackerError` or
-`Refused`, whose message is the sentence to show.
+Every function returns values. Errors that a user can fix are raised as `TrackerError` or
+`Refused`; the page shows their message.
 """
 
 import urllib.error
@@ -35,15 +35,15 @@ from tracker.store import models as model_store
 from tracker.store import runs as run_store
 from tracker.supervisor import services
 
-NEWEST = 500  # runs that the list shows at the most
-TAIL = 500  # lines of a log that a page shows at the most
+NEWEST = 500  # maximum number of runs in the list
+TAIL = 500  # maximum number of log lines on a page
 
 
 class NotOffered(Refused):
     def __init__(self, distribution: str) -> None:
         super().__init__(
-            f"The app does not offer prompts from {distribution!r}. Choose one of its list, or "
-            f"queue the run from the command line, which may read your files."
+            f"Distribution {distribution!r} is not available in the app. Choose one from the list, "
+            f"or queue the run from the command line, which can read your files."
         )
 
 
@@ -56,41 +56,41 @@ def _sessions() -> Sessions:
     return _connected(Settings().database())
 
 
-def passes(error: Exception) -> bool:
-    """Whether the database may do a little later what it refused."""
+def is_transient(error: Exception) -> bool:
+    """Whether the same call to the database may succeed a little later."""
     return db.passes(error)
 
 
 def analyses() -> list[Analysis]:
-    """Every registered analysis that can be used, by name."""
+    """Every usable registered analysis, sorted by name."""
     return registry.all_analyses()
 
 
 def unused_plugins() -> list[str]:
-    """The plugins that are not used, each with the reason, in a sentence."""
-    return [str(each) for each in registry.broken()]
+    """One sentence per unused plugin: its name and the reason."""
+    return [str(plugin) for plugin in registry.broken()]
 
 
 def param_fields(analysis: Analysis) -> list[FormField]:
-    """What a form asks of the analysis itself."""
+    """The form fields of the analysis's own parameters."""
     return analysis.ask(lambda: fields_of(analysis.params))
 
 
 @st.cache_data(show_spinner=False)
 def recipes() -> list[Recipe]:
-    """Every prompt distribution that can be built."""
+    """Every shipped prompt distribution."""
     return distributions.recipes()
 
 
 def request_fields() -> dict[str, FormField]:
-    """What a form asks of any run, by name."""
+    """The form fields that every run has, by name."""
     return {field.name: field for field in fields_of(RunRequest)}
 
 
 def recipe_fields(analysis: Analysis) -> dict[str, FormField]:
-    """What a form asks of a shipped distribution apart from its name, by name.
+    """The form fields of a shipped distribution except its name, by name.
 
-    The split is by default the one that the analysis needs.
+    The default split is the one that the analysis needs.
     """
     fields = {field.name: field for field in fields_of(DistributionSpec)}
     fields["split"] = replace(fields["split"], default=analysis.params.usual_split)
@@ -100,67 +100,68 @@ def recipe_fields(analysis: Analysis) -> dict[str, FormField]:
 
 
 def models() -> list[Model]:
-    """The models that runs may name: of each name the newest."""
+    """The models that runs can use: the newest of each name."""
     with transaction(_sessions()) as session:
         newest = {model.name: model for model in reversed(model_store.all_models(session))}
     return [newest[name] for name in sorted(newest)]
 
 
 def workers() -> list[reports.WorkerLine]:
-    """The workers that are up."""
+    """The workers with a recent heartbeat."""
     with transaction(_sessions()) as session:
         return [worker for worker in reports.workers(session) if worker.fresh]
 
 
 def counts() -> Mapping[RunState, int]:
-    """How many runs are in each state."""
+    """The number of runs in each state."""
     with transaction(_sessions()) as session:
         return reports.counts_by_state(session)
 
 
 def runs(states: Sequence[RunState], analysis: str | None) -> list[results.RunLine]:
-    """The newest runs; no `states` means every state."""
+    """The newest runs first; empty `states` means every state."""
     with transaction(_sessions()) as session:
         return results.runs(session, states=states, analysis=analysis, limit=NEWEST)
 
 
 def run(run_id: str) -> results.RunDetail:
-    """A run by the id in an address; raises `UnknownRun` for what is no id, too."""
+    """The run with this id; raises `UnknownRun` if there is none or `run_id` is not a UUID."""
     try:
-        known = UUID(run_id)
+        parsed = UUID(run_id)
     except ValueError:
         raise run_store.UnknownRun(run_id) from None
     with transaction(_sessions()) as session:
-        return results.run_detail(session, known)
+        return results.run_detail(session, parsed)
 
 
 def name(line: results.RunLine) -> RunName:
-    """What a run is called."""
+    """The display name of a run."""
     return name_of(line)
 
 
 def log_tail(run_id: UUID) -> results.RunLog:
-    """The last lines of what happened to a run and was said about it."""
+    """The last lines of a run's log: its events and log records."""
     with transaction(_sessions()) as session:
         return results.run_log(session, run_id, last=TAIL)
 
 
 def scores(run_id: UUID) -> list[results.ScoreLine]:
-    """All scores of a run; none before it has succeeded."""
+    """All scores of a run; empty unless it has succeeded."""
     with transaction(_sessions()) as session:
         return results.scores(session, run_id)
 
 
 def cancel(run_ids: Sequence[UUID]) -> None:
-    """Ask runs to stop, all or none; those that have ended stay as they are."""
+    """Cancel all of the runs or none; runs that have ended are unchanged."""
     with transaction(_sessions()) as session:
         run_store.cancel_all(session, run_ids)
 
 
 def submit(request: RunRequest, *, nonce: str) -> Submitted:
-    """Queue a run, or find the one that stands for the same request.
+    """Queue a run, or return the existing run of the same request.
 
-    Only shipped distributions: a page must not read files that its visitor names.
+    Raises `NotOffered` unless the distribution is shipped: a page must not read files that its
+    visitor names.
     """
     if request.recipe.name not in {recipe.name for recipe in recipes()}:
         raise NotOffered(request.recipe.name)
@@ -176,7 +177,7 @@ def submit(request: RunRequest, *, nonce: str) -> Submitted:
 
 
 def mlflow_address() -> str | None:
-    """Where MLflow's pages are, without a password; None where only its files are known."""
+    """MLflow's URL without credentials; None unless the tracking URI is http or https."""
     try:
         parts = urlsplit(Settings().tracking())
     except NoTrackingServer:
@@ -188,12 +189,12 @@ def mlflow_address() -> str | None:
 
 
 def mlflow_pages() -> str | None:
-    """What links to MLflow's pages begin with; None where only its files are known."""
+    """The base URL of links to MLflow's pages; None unless the tracking URI is http or https."""
     return links.MLFLOW if _embedded() else mlflow_address()
 
 
-def mlflow_entrance(*, signed_in: bool) -> str:
-    """Where a browser enters MLflow: who has signed in to this app is known there, too."""
+def mlflow_redirect_url(*, signed_in: bool) -> str:
+    """The URL that opens MLflow; a user signed in to this app is signed in there as well."""
     stack = _embedded()
     policy = stack and services.mlflow_access(stack.mlflow_tracking_uri, stack.mlflow_token)
     query = f"?{urlencode({TOKEN: policy.new_link()})}" if policy and signed_in else ""
@@ -201,7 +202,7 @@ def mlflow_entrance(*, signed_in: bool) -> str:
 
 
 def _embedded() -> StackState | None:
-    """The stack whose MLflow this is; None where a person has named another."""
+    """The stack that runs this MLflow; None if the tracking URI points to another server."""
     settings = Settings()
     stack = settings.stack
     if stack is None or stack.mlflow_token is None:
@@ -210,13 +211,13 @@ def _embedded() -> StackState | None:
 
 
 @st.cache_data(ttl=10, show_spinner=False)
-def answers(address: str) -> bool:
-    """Whether a web server is there, whatever it says."""
+def responds(url: str) -> bool:
+    """Whether a web server responds at `url`, with any status."""
     try:
-        with urllib.request.urlopen(address, timeout=1):
+        with urllib.request.urlopen(url, timeout=1):
             return True
-    except urllib.error.HTTPError as refusal:
-        refusal.close()
+    except urllib.error.HTTPError as response:
+        response.close()
         return True
     except (OSError, ValueError):
         return False

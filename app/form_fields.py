@@ -1,4 +1,4 @@
-"""The fields of a form, read from the JSON schema of a pydantic model."""
+"""Form fields, read from the JSON schema of a pydantic model."""
 
 import json
 import math
@@ -16,67 +16,68 @@ class FieldKind(StrEnum):
     BOOLEAN = "boolean"
     TEXT = "string"
     CHOICE = "choice"
-    LIST = "array"  # written with commas
-    JSON = "json"  # whatever else: written as JSON
+    LIST = "array"  # entered separated by commas
+    JSON = "json"  # any other type: entered as JSON
 
 
 @dataclass(frozen=True, kw_only=True)
 class FormField:
-    """One field as a form asks for it; bounds are inclusive."""
+    """One field of a form; bounds are inclusive."""
 
     name: str
     title: str
     description: str | None
     kind: FieldKind
     default: Any = None
-    optional: bool = False  # may be left empty
+    optional: bool = False  # can be left empty
     least: float | None = None
     most: float | None = None
     step: float | None = None
     choices: tuple[Any, ...] = ()
-    item: FieldKind = FieldKind.TEXT  # of a list
-    of_files: bool = False  # says how a person's own file is read
+    item: FieldKind = FieldKind.TEXT  # type of a list's items
+    of_files: bool = False  # only applies to a user's own data file
 
     @property
     def text(self) -> str:
-        """The default of a field that is written as text."""
+        """The default, as the text in a text input."""
         if self.default is None:
             return ""
         if self.kind is FieldKind.LIST:
-            return ", ".join(str(each) for each in self.default)
+            return ", ".join(str(item) for item in self.default)
         return json.dumps(self.default) if self.kind is FieldKind.JSON else str(self.default)
 
-    def value(self, given: Any) -> Any:
-        """What a widget holds, as the model wants it.
+    def value(self, entered: Any) -> Any:
+        """The value of a widget, converted to the type that the model expects.
 
-        What cannot be read stays as it was written: the model itself says what is wrong with it.
+        Text that cannot be converted is returned unchanged; validation by the model reports it.
         """
-        if self.optional and given in ("", None):
+        if self.optional and entered in ("", None):
             return None
         if self.kind is FieldKind.LIST:
-            return [_read(each.strip(), self.item) for each in given.split(",") if each.strip()]
-        return _read(given, FieldKind.JSON) if self.kind is FieldKind.JSON else given
+            return [_read(item.strip(), self.item) for item in entered.split(",") if item.strip()]
+        return _read(entered, FieldKind.JSON) if self.kind is FieldKind.JSON else entered
 
 
 def fields_of(model: type[BaseModel]) -> list[FormField]:
-    """A form's field for each field of the model, in its order."""
+    """One form field for each field of the model, in the order of the model."""
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
     required = schema.get("required", ())
     return [
-        _field(name, each, definitions, required=name in required)
-        for name, each in schema.get("properties", {}).items()
+        _field(name, field, definitions, required=name in required)
+        for name, field in schema.get("properties", {}).items()
     ]
 
 
 def _field(
     name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any], *, required: bool
 ) -> FormField:
-    branches = [_resolved(each, definitions) for each in schema.get("anyOf", (schema,))]
-    kinds = [each for each in branches if each.get("type") != "null"]
-    shape = kinds[0] if len(kinds) == 1 else {}
-    kind = _kind(shape)
-    items = _kind(_resolved(shape.get("items", {}), definitions))
+    branches = [_resolved(branch, definitions) for branch in schema.get("anyOf", (schema,))]
+    not_null = [branch for branch in branches if branch.get("type") != "null"]
+    # A union of several types is entered as JSON.
+    only = not_null[0] if len(not_null) == 1 else {}
+    kind = _kind(only)
+    items = _kind(_resolved(only.get("items", {}), definitions))
     if kind is FieldKind.LIST and items in (FieldKind.LIST, FieldKind.JSON):
         kind = FieldKind.JSON
     return FormField(
@@ -85,11 +86,11 @@ def _field(
         description=schema.get("description"),
         kind=kind,
         default=schema.get("default"),
-        optional=len(kinds) < len(branches) and not required,
-        least=_bound(shape, kind, "minimum", "exclusiveMinimum", +1),
-        most=_bound(shape, kind, "maximum", "exclusiveMaximum", -1),
-        step=shape.get("multipleOf"),
-        choices=tuple(shape.get("enum", (shape["const"],) if "const" in shape else ())),
+        optional=len(not_null) < len(branches) and not required,
+        least=_bound(only, kind, "minimum", "exclusiveMinimum", +1),
+        most=_bound(only, kind, "maximum", "exclusiveMaximum", -1),
+        step=only.get("multipleOf"),
+        choices=tuple(only.get("enum", (only["const"],) if "const" in only else ())),
         item=items,
         of_files=schema.get("of_files", False),
     )
@@ -113,10 +114,10 @@ def _bound(
     schema: Mapping[str, Any], kind: FieldKind, inclusive: str, exclusive: str, inward: int
 ) -> float | None:
     if inclusive in schema or exclusive not in schema:
-        found: float | None = schema.get(inclusive)
-        return found
-    edge: float = schema[exclusive]
-    return edge + inward if kind is FieldKind.INTEGER else math.nextafter(edge, inward * math.inf)
+        bound: float | None = schema.get(inclusive)
+        return bound
+    limit: float = schema[exclusive]
+    return limit + inward if kind is FieldKind.INTEGER else math.nextafter(limit, inward * math.inf)
 
 
 def _read(text: str, kind: FieldKind) -> Any:

@@ -1,16 +1,16 @@
-"""The app's frame: its name and its pages."""
+"""The app's entry page: its name and its navigation."""
 
 import streamlit as st
 
-from app import again
-from app.refusals import said
+from app import retry
+from app.refusals import show_errors
 from tracker.run_logs import log_records
 
 log_records.without_secrets()
-# Of an error that nobody foresaw the page shows where it was; the log has what it says.
+# For an unexpected error the page shows the stack trace only; the message is in the log.
 st.set_option("client.showErrorDetails", "stacktrace")
 
-# An emoji is drawn in place; a material icon would be fetched from outside.
+# An emoji needs no download; a material icon would be fetched from another server.
 st.set_page_config(page_title="Headbook", page_icon="📓", layout="wide")
 page = st.navigation(
     [
@@ -22,5 +22,5 @@ page = st.navigation(
     ],
     position="top",
 )
-with said(again=again.when_the_database_answers):
+with show_errors(then=retry.when_database_is_back):
     page.run()

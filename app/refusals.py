@@ -1,4 +1,4 @@
-"""How a page says what a person can put right."""
+"""How a page shows errors that a user can fix."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from tracker.secrets.urls import without_credentials
 
 
 @contextmanager
-def said(*, again: Callable[[Exception], None] | None = None) -> Iterator[None]:
-    """Show a refusal inside the block as its sentence, in place of a traceback; then `again`."""
+def show_errors(*, then: Callable[[Exception], None] | None = None) -> Iterator[None]:
+    """Show the message of a `TrackerError` or `Refused` raised in the block; then call `then`."""
     try:
         yield
     except (TrackerError, Refused) as error:
         st.error(in_markdown(without_credentials(str(error))))
-        if again is not None:
-            again(error)
+        if then is not None:
+            then(error)

@@ -1,4 +1,4 @@
-"""Scores as rows: the metrics among them, and tables to look at."""
+"""Scores grouped by metric, and as rows of tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,21 +10,21 @@ from tracker.results import ScoreLine
 
 
 def metric_name(line: ScoreLine) -> str:
-    """Everything that tells scores of one component apart, in words."""
+    """The quantity and coordinate of a score: all that identifies it within its component."""
     x = f"x={line.coordinate}" if line.coordinate else ""
     return one_line(" ".join(filter(None, (str(line.quantity), x))))
 
 
 def by_metric(lines: Sequence[ScoreLine]) -> dict[str, list[ScoreLine]]:
-    """The scores of each metric, in the order of the scores."""
-    found: dict[str, list[ScoreLine]] = {}
+    """The scores of each metric, in their given order."""
+    groups: dict[str, list[ScoreLine]] = {}
     for line in lines:
-        found.setdefault(metric_name(line), []).append(line)
-    return found
+        groups.setdefault(metric_name(line), []).append(line)
+    return groups
 
 
 def ranking(heads: Sequence[ScoreLine]) -> str:
-    """What a list of the first of these heads is called: which end of the metric comes first."""
+    """The title of a ranking of these heads: highest, lowest or strongest first."""
     first = {"high": "highest", "low": "lowest"}.get(heads[0].better or "", "strongest")
     return f"The {first} of {counted(len(heads), 'head')}"
 
@@ -34,7 +34,7 @@ def of_kind(lines: Sequence[ScoreLine], *kinds: Kind) -> list[ScoreLine]:
 
 
 def table(lines: Sequence[ScoreLine]) -> list[dict[str, Any]]:
-    """Rows to look at: component, metric, mean and its interval."""
+    """Rows of a table: component, metric, mean, its interval and counts."""
     return [
         {
             "component": line.component.label,

@@ -1,6 +1,6 @@
-"""The app as a server: the gate before its pages, and the way on to MLflow for who is signed in.
+"""The app as an ASGI server: access control, and the redirect to MLflow for signed-in users.
 
-Its secrets stand in the environment of its process. `services.app_argv` says how it is started.
+Its secrets come from the environment of its process. `services.app_argv` has the command line.
 """
 
 from starlette.middleware import Middleware
@@ -16,20 +16,20 @@ from tracker.access.policy import AccessPolicy
 POLICY = AccessPolicy.from_environment()
 
 
-def to_mlflow(_: Request) -> RedirectResponse:
-    """MLflow's pages, with a token that is good for a minute and for nothing else.
+def redirect_to_mlflow(_: Request) -> RedirectResponse:
+    """Redirect to MLflow with a token that only signs in there and expires after a minute.
 
-    It is made when somebody follows the link, so that no page holds one. The browser keeps the
-    fragment, which names the page there.
+    The token is created when a user follows the link, so no page contains one. The browser keeps
+    the URL's fragment, which names the page in MLflow.
     """
-    from app import data  # all that the pages need, which the first of them loads
+    from app import data  # slow to import; the first page loads it anyway
 
-    address = data.mlflow_entrance(signed_in=POLICY.asks)
+    address = data.mlflow_redirect_url(signed_in=POLICY.asks)
     return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
 
 
 app = App(
     "main.py",
-    routes=[Route(f"/{links.MLFLOW}/", to_mlflow)],
+    routes=[Route(f"/{links.MLFLOW}/", redirect_to_mlflow)],
     middleware=[Middleware(AccessMiddleware, policy=POLICY, open_paths=("/_stcore/health",))],
 )

@@ -1,4 +1,4 @@
-"""Pieces of pages: the widget of each kind of form field, states in colour."""
+"""Widgets that pages share: an input for each kind of form field, and badges of run states."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,33 +19,33 @@ COLOURS: Mapping[RunState, Colour] = {
     RunState.FAILED: "red",
     RunState.CANCELLED: "orange",
 }
-LARGEST = 2**53 - 1  # whole number that a browser keeps exactly
+LARGEST = 2**53 - 1  # largest integer that a browser represents exactly
 
 
 def state(of: RunState, *, count: int | None = None) -> None:
-    """A state in its colour, with how many runs are in it; gray for none."""
+    """A badge with the state in its colour, and `count` runs if given; gray if `count` is 0."""
     text = of.value if count is None else f"{count} {of.value}"
     st.badge(text, color="gray" if count == 0 else COLOURS[of])
 
 
 def ask(fields: Sequence[FormField], *, key: str) -> dict[str, Any]:
-    """Draw the fields and return what they hold, by name."""
+    """Draw the fields and return their values by name."""
     return {field.name: field.value(_widget(field, f"{key}.{field.name}")) for field in fields}
 
 
 def _widget(field: FormField, key: str) -> Any:
-    title, said = _title(field), _help(field)
+    title, help_text = _title(field), _help(field)
     match field.kind:
         case FieldKind.INTEGER | FieldKind.NUMBER:
             return _number(field, key)
         case FieldKind.BOOLEAN if not field.optional:
-            return st.checkbox(title, bool(field.default), key=key, help=said)
+            return st.checkbox(title, bool(field.default), key=key, help=help_text)
         case FieldKind.BOOLEAN | FieldKind.CHOICE:
             return _choice(field, key)
         case FieldKind.LIST | FieldKind.JSON:
-            how = "separated by commas" if field.kind is FieldKind.LIST else "as JSON"
-            return st.text_input(f"{title} ({how})", field.text, key=key, help=said)
-    return st.text_input(title, field.text, key=key, help=said)
+            hint = "separated by commas" if field.kind is FieldKind.LIST else "as JSON"
+            return st.text_input(f"{title} ({hint})", field.text, key=key, help=help_text)
+    return st.text_input(title, field.text, key=key, help=help_text)
 
 
 def _title(field: FormField) -> str:
@@ -57,7 +57,7 @@ def _help(field: FormField) -> str | None:
 
 
 def _number(field: FormField, key: str) -> Any:
-    """The widget wants all its numbers to be of one type."""
+    """A number input; Streamlit requires all its numbers to have the same type."""
     kind = int if field.kind is FieldKind.INTEGER else float
     start = field.default if field.default is not None or field.optional else field.least or 0
     numbers: dict[str, Any] = {
@@ -84,7 +84,7 @@ def _most(field: FormField) -> float | None:
 
 
 def _step(field: FormField) -> float:
-    """A tenth of the default's own size, so that small numbers can be stepped through."""
+    """One tenth of the default's order of magnitude, so that small numbers have small steps."""
     if field.kind is FieldKind.INTEGER:
         return 1
     return float(10.0 ** (math.floor(math.log10(abs(field.default))) - 1 if field.default else -2))

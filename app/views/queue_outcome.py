@@ -1,4 +1,4 @@
-"""What became of the form: the run that stands for it, new or known."""
+"""The outcome of submitting the form: the new run, or the existing one."""
 
 from uuid import uuid4
 
@@ -6,12 +6,12 @@ import streamlit as st
 
 from analyses.shown import in_markdown
 from app import data
-from app.refusals import said
+from app.refusals import show_errors
 from tracker.domain import RunRequest
 
 
 def submit(request: RunRequest, *, nonce: str) -> None:
-    """Queue the run and keep what came of it; the next click is a request of its own."""
+    """Queue the run and store the outcome; the next click gets a new nonce."""
     submitted = data.submit(request, nonce=nonce)
     st.session_state["outcome"] = request, submitted
     st.session_state["nonce"] = uuid4().hex
@@ -20,7 +20,7 @@ def submit(request: RunRequest, *, nonce: str) -> None:
 
 
 def draw() -> None:
-    """Say which run it is and lead there; a known run can be run again."""
+    """Show the run with a link to its page; an existing run can be run again."""
     if "outcome" not in st.session_state:
         return
     request, submitted = st.session_state["outcome"]
@@ -29,13 +29,13 @@ def draw() -> None:
         if submitted.new:
             st.success("The run is queued.", icon=":material/check:")
         else:
-            st.info(f"The same run exists already; it is {run.state.value}.")
+            st.info(f"This run already exists; it is {run.state.value}.")
         if submitted.inputs:
-            needed = ", ".join(
-                f"{name} ({each.analysis} {str(each.id)[:8]}, {each.state})"
-                for name, each in submitted.inputs.items()
+            inputs = ", ".join(
+                f"{name} ({needed.analysis} {str(needed.id)[:8]}, {needed.state})"
+                for name, needed in submitted.inputs.items()
             )
-            st.caption(f"It needs: {in_markdown(needed)}.")
+            st.caption(f"It needs: {in_markdown(inputs)}.")
         for remark in submitted.remarks:
             st.caption(in_markdown(remark))
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -46,9 +46,11 @@ def draw() -> None:
                 query_params={"id": str(run.id)},
             )
             if not submitted.new:
-                st.button("Run again", on_click=_again, args=(request,), icon=":material/replay:")
+                st.button(
+                    "Run again", on_click=_run_again, args=(request,), icon=":material/replay:"
+                )
 
 
-def _again(request: RunRequest) -> None:
-    with said():
+def _run_again(request: RunRequest) -> None:
+    with show_errors():
         submit(request.model_copy(update={"force": True}), nonce=uuid4().hex)

@@ -1,4 +1,4 @@
-"""A request as a person would write it: in a shell, in Python, in a study file."""
+"""A request as code: a shell command, Python, a study file."""
 
 import streamlit as st
 
@@ -7,7 +7,7 @@ from tracker.domain import RunRequest
 
 
 def draw(request: RunRequest) -> None:
-    """The command, and the other forms where they are asked for."""
+    """Show the shell command, and in an expander the Python code and the study file."""
     _code(request.as_command(), "bash")
     with st.expander("As Python, and as a study file for `headbook submit --file`"):
         _code(request.as_python(), "python")

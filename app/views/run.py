@@ -1,4 +1,4 @@
-"""One run: how it stands, what it found, what happened to it, how to repeat it."""
+"""One run: its state, scores, events and logs, and how to reproduce it."""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from app.views import run_header, run_links, run_logs, run_record, run_scores
 
 run_id = st.query_params.get("id")
 if not run_id:
-    st.info("Which run? Choose one in the list.")
+    st.info("No run selected. Choose one from the list.")
     st.page_link("views/runs.py", label="Runs", icon=":material/list:")
     st.stop()
 
@@ -16,8 +16,8 @@ detail = data.run(run_id)
 line = detail.line
 name = data.name(line)
 st.title(in_markdown(f"{name.analysis} · {name.model}"))
-said = in_markdown(" · ".join(filter(None, (name.prompts, name.params))))
-st.caption(f"{said} · run `{line.id}`")
+subtitle = in_markdown(" · ".join(filter(None, (name.prompts, name.params))))
+st.caption(f"{subtitle} · run `{line.id}`")
 st.fragment(run_header.header, run_every=None if line.ended else 2)(run_id, line.state)
 run_links.draw(detail)
 
@@ -30,11 +30,11 @@ with st.container(horizontal=True, vertical_alignment="center"):
         "Open in MLflow", address or "", disabled=address is None, icon=":material/open_in_new:"
     )
     if mlflow is None:
-        st.caption("No MLflow address is known: set MLFLOW_TRACKING_URI to its http address.")
-    elif not data.answers(mlflow):
+        st.caption("MLflow has no web address here. Set MLFLOW_TRACKING_URI to its http(s) URL.")
+    elif not data.responds(mlflow):
         st.caption(
-            f":orange[MLflow at {in_markdown(mlflow)} does not answer.] "
-            "The numbers here do not need it."
+            f":orange[MLflow at {in_markdown(mlflow)} does not respond.] "
+            "This page does not need it."
         )
     elif address is None:
         st.caption("MLflow does not have this run yet.")

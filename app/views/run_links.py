@@ -1,4 +1,4 @@
-"""The runs that a run needs, and those that need it."""
+"""Links to the runs that a run depends on, and to its dependants."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ import streamlit as st
 from analyses.shown import in_markdown
 from tracker.results import LinkedRun, RunDetail
 
-MOST = 12  # links in a line
+MAX_LINKS = 12  # per line
 
 
 def draw(detail: RunDetail) -> None:
-    """A line of links for each of both, where there are some."""
+    """One line of links to inputs and one to dependants; empty lines are left out."""
     _line("Needs", detail.inputs)
     _line("Needed by", detail.dependants)
 
@@ -21,13 +21,13 @@ def _line(title: str, linked: Sequence[LinkedRun]) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(title, width="content")
-        for each in linked[:MOST]:
+        for run in linked[:MAX_LINKS]:
             st.page_link(
                 "views/run.py",
                 label=in_markdown(
-                    f"{each.name}: {each.analysis} {str(each.id)[:8]}, {each.state.value}"
+                    f"{run.name}: {run.analysis} {str(run.id)[:8]}, {run.state.value}"
                 ),
-                query_params={"id": str(each.id)},
+                query_params={"id": str(run.id)},
             )
-        if len(linked) > MOST:
-            st.caption(f"and {len(linked) - MOST} more", width="content")
+        if len(linked) > MAX_LINKS:
+            st.caption(f"and {len(linked) - MAX_LINKS} more", width="content")

@@ -1,4 +1,4 @@
-"""What happened to a run, and all that its numbers depend on."""
+"""The events of a run, and everything that its numbers depend on."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,14 @@ from analyses.plurals import counted
 from analyses.prompts.spec import unusual
 from analyses.shown import in_code, in_markdown, one_line
 from app import phrases
-from app.refusals import said
+from app.refusals import show_errors
 from app.views import request_code
 from tracker.results import RunDetail
 from tracker.results.run_requests import request_of
 
 
 def events(detail: RunDetail) -> None:
-    """What happened to the run and its parts, in order."""
+    """Show the events of the run and its parts, in order."""
     st.dataframe(
         [
             {
@@ -23,7 +23,7 @@ def events(detail: RunDetail) -> None:
                 "part": "the run" if event.part is None else f"part {event.part}",
                 "event": _cell(event.event),
                 "worker": _cell(event.worker),
-                "why": _cell(event.reason),
+                "reason": _cell(event.reason),
             }
             for event in detail.events
         ],
@@ -36,15 +36,15 @@ def _cell(text: str | None) -> str | None:
 
 
 def repro(detail: RunDetail) -> None:
-    """All that the numbers depend on, and the request that makes them again."""
+    """Show everything that the numbers depend on, and the request that reproduces them."""
     line = detail.line
-    st.markdown("**Run it again from a shell**")
-    with said():
+    st.markdown("**Run again from a shell**")
+    with show_errors():
         request_code.draw(request_of(line, force=True))
     left, right = st.columns(2)
     with left:
         _facts(
-            "What was asked",
+            "Request",
             {
                 "analysis": f"{line.analysis} version {line.analysis_version}",
                 "model": f"{line.model}, {line.dtype}",
@@ -68,19 +68,22 @@ def repro(detail: RunDetail) -> None:
             },
         )
     with right:
-        _facts("Measured with", detail.provenance)
+        _facts("Environment", detail.provenance)
         _facts("Conventions", detail.notes.conventions)
 
 
 def _facts(title: str, facts: Mapping[str, object]) -> None:
     st.markdown(f"**{title}**")
-    known = {name: value for name, value in facts.items() if value not in (None, "")}
-    if known:
+    present = {name: value for name, value in facts.items() if value not in (None, "")}
+    if present:
         st.table(
-            {"name": list(map(in_markdown, known)), "value": list(map(in_code, known.values()))},
+            {
+                "name": list(map(in_markdown, present)),
+                "value": list(map(in_code, present.values())),
+            },
             border="horizontal",
             hide_index=True,
             hide_header=True,
         )
     else:
-        st.caption("Known when the run has begun.")
+        st.caption("Available once the run has started.")

@@ -1,4 +1,4 @@
-"""The scores of a run: its heads as a map and a table, its other components as tables."""
+"""The scores of a run: a map and a table of heads, tables of other components."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,14 @@ COLUMNS = {
     "component": st.column_config.TextColumn("Component"),
     "metric": st.column_config.TextColumn("Metric"),
     "mean": st.column_config.NumberColumn("Mean", format="%.4f"),
-    "ci_low": st.column_config.NumberColumn("95 % from", format="%.4f"),
+    "ci_low": st.column_config.NumberColumn("95 % CI from", format="%.4f"),
     "ci_high": st.column_config.NumberColumn("to", format="%.4f"),
     "sem": st.column_config.NumberColumn("Std. error", format="%.4f"),
     "n": st.column_config.NumberColumn("Prompts", width=70),
     "skipped": st.column_config.NumberColumn("Skipped", width=70),
 }
 KINDS = {
-    "The whole model": (Kind.MODEL,),
+    "Whole model": (Kind.MODEL,),
     "MLPs": (Kind.MLP,),
     "Attention layers": (Kind.ATTN, Kind.ATTN_BIAS),
     "Embedding and unembedding": (Kind.EMBED, Kind.UNEMBED),
@@ -32,37 +32,37 @@ KINDS = {
 
 
 def heads(detail: RunDetail, scores: Sequence[ScoreLine]) -> None:
-    """The map of one metric, and the heads of which it is best, or furthest from 0."""
+    """Show the map of one metric, and its best heads, or those furthest from 0."""
     line = detail.line
     metrics = score_rows.by_metric(score_rows.of_kind(scores, Kind.HEAD))
     if not metrics:
-        _none(line, "heads")
+        _show_empty(line, "heads")
         return
     names = list(metrics)
     metric = st.selectbox("Metric", names, width=320) if len(names) > 1 else names[0]
-    found = metrics[metric or names[0]]
+    chosen = metrics[metric or names[0]]
     with st.container(horizontal=True, gap="large"):
-        chart = charts.head_map(found, detail.heads_of, title=str(metric))
+        chart = charts.head_map(chosen, detail.heads_of, title=str(metric))
         st.altair_chart(chart, width="content")
         with st.container(width=500):
             _table(
-                strongest(found, STRONGEST),
-                title=score_rows.ranking(found),
+                strongest(chosen, STRONGEST),
+                title=score_rows.ranking(chosen),
                 without=["metric"],
             )
     _download(line, scores)
 
 
 def others(line: RunLine, scores: Sequence[ScoreLine]) -> None:
-    """A table for each kind of component that is no head."""
+    """Show a table for each kind of component other than heads."""
     if not scores:
-        _none(line, "components")
+        _show_empty(line, "components")
         return
     columns = st.columns(2)
-    filled = [(title, score_rows.of_kind(scores, *kinds)) for title, kinds in KINDS.items()]
-    for number, (title, found) in enumerate((t, f) for t, f in filled if f):
+    by_kind = [(title, score_rows.of_kind(scores, *kinds)) for title, kinds in KINDS.items()]
+    for number, (title, rows) in enumerate((t, r) for t, r in by_kind if r):
         with columns[number % 2]:
-            _table(found, title=title)
+            _table(rows, title=title)
     _download(line, scores)
 
 
@@ -91,10 +91,10 @@ def _download(line: RunLine, scores: Sequence[ScoreLine]) -> None:
     )
 
 
-def _none(line: RunLine, what: str) -> None:
+def _show_empty(line: RunLine, what: str) -> None:
     if line.state is RunState.SUCCEEDED:
-        st.info(f"This analysis has no scores of {what}.")
+        st.info(f"This analysis has no scores for {what}.")
     elif line.ended:
-        st.info(f"The run is {line.state.value}: it has no scores.")
+        st.info(f"The run is {line.state.value}, so it has no scores.")
     else:
-        st.info("The scores come when the run has succeeded.")
+        st.info("Scores appear when the run has succeeded.")

@@ -1,4 +1,4 @@
-"""The strip above all runs: how many are in each state, and who works on them."""
+"""The strip above the list of runs: counts by state, and workers."""
 
 from collections.abc import Mapping
 
@@ -6,13 +6,13 @@ import streamlit as st
 
 from analyses.shown import in_markdown
 from app import data, phrases, widgets
-from app.refusals import said
+from app.refusals import show_errors
 from tracker.domain import RunState
 
 
-def strip(drawn: Mapping[RunState, int]) -> None:
-    """Live counts; draws the whole page again when they are no longer those of its table."""
-    with said():
+def strip(shown: Mapping[RunState, int]) -> None:
+    """Refreshes counts; reruns the whole page when they differ from those of its table."""
+    with show_errors():
         counts, workers = data.counts(), data.workers()
         with st.container(horizontal=True, vertical_alignment="center"):
             for state, count in counts.items():
@@ -23,5 +23,5 @@ def strip(drawn: Mapping[RunState, int]) -> None:
                 )
         if not workers:
             st.warning(phrases.NO_WORKER, icon=":material/hourglass_empty:")
-        if counts != drawn:
+        if counts != shown:
             st.rerun()

@@ -1,4 +1,4 @@
-"""The table of runs. What is selected is kept as run ids: positions change under the reader."""
+"""The table of runs. The selection is kept as run ids, since rows move as runs are added."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +10,7 @@ from analyses.shown import one_line
 from app import data, links, phrases
 from tracker.results import RunLine
 
-WITHOUT_SCROLLING = 16  # rows
+MAX_ROWS = 16  # above which the table scrolls
 COLUMNS = {
     "run": st.column_config.LinkColumn("Run", display_text=r"id=(.{8})", width=90),
     "state": st.column_config.TextColumn("State", width=90),
@@ -19,10 +19,10 @@ COLUMNS = {
     "prompts": st.column_config.TextColumn("Prompts"),
     "params": st.column_config.TextColumn("Parameters"),
     "progress": st.column_config.ProgressColumn(
-        "Measured", format="percent", min_value=0, max_value=1, color="blue", width=120
+        "Progress", format="percent", min_value=0, max_value=1, color="blue", width=120
     ),
     "seconds": st.column_config.NumberColumn("Seconds", format="%.1f", width=80),
-    "reason": st.column_config.TextColumn("Why", width="medium"),
+    "reason": st.column_config.TextColumn("Reason", width="medium"),
     "created": st.column_config.DatetimeColumn(
         "Queued (UTC)", format="YYYY-MM-DD HH:mm:ss", width=160
     ),
@@ -31,9 +31,9 @@ COLUMNS = {
 
 
 def draw(lines: Sequence[RunLine], selected: Sequence[UUID], mlflow: str | None) -> None:
-    """The table, with the selected runs marked wherever they stand now."""
+    """Show the table, with the selected runs marked at their current rows."""
     ids = [line.id for line in lines]
-    rows = [row for row, each in enumerate(ids) if each in selected]
+    rows = [row for row, run_id in enumerate(ids) if run_id in selected]
     st.session_state["runs"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     st.dataframe(
         [_row(line, mlflow) for line in lines],
@@ -42,21 +42,25 @@ def draw(lines: Sequence[RunLine], selected: Sequence[UUID], mlflow: str | None)
         on_select=partial(_remember, ids),
         selection_mode="multi-row",
         hide_index=True,
-        height="content" if len(lines) <= WITHOUT_SCROLLING else 36 * WITHOUT_SCROLLING,
+        height="content" if len(lines) <= MAX_ROWS else 36 * MAX_ROWS,
         placeholder="",
     )
 
 
-def about_choice(chosen: Sequence[RunLine], there: Sequence[RunLine], mlflow: str | None) -> str:
-    """What can be done with the selected runs, and why not more."""
-    if not chosen:
-        return "Select runs on the left edge of the table to cancel or compare them."
-    said = [f"{len(chosen)} selected."]
+def selection_hint(
+    selected: Sequence[RunLine], in_mlflow: Sequence[RunLine], mlflow: str | None
+) -> str:
+    """What can be done with the selected runs, and what cannot."""
+    if not selected:
+        return "Select runs at the left edge of the table to cancel or compare them."
+    sentences = [f"{len(selected)} selected."]
     if mlflow is None:
-        said.append("No MLflow address is known: set MLFLOW_TRACKING_URI to its http address.")
-    elif missing := len(chosen) - len(there):
-        said.append(f"{missing} of them not in MLflow yet: left out of the comparison.")
-    return " ".join(said)
+        sentences.append(
+            "MLflow has no web address here. Set MLFLOW_TRACKING_URI to its http(s) URL."
+        )
+    elif missing := len(selected) - len(in_mlflow):
+        sentences.append(f"{missing} not in MLflow yet, so left out of the comparison.")
+    return " ".join(sentences)
 
 
 def _row(line: RunLine, mlflow: str | None) -> dict[str, object]:

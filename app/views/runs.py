@@ -1,28 +1,29 @@
-"""Runs: what was queued, how far it is, how it ended."""
+"""The list of runs: state, progress and outcome."""
 
 from functools import partial
 from uuid import UUID
 
 import streamlit as st
 
+from analyses.plurals import counted
 from analyses.shown import one_line
 from app import data, links
-from app.refusals import said
+from app.refusals import show_errors
 from app.views import run_table
 from app.views.run_strip import strip
 from tracker.domain import ACTIVE, RunState
 
 
 def _cancel(chosen: list[UUID]) -> None:
-    with said():
+    with show_errors():
         data.cancel(chosen)
-        st.toast(f"Asked to stop: {len(chosen)}.")
+        st.toast(f"Cancellation of {counted(len(chosen), 'run')} requested.")
 
 
 st.title("Runs")
 counts = data.counts()
-every = 3 if any(counts[state] for state in ACTIVE) else None
-st.fragment(strip, run_every=every)(counts)
+refresh_seconds = 3 if any(counts[state] for state in ACTIVE) else None
+st.fragment(strip, run_every=refresh_seconds)(counts)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     states = st.segmented_control(
@@ -34,9 +35,9 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     )
     analysis = st.selectbox(
         "Analysis",
-        [each.name for each in data.analyses()],
+        [analysis.name for analysis in data.analyses()],
         index=None,
-        placeholder="every analysis",
+        placeholder="All analyses",
         format_func=one_line,
         key="only",
         bind="query-params",
@@ -45,9 +46,9 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 lines = data.runs([RunState(state) for state in states], analysis)
 if not lines:
     if any(counts.values()):
-        st.info("No run is like this. Clear the filters to see the others.")
+        st.info("No runs match these filters. Clear the filters to see all runs.")
     else:
-        st.info("No run yet. Queue the first one.")
+        st.info("No runs yet. Queue the first one.")
         st.page_link("views/queue_form.py", label="Queue a run", icon=":material/add:")
     st.stop()
 
@@ -62,14 +63,14 @@ with st.container(horizontal=True, vertical_alignment="center"):
         on_click=partial(_cancel, active),
         icon=":material/block:",
     )
-    there = [line for line in chosen if line.mlflow_run_id]
+    in_mlflow = [line for line in chosen if line.mlflow_run_id]
     st.link_button(
         "Compare in MLflow",
-        links.mlflow_comparison(mlflow, there) if mlflow else "",
-        disabled=mlflow is None or len(there) < 2,
+        links.mlflow_comparison(mlflow, in_mlflow) if mlflow else "",
+        disabled=mlflow is None or len(in_mlflow) < 2,
         icon=":material/compare_arrows:",
     )
-    st.caption(run_table.about_choice(chosen, there, mlflow))
+    st.caption(run_table.selection_hint(chosen, in_mlflow, mlflow))
 
 run_table.draw(lines, selected, mlflow)
 if len(lines) == data.NEWEST:

@@ -193,9 +193,19 @@ def is_text_of_ours(argument):
 
 # What the pages say themselves, or have made text of already.
 OUR_NAMES = {
-    *("_title(field)", "_help(field)", "help", "how", "_about(run_id, log)", "len(linked) - MOST"),
-    "run_table.about_choice(chosen, there, mlflow)",
-    *("title", "said", "text", "label", "line.id", "line.state.value", "run.state.value", "what"),
+    *("_title(field)", "_help(field)", "help_text", "hint", "_caption(run_id, log)"),
+    "run_table.selection_hint(chosen, in_mlflow, mlflow)",
+    *(
+        "len(linked) - MAX_LINKS",
+        "title",
+        "subtitle",
+        "text",
+        "label",
+        "line.id",
+        "line.state.value",
+        "run.state.value",
+        "what",
+    ),
     *("phrases.NO_WORKER", "usual", "data.NEWEST", "run.id"),
 }
 

@@ -54,7 +54,7 @@ def test_heads_that_say_nothing_still_make_a_map(score, mean):
 def test_cells_shrink_for_large_models_and_never_vanish(score):
     heads = [score(0, index, 1.0) for index in range(128)]
     wide = charts.head_map(heads, (128,), title="wide").to_dict()
-    assert wide["width"]["step"] == charts.SMALLEST
+    assert wide["width"]["step"] == charts.MIN_CELL
 
 
 def test_the_grid_is_the_models_whatever_was_measured(score):
@@ -64,7 +64,7 @@ def test_the_grid_is_the_models_whatever_was_measured(score):
     for layer in chart["layer"]:
         assert layer["encoding"]["x"]["scale"]["domain"] == list(range(8))
         assert layer["encoding"]["y"]["scale"]["domain"] == [3, 2, 1, 0]
-    assert chart["width"]["step"] * 8 <= charts.WIDEST
+    assert chart["width"]["step"] * 8 <= charts.MAX_WIDTH
     assert len(cells(chart, 0)) == 4 * 8 - 3
 
 
@@ -72,7 +72,7 @@ def test_a_head_that_was_not_measured_is_unlike_one_of_zero(score):
     chart = charts.head_map([score(0, 0, 0.0), score(0, 1, None)], (3,), title="some").to_dict()
     assert list(cells(chart, 1)) == ["L00.H00"]
     missing = {head: row["why"] for head, row in cells(chart, 0).items()}
-    assert missing == {"L00.H01": "it has no value", "L00.H02": "not measured"}
+    assert missing == {"L00.H01": "no value", "L00.H02": "not measured"}
     assert chart["layer"][0]["mark"]["fill"] == charts.MISSING
 
 

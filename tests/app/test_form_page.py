@@ -33,7 +33,7 @@ def real_model(model, tmp_path):
 
 def test_without_a_model_the_form_says_how_to_add_one(visit):
     at = visit("queue_form")
-    assert "No model was added yet" in words(at.info)
+    assert "No models yet" in words(at.info)
     assert "headbook models add REF" in words(at.code)
 
 
@@ -93,14 +93,14 @@ def test_the_form_queues_every_analysis_as_it_stands(visit, real_model, sessions
     usual = "all" if name == "attribution" else "test"
     assert run.recipe["split"] == usual
     assert f"--split {usual}" in words(at.code)
-    assert ("of split 'test'" in words(at.caption)) == (usual == "test")
+    assert ("'test' split" in words(at.caption)) == (usual == "test")
 
 
 def test_the_same_request_leads_to_the_run_there_is_and_may_run_again(visit, real_model, sessions):
     at = visit("queue_form")
     press(at, "Queue")
     press(at, "Queue")
-    assert "exists already" in words(at.info)
+    assert "already exists" in words(at.info)
     assert len(all_runs(sessions)) == 1
     press(at, "Run again")
     assert "The run is queued" in words(at.success)

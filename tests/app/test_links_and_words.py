@@ -81,11 +81,11 @@ def test_a_duration_is_told_in_words(seconds, words):
 
 
 def test_a_run_says_how_far_it_is_and_why():
-    assert phrases.standing(line()) == "3 of 8 prompts measured · 2.0 s"
-    assert phrases.standing(line(done=0, n_prompts=1)).startswith("0 of 1 prompt measured")
+    assert phrases.progress(line()) == "3 of 8 prompts measured · 2.0 s"
+    assert phrases.progress(line(done=0, n_prompts=1)).startswith("0 of 1 prompt measured")
     lost = line(reason="lost: worker here:1 let its lease run out", attempt=2)
-    assert "lost: worker here:1" in phrases.standing(lost)
-    assert "attempt 2 of 3" in phrases.standing(lost)
+    assert "lost: worker here:1" in phrases.progress(lost)
+    assert "attempt 2 of 3" in phrases.progress(lost)
 
 
 def test_times_are_told_in_utc():

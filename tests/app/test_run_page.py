@@ -34,7 +34,7 @@ def test_a_run_shows_its_heads_and_its_warnings(visit, succeeded):
 def test_the_other_tabs_show_components_events_and_repro(visit, succeeded):
     run = succeeded()
     at = visit("run", id=run.id, tab="Other components")
-    assert "The whole model" in words(at.markdown)
+    assert "Whole model" in words(at.markdown)
     assert len(at.dataframe) == 4
     events = visit("run", id=run.id, tab="Events").dataframe[0].value
     assert events["event"].iloc[-1] == "succeeded"
@@ -96,13 +96,13 @@ def test_the_logs_of_a_run_that_has_ended_are_there_and_not_looked_at_again(
 def test_a_run_that_waits_says_what_it_waits_for_and_can_be_cancelled(visit, queued, sessions):
     run = queued()
     at = visit("run", id=run.id)
-    assert "No worker is up" in words(at.warning)
-    assert "The scores come when the run has succeeded" in words(at.info)
+    assert "No worker is running" in words(at.warning)
+    assert "Scores appear when the run has succeeded" in words(at.info)
     press(at, "Cancel")
     assert not at.exception
     assert all_runs(sessions)[0].state is RunState.CANCELLED
     assert "cancelled by a person" in words(at.markdown)
-    assert "it has no scores" in words(at.info)
+    assert "so it has no scores" in words(at.info)
     assert not [each for each in at.button if each.label == "Cancel"]
 
 
@@ -112,13 +112,13 @@ def test_an_unknown_run_is_one_sentence(visit, run_id):
 
 
 def test_the_page_without_a_run_leads_to_the_list(visit):
-    assert "Which run?" in words(visit("run").info)
+    assert "No run selected" in words(visit("run").info)
 
 
 def test_mlflow_that_does_not_answer_is_one_sentence(visit, succeeded):
     st.cache_data.clear()
     at = visit("run", id=succeeded(mlflow=("1", "a")).id)
-    assert "does not answer" in words(at.caption)
+    assert "does not respond" in words(at.caption)
 
 
 def test_a_password_in_mlflows_address_is_not_shown(visit, succeeded, monkeypatch):
