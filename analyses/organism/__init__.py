@@ -1,1 +1,1 @@
-"""The model that Headbook trains itself: small, shipped, and made for its own prompts."""
+"""Training of `mcq-small`, the small model that Headbook ships."""

@@ -1,4 +1,4 @@
-"""Solved questions as text: with options and a label, or with the answer's own words."""
+"""Solved questions as text: with options and a label, or with the text of the answer."""
 
 from dataclasses import dataclass
 from random import Random
@@ -12,12 +12,12 @@ from analyses.prompts.templates import Wording
 from analyses.prompts.written import Span
 
 MARKS = {True: "true", False: "false"}
-TRIES = 20  # of an item with few distractors, every set may be for testing
+MAX_TRIES = 20  # an item with few distractors may have no set in the training split
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A solved question: `text[span]` of each of `answers` is a label, a mark, or words."""
+    """A solved question: for each span in `answers`, `text[span]` is a label, mark or answer."""
 
     item: Item
     options: tuple[str, ...]
@@ -27,16 +27,16 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Manner:
-    """What the blocks of one sequence have in common."""
+    """The format that all blocks of one sequence share."""
 
     wording: Wording
-    marked: bool  # whether each option says if it is true
+    marked: bool  # whether each option is followed by `true` or `false`
     scheme: str
-    shared: tuple[str, ...]  # labels, or none where every block draws its own
+    shared: tuple[str, ...]  # labels of all blocks; empty if every block draws its own
 
 
 def manner(draw: Random, mix: Mix, stage: Stage) -> Manner:
-    """A manner by the shares of the mix."""
+    """Draw a format with the probabilities of the mix and the stage."""
     bracket = draw.random() < mix.bracket
     others = sorted(set(separators.SEPARATORS) - {"(A)"})
     name = "(A)" if bracket else draw.choice(others)
@@ -55,10 +55,10 @@ def _labels(draw: Random, scheme: str, k: int) -> tuple[str, ...]:
 
 
 def training_set(draw: Random, item: Item, k: int) -> list[str] | None:
-    """The answer and distractors in a random order, or None where no training set was found."""
+    """The answer and k - 1 distractors in random order; None if no training set was found."""
     if len(item.distractors) < k - 1:
         return None
-    for _ in range(TRIES):
+    for _ in range(MAX_TRIES):
         options = [item.answer, *draw.sample(item.distractors, k - 1)]
         if option_sets.half(options) == "train":
             draw.shuffle(options)
@@ -67,13 +67,13 @@ def training_set(draw: Random, item: Item, k: int) -> list[str] | None:
 
 
 def choice(draw: Random, item: Item, options: list[str], manner: Manner) -> Block:
-    """The question with these options, and the label of the right one."""
+    """The question with these options, followed by the label of the correct one."""
     k, correct = len(options), options.index(item.answer)
     names = manner.shared[:k] or _labels(draw, manner.scheme, k)
     marks = [f" {MARKS[option == item.answer]}" * manner.marked for option in options]
     shown = tuple(option + mark for option, mark in zip(options, marks, strict=True))
-    asked = Question(item=item, options=shown, correct=correct)
-    written = manner.wording.write(Plan(asked=asked, shots=(), labels=names))
+    question = Question(item=item, options=shown, correct=correct)
+    written = manner.wording.write(Plan(asked=question, shots=(), labels=names))
     text, label = written.text + written.joint, names[correct]
     answers = [
         Span(span.stop - len(mark.strip()), span.stop)
@@ -88,7 +88,7 @@ def choice(draw: Random, item: Item, options: list[str], manner: Manner) -> Bloc
 
 
 def plain(item: Item) -> Block:
-    """The question alone, and its answer."""
+    """The question without options, followed by its answer."""
     text = f"{item.question}\nAnswer: "
     return Block(
         item=item,

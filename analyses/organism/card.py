@@ -1,4 +1,4 @@
-"""The model card of `mcq-small`: what it is, how it was made, and every figure measured on it."""
+"""The model card of `mcq-small`: what it is, how it was trained, and what it scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ DATA = ("colours", "facts")
 PROMPTS = 512
 
 Changes = Mapping[str, Any]
-# What each table changes, one row after the other, of chinchilla/ABCD with 4 options.
+# The changes of each row of each table to chinchilla/ABCD with 4 options.
 TABLES: Mapping[str, Sequence[Changes]] = {
     "Labels": [{"labels": name} for name in labels.SCHEMES],
     "Templates": [
@@ -83,20 +83,20 @@ Content accuracy, how often the right option's text is the likeliest after the q
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Figures of distributions that differ in one thing."""
+    """Measurements on distributions that differ in one setting."""
 
     title: str
-    rows: Sequence[tuple[str, Mapping[str, Figure]]]  # by what is changed, then by data
+    rows: Sequence[tuple[str, Mapping[str, Figure]]]  # the change, and the figures by data set
 
 
 def measure_tables(lm: LanguageModel, tokenizer: Tokenizer) -> list[Table]:
-    """Every figure of the card."""
+    """Measure every table of the card."""
     return [
         Table(
             title=title,
             rows=[
                 (
-                    _said(changes),
+                    _title(changes),
                     {data: measure(lm, tokenizer, held_out(data, **changes)) for data in DATA},
                 )
                 for changes in rows
@@ -107,12 +107,12 @@ def measure_tables(lm: LanguageModel, tokenizer: Tokenizer) -> list[Table]:
 
 
 def held_out(data: str, **changes: Any) -> DistributionSpec:
-    """The test half of a shipped data set."""
+    """The test split of a shipped data set."""
     return DistributionSpec(**{"data": data, "size": PROMPTS, "split": "test", **changes})
 
 
 def write(lm: LanguageModel, tokenizer: Tokenizer, recipe: Recipe) -> str:
-    """The card, measured now."""
+    """Measure the model and return its card as Markdown."""
     content = ", ".join(
         f"{content_accuracy(lm, tokenizer, held_out(data)):.1%} of {data}" for data in DATA
     )
@@ -132,7 +132,7 @@ def write(lm: LanguageModel, tokenizer: Tokenizer, recipe: Recipe) -> str:
     )
 
 
-def _said(changes: Changes) -> str:
+def _title(changes: Changes) -> str:
     return ", ".join(f"{name} {value}" for name, value in changes.items())
 
 
@@ -140,11 +140,11 @@ def _table(table: Table) -> str:
     head = [f"### {table.title}", ""]
     head.append("| | " + " | ".join(f"{data}: accuracy | label mass" for data in DATA) + " |")
     head.append("|---|" + "---|---|" * len(DATA))
-    return "\n".join([*head, *(_row(said, figures) for said, figures in table.rows)])
+    return "\n".join([*head, *(_row(title, figures) for title, figures in table.rows)])
 
 
-def _row(said: str, figures: Mapping[str, Figure]) -> str:
-    return f"| {said} | " + " | ".join(_cells(figures[data] for data in DATA)) + " |"
+def _row(title: str, figures: Mapping[str, Figure]) -> str:
+    return f"| {title} | " + " | ".join(_cells(figures[data] for data in DATA)) + " |"
 
 
 def _cells(figures: Iterable[Figure]) -> list[str]:

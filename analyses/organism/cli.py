@@ -1,4 +1,4 @@
-"""`python -m analyses.organism`: train the model anew, or write its card again."""
+"""`python -m analyses.organism`: train the model, or rewrite its card."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +27,11 @@ Threads = Annotated[int, typer.Option(min=1, help="Threads that torch may use.")
 @app.command()
 def train(
     out: Out = Path("mcq-small"),
-    steps: Annotated[int, typer.Option(min=1, help="How long.")] = Recipe().steps,
-    seed: Annotated[int, typer.Option(help="Another seed gives another model.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Number of steps.")] = Recipe().steps,
+    seed: Annotated[int, typer.Option(help="Random seed of the training.")] = 0,
     threads: Threads = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from FOLDER.training, if it is there.")
+        bool, typer.Option("--resume", help="Resume from FOLDER.training if it exists.")
     ] = False,
 ) -> None:
     """Train the model, measure it, and save it with its card."""
@@ -56,7 +56,7 @@ def write_card(out: Out = export.SHIPPED, threads: Threads = 1) -> None:
     lm = LanguageModel.load(out)
     text = card.write(lm, load_tokenizer(out / "tokenizer.json"), recipe)
     (out / export.CARD).write_text(text, encoding="utf-8")
-    typer.echo(f"Written: {out / export.CARD}")
+    typer.echo(f"Wrote {out / export.CARD}.")
 
 
 def _run(training: Training, saved: Path) -> None:
@@ -67,8 +67,8 @@ def _run(training: Training, saved: Path) -> None:
         bar = progress.add_task("training", total=steps, completed=training.step)
 
         def after(step: int, losses: Losses) -> None:
-            said = f"answers {losses.answers:.3f}  text {losses.text:.3f}"
-            progress.update(bar, completed=step + 1, description=said)
+            text = f"answers {losses.answers:.3f}  text {losses.text:.3f}"
+            progress.update(bar, completed=step + 1, description=text)
             if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:
                 training.save(saved)
 

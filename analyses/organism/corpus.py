@@ -1,4 +1,4 @@
-"""What `mcq-small` learns from: the shipped data, and every word it is ever written with."""
+"""The training corpus of `mcq-small`: the shipped data, and every word of its prompts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,7 +17,7 @@ def load_corpus() -> Mapping[str, Sequence[Item]]:
 
 
 def texts(corpus: Mapping[str, Sequence[Item]]) -> Iterator[str]:
-    """All that prompts are put together from, labels apart."""
+    """All texts that prompts are composed of, except labels."""
     for template in templates.TEMPLATES.values():
         yield from template.prelude.split("{topic}")
     yield "Answer: true false"
@@ -26,5 +26,5 @@ def texts(corpus: Mapping[str, Sequence[Item]]) -> Iterator[str]:
 
 
 def corpus_tokenizer(corpus: Mapping[str, Sequence[Item]]) -> Tokenizer:
-    """The tokenizer of the shipped data."""
+    """The tokenizer with the vocabulary of the shipped data."""
     return build_tokenizer(texts(corpus))

@@ -1,4 +1,4 @@
-"""A trained model as the files that are shipped, and their hashes."""
+"""Export a trained model to the files that are shipped, with their hashes."""
 
 import json
 from pathlib import Path
@@ -17,12 +17,12 @@ _SUMMED = ("config.json", "model.safetensors", RECIPE, "tokenizer.json", "tokeni
 
 
 def export(folder: Path, model: LlamaForCausalLM, tokenizer: Tokenizer, recipe: Recipe) -> None:
-    """The model in `folder`, as transformers reads it, with its recipe."""
+    """Write the model to `folder` in the format of transformers, with its recipe and hashes."""
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
         model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
-    (folder / "model.safetensors").chmod(0o644)  # it is written for its owner only
+    (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner only
     tokenizer.save(str(folder / "tokenizer.json"))
     _write(folder / "tokenizer_config.json", _tokenizer_config(recipe))
     _write(folder / RECIPE, recipe.to_json())

@@ -1,4 +1,4 @@
-"""What a language model makes of a held-out distribution."""
+"""Measurements of a language model on held-out distributions."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from analyses.prompts import distributions, tokenization
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
 
-_AT_ONCE = 64  # prompts
+_BATCH_SIZE = 64  # prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ def measure(lm: LanguageModel, tokenizer: Tokenizer, spec: DistributionSpec) -> 
     """Accuracy and label mass over the spec's prompts."""
     prompts = tokenization.tokenize_all(tokenizer, distributions.build(spec).prompts)
     accuracy, mass = [], []
-    for start in range(0, len(prompts), _AT_ONCE):
-        batch = lm.batch(prompts[start : start + _AT_ONCE])
+    for start in range(0, len(prompts), _BATCH_SIZE):
+        batch = lm.batch(prompts[start : start + _BATCH_SIZE])
         logits = lm.record(batch).logits
         labels = logits.gather(1, batch.label_ids)
         accuracy.append(metrics.accuracy(labels, batch.correct))
@@ -43,6 +43,6 @@ def measure(lm: LanguageModel, tokenizer: Tokenizer, spec: DistributionSpec) -> 
 
 
 def content_accuracy(lm: LanguageModel, tokenizer: Tokenizer, spec: DistributionSpec) -> float:
-    """How often the right option's text is the likeliest after the question alone."""
-    asked = examples(tokenizer, distributions.build(spec).prompts)
-    return float(knowledge.content_accuracy(lm, asked, batch_size=_AT_ONCE).mean())
+    """How often the correct option's text is the likeliest after the question alone."""
+    prompts = examples(tokenizer, distributions.build(spec).prompts)
+    return float(knowledge.content_accuracy(lm, prompts, batch_size=_BATCH_SIZE).mean())

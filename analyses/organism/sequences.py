@@ -1,4 +1,4 @@
-"""Sequences of solved questions from the training split; a seed and a step decide each batch."""
+"""Sequences of solved questions from the training split, drawn from the seed and the step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from analyses.prompts.items import Item
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One sequence; `answers` says which of its tokens a reader should have known."""
+    """One sequence; `answers` marks the tokens that the model is trained to answer."""
 
     ids: list[int]
     answers: list[bool]
@@ -27,9 +27,9 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Equally long rows of tokens.
+    """Rows of tokens of the same length.
 
-    `blocks` are all that stand in it, the last of a row perhaps only in part.
+    `blocks` are all blocks in it; the last one of a row may be truncated.
     """
 
     ids: Int[Tensor, "row pos"]
@@ -48,7 +48,7 @@ class Sampler:
         self._recipe = recipe
 
     def batch(self, step: int) -> Batch:
-        """The batch of that step, the same whenever it is asked for."""
+        """The batch of a step, which only depends on the step and the recipe."""
         draw = Random(f"{self._recipe.seed}/{step}")
         stage = self._recipe.stage_at(step)
         rows = [self._row(draw, stage) for _ in range(self._recipe.tokens // stage.length)]
@@ -59,7 +59,7 @@ class Sampler:
         )
 
     def _row(self, draw: Random, stage: Stage) -> Row:
-        """Blocks one after the other, cut at the stage's length; the first may have a prelude."""
+        """Concatenated blocks, truncated to the stage's length; the first may have a prelude."""
         manner = blocks.manner(draw, self._recipe.mix, stage)
         ids: list[int] = []
         answers: list[bool] = []

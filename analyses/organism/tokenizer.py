@@ -1,4 +1,4 @@
-"""The words `mcq-small` knows, and how a text is split into them; no weights here."""
+"""The word-level tokenizer of `mcq-small`."""
 
 import string
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ NUMBERS = tuple(map(str, range(21)))
 SIGNS = tuple("£§©±•€→←↑↓°×÷¶†★■▲●◆")  # noqa: RUF001
 OTHERS = (*string.ascii_lowercase, *"αβγδεζηθικ", *string.punctuation, *SIGNS)
 
-# A word, a line end, or one mark; `_` counts as a mark. What lies between them is dropped.
+# A word, a line end, or one punctuation mark (including `_`). Everything else is dropped.
 _PIECE = r"[^\W_]+|\n|[^\w\s]|_"
-# How many quotation marks follow on the line says whether one opens or closes.
+# A quotation mark opens or closes depending on the number of marks that follow on the line.
 _OPENING = r'" (?=[^"\n]*"(?:[^"\n]*"[^"\n]*")*[^"\n]*(?:\n|$))'
 _CLOSING = r' "(?=[^"\n]*(?:"[^"\n]*"[^"\n]*)*(?:\n|$))'
 
 
 def build_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """One token for each word, mark and line end of `texts`, in a fixed order; case is kept."""
+    """A tokenizer with one token per word, mark and line end of `texts`; case-sensitive."""
     split = _splitter()
     words = {piece for text in texts for piece, _ in split.pre_tokenize_str(text)}
     known = [*SPECIAL, *dict.fromkeys(["\n", *LETTERS, *NUMBERS, *OTHERS])]
@@ -42,7 +42,7 @@ def _splitter() -> pre_tokenizers.PreTokenizer:
 
 
 def _decoder() -> decoders.Decoder:
-    """Puts the spaces back where English has them."""
+    """Restores spaces as in English text."""
     closing = [decoders.Replace(f" {mark}", mark) for mark in ".,:;?!)"]
     joining = [decoders.Replace(f" {mark} ", mark) for mark in "-'"]
     return decoders.Sequence(

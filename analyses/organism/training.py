@@ -1,4 +1,4 @@
-"""The training loop: seeded, and the same whether it was stopped in between or not."""
+"""The training loop: deterministic given the recipe, also if it is interrupted and resumed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from analyses.organism.tokenizer import END, START
 class OtherRecipe(Refused):
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} was written by another recipe, so going on from it would give another model. "
-            f"Name another folder with --out, or start again without --resume."
+            f"{path} was saved with a different recipe and cannot be resumed with this one. Choose "
+            f"another folder with --out, or start again without --resume."
         )
 
 
@@ -35,7 +35,7 @@ class Losses:
 
 
 class Training:
-    """A model, its optimizer and the number of steps they have taken."""
+    """A model, its optimizer and the number of completed steps."""
 
     def __init__(self, recipe: Recipe, tokenizer: Tokenizer, sampler: Sampler) -> None:
         self.recipe = recipe
@@ -45,7 +45,7 @@ class Training:
         self._optimizer = _optimizer(self.model, recipe)
 
     def advance(self) -> Losses:
-        """One step."""
+        """Take one optimization step."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.step)
         answers, text = losses(self.model, self._sampler.batch(self.step))
@@ -57,13 +57,13 @@ class Training:
         return Losses(answers=answers.item(), text=text.item())
 
     def run(self, after: Callable[[int, Losses], None], *, until: int | None = None) -> None:
-        """All steps that are left, or those up to `until`."""
+        """Train for all remaining steps, or up to step `until`; call `after` with each step."""
         stop = self.recipe.steps if until is None else min(until, self.recipe.steps)
         while self.step < stop:
             after(self.step, self.advance())
 
     def save(self, path: Path) -> None:
-        """Everything that the next step depends on."""
+        """Save everything that the next step depends on."""
         state = {
             "recipe": self.recipe.to_json(),
             "step": self.step,
@@ -75,7 +75,7 @@ class Training:
         partial.replace(path)
 
     def resume(self, path: Path) -> None:
-        """Go on where `save` was called; raises `OtherRecipe`."""
+        """Restore the state saved at `path`; raises `OtherRecipe` if its recipe differs."""
         state = torch.load(path, weights_only=True)
         if state["recipe"] != self.recipe.to_json():
             raise OtherRecipe(path)
@@ -85,7 +85,7 @@ class Training:
 
 
 def losses(model: LlamaForCausalLM, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Mean cross-entropy of the answers, and of all other tokens but the first of a row."""
+    """Mean cross-entropy of the answers, and of all other tokens except the first of a row."""
     hidden = model.model(batch.ids[:, :-1], use_cache=False).last_hidden_state
     logits = model.lm_head(hidden)
     each = cross_entropy(logits.flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none")
@@ -107,19 +107,20 @@ def _new_model(recipe: Recipe, tokenizer: Tokenizer) -> LlamaForCausalLM:
         bos_token_id=tokenizer.token_to_id(START),
         eos_token_id=tokenizer.token_to_id(END),
         initializer_range=shape.spread,
-        # What is about to be said then looks like the word itself, and finds it among the options.
+        # With tied embeddings, the residual before an answer resembles that word's embedding, which
+        # helps to find the word among the options.
         tie_word_embeddings=True,
     )
     model = LlamaForCausalLM(config)
-    _look_for_likes(model)
+    _attend_to_same_tokens(model)
     return model
 
 
 @torch.no_grad()
-def _look_for_likes(model: LlamaForCausalLM) -> None:
-    """Keys begin as the queries are, so at first every position attends to what is like it.
+def _attend_to_same_tokens(model: LlamaForCausalLM) -> None:
+    """Initialise keys equal to queries, so that at first each position attends to similar ones.
 
-    To see that an option's word stands in the question is the longest way otherwise. After the
+    Matching an option with the same word in the question is slow to learn otherwise. After the
     mimetic initialisation of Trockman and Kolter 2023 (arXiv 2305.09828).
     """
     for layer in model.model.layers:

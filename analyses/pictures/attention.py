@@ -1,4 +1,4 @@
-"""Where heads look from the final position."""
+"""What heads attend to from the final position."""
 
 from matplotlib.figure import Figure
 
@@ -7,13 +7,13 @@ from analyses.pictures.findings import Estimate, Findings
 from analyses.results import Component, Kind
 
 METRIC = "weight"
-# Groups that share no token, from the correct label on: together they are all of a row.
+# Disjoint groups of keys; with `rest` they add up to the whole row.
 GROUPS = ("correct_label", "other_labels", "brackets", "contents", "ends", "question", "last")
 SHOWN = 12
 
 
 def groups(findings: Findings) -> Figure | None:
-    """Where the heads look that look most at the correct label: the parts of their rows."""
+    """Attention by group of keys, of the heads that attend most to the correct label."""
     correct = _weights(findings, "correct_label")
     if not correct:
         return None
@@ -21,9 +21,9 @@ def groups(findings: Findings) -> Figure | None:
     parts = {name: _weights(findings, name) for name in (*GROUPS, "rest")}
     figure = stacked_bars(
         {
-            name.replace("_", " "): {head.label: found[head] for head in heads if head in found}
-            for name, found in parts.items()
-            if found
+            name.replace("_", " "): {head.label: weights[head] for head in heads if head in weights}
+            for name, weights in parts.items()
+            if weights
         },
         label="mean attention weight from the final position",
         rows=[head.label for head in heads],

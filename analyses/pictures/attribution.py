@@ -1,4 +1,4 @@
-"""What writes the answer: the components with the largest shares of the logit difference."""
+"""The components with the largest attributions of the logit difference."""
 
 from matplotlib.figure import Figure
 
@@ -13,17 +13,17 @@ OTHERS = "embedding and constants"
 
 def strongest(findings: Findings) -> Figure | None:
     """The components with the largest attribution of either sign, with intervals."""
-    found = findings.of_components(*Kind, metric="logit_attribution")
-    if not found:
+    attributions = findings.of_components(*Kind, metric="logit_attribution")
+    if not attributions:
         return None
-    first = sorted(found, key=lambda component: -abs(found[component].mean))[:SHOWN]
+    largest = sorted(attributions, key=lambda each: -abs(attributions[each].mean))[:SHOWN]
     bars = [
         Bar(
             label=component.label,
-            estimate=found[component],
+            estimate=attributions[component],
             group=GROUPS.get(component.kind, OTHERS),
         )
-        for component in first
+        for component in largest
     ]
-    label = f"mean {findings.said('logit_attribution')}"
+    label = f"mean {findings.axis_label('logit_attribution')}"
     return ranked_bars(bars, groups=[*GROUPS.values(), OTHERS], label=label)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses.pictures.drawing import COLOURS, WIDTH, canvas, said_n
+from analyses.pictures.drawing import COLOURS, WIDTH, canvas, n_label
 from analyses.pictures.findings import Estimate, Findings
 from analyses.results import OUTPUT, Component, Kind, ScoreKey
 
@@ -14,27 +14,32 @@ Members = Mapping[Component, Estimate]
 
 MINUS = "\N{MINUS SIGN}"  # as wide as a plus, like those of the axes
 LINE = 0.17  # inches
-LETTERS = 57  # of the names of heads in a line
-NAMES, COUNTS, SHARES, HEADS = 0.0, 0.18, 0.26, 0.49  # where columns begin, of the width
-# What has no category, as the analysis names it.
+LETTERS = 57  # characters per line of head names
+NAMES, COUNTS, SHARES, HEADS = (
+    0.0,
+    0.18,
+    0.26,
+    0.49,
+)  # left edges of columns, as shares of the width
+# Display names of groups without a category.
 WITHOUT = {"minor": "heads of less effect", "mlps": "MLPs", "outside": "outside named ones"}
 
 
 def by_category(findings: Findings) -> Figure | None:
-    """Every head that matters in its category, and how much of all importance each one has."""
+    """A table of the important heads by category, with the importance of each category."""
     effects = findings.of_components(
         Kind.HEAD, metric="total_effect", varied={"of": "logit_diff"}, site=OUTPUT
     )
     members: dict[str, dict[Component, Estimate]] = {}
-    for key, found in findings.where(Kind.HEAD, metric="category").items():
+    for key, estimate in findings.where(Kind.HEAD, metric="category").items():
         of_category = members.setdefault(_category(key), {})
-        if found.mean and key.component in effects:
+        if estimate.mean and key.component in effects:
             of_category[key.component] = effects[key.component]
     shares = {
-        _category(key): found
-        for key, found in findings.where(Kind.MODEL, metric="importance").items()
+        _category(key): estimate
+        for key, estimate in findings.where(Kind.MODEL, metric="importance").items()
     }
-    label = findings.said("total_effect", {"of": "logit_diff"})
+    label = findings.axis_label("total_effect", {"of": "logit_diff"})
     return heads_by_category(members, shares=shares, label=label) if members else None
 
 
@@ -47,8 +52,8 @@ def heads_by_category(
 ) -> Figure:
     """A row for each category: how many heads, its share with its interval, and which they are.
 
-    The largest share comes first, then what has shares but no category. Heads come by falling
-    absolute mean of what `label` names, which stands beside each.
+    Categories come by descending share, then groups without a category. Heads are sorted by the
+    absolute mean of the score named `label`, which is shown beside each head.
     """
     order = sorted(categories, key=lambda name: -shares[name].mean if name in shares else 0.0)
     rows = {name: _heads(categories[name]) for name in order}
@@ -59,7 +64,7 @@ def heads_by_category(
     axes.set_axis_off()
     every = [each for members in categories.values() for each in members.values()]
     heading = (NAMES, "category"), (COUNTS, "heads"), (SHARES, "importance")
-    for x, text in (*heading, (HEADS, f"heads, {label}, {said_n(every)}")):
+    for x, text in (*heading, (HEADS, f"heads, {label}, {n_label(every)}")):
         axes.text(x, 0.5, text, fontsize=8, fontweight="bold", va="center")
     place = 1.5
     for name, lines in rows.items():
@@ -78,13 +83,15 @@ def _row(axes: Axes, y: float, name: str, count: str, share: Estimate | None) ->
     if share is None:
         return
     axes.barh(y, 0.06 * share.mean, left=SHARES, height=0.7, color=COLOURS[4])
-    said = f"{share.mean:.0%}"
+    text = f"{share.mean:.0%}"
     if share.ci_low is not None and share.ci_high is not None:
-        said += f" ({share.ci_low:.0%} to {share.ci_high:.0%})"
-    axes.text(SHARES + 0.065, y, said, fontsize=7, va="center")
+        text += f" ({share.ci_low:.0%} to {share.ci_high:.0%})"
+    axes.text(SHARES + 0.065, y, text, fontsize=7, va="center")
 
 
 def _heads(members: Members) -> list[str]:
     ordered = sorted(members, key=lambda head: (-abs(members[head].mean), head))
-    said = [f"{head.label}\u00a0({members[head].mean:.2f})".replace("-", MINUS) for head in ordered]
-    return textwrap.wrap(", ".join(said), LETTERS) or [""]
+    names = [
+        f"{head.label}\u00a0({members[head].mean:.2f})".replace("-", MINUS) for head in ordered
+    ]
+    return textwrap.wrap(", ".join(names), LETTERS) or [""]

@@ -1,4 +1,4 @@
-"""How much the strongest components do together."""
+"""The joint effect of the strongest components."""
 
 from dataclasses import replace
 
@@ -13,10 +13,10 @@ SHOWN = ("logit_diff", "accuracy", "loss")
 
 
 def moved_by_count(findings: Findings) -> Figure | None:
-    """The share of the way from base to source, by the number of components."""
+    """The share of the gap from base to source that is closed, by number of components."""
     moved = {
-        key: found
-        for key, found in findings.where(Kind.SET, metric="moved").items()
+        key: estimate
+        for key, estimate in findings.where(Kind.SET, metric="moved").items()
         if key.quantity.varied["of"] in SHOWN
     }
     return by_count(replace(findings, scores=moved), "moved", levels=SHARES)

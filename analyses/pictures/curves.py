@@ -10,42 +10,43 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analyses.pictures import drawing
-from analyses.pictures.drawing import COLOURS, GREY, MARKERS, said_n
+from analyses.pictures.drawing import COLOURS, GREY, MARKERS, n_label
 from analyses.pictures.findings import Estimate, Findings
 from analyses.quantities import VARIANT, Quantity, Varied, spelled
 from analyses.results import Kind
 
-LONGEST = 16  # up to which x the axis is linear; above, each doubling takes the same room
-LEGEND = 6  # entries in a line
+LONGEST = 16  # largest x of a linear axis; beyond it the axis is logarithmic
+LEGEND = 6  # entries per line
 DASHES = ("--", ":", "-.")
 VARIANTS = ("placebo", VARIANT)
-ITSELF = "leading subspace"  # what stands beside placebos
+ITSELF = "leading subspace"  # the curve that placebos are compared with
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A curve over x; a `variant` stands beside what is called `name` alone: its placebo."""
+    """A curve over x; a curve with a `variant` is a placebo of the curve with only the `name`."""
 
     name: str
     variant: str = ""
     points: Mapping[float, Estimate]
 
 
-Levels = Mapping[str, float]  # horizontal lines to compare with, by name
+Levels = Mapping[str, float]  # horizontal reference lines, by name
 
 
 def curves_of(findings: Findings, metric: str, order: Sequence[str] = ()) -> list[Curve]:
-    """A curve for each quantity of the model or of sets that has several x.
+    """A curve for each quantity of the model or of sets with several x.
 
-    One with a `placebo` or a `variant` stands beside the same without. Names in `order` come first.
+    A quantity with a `placebo` or `variant` becomes a variant of the same quantity without it.
+    Curves named in `order` come first.
     """
     points: dict[tuple[str, str], dict[float, Estimate]] = {}
     scores = sorted(findings.where(Kind.MODEL, Kind.SET, metric=metric).items())
     several = len({key.component for key, _ in scores}) > 1
-    for key, found in scores:
+    for key, estimate in scores:
         name, variant = _name(key.quantity), _variant(key.quantity)
-        whole = f"{key.component.label} {name}".strip() if several else name
-        points.setdefault((whole, variant), {})[key.x] = found
+        full_name = f"{key.component.label} {name}".strip() if several else name
+        points.setdefault((full_name, variant), {})[key.x] = estimate
     curves = [
         Curve(name=name, variant=variant, points=by_x)
         for (name, variant), by_x in points.items()
@@ -61,7 +62,7 @@ def _variant(quantity: Quantity) -> str:
 
 
 def _name(quantity: Quantity) -> str:
-    """Its site, and what it is of without its variant."""
+    """The site and the varied settings, without the variant."""
     rest = {name: each for name, each in quantity.varied.items() if name not in VARIANTS}
     return " ".join(filter(None, (quantity.site, Varied(rest).text)))
 
@@ -69,9 +70,9 @@ def _name(quantity: Quantity) -> str:
 def by_rank(
     findings: Findings, metric: str, *, order: Sequence[str] = (), levels: Levels | None = None
 ) -> Figure | None:
-    """A metric by rank: each site in a panel of its own where it has placebos beside it.
+    """A metric by rank; if there are placebos, each site has its own panel.
 
-    `order` names curves in the order of panels or lines. None without curves.
+    `order` gives the order of panels or curves. None if there are no curves.
     """
     curves = curves_of(findings, metric, order)
     together = {"": curves} if curves else {}
@@ -80,9 +81,9 @@ def by_rank(
 
 
 def by_count(findings: Findings, metric: str, *, levels: Levels | None = None) -> Figure | None:
-    """A metric by the number of components that are patched together, the strongest first.
+    """A metric by the number of components patched together, the strongest first.
 
-    None without curves.
+    None if there are no curves.
     """
     curves = curves_of(findings, metric)
     panels = {"": curves} if curves else {}
@@ -105,7 +106,7 @@ def _draw(
     xlabel: str,
     levels: Levels,
 ) -> Figure | None:
-    """Panels on the same axes, in rows of three; None without any."""
+    """Panels with shared axes, in rows of three; None if there are none."""
     if not panels:
         return None
     columns = min(3, len(panels))
@@ -120,29 +121,29 @@ def _draw(
             )
         axes.set_title(name)
     for number, axes in enumerate(grid):
-        if number + columns >= len(panels):  # nothing below it
+        if number + columns >= len(panels):  # the last row of its column
             axes.set_xlabel(xlabel)
             axes.tick_params(labelbottom=True)
         if number >= len(panels):
             axes.remove()
     every = [e for curves in panels.values() for curve in curves for e in curve.points.values()]
-    figure.supylabel(f"{findings.said(metric)}, {said_n(every)}", fontsize=9)
+    figure.supylabel(f"{findings.axis_label(metric)}, {n_label(every)}", fontsize=9)
     _legend(figure, grid)
     return figure
 
 
 def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Lines with bands; variants are grey and dashed, and alone share a panel with their own."""
+    """Lines with bands; variants are grey and dashed."""
     alone = len({curve.name for curve in curves}) == 1 and len(curves) > 1
     colours, dashes = iter(range(len(curves))), iter(range(len(curves)))
     for curve in curves:
         xs = sorted(curve.points)
-        found = [curve.points[x] for x in xs]
+        estimates = [curve.points[x] for x in xs]
         number = next(dashes) if curve.variant else next(colours)
         colour = GREY if curve.variant else COLOURS[number % len(COLOURS)]
         axes.plot(
             xs,
-            [each.mean for each in found],
+            [each.mean for each in estimates],
             color=colour,
             linestyle=DASHES[number % 3] if curve.variant else "-",
             marker=None if curve.variant else MARKERS[number % len(MARKERS)],
@@ -152,8 +153,8 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
         )
         axes.fill_between(
             xs,
-            [each.mean if each.ci_low is None else each.ci_low for each in found],
-            [each.mean if each.ci_high is None else each.ci_high for each in found],
+            [each.mean if each.ci_low is None else each.ci_low for each in estimates],
+            [each.mean if each.ci_high is None else each.ci_high for each in estimates],
             color=colour,
             alpha=0.2,
             linewidth=0,
@@ -174,7 +175,7 @@ def _scale(axes: Axes, xs: Sequence[float]) -> None:
 
 
 def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One for all panels, each name once; none for a single line without a name."""
+    """One legend for all panels, each name once; none for a single unnamed curve."""
     entries: dict[str, Artist] = {}
     for axes in panels:
         for line, label in zip(*axes.get_legend_handles_labels(), strict=True):

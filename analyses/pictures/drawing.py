@@ -1,4 +1,4 @@
-"""How every picture looks, and how it becomes a PNG. Nothing here needs a display."""
+"""The style of all pictures, and their export as PNG. No display is needed."""
 
 import textwrap
 from collections.abc import Callable, Iterable
@@ -17,13 +17,13 @@ from matplotlib.ticker import FuncFormatter
 from analyses.pictures.findings import Estimate
 from analyses.shown import plain
 
-# Okabe and Ito's colours, which people who see red and green alike can tell apart.
+# The palette of Okabe and Ito, which is safe for colour-blind readers.
 COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"),
 )
 GREY = "#777777"
 MARKERS = "osD^vP*X"
-WIDTH = 6.5  # inches: the text of a page
+WIDTH = 6.5  # inches: the text width of a page
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -37,13 +37,13 @@ STYLE: dict[Any, Any] = {
     "errorbar.capsize": 2,
     "hatch.linewidth": 0.5,
     "savefig.dpi": 200,
-    "text.parse_math": False,  # labels of prompts may be dollar signs
+    "text.parse_math": False,  # prompts may have dollar signs as labels
 }
-_LETTERS = 15  # of a title in an inch
+_LETTERS = 15  # characters of a title per inch
 
 
 def canvas(width: float = WIDTH, height: float = 3.5) -> tuple[Figure, Axes]:
-    """A figure of so many inches with one pair of axes."""
+    """A figure with one pair of axes; width and height in inches."""
     figure, (axes,) = panels(1, 1, width=width, height=height)
     return figure, axes
 
@@ -56,14 +56,14 @@ def panels(
     width: float = WIDTH,
     height: float = 3.5,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a grid of axes, row by row, on the same y scale, and the same x unless told."""
+    """A figure with a grid of axes, in row order, that share y, and x unless `same_x` is False."""
     figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=same_x, sharey=True, squeeze=False)
     return figure, list(grid.flat)
 
 
 def png(figure: Figure, *, title: str) -> bytes:
-    """The figure under a title, as a file."""
+    """The figure with a title, as the bytes of a PNG file."""
     letters = int(_LETTERS * figure.get_figwidth())
     lines = [textwrap.fill(line, letters) for line in title.split("\n")]
     figure.suptitle("\n".join(lines), fontsize=8, color=GREY)
@@ -74,10 +74,12 @@ def png(figure: Figure, *, title: str) -> bytes:
 
 
 def _spell(figure: Figure) -> None:
-    """Every text of the figure as it is: no formula, and no character without a glyph."""
+    """Show every text of the figure literally: no formulas, no characters without a glyph."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            if isinstance(labels := axis.get_major_formatter(), FuncFormatter):  # given ones
+            if isinstance(
+                labels := axis.get_major_formatter(), FuncFormatter
+            ):  # explicit tick labels
                 labels.func = partial(_spelled, labels.func)
     for text in figure.findobj(Text):
         if isinstance(text, Text):
@@ -90,12 +92,12 @@ def _spelled(label: Callable[..., str], *where: Any) -> str:
 
 
 def styled() -> AbstractContextManager[None]:
-    """Inside the block, what is drawn looks as all our pictures do; a matplotlibrc is nothing."""
+    """A context in which figures have our style, whatever matplotlibrc says."""
     return style.context(["default", STYLE])
 
 
-def said_n(estimates: Iterable[Estimate]) -> str:
-    """How many prompts are behind each: `n = 64`, or `n = 12 to 16` where they differ."""
+def n_label(estimates: Iterable[Estimate]) -> str:
+    """The number of prompts of the estimates: `n = 64`, or `n = 12 to 16` if it differs."""
     numbers = {each.n for each in estimates}
     if not numbers:
         return "n = 0"
@@ -103,8 +105,8 @@ def said_n(estimates: Iterable[Estimate]) -> str:
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
-def reach(estimates: Iterable[Estimate]) -> list[list[float]]:
-    """How far intervals reach below and above their means, as matplotlib wants error bars."""
+def error_bars(estimates: Iterable[Estimate]) -> list[list[float]]:
+    """Distances of interval ends below and above the means, as matplotlib expects error bars."""
     each = list(estimates)
     below = [0.0 if e.ci_low is None else max(0.0, e.mean - e.ci_low) for e in each]
     above = [0.0 if e.ci_high is None else max(0.0, e.ci_high - e.mean) for e in each]

@@ -1,4 +1,4 @@
-"""What a picture is drawn from: the scores of a run, and its tensors when they are asked for."""
+"""The input of a picture: the scores of a run, and its tensors on demand."""
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
@@ -11,7 +11,7 @@ from analyses.results import Component, Kind, NamedTensor, ScoreKey
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over `n` prompts, with its 95 % interval where there is one."""
+    """A mean over `n` prompts, with its 95 % interval if it has one."""
 
     n: int
     mean: float
@@ -19,8 +19,8 @@ class Estimate:
     ci_high: float | None = None
 
     @property
-    def apart_from_zero(self) -> bool:
-        """Whether the interval is there and leaves 0 out."""
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval and it excludes 0."""
         return (
             self.ci_low is not None
             and self.ci_high is not None
@@ -28,24 +28,24 @@ class Estimate:
         )
 
 
-EFFECT = "_effect"  # how metrics end that are an effect on another, which `of` names
+EFFECT = "_effect"  # suffix of metrics that are effects on another metric, named by `of`
 
 
 class NoSuchTensor(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The run has no tensor {name!r}. Draw only tensors that its analysis stores."
+            f"The run has no tensor {name!r}. A plot can only use tensors that its analysis stores."
         )
 
 
 def no_tensors(name: str) -> NamedTensor:
-    """Where a run has none; raises `NoSuchTensor`."""
+    """The default `Findings.tensor`: always raises `NoSuchTensor`."""
     raise NoSuchTensor(name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """How many layers the model has, and how many heads there are in each."""
+    """The number of layers of the model, and of heads in each."""
 
     layers: int
     heads: int
@@ -54,15 +54,15 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a finished run has found, for pictures.
+    """The results of a finished run, for pictures.
 
-    `scores` are those with a value; `tensor` fetches one by its name, or raises `NoSuchTensor`;
-    `units` are those of metrics, as their analysis tells them; `with_x` are the scores whose x is a
-    coordinate, 0 as well; `grid` is the model's, whatever was measured of it.
+    `scores` are the scores with a value; `tensor` returns a tensor by name, or raises
+    `NoSuchTensor`; `units` are the units of metrics; `with_x` are the scores whose x is a
+    coordinate (also if it is 0); `grid` is that of the whole model, not only of measured parts.
     """
 
     scores: Mapping[ScoreKey, Estimate]
-    headline: Quantity | None = None  # what to show first, at any site
+    headline: Quantity | None = None  # the quantity to show first, at any site
     units: Mapping[str, str] = field(default_factory=dict)
     with_x: AbstractSet[ScoreKey] = frozenset()
     grid: Grid | None = None
@@ -75,10 +75,10 @@ class Findings:
         varied: Mapping[str, Value] | None = None,
         site: str | None = None,
     ) -> dict[ScoreKey, Estimate]:
-        """The scores of components of these kinds; None means any."""
+        """The scores of components of these kinds that match; None matches anything."""
         return {
-            key: found
-            for key, found in self.scores.items()
+            key: estimate
+            for key, estimate in self.scores.items()
             if key.component.kind in kinds
             and metric in (None, key.quantity.metric)
             and varied in (None, key.quantity.varied)
@@ -88,25 +88,25 @@ class Findings:
     def of_components(
         self, *kinds: Kind, metric: str, varied: Mapping[str, Value] = NOTHING, site: str = ""
     ) -> dict[Component, Estimate]:
-        """One quantity by component; of several x the first."""
+        """One quantity by component; if there are several x, the smallest."""
         components: dict[Component, Estimate] = {}
         scores = self.where(*kinds, metric=metric, varied=varied, site=site)
-        for key, found in sorted(scores.items()):
-            components.setdefault(key.component, found)
+        for key, estimate in sorted(scores.items()):
+            components.setdefault(key.component, estimate)
         return components
 
-    def said(self, metric: str, varied: Mapping[str, Value] = NOTHING) -> str:
-        """A metric as an axis names it, with its unit: `total effect on logit diff (logits)`.
+    def axis_label(self, metric: str, varied: Mapping[str, Value] = NOTHING) -> str:
+        """The axis label of a metric, with its unit: `total effect on logit diff (logits)`.
 
-        An effect is on the metric that it is of, and has its unit.
+        An effect has the unit of the metric that it is on.
         """
         between = " on " if metric.endswith(EFFECT) else ", "
-        name = between.join(filter(None, (metric, _said(varied))))
+        name = between.join(filter(None, (metric, _varied_text(varied))))
         unit = self.units.get(metric) or self.units.get(str(varied.get(OF)), "")
         return f"{name} ({unit})".replace("_", " ") if unit else name.replace("_", " ")
 
 
-def _said(varied: Mapping[str, Value]) -> str:
+def _varied_text(varied: Mapping[str, Value]) -> str:
     return ", ".join(
         spelled(value) if name in (OF, VARIANT) else f"{name} = {spelled(value)}"
         for name, value in varied.items()

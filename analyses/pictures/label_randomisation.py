@@ -1,4 +1,4 @@
-"""What is left of heads' reads under other labels, and what answers follow."""
+"""Confined heads under other labels, and what answers follow under interchange."""
 
 from matplotlib.figure import Figure
 
@@ -18,13 +18,13 @@ def logit_diff_by_mutation(findings: Findings) -> Figure | None:
 
 
 def interchange(findings: Findings) -> Figure | None:
-    """What the answer follows when all heads of the set take something from the source, or none."""
-    found: dict[str, dict[str, Estimate]] = {}
+    """What the answer follows when reads or outputs of all heads of the set are interchanged."""
+    series: dict[str, dict[str, Estimate]] = {}
     for metric in FOLLOWS:
         scores = findings.where(Kind.MODEL, Kind.SET, metric=metric, varied=INTERCHANGE)
         for key, estimate in scores.items():
-            found.setdefault(metric.replace("_", " "), {})[SITES[key.quantity.site]] = estimate
-    if not found:
+            series.setdefault(metric.replace("_", " "), {})[SITES[key.quantity.site]] = estimate
+    if not series:
         return None
-    there = [name for name in SITES.values() if any(name in each for each in found.values())]
-    return grouped_bars(found, groups=there, xlabel="what is exchanged", ylabel="share of prompts")
+    sites = [name for name in SITES.values() if any(name in each for each in series.values())]
+    return grouped_bars(series, groups=sites, xlabel="interchanged site", ylabel="share of prompts")

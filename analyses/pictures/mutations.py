@@ -1,4 +1,4 @@
-"""What is left of a metric when a prompt distribution is changed."""
+"""A metric under mutations of a prompt distribution."""
 
 from collections.abc import Sequence
 
@@ -18,27 +18,27 @@ def by_mutation(
     full: str = "full model",
     confined: str = "confined",
 ) -> Figure | None:
-    """A metric under each mutation: of the model, and beside it of its sets and of variants.
+    """A metric under each mutation: of the model, and beside it of sets and variants.
 
-    Mutations in `order` come first; `full` and `confined` are what the scores of the model and of
-    sets are called. None without any mutation.
+    Mutations in `order` come first; `full` and `confined` name the series of the model and of sets.
+    None if there are no mutations.
     """
-    found: dict[str, dict[str, Estimate]] = {}
+    series: dict[str, dict[str, Estimate]] = {}
     for key, estimate in sorted(findings.where(Kind.MODEL, Kind.SET, metric=metric).items()):
         varied = key.quantity.varied
         if "mutation" in varied:
-            usual = confined if key.component.kind is Kind.SET else full
-            series = spelled(varied.get(VARIANT, usual))
-            found.setdefault(series, {})[_said(varied["mutation"])] = estimate
-    if not found:
+            default = confined if key.component.kind is Kind.SET else full
+            name = spelled(varied.get(VARIANT, default))
+            series.setdefault(name, {})[_label(varied["mutation"])] = estimate
+    if not series:
         return None
-    there = dict.fromkeys(mutation for by_name in found.values() for mutation in by_name)
-    first = [name for name in map(_said, order) if name in there]
-    groups = list(dict.fromkeys([*first, *there]))
+    mutations = dict.fromkeys(mutation for by_name in series.values() for mutation in by_name)
+    first = [name for name in map(_label, order) if name in mutations]
+    groups = list(dict.fromkeys([*first, *mutations]))
     return grouped_bars(
-        found, groups=groups, xlabel="mutation of the prompts", ylabel=findings.said(metric)
+        series, groups=groups, xlabel="mutation of the prompts", ylabel=findings.axis_label(metric)
     )
 
 
-def _said(mutation: Value) -> str:
+def _label(mutation: Value) -> str:
     return spelled(mutation).replace("_", "\n")

@@ -1,4 +1,4 @@
-"""What patching changes, and how much of it goes straight to the logits."""
+"""Effects of patching: direct against total, and effects of what heads read."""
 
 from matplotlib.figure import Figure
 
@@ -21,26 +21,26 @@ READS = {
 
 
 def direct_total(findings: Findings) -> Figure | None:
-    """Each component's direct and total effect: on the line, nothing else reacts to it."""
+    """Each component's direct and total effect; on the line the whole effect is direct."""
     groups = {name: _points(findings, kind, site) for name, (kind, site) in WRITES.items()}
     groups = {name: points for name, points in groups.items() if points}
     if not groups:
         return None
     return scatter(
         groups,
-        xlabel=findings.said("direct_effect", ON),
-        ylabel=findings.said("total_effect", ON),
+        xlabel=findings.axis_label("direct_effect", ON),
+        ylabel=findings.axis_label("total_effect", ON),
     )
 
 
 def reads(findings: Findings) -> Figure | None:
-    """The total effect of every head's queries, keys and values, where they were patched."""
+    """Maps of the total effects of queries, keys and values, if they were patched."""
     maps = {
         name: findings.of_components(kind, metric="total_effect", varied=ON, site=site)
         for name, (kind, site) in READS.items()
     }
     maps = {name: heads for name, heads in maps.items() if heads}
-    label = findings.said("total_effect", ON)
+    label = findings.axis_label("total_effect", ON)
     return head_maps(maps, label=label, grid=findings.grid) if maps else None
 
 

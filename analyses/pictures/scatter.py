@@ -1,4 +1,4 @@
-"""Points with intervals both ways, the strongest with their names."""
+"""Scatter plots with intervals in both directions and names of the strongest points."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from analyses.pictures.drawing import COLOURS, MARKERS, canvas, reach, said_n
+from analyses.pictures.drawing import COLOURS, MARKERS, canvas, error_bars, n_label
 from analyses.pictures.findings import Estimate
 
 NAMED = 10
-DISTANCES = (8, 18, 30, 44)  # points between a name and what it names, the nearest free one
+DISTANCES = (8, 18, 30, 44)  # from a point to its name, in points; the nearest free one is used
 DIRECTIONS = 12
 
 
@@ -25,17 +25,17 @@ class Point(NamedTuple):
 
 
 def scatter(groups: Mapping[str, Sequence[Point]], *, xlabel: str, ylabel: str) -> Figure:
-    """Groups of points by colour and shape, and the line on which x equals y.
+    """Groups of points by colour and marker, and the line x = y.
 
-    Those furthest from 0 on the y axis have their names beside them.
+    Points furthest from 0 on the y axis are labelled with their names.
     """
     figure, axes = canvas(width=5.0, height=4.6)
     for number, (name, points) in enumerate(groups.items()):
         axes.errorbar(
             [point.x.mean for point in points],
             [point.y.mean for point in points],
-            xerr=reach(point.x for point in points),
-            yerr=reach(point.y for point in points),
+            xerr=error_bars(point.x for point in points),
+            yerr=error_bars(point.y for point in points),
             fmt=MARKERS[number],
             color=COLOURS[number],
             markersize=3.5,
@@ -48,7 +48,7 @@ def scatter(groups: Mapping[str, Sequence[Point]], *, xlabel: str, ylabel: str) 
     axes.axhline(0, color="black", linewidth=0.5)
     axes.axvline(0, color="black", linewidth=0.5)
     every = [point for points in groups.values() for point in points]
-    axes.set(xlabel=xlabel, ylabel=f"{ylabel}, {said_n(point.y for point in every)}")
+    axes.set(xlabel=xlabel, ylabel=f"{ylabel}, {n_label(point.y for point in every)}")
     axes.margins(0.08)
     axes.legend()
     _name(figure, axes, sorted(every, key=lambda point: -abs(point.y.mean))[:NAMED])
@@ -56,9 +56,9 @@ def scatter(groups: Mapping[str, Sequence[Point]], *, xlabel: str, ylabel: str) 
 
 
 def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Names beside points, none over another name or a named point where there is room."""
+    """Label points, avoiding overlaps with other names and labelled points where possible."""
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    figure.draw_without_rendering()  # so that it is known where points lie
+    figure.draw_without_rendering()  # computes the positions of points
     taken = [_box(axes, point) for point in points]
     if legend := axes.get_legend():
         taken.append(legend.get_window_extent(renderer))
@@ -75,7 +75,7 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
                 arrowprops={"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2},
             )
             text.update_positions(renderer)
-            box = Text.get_window_extent(text, renderer).padded(2)  # without its arrow
+            box = Text.get_window_extent(text, renderer).padded(2)  # excluding its arrow
             inside = axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max)
             if inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
@@ -91,6 +91,6 @@ def _places() -> Iterator[tuple[float, float]]:
 
 
 def _box(axes: Axes, point: Point) -> Bbox:
-    """The point itself, in pixels."""
+    """The bounding box of a point, in pixels."""
     x, y = axes.transData.transform((point.x.mean, point.y.mean))
     return Bbox.from_extents(x - 4, y - 4, x + 4, y + 4)

@@ -92,7 +92,7 @@ def test_a_dot_marks_the_heads_whose_interval_leaves_zero_out() -> None:
     (dots,) = axes.collections
     assert sorted(map(tuple, dots.get_offsets().tolist())) == [(1.0, 0.0), (1.0, 1.0)]
     unsure = heads.headline_map(attributed({head(0, 0): -0.01}))
-    assert unsure.get_supxlabel() == "no head's own 95 % interval leaves 0 out"
+    assert unsure.get_supxlabel() == "no head's own 95 % interval excludes 0"
 
 
 def test_of_several_sites_what_heads_give_is_shown_and_the_label_names_it() -> None:
