@@ -1,4 +1,4 @@
-"""Means of per-prompt scores with standard errors and intervals, resampling items; plain numpy.
+"""Means of per-prompt scores with standard errors and intervals by resampling items, in numpy.
 
 The formulas are in docs/methods.md, section 3.
 """
@@ -14,15 +14,15 @@ from analyses import proportions
 
 RESAMPLES = 2000
 INTERVAL = (2.5, 97.5)  # percentiles
-ROWS = 64  # scores multiplied at a time: always as many, so that none depends on its neighbours
+ROWS = 64  # scores per matrix product: a fixed number, so that no result depends on the others
 
 CONVENTIONS = {
-    "intervals": "95 %; the percentile bootstrap over items, with the item's prompts together",
-    "intervals of shares of prompts": "where each prompt is 1 or 0, a share of a tie, or a mean of "
-    "these over draws of a placebo (for which it is rather too wide): Wilson's, with n divided by "
-    "the design effect of items, to which one item that is all right and one that is all wrong are "
-    "added; the standard error is half its width over 1.96",
-    "items": "prompts that ask and answer the same, but for letter case and spaces, are one item",
+    "intervals": "95 %; percentile bootstrap over items, keeping the prompts of an item together",
+    "intervals of shares of prompts": "if each prompt is 1 or 0, a share of a tie, or a mean of "
+    "these over draws of a placebo (for which it is conservative): Wilson's interval, with n "
+    "divided by the design effect of items, after adding one item that is all correct and one "
+    "that is all wrong; the standard error is half the width divided by 1.96",
+    "items": "prompts with the same question and answer, ignoring case and spaces, are one item",
 }
 
 Key = TypeVar("Key", bound=Hashable)
@@ -30,9 +30,10 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """`n` prompts counted, `skipped` left out.
+    """Statistics over `n` prompts; `skipped` others were left out.
 
-    No mean without a value; no error and no interval with values of fewer than two items.
+    The mean is None if no prompt has a value; the error and the interval are None if fewer than two
+    items have values.
     """
 
     n: int
@@ -44,17 +45,18 @@ class Statistics:
 
     @property
     def without_interval(self) -> "Statistics":
+        """The same statistics without standard error and interval."""
         return replace(self, sem=None, ci_low=None, ci_high=None)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Which items each resample holds, and how often: drawn once, for every score alike.
+    """How often each resample contains each item: drawn once and used for every score.
 
-    Items, not prompts, are drawn, since the prompts of one item are not independent.
+    Items are drawn, not prompts, since the prompts of one item are not independent.
     """
 
-    item_of_prompt: NDArray[np.int64]
+    item_of_prompt: NDArray[np.int64]  # [prompt]
     counts: NDArray[np.float64]  # [item, resample]
 
     @property
@@ -63,38 +65,38 @@ class Draws:
 
 
 def draw(items: Sequence[str], *, seed: int, resamples: int = RESAMPLES) -> Draws:
-    """The resamples of these prompts' items, numbered in the order in which they first come."""
+    """Draw resamples of the prompts' items, numbered in order of first occurrence."""
     numbers = {item: number for number, item in enumerate(dict.fromkeys(items))}
     item_of_prompt = np.array([numbers[item] for item in items], dtype=np.int64)
     random = np.random.Generator(np.random.PCG64(seed))
     drawn = random.integers(0, len(numbers), size=(resamples, len(numbers)))
-    counts = np.stack([np.bincount(each, minlength=len(numbers)) for each in drawn], axis=1)
+    counts = np.stack([np.bincount(resample, minlength=len(numbers)) for resample in drawn], axis=1)
     return Draws(item_of_prompt, counts.astype(np.float64))
 
 
 def statistics(
     values: NDArray[np.float32], draws: Draws, *, proportion: Sequence[bool] | None = None
 ) -> list[Statistics]:
-    """One per row of `values` [score, prompt], where NaN is a skipped prompt.
+    """Statistics of each row of `values` [score, prompt], where NaN marks a skipped prompt.
 
     The mean is over prompts. Its standard error treats an item's prompts as one cluster,
     √(I/(I−1) Σ_i (Σ_p∈i x_p − mean)²) / n, which is s/√n when every item has one prompt.
-    The interval is the 95 % percentile bootstrap over items. A row that is a `proportion`, of
-    prompts that are 1 or 0 or a share of a tie, has the interval and error of `proportions`.
+    The interval is the 95 % percentile bootstrap over items. Rows marked in `proportion`, whose
+    values are 1, 0 or a share of a tie, get the interval and error of `proportions`.
     """
-    found: list[Statistics] = []
+    results: list[Statistics] = []
     for start, rows in zip(range(0, len(values), ROWS), _row_blocks(values), strict=True):
         sums, counts = _by_item(rows, draws)
         resampled = _resampled_means(sums, counts, draws)
         for i in range(len(rows)):
             each = _statistics(sums[i], counts[i], resampled[i], rows.shape[1])
-            is_one = proportion is not None and proportion[start + i]
-            found.append(_of_proportion(each, sums[i], counts[i]) if is_one else each)
-    return found
+            is_proportion = proportion is not None and proportion[start + i]
+            results.append(_of_proportion(each, sums[i], counts[i]) if is_proportion else each)
+    return results
 
 
 def resampled_means(values: NDArray[np.float32], draws: Draws) -> NDArray[np.float64]:
-    """The mean of every score in every resample, [score, resample]; NaN where all was skipped."""
+    """The mean of every score in every resample, [score, resample]; NaN where all are skipped."""
     blocks = [_resampled_means(*_by_item(rows, draws), draws) for rows in _row_blocks(values)]
     return np.concatenate(blocks) if blocks else np.empty((0, draws.counts.shape[1]))
 
@@ -105,14 +107,14 @@ def summary_statistics(
     values: NDArray[np.float32],
     draws: Draws,
 ) -> dict[Key, Statistics]:
-    """Numbers made of the means of a run, and their interval, made alike from every resample."""
+    """Summary numbers of the means of a run, with intervals from the same summary of resamples."""
     every = statistics(values, draws)
     means = {key: each.mean for key, each in zip(keys, every, strict=True) if each.mean is not None}
     point = summarise(means)
     if not point:
         return {}
     resampled = resampled_means(values, draws)
-    again = [
+    summaries = [
         summarise(
             {key: mean for key, mean in zip(keys, column.tolist(), strict=True) if mean == mean}
         )
@@ -120,7 +122,7 @@ def summary_statistics(
     ]
     counted: NDArray[np.bool_] = np.logical_not(np.isnan(values).all(axis=0))
     return {
-        key: _of_summary(value, [each[key] for each in again if key in each], counted, draws)
+        key: _of_summary(value, [each[key] for each in summaries if key in each], counted, draws)
         for key, value in point.items()
     }
 
@@ -131,7 +133,7 @@ def number_statistics(
     counted: NDArray[np.bool_],
     draws: Draws,
 ) -> dict[Key, Statistics]:
-    """Numbers about the prompts that are `counted`, with intervals where resamples have them."""
+    """Numbers about the prompts in `counted`, with intervals if they have resampled values."""
     known = {
         key: _of_summary(numbers[key], values.tolist(), counted, draws)
         for key, values in resampled
@@ -151,7 +153,7 @@ def ratio_statistics(
 ) -> dict[Key, Statistics]:
     """Ratios of the means of two scores, with a paired bootstrap interval.
 
-    Where the denominator's interval includes zero there is no ratio, only the number of prompts.
+    If the denominator's interval includes zero, there is no ratio, only the number of prompts.
     """
     if not ratios:
         return {}
@@ -162,32 +164,35 @@ def ratio_statistics(
     every, resampled = statistics(rows, draws), resampled_means(rows, draws)
     return {
         key: _ratio(
-            every[row[over]], every[row[under]], resampled[row[over]], resampled[row[under]]
+            every[row[numerator]],
+            every[row[denominator]],
+            resampled[row[numerator]],
+            resampled[row[denominator]],
         )
-        for key, (over, under) in ratios.items()
+        for key, (numerator, denominator) in ratios.items()
     }
 
 
 def _ratio(
-    over: Statistics,
-    under: Statistics,
-    overs: NDArray[np.float64],
-    unders: NDArray[np.float64],
+    top: Statistics,
+    bottom: Statistics,
+    tops: NDArray[np.float64],
+    bottoms: NDArray[np.float64],
 ) -> Statistics:
-    n, skipped = min(over.n, under.n), max(over.skipped, under.skipped)
-    nothing = Statistics(n=n, skipped=skipped, mean=None, sem=None, ci_low=None, ci_high=None)
-    if over.mean is None or under.mean is None or under.ci_low is None or under.ci_high is None:
-        return nothing
-    if under.ci_low <= 0 <= under.ci_high:
-        return nothing
-    there = np.isfinite(overs) & np.isfinite(unders) & (unders != 0)
-    again = overs[there] / unders[there]
-    low, high = _interval(again)
+    n, skipped = min(top.n, bottom.n), max(top.skipped, bottom.skipped)
+    no_ratio = Statistics(n=n, skipped=skipped, mean=None, sem=None, ci_low=None, ci_high=None)
+    if top.mean is None or bottom.mean is None or bottom.ci_low is None or bottom.ci_high is None:
+        return no_ratio
+    if bottom.ci_low <= 0 <= bottom.ci_high:
+        return no_ratio
+    valid = np.isfinite(tops) & np.isfinite(bottoms) & (bottoms != 0)
+    resampled = tops[valid] / bottoms[valid]
+    low, high = _interval(resampled)
     return Statistics(
         n=n,
         skipped=skipped,
-        mean=over.mean / under.mean,
-        sem=float(again.std(ddof=1)),
+        mean=top.mean / bottom.mean,
+        sem=float(resampled.std(ddof=1)),
         ci_low=low,
         ci_high=high,
     )
@@ -201,12 +206,12 @@ def _row_blocks(values: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
 def _by_item(
     rows: NDArray[np.float64], draws: Draws
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums and numbers of the values of each item, [score, item]."""
+    """Sums and counts of the values of each item, [score, item] each."""
     sums = np.zeros((draws.n_items, len(rows)))
     counts = np.zeros((draws.n_items, len(rows)))
-    there = ~np.isnan(rows)
-    np.add.at(sums, draws.item_of_prompt, np.where(there, rows, 0.0).T)
-    np.add.at(counts, draws.item_of_prompt, there.T.astype(np.float64))
+    present = ~np.isnan(rows)
+    np.add.at(sums, draws.item_of_prompt, np.where(present, rows, 0.0).T)
+    np.add.at(counts, draws.item_of_prompt, present.T.astype(np.float64))
     return sums.T, counts.T
 
 
@@ -246,26 +251,25 @@ def _of_proportion(
 ) -> Statistics:
     if each.sem is None:
         return each
-    there = counts > 0
-    interval = proportions.interval(sums[there], counts[there])
+    counted = counts > 0
+    interval = proportions.interval(sums[counted], counts[counted])
     return replace(each, sem=interval.sem, ci_low=interval.low, ci_high=interval.high)
 
 
 def _of_summary(
-    value: float, again: Sequence[float], counted: NDArray[np.bool_], draws: Draws
+    value: float, resampled: Sequence[float], counted: NDArray[np.bool_], draws: Draws
 ) -> Statistics:
-    """The standard error of a summary is the spread of its resamples."""
+    """The standard error of a summary is the standard deviation of its resampled values."""
     n, skipped = int(counted.sum()), int((~counted).sum())
     sem = ci_low = ci_high = None
-    several = len(set(draws.item_of_prompt[counted].tolist())) > 1 and len(again) > 1
+    several = len(set(draws.item_of_prompt[counted].tolist())) > 1 and len(resampled) > 1
     if several and np.isfinite(value):
-        resampled = np.array(again)
-        sem = float(resampled.std(ddof=1))
-        ci_low, ci_high = _interval(resampled)
+        values = np.array(resampled)
+        sem = float(values.std(ddof=1))
+        ci_low, ci_high = _interval(values)
     return Statistics(n=n, skipped=skipped, mean=value, sem=sem, ci_low=ci_low, ci_high=ci_high)
 
 
 def _interval(resampled: NDArray[np.float64]) -> tuple[float, float]:
-    there = resampled[~np.isnan(resampled)]
-    low, high = np.percentile(there, INTERVAL)
+    low, high = np.percentile(resampled[~np.isnan(resampled)], INTERVAL)
     return float(low), float(high)

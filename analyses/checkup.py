@@ -1,4 +1,4 @@
-"""Whether a language model is understood, what it answers, and what of it may not be trusted."""
+"""Check a language model: whether it is supported, what it answers, and caveats."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from analyses.results import MODEL, ScoreKey
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
 
-# What is not of the split may have been seen in training, by the model that is shipped.
+# The shipped model may have seen all other splits in training.
 STANDARD = tuple(
     f"{data}/chinchilla/{labels}"
     for data in ("colours", "facts")
@@ -28,7 +28,7 @@ STANDARD = tuple(
 )
 LEAST_LABEL_MASS = 0.5
 FULL = "torch.float32"
-TOLD = ("accuracy", "content_accuracy", "label_mass")
+REPORTED = ("accuracy", "content_accuracy", "label_mass")
 PROPORTIONS = {each.metric for each in STORES if each.proportion}
 Interval = tuple[float, float]
 
@@ -40,86 +40,89 @@ class Answers:
     accuracy: float
     content_accuracy: float
     label_mass: float
-    intervals: Mapping[str, Interval]  # of each of the three; of one item there is none
+    intervals: Mapping[str, Interval]  # by metric; empty if there is only one item
     n: int
     chance: float
-    warnings: tuple[str, ...]  # about what it was given to read
+    warnings: tuple[str, ...]  # about the prompts, such as their length
 
     @property
     def at_chance(self) -> bool:
+        """Whether the interval of the accuracy does not exclude chance."""
         low, _ = self.intervals.get("accuracy", (self.accuracy, self.accuracy))
         return low <= self.chance
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkup:
+    """The result of checking a model."""
+
     family: str
     closes: bool
-    largest_gap: float  # relative, of all that must agree
+    largest_gap: float  # largest relative error of the decomposition and of replays
     behaviour: Mapping[str, Answers]  # by distribution
-    distrust: tuple[str, ...]  # what may not be trusted, in sentences
+    distrust: tuple[str, ...]  # caveats, one sentence each
 
 
 def check(lm: "LanguageModel", *, prompts: int, progress: Callable[[str], None]) -> Checkup:
-    """Asks a model that closes the standard distributions, whose names `progress` is told."""
+    """Measure a proved model on the standard distributions; `progress` gets the name of each."""
     answers: dict[str, Answers] = {}
-    refused = []
+    failures = []
     for name in STANDARD:
         progress(name)
         try:
-            with in_words(f"Asking a {lm.shape.family!r} model"):
+            with in_words(f"Measuring a {lm.shape.family!r} model"):
                 answers[name] = ask(lm, DistributionSpec.parse(name, size=prompts, split="test"))
         except Refused as error:
-            refused.append(f"{name} cannot be asked. {error}")
+            failures.append(f"Cannot measure the model on {name}. {error}")
     return Checkup(
         family=lm.shape.family,
         closes=True,
         largest_gap=lm.largest_gap,
         behaviour=answers,
-        distrust=(*refused, *_distrust(str(lm.model.dtype), answers), *unread(lm)),
+        distrust=(*failures, *_distrust(str(lm.model.dtype), answers), *unread(lm)),
     )
 
 
 def unread(lm: "LanguageModel") -> Iterator[str]:
-    """What of its files the model does not have, and what of its tokenizer."""
+    """Caveats about weights that are not loaded and tokens without an embedding."""
     if lm.left_out:
         yield (
-            f"Its family leaves out weights of these files, which text does not need: "
+            f"Some weights in these files are not loaded, since text does not need them: "
             f"{', '.join(lm.left_out[:3])} ({len(lm.left_out)} in all)."
         )
     tokens, rows = lm.tokenizer.get_vocab_size(), lm.limits.n_embeddings
     if rows is not None and tokens > rows:
         yield (
-            f"The tokenizer knows {tokens} tokens, the embedding has {rows} rows: prompts that "
-            f"need the others are refused."
+            f"The tokenizer has {tokens} tokens, but the embedding has {rows} rows: prompts with "
+            f"other tokens are refused."
         )
 
 
 def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
-    """What the model answers on a distribution."""
-    made = examples(lm.tokenizer, distributions.build(spec).prompts)
-    found = behaviour(lm, made, BehaviourParams(), lambda _done: None).scores
-    values = {name: found[ScoreKey(MODEL, Quantity(name))] for name in TOLD}
+    """Measure the model on a distribution."""
+    prompts = examples(lm.tokenizer, distributions.build(spec).prompts)
+    scores = behaviour(lm, prompts, BehaviourParams(), lambda _done: None).scores
+    values = {name: scores[ScoreKey(MODEL, Quantity(name))] for name in REPORTED}
     return Answers(
         **{name: float(each.mean()) for name, each in values.items()},
-        intervals=_intervals(values, [each.item for each in made]),
-        n=len(made),
+        intervals=_intervals(values, [each.item for each in prompts]),
+        n=len(prompts),
         chance=1 / spec.options,
-        warnings=lm.limits.warnings(made),
+        warnings=lm.limits.warnings(prompts),
     )
 
 
 def _intervals(
     values: Mapping[str, NDArray[np.float32]], items: Sequence[str]
 ) -> dict[str, Interval]:
-    found = bootstrap.statistics(
+    results = bootstrap.statistics(
         np.stack(list(values.values())),
         bootstrap.draw(items, seed=0),
         proportion=[name in PROPORTIONS for name in values],
     )
     return {
         name: (each.ci_low, each.ci_high)
-        for name, each in zip(values, found, strict=True)
+        for name, each in zip(values, results, strict=True)
         if each.ci_low is not None and each.ci_high is not None
     }
 
@@ -127,19 +130,19 @@ def _intervals(
 def _distrust(dtype: str, answers: Mapping[str, Answers]) -> Iterator[str]:
     if dtype != FULL:
         yield (
-            f"The weights are in {dtype.removeprefix('torch.')}: numbers are exact to its rounding "
-            f"only, and small effects drown in it. Add the model in float32 to compare."
+            f"The weights are in {dtype.removeprefix('torch.')}: numbers are only as precise as "
+            f"this dtype, and rounding hides small effects. Add the model in float32 to compare."
         )
     for name, each in answers.items():
         if each.at_chance:
             yield (
                 f"On {name} the accuracy of {each.accuracy:.2f} is not above chance "
-                f"({each.chance:.2f}): there is no behaviour here that heads could explain."
+                f"({each.chance:.2f}): there is no behaviour for heads to explain."
             )
         if each.label_mass < LEAST_LABEL_MASS:
             yield (
-                f"On {name} the labels together have a probability of {each.label_mass:.2f}: the "
-                f"model mostly answers with something that is no label."
+                f"On {name} the total probability of all labels is {each.label_mass:.2f}: the "
+                f"model mostly answers with something other than a label."
             )
         for warning in each.warnings:
             yield f"On {name}, {warning}"

@@ -1,4 +1,4 @@
-"""The answers that a model knows, apart from finding their labels: docs/methods.md, section 2."""
+"""Which answers a model knows, whether or not it finds the label: docs/methods.md, section 2."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 KNOWN = ScoreKey(MODEL, Quantity("known"))  # 1 where the answer is known, else 0
 
-Asked = TypeVar("Asked")
+SomePrompt = TypeVar("SomePrompt")
 
 
 class KnownByNoInput(Refused):
     def __init__(self, analysis: str) -> None:
         super().__init__(
-            f"{analysis!r} is to count only prompts whose answer is known, but it loads no model, "
-            "and no run that it needs has measured which are. Queue it with prompts=all."
+            f"{analysis!r} with prompts=known needs to know which answers the model knows, but it "
+            "loads no model, and none of its inputs has the score. Queue it with prompts=all."
         )
 
 
@@ -35,7 +35,7 @@ def content_accuracy(
 ) -> NDArray[np.float32]:
     """1 where the correct option's text is the likeliest after the question alone, else 0.
 
-    A text's likelihood is its mean log-probability per token; texts that tie share the answer.
+    The likelihood of a text is its mean log-probability per token; texts that tie share the 1.
     """
     from analyses.metrics import answer
 
@@ -57,9 +57,10 @@ def without_model(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """What an analysis that needs no model makes of the results it reads.
+    """Run an analysis that needs no model on the results of its inputs.
 
-    Which answers are known was measured by a run that it needs. Raises `KnownByNoInput`.
+    With `prompts=known` an input must have measured which answers are known; raises
+    `KnownByNoInput` if none has.
     """
     if params.prompts == "all":
         return measure(None, prompts, params, progress, inputs=inputs)
@@ -82,44 +83,44 @@ def measured(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result] | None = None,
 ) -> Measured:
-    """What the analysis measures on all prompts, or on the known ones with the others skipped.
+    """Run an analysis on all prompts, or on those with known answers, skipping the others.
 
-    Then the score `known` says which were known. `inputs` are the whole results of the runs that
+    In the second case the score `known` is added. `inputs` are the full results of the runs that
     the analysis needs, if any.
     """
-    given = {"inputs": inputs} if inputs else {}
+    keywords = {"inputs": inputs} if inputs else {}
     if params.prompts == "all":
-        return measure(lm, examples, params, progress, **given)
+        return measure(lm, examples, params, progress, **keywords)
     return _of_known(
         content_accuracy(lm, examples, batch_size=params.batch_size) == 1,
         examples,
-        lambda chosen: measure(lm, chosen, params, progress, **given),
+        lambda chosen: measure(lm, chosen, params, progress, **keywords),
     )
 
 
 def _of_known(
     known: NDArray[np.bool_],
-    prompts: Sequence[Asked],
-    measure: Callable[[Sequence[Asked]], Measured],
+    prompts: Sequence[SomePrompt],
+    measure: Callable[[Sequence[SomePrompt]], Measured],
 ) -> Measured:
-    """What is measured on the known prompts, skipped on the others; and which are known."""
-    found = Measured(scores={})
+    """Measure the known prompts and skip the others; add the score `known`."""
+    result = Measured(scores={})
     if known.any():
         chosen = [each for each, is_known in zip(prompts, known, strict=True) if is_known]
-        found = _spread(measure(chosen), known)
-    return replace(found, scores={**found.scores, KNOWN: known.astype(np.float32)})
+        result = _spread(measure(chosen), known)
+    return replace(result, scores={**result.scores, KNOWN: known.astype(np.float32)})
 
 
 def _spread(of_known: Measured, known: NDArray[np.bool_]) -> Measured:
-    """The same for all prompts: skipped where the answer is not known."""
+    """Extend results of the known prompts to all prompts, skipping the others."""
 
-    def spread(values: NDArray[Any], nothing: float) -> NDArray[Any]:
-        whole = np.full((len(known), *values.shape[1:]), nothing, dtype=values.dtype)
+    def spread(values: NDArray[Any], fill: float) -> NDArray[Any]:
+        whole = np.full((len(known), *values.shape[1:]), fill, dtype=values.dtype)
         whole[known] = values
         return whole
 
     def spread_tensor(tensor: NamedTensor) -> NamedTensor:
-        if tensor.is_sum:  # what is not known is not in it
+        if tensor.is_sum:  # a sum over known prompts only
             return tensor
         if not np.issubdtype(tensor.values.dtype, np.inexact):
             return replace(tensor, values=spread(tensor.values, 0))

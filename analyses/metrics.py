@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def contrast(correct: Int[Tensor, " batch"], n_labels: int) -> Float[Tensor, "batch label"]:
-    """The weights u with x · u = x_c − mean(x_k, k ≠ c)."""
+    """The weights u such that x · u = x_c − mean(x_k, k ≠ c), [batch, label]."""
     weights = torch.full((len(correct), n_labels), -1.0 / (n_labels - 1), device=correct.device)
     return weights.scatter(1, correct[:, None], 1.0)
 
@@ -48,7 +48,7 @@ def label_mass(
 
 
 def answer(labels: Float[Tensor, "*batch label"]) -> Float[Tensor, "*batch label"]:
-    """1 at the largest label, else 0; labels that tie for the largest share it equally."""
+    """1 at the largest logit, else 0; labels that tie for the largest share the 1 equally."""
     largest = labels == labels.amax(-1, keepdim=True)
     return largest.float() / largest.sum(-1, keepdim=True)
 
@@ -56,7 +56,7 @@ def answer(labels: Float[Tensor, "*batch label"]) -> Float[Tensor, "*batch label
 def accuracy(
     labels: Float[Tensor, "batch label"], correct: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """The correct label's share of the answer: 1 where it alone has the largest logit."""
+    """The correct label's share of the answer: 1 if it alone has the largest logit."""
     return _of_correct(answer(labels), correct)
 
 

@@ -1,8 +1,8 @@
-"""Sums over prompts that are the same to the last bit, however the prompts are cut into parts.
+"""Sums over prompts that are bitwise identical however the prompts are split into parts.
 
 A sum is two float64 numbers, high and low, that together hold about 106 bits. Adding float32 values
-to it is exact as long as the values at one place lie within a factor of 2⁷⁰ of each other, so that
-it does not matter in which order they are added.
+to it is exact if the values at one index are within a factor of 2⁷⁰ of each other, so their order
+does not matter.
 """
 
 from collections.abc import Iterable
@@ -17,18 +17,18 @@ Sum = NDArray[np.float64]
 
 
 def summed(values: NDArray[Any]) -> Sum:
-    """The sum over the first axis, which is `prompt`."""
-    nothing = np.zeros_like(values, shape=(2, *values.shape[1:]), dtype=np.float64)
-    total = nothing
+    """The sum of `values` [prompt, …] over prompts: [2, …], high and low."""
+    zero = np.zeros_like(values, shape=(2, *values.shape[1:]), dtype=np.float64)
+    total = zero
     for row in values:
-        one = nothing.copy()
-        one[0] = row
-        total = _plus(total, one)
+        addend = zero.copy()
+        addend[0] = row
+        total = _plus(total, addend)
     return total
 
 
 def added(sums: Iterable[NDArray[Any]]) -> Sum:
-    """What sums over some prompts are together."""
+    """The total of sums over disjoint sets of prompts."""
     first, *others = sums
     for each in others:
         first = _plus(first, each)
@@ -36,13 +36,13 @@ def added(sums: Iterable[NDArray[Any]]) -> Sum:
 
 
 def mean(total: Sum, count: int) -> NDArray[np.float32]:
-    """Of so many prompts."""
-    found: NDArray[np.float32] = (total[0] / count).astype(np.float32)
-    return found
+    """The mean of `count` prompts, from their sum."""
+    result: NDArray[np.float32] = (total[0] / count).astype(np.float32)
+    return result
 
 
 def _plus(a: Sum, b: Sum) -> Sum:
-    """Knuth's sum of the high numbers with its error, which goes to the low ones."""
+    """Knuth's two-sum of the high numbers; its rounding error is added to the low ones."""
     high = a[0] + b[0]
     part = high - a[0]
     low = (a[0] - (high - part)) + (b[0] - part) + (a[1] + b[1])

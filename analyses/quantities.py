@@ -1,4 +1,4 @@
-"""What a score measures, as a value: a metric, at a site, and whatever else was varied."""
+"""What a score measures: a metric, at a site, under varied settings."""
 
 import math
 import re
@@ -10,14 +10,14 @@ from numbers import Integral, Real
 
 Value = str | int | float | bool
 
-OF = "of"  # what the metric is of; its value is written first, without the name: `logit_diff`
-VARIANT = "variant"  # its value is written last, without the name: `q/placebo`
+OF = "of"  # what the metric is of; written first, without the name: `logit_diff`
+VARIANT = "variant"  # written last, without the name: `q/placebo`
 _NAME = re.compile(r"[a-z]\w*", re.ASCII)
 _NAMED = re.compile(r"(?:^|/)([a-z]\w*)=", re.ASCII)
 
 
 def spelled(value: Value) -> str:
-    """A value as a text has it."""
+    """A value as it is written in a text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)
@@ -25,7 +25,9 @@ def spelled(value: Value) -> str:
 
 def _checked(name: str, value: object) -> Value:
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise ValueError(f"What is varied has the name {name!r}; give a word such as 'placebo'.")
+        raise ValueError(
+            f"Invalid name of a varied setting: {name!r}. Use a lower-case word such as 'placebo'."
+        )
     if isinstance(value, bool) or (isinstance(value, str) and value):
         return value if isinstance(value, bool) else str(value)
     if isinstance(value, Integral):
@@ -34,7 +36,7 @@ def _checked(name: str, value: object) -> Value:
         number = float(value)
         return int(number) if number.is_integer() else number
     raise ValueError(
-        f"{name} is varied to {value!r}; give a text that is not empty, a finite number, or a bool."
+        f"Invalid value of {name}: {value!r}. Use a non-empty text, a finite number or a bool."
     )
 
 
@@ -47,18 +49,18 @@ def _written(values: Mapping[str, Value]) -> str:
 
 def _read(text: str) -> dict[str, Value]:
     names = list(_NAMED.finditer(text))
-    ends = [each.start() for each in names[1:]] + [len(text)]
-    found = {OF: text[: names[0].start()] if names else text}
-    found |= {each[1]: text[each.end() : end] for each, end in zip(names, ends, strict=False)}
-    last = list(found)[-1]
-    value, _, variant = found[last].partition("/")
+    ends = [name.start() for name in names[1:]] + [len(text)]
+    values = {OF: text[: names[0].start()] if names else text}
+    values |= {name[1]: text[name.end() : end] for name, end in zip(names, ends, strict=False)}
+    last = list(values)[-1]
+    value, _, variant = values[last].partition("/")
     if variant:
-        found |= {last: value, VARIANT: variant}
-    return {name: _value(each) for name, each in found.items() if each}
+        values |= {last: value, VARIANT: variant}
+    return {name: _value(spelling) for name, spelling in values.items() if spelling}
 
 
 def _value(text: str) -> Value:
-    """The number or bool that is spelled so, or the text."""
+    """The number or bool with exactly this spelling, or else the text itself."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
@@ -73,10 +75,10 @@ def _value(text: str) -> Value:
 
 @total_ordering
 class Varied(Mapping[str, Value]):
-    """What was varied, names to values; it never changes.
+    """The varied settings of a quantity: an immutable mapping of names to values.
 
-    `text` is the one way to write it, which tables, metric names and files hold: `keys=label_0`.
-    Equal texts are equal values: it identifies a score, as a database compares it.
+    `text` is its canonical form, used in tables, metric names and files: `keys=label_0`. Two are
+    equal if their texts are equal, which is how the database compares them.
 
     >>> Varied({"mutation": "shuffled", "of": "loss"}).text
     'loss/mutation=shuffled'
@@ -90,19 +92,19 @@ class Varied(Mapping[str, Value]):
     text: str
 
     def __init__(self, values: Mapping[str, Value] | None = None) -> None:
-        """Raises `ValueError` for a name that is no word and a value that has no text."""
+        """Raises `ValueError` if a name is not a lower-case word or a value cannot be written."""
         checked = {name: _checked(name, value) for name, value in sorted((values or {}).items())}
         object.__setattr__(self, "_values", checked)
         object.__setattr__(self, "text", _written(checked))
 
     @classmethod
     def read(cls, text: str) -> "Varied":
-        """What a text says, whoever wrote it: the value that is written so."""
-        read = cls(_read(text)) if text else cls()
-        return read if read.text == text else cls({OF: text})
+        """Parse a text; a text that is not canonical becomes the value of `of` as a whole."""
+        parsed = cls(_read(text)) if text else cls()
+        return parsed if parsed.text == text else cls({OF: text})
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{name} of what was varied cannot be changed; make another.")
+        raise AttributeError(f"Cannot set {name}: a Varied is immutable. Create a new one.")
 
     def __reduce__(self) -> tuple[type["Varied"], tuple[dict[str, Value]]]:
         return type(self), (dict(self),)
@@ -135,13 +137,13 @@ NOTHING = Varied()
 
 
 def as_varied(values: Mapping[str, Value]) -> Varied:
-    """The same values; raises `ValueError` as `Varied` does."""
+    """`values` as a `Varied`; raises `ValueError` as `Varied` does."""
     return values if isinstance(values, Varied) else Varied(values)
 
 
 @dataclass(frozen=True, order=True, init=False)
 class Quantity:
-    """What a score measures of a component: `metric`, and `site` where there is one.
+    """What a score measures about a component: `metric`, at `site` if it has one.
 
     >>> Quantity("weight", varied={"keys": "labels"}).condition
     'keys=labels'
@@ -155,28 +157,29 @@ class Quantity:
         object.__setattr__(self, "metric", metric)
         object.__setattr__(self, "site", site)
         object.__setattr__(self, "varied", as_varied(varied))
-        # Found once: a summary looks up every score in every resample.
+        # Computed once: a summary looks up every score in every resample.
         object.__setattr__(self, "_hash", hash((metric, site, self.varied)))
 
     def __hash__(self) -> int:
-        found: int = self._hash  # type: ignore[attr-defined]
-        return found
+        stored: int = self._hash  # type: ignore[attr-defined]
+        return stored
 
     def __reduce__(self) -> tuple[type["Quantity"], tuple[str, str, Varied]]:
         return type(self), (self.metric, self.site, self.varied)  # hashes differ by process
 
     @property
     def condition(self) -> str:
-        """The text of what was varied; empty where nothing was."""
+        """The text of the varied settings; empty if there are none."""
         return self.varied.text
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.metric, self.site, self.condition)))
 
     def as_json(self) -> dict[str, object]:
+        """The quantity as a JSON object."""
         return {"metric": self.metric, "site": self.site, "varied": dict(self.varied)}
 
     @property
     def at_any_site(self) -> "Quantity":
-        """The same without its site, to compare with others of any."""
+        """The same quantity without its site, to compare quantities across sites."""
         return Quantity(self.metric, varied=self.varied)

@@ -1,6 +1,6 @@
 """The registered analyses. Importing this, or a module that registers one, never imports torch.
 
-Our own are imported directly; those of other packages once a trial has found them good.
+Built-in analyses are imported directly; those of other packages after a trial import succeeded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,14 +28,14 @@ from analyses.quantities import Quantity
 from analyses.results import Derived, Measured, ScoreKey
 from analyses.stored import Stored, StoredArray
 
-ENGINE_VERSION = 2  # raised when the way models are recorded changes the numbers of analyses
-METHODS = "analyses.methods"  # whose modules register our own
+ENGINE_VERSION = 2  # incremented when a change to the engine changes the numbers of analyses
+METHODS = "analyses.methods"  # the package of the built-in analyses
 
 Value = TypeVar("Value")
 
 
 class ModelFacts(Protocol):
-    """What is known of a model before it is loaded."""
+    """What is known about a model before it is loaded."""
 
     @property
     def layers(self) -> Sequence[LayerShape]: ...
@@ -43,9 +43,9 @@ class ModelFacts(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """A run of the same model whose result an analysis reads; it is queued where it is not there.
+    """A run of the same model whose result an analysis reads; it is queued if it does not exist.
 
-    `name` is under which the result is handed over.
+    `name` is the key of its result in `inputs`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Need:
 
 
 class Params(BaseModel):
-    """What a person may choose; fields carry title, description, bounds and default."""
+    """The parameters of an analysis; fields have a title, a description, bounds and a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,93 +64,96 @@ class Params(BaseModel):
         ge=1,
         le=256,
         title="Batch size",
-        description="Prompts in one forward pass. Batches are cut by prompt number, so the way a "
-        "run is cut into parts changes no number; another batch size moves logits by about 1e-5.",
+        description="Prompts per forward pass. Batches are formed by prompt number, so splitting a "
+        "run into parts changes no number; another batch size changes logits by about 1e-5.",
     )
 
     prompts: Literal["all", "known"] = Field(
         "all",
         title="Prompts",
-        description="All, or only those whose answer the model knows: the correct option's text is "
-        "the likeliest after the question alone. The others are skipped and counted.",
+        description="All prompts, or only those whose answer the model knows: the correct option's "
+        "text is the likeliest after the question alone. The others are counted as skipped.",
     )
 
-    # The split of prompts where none is asked for: 'test' for an analysis that learns from 'train'.
+    # The default split of prompts: 'test' for an analysis that learns from 'train'.
     usual_split: ClassVar[Split] = "all"
 
     @property
     def companions(self) -> tuple[Companion, ...]:
-        """Which prompts the analysis needs beside each of its own."""
+        """The kinds of companion prompts that the analysis needs for each of its prompts."""
         return ()
 
     def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
-        """The runs that must have succeeded first, for prompts of that recipe."""
+        """The runs that must succeed first, given the recipe of the prompts."""
         return ()
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
-        """Raises a `Refused` for what no run of that model on such prompts could do."""
+        """Raises a `Refused` if these parameters cannot run on that model and such prompts."""
 
     def without(self, unreadable: Mapping[Companion, Refused]) -> Self:
-        """The same without companions that the model cannot read, or raises why it cannot."""
+        """The same parameters without companions that the model's tokenizer cannot encode.
+
+        Raises the first error if the analysis cannot do without them.
+        """
         raise next(iter(unreadable.values()))
 
     def check_places(self, places: Places) -> None:
-        """Raises a `Refused` where a prompt has no token that the analysis would read."""
+        """Raises a `Refused` if a prompt lacks a token that the analysis reads."""
 
 
 class Measure(Protocol):
-    """Measures some prompts: `(lm, prompts, params, progress)`, as `analysis` describes."""
+    """Measures some prompts: `(lm, prompts, params, progress)`; see `analysis`."""
 
     __name__: str
 
     def __call__(self, *arguments: Any, **inputs: Any) -> Measured: ...
 
 
-# Mean scores of a whole run, parameters -> numbers about it. They get intervals: the same is done
-# with the means of every resample.
+# Mean scores of a whole run, parameters -> summary numbers. They get intervals: the function is
+# also called with the means of every resample.
 Summarise = Callable[[Mapping[ScoreKey, float], Any], Mapping[ScoreKey, float]]
 
-# All that the parts have measured, parameters -> what can only be said of all prompts together.
+# Everything that the parts measured, parameters -> results that need all prompts together.
 Derive = Callable[[Measured, Any], Derived]
 
-# Means and numbers of a whole run, parameters -> what a reader must be warned of, in sentences.
+# Means and numbers of a whole run, parameters -> warnings for readers, one sentence each.
 Warns = Callable[[Mapping[ScoreKey, float], Any], Sequence[str]]
 
-# The scores of a run -> new scores that are ratios of the means of two of them.
+# The scores of a run -> new scores: key -> (numerator, denominator), ratios of their means.
 Ratios = Callable[[Sequence[ScoreKey]], Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]]
 
 
 def no_ratios(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
-    """An analysis none of whose scores is a share of another."""
+    """The default `ratios`: none."""
     return {}
 
 
 def no_warning(means: Mapping[ScoreKey, float], params: Any) -> Sequence[str]:
-    """An analysis that has nothing to warn of."""
+    """The default `warns`: no warnings."""
     return ()
 
 
 def every_score(key: ScoreKey) -> bool:
-    """Which scores a summary reads: all of them."""
+    """The default `summarised`: a summary reads every score."""
     return True
 
 
 def no_summary(means: Mapping[ScoreKey, float], params: Any) -> Mapping[ScoreKey, float]:
-    """An analysis whose scores say all there is to say."""
+    """The default `summarise`: no summary numbers."""
     return {}
 
 
 def nothing_more(measured: Measured, params: Any) -> Derived:
-    """An analysis that measures each prompt by itself."""
+    """The default `derive`: nothing needs all prompts together."""
     return Derived()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """A registered method. `function` is an import string that only a worker resolves."""
+    """A registered method. `function` is an import string; only workers resolve it."""
 
     name: str
-    version: int  # raised whenever the numbers change
+    version: int  # incremented whenever the numbers change
     params: type[Params]
     function: str
     summary: str
@@ -161,23 +164,23 @@ class Analysis:
     ratios: Ratios
     derive: Derive
     warns: Warns
-    headline: Quantity | None  # what a picture shows first, at whatever site it is measured
+    headline: Quantity | None  # the quantity that the map of heads shows, at any site
     stores: Sequence[Stored]
     arrays: Sequence[StoredArray]
     plots: Mapping[str, Plot | str]
     reference: str
-    needs_model: bool = True  # False: it reads the results of other runs alone
-    origin: str = ""  # the package that brings it, with its version; of our own nothing
+    needs_model: bool = True  # False: it only reads the results of other runs
+    origin: str = ""  # the package that provides it, with its version; empty if built in
 
-    def ask(self, question: Callable[[], Value]) -> Value:
-        """The answer to a question that runs code of the analysis, such as that of its parameters.
+    def ask(self, call: Callable[[], Value]) -> Value:
+        """Call a function that runs code of the analysis, such as that of its parameters.
 
-        Whoever asks is kept from what code of others may do. Raises `Refused`.
+        Code of a plugin is isolated from the caller. Raises `Refused` if it fails.
         """
-        return asking.answer(self.name, self.origin, question) if self.origin else question()
+        return asking.answer(self.name, self.origin, call) if self.origin else call()
 
     def checked(self, values: Mapping[str, Any]) -> Params:
-        """The parameters, validated; raises `InvalidParams`."""
+        """Validated parameters; raises `InvalidParams` if `values` do not fit the model."""
         try:
             return self.params.model_validate(values)
         except ValidationError as error:
@@ -185,25 +188,25 @@ class Analysis:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The parameters that need not be chosen, as a run stores them."""
+        """The optional parameters with their default values, as a run stores them."""
         fields = self.params.model_fields
         optional = {name for name, field in fields.items() if not field.is_required()}
         return self.params.model_construct().model_dump(mode="json", include=optional)
 
     @property
     def units(self) -> dict[str, str]:
-        """Of metrics that have one."""
-        return {each.metric: each.unit for each in self.stores if each.unit}
+        """The unit of each metric that has one."""
+        return {stored.metric: stored.unit for stored in self.stores if stored.unit}
 
     def is_proportion(self, key: ScoreKey) -> bool:
-        """Whether each prompt is 1 or 0, or a share of a tie."""
-        declared = (
-            each for each in self.stores if each.proportion and each.metric == key.quantity.metric
+        """Whether the score of each prompt is 1 or 0, or a share of a tie."""
+        return any(
+            stored.proportion and stored.metric == key.quantity.metric and key in stored
+            for stored in self.stores
         )
-        return any(key in each for each in declared)
 
     def measure(self) -> Measure:
-        """The function itself; loads torch."""
+        """Import and return the function; loads torch."""
         module, _, name = self.function.partition(":")
         function: Measure = getattr(import_module(module), name)
         return answers.measuring(function) if self.origin else function
@@ -211,11 +214,11 @@ class Analysis:
 
 class UnknownAnalysis(Refused):
     def __init__(self, name: str, known: Sequence[str], broken: Sequence[Broken] = ()) -> None:
-        said = (
+        message = (
             f"No analysis named {shown(name)}.{did_you_mean(name, known)} "
             f"Known analyses: {', '.join(known) or 'none'}."
         )
-        super().__init__(" ".join([said, *map(str, broken[:_MOST_NAMED])]))
+        super().__init__(" ".join([message, *map(str, broken[:_MAX_NAMED])]))
 
 
 class DuplicateAnalysis(Refused):
@@ -228,24 +231,26 @@ class DuplicateAnalysis(Refused):
 
 class BrokenPlugin(Refused):
     def __init__(self, name: str, broken: Sequence[Broken]) -> None:
-        super().__init__(f"No analysis {name!r} can be used here. {' '.join(map(str, broken))}")
+        super().__init__(f"Analysis {name!r} is not available. {' '.join(map(str, broken))}")
 
 
 class InvalidParams(Refused):
     def __init__(self, analysis: Analysis, error: ValidationError) -> None:
-        said = mistakes(error, "params")
+        problems = mistakes(error, "params")
         fields = ", ".join(analysis.params.model_fields) or "none"
-        super().__init__(f"Parameters of {analysis.name!r}: {said}. Its parameters are: {fields}.")
+        super().__init__(
+            f"Parameters of {analysis.name!r}: {problems}. Its parameters are: {fields}."
+        )
 
 
-_MOST_NAMED = 3  # plugins that one sentence names
+_MAX_NAMED = 3  # broken plugins that one message lists
 
-_ANALYSES: dict[str, Analysis] = {}  # our own, and what a program registers by itself
+_ANALYSES: dict[str, Analysis] = {}  # built-in, and those that a program registers itself
 _BROUGHT: ContextVar[dict[str, Analysis] | None] = ContextVar("brought", default=None)
 
 
 def registered() -> dict[str, Analysis]:
-    """Where an analysis lands that is registered here and now."""
+    """The analyses that `analysis` adds to in the current context."""
     brought = _BROUGHT.get()
     return _ANALYSES if brought is None else brought
 
@@ -270,25 +275,40 @@ def analysis(
 ) -> Callable[[Measure], Measure]:
     """Register the decorated function as an analysis. Its docstring's first line is the summary.
 
-    The function measures some prompts of a run: it takes the language model, `Example`s, the
-    parameters, and `progress`, which it tells how many prompts are done and which may raise to
-    stop it. Where the parameters name needs, it takes `inputs` by keyword too: each need's
-    `Result` under its name. Every score and tensor has a finite number for every prompt, or says in
-    `skipped` (`missing`) that it has none: any other NaN ends the run. The module must stay
-    importable without torch: import it inside. `headline` is the quantity to look at first, without
-    its site: it is meant at all of them.
-    `conventions` are the choices the numbers depend on; they are stored with every run.
-    `stores` and `arrays` say what its scores and tensors mean, `reference` where the method is
-    from. `plots` are functions of the run's `Findings` that give a matplotlib figure or None, or
-    import strings of such functions, by the names that their files get; the map of the headline is
-    drawn in any case.
-    With `needs_model=False` a worker loads no model: the function gets None in its place, prompts
-    as their texts (`Prompt`), and reads its `inputs`.
-    A module of another package is first imported in a process of its own: it has to return within
-    20 seconds (`HEADBOOK_PLUGIN_SECONDS`), and to leave no thread or process behind. What it prints
-    is no part of a command's output, and what it changes of the process, such as the folder, the
-    environment or random numbers, is put back.
-    Raises `BadDefinition`, `BadPlotName`, and `DuplicateAnalysis` when another holds the name.
+    The function measures some prompts of a run. It takes the language model, `Example`s, the
+    parameters, and `progress`, which it calls with the number of finished prompts and which may
+    raise to stop it. If the parameters have `needs`, it also takes the keyword argument `inputs`:
+    the `Result` of each need by its name. Every score and tensor must have a finite number for
+    every prompt or mark the prompt in `skipped` (of a tensor, `missing`); any other NaN fails the
+    run. The module must be importable without torch: import torch inside functions.
+
+    Args:
+        name: Unique among all analyses.
+        version: Increment it whenever the numbers change.
+        params: The model of the parameters.
+        conventions: The choices that the numbers depend on; stored with every run.
+        summarise: Computes summary numbers from the mean scores of a run.
+        summarised: Which scores `summarise` reads.
+        ratios: Scores that are ratios of the means of two others.
+        derive: Computes results that need all prompts together.
+        warns: Returns warnings for readers of a run.
+        headline: The quantity of the map of heads, without a site: it applies at every site.
+        stores: The meaning of each metric.
+        arrays: The meaning of each tensor.
+        plots: By file name, functions that take the run's `Findings` and return a matplotlib
+            figure or None, or import strings of such functions. The map of the headline is always
+            drawn.
+        reference: The publication of the method.
+        needs_model: If False, a worker loads no model; the function gets None in place of the
+            language model and `Prompt`s, and reads its `inputs`.
+
+    A module of another package is first imported in a separate process. The import must return
+    within 20 seconds (`HEADBOOK_PLUGIN_SECONDS`) and leave no thread or process running. Its output
+    is discarded, and changes to the process (working directory, environment, random state) are
+    undone.
+
+    Raises `BadDefinition` if a definition is invalid, `BadPlotName` if a plot cannot be a file
+    name, and `DuplicateAnalysis` if the name is taken.
     """
 
     def register(function: Measure) -> Measure:
@@ -327,21 +347,24 @@ def analysis(
 
 @cache
 def own() -> None:
-    """Import the modules that register our own analyses."""
-    folder = import_module(METHODS).__path__
-    for each in iter_modules(folder, f"{METHODS}."):
-        import_module(each.name)
+    """Import the modules that register the built-in analyses."""
+    path = import_module(METHODS).__path__
+    for module in iter_modules(path, f"{METHODS}."):
+        import_module(module.name)
 
 
 def shipped() -> list[Analysis]:
-    """Our own, by name; no plugin is looked at."""
+    """The built-in analyses, sorted by name; plugins are not imported."""
     own()
     ours = (each for each in _ANALYSES.values() if each.function.startswith(f"{METHODS}."))
     return sorted(ours, key=lambda each: each.name)
 
 
 def imported(plugin: Plugin) -> dict[str, Analysis]:
-    """What the module of a plugin registers, by name; raises whatever it raises, and `Refused`."""
+    """The analyses that a plugin's module registers, by name.
+
+    Raises whatever the import raises, and `Refused` if a definition is invalid.
+    """
     own()
     brought: dict[str, Analysis] = {}
     before = _BROUGHT.set(brought)
@@ -351,13 +374,13 @@ def imported(plugin: Plugin) -> dict[str, Analysis]:
         _BROUGHT.reset(before)
     for each in brought.values():
         each.params.model_json_schema()
-        with suppress(InvalidParams):  # some parameters may have to be chosen
+        with suppress(InvalidParams):  # some parameters may have no default
             each.checked(each.defaults)
     return brought
 
 
 def _as_brought(analysis: Analysis, plugin: Plugin) -> Analysis:
-    """The analysis as that of a plugin: its answers are checked."""
+    """The analysis marked as a plugin's: the return values of its functions are checked."""
     return replace(
         analysis,
         origin=plugin.distribution,
@@ -373,23 +396,26 @@ _PLUGINS = Brought(imported, _as_brought)
 
 
 def all_analyses() -> list[Analysis]:
-    """Every analysis that can be used, ours and those of installed plugins, by name."""
+    """Every usable analysis, built-in or of an installed plugin, sorted by name."""
     own()
-    names = _PLUGINS.names if _BROUGHT.get() is None else []  # a plugin that asks is not used yet
+    names = (
+        _PLUGINS.names if _BROUGHT.get() is None else []
+    )  # a plugin being imported sees no other plugins
     brought = [_PLUGINS.find(name) for name in names if name not in _ANALYSES]
     every = [*_ANALYSES.values(), *(each for each in brought if each is not None)]
     return sorted(every, key=lambda each: each.name)
 
 
 def broken() -> list[Broken]:
-    """The plugins that are not used, by name, each with its reason."""
+    """The plugins that are not used, sorted by name, each with the reason."""
     return _PLUGINS.broken if _BROUGHT.get() is None else []
 
 
 def find(name: str) -> Analysis:
-    """The analysis of that name; raises `UnknownAnalysis` and `BrokenPlugin`.
+    """The analysis with this name.
 
-    No plugin is looked at for one of our own.
+    Plugins are imported only if no built-in analysis has the name. Raises `UnknownAnalysis` if
+    there is none, and `BrokenPlugin` if its plugin is not used.
     """
     own()
     if name in _ANALYSES:
@@ -399,7 +425,7 @@ def find(name: str) -> Analysis:
     if (found := _PLUGINS.find(name)) is not None:
         return found
     known = sorted({*_ANALYSES, *_PLUGINS.names})
-    its = [each for each in broken() if name in (each.plugin.name, *each.analyses)]
-    if its:
-        raise BrokenPlugin(name, its)
+    matching = [each for each in broken() if name in (each.plugin.name, *each.analyses)]
+    if matching:
+        raise BrokenPlugin(name, matching)
     raise UnknownAnalysis(name, known, broken())

@@ -1,4 +1,4 @@
-"""What an analysis hands back: scores of components and named tensors, without torch."""
+"""What an analysis returns: scores of components and named tensors, without torch."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ from analyses.quantities import Quantity
 if TYPE_CHECKING:
     from analyses.bootstrap import Draws
 
-OUTPUT = "z"  # the site of what a head gives, which is shown before what it reads
-NONE = -1  # the layer or index of a component that has none; keys are never NULL
+OUTPUT = "z"  # the site of a head's output, which is shown before the sites it reads
+NONE = -1  # the layer or index of a component without one; keys are never NULL
 
 
 class Kind(StrEnum):
     MODEL = "model"  # the whole model
-    HEAD = "head"  # one attention head: what it writes, z W_O, its value bias included
+    HEAD = "head"  # one attention head; its output is z W_O, including its value bias
     KV_HEAD = "kv_head"  # keys and values of one group under grouped-query attention
     MLP = "mlp"
-    ATTN = "attn"  # all that the attention of a layer writes
+    ATTN = "attn"  # the whole attention output of a layer
     EMBED = "embed"  # token and position embeddings: the residual that enters layer 0
     ATTN_BIAS = "attn_bias"  # the output projection's bias (and a post-norm's) of a layer
     UNEMBED = (
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, order=True, kw_only=True)
 class Component:
-    """A part of a language model that can have scores; `layer` and `index` count from 0."""
+    """A part of a language model that can have scores; `layer` and `index` start at 0."""
 
     kind: Kind
     layer: int = NONE
@@ -59,7 +59,7 @@ MODEL = Component(kind=Kind.MODEL)
 
 @dataclass(frozen=True, order=True)
 class ScoreKey:
-    """Names one number: a quantity of a component; `x` is a coordinate (a rank, a share)."""
+    """Identifies one number: a quantity of a component; `x` is a coordinate (a rank, a share)."""
 
     component: Component
     quantity: Quantity
@@ -68,15 +68,16 @@ class ScoreKey:
 
 @dataclass(frozen=True)
 class NamedTensor:
-    """An array with a name for each axis; the first is `prompt` where there is one value for each.
+    """An array with a name for each axis; the first axis is `prompt`, or `sum`.
 
-    Where only the sum over prompts is needed, the first axis is `sum` (see `prompt_sums`): sums of
-    parts are added, and nobody has to store the values of every prompt.
-    `coordinates` names the places along an axis: the components, in their order. An axis without
-    names may be longer for some prompts than for others, such as their tokens: then it is as long
-    as the longest, and NaN fills up the rest. Only floats have that. `missing`, which is broadcast,
-    is true where there is no number, because a prompt was skipped or is shorter; everywhere else
-    there has to be one.
+    The first axis is `sum` (see `prompt_sums`) if only the sum over prompts is needed: sums of
+    parts are added, and values of single prompts are not stored.
+    `coordinates` names the indices along an axis, such as components. An axis without names may
+    differ in length between prompts, such as tokens: it is as long as the longest, padded with NaN
+    (floats only). `missing` is broadcast to the shape of `values`; it is true where there is no
+    number, because the prompt was skipped or is shorter. All other values must be finite.
+
+    Raises `ValueError` if the number of axes or of names along one does not fit the shape.
     """
 
     values: NDArray[np.generic]
@@ -87,19 +88,20 @@ class NamedTensor:
     def __post_init__(self) -> None:
         if len(self.axes) != self.values.ndim:
             raise ValueError(
-                f"A tensor of shape {self.values.shape} needs one axis name per dimension; "
-                f"it was given {self.axes}."
+                f"A tensor of shape {self.values.shape} needs one axis name per dimension, "
+                f"not {self.axes}."
             )
         sizes = dict(zip(self.axes, self.values.shape, strict=True))
         for axis, names in self.coordinates.items():
             if sizes.get(axis) != len(names):
                 raise ValueError(
-                    f"The axis {axis!r} of a tensor of size {sizes} cannot have {len(names)} names."
+                    f"Axis {axis!r} of a tensor with sizes {sizes} needs one coordinate name per "
+                    f"index, not {len(names)}."
                 )
 
     @classmethod
     def joined(cls, pieces: "Sequence[NamedTensor]") -> "NamedTensor":
-        """One piece after the other along the first axis, as long as the longest along others."""
+        """Concatenate along the first axis, padding other axes to the longest; add up sums."""
         first = pieces[0]
         if first.is_sum:
             total = prompt_sums.added([piece.values for piece in pieces])
@@ -114,17 +116,17 @@ class NamedTensor:
 
     @property
     def is_sum(self) -> bool:
-        """Whether it is a sum over prompts, and has no axis for them."""
+        """Whether this is a sum over prompts, without a prompt axis."""
         return self.axes[:1] == (prompt_sums.AXIS,)
 
     @property
     def without_number(self) -> NDArray[np.bool_]:
-        """`missing` at every place."""
-        nowhere = np.zeros((), dtype=bool)
-        return np.broadcast_to(nowhere if self.missing is None else self.missing, self.values.shape)
+        """`missing`, broadcast to the shape of `values`."""
+        none = np.zeros((), dtype=bool)
+        return np.broadcast_to(none if self.missing is None else self.missing, self.values.shape)
 
     def not_finite(self) -> tuple[int, ...] | None:
-        """The first place that should have a number and has none."""
+        """The first index whose value is neither finite nor missing; None if there is none."""
         if not np.issubdtype(self.values.dtype, np.inexact):
             return None
         bad = np.argwhere(~np.isfinite(self.values) & ~self.without_number)
@@ -144,8 +146,8 @@ def _as_long(values: NDArray[Value], longest: NDArray[np.int64], fill: float) ->
 class WrongLength(Refused):
     def __init__(self, what: str, shape: tuple[int, ...], prompts: int) -> None:
         super().__init__(
-            f"The analysis gave a {what} of shape {shape} for {prompts} prompts. "
-            "Give one entry per prompt first, and say in `skipped` which were skipped."
+            f"The analysis returned a {what} of shape {shape} for {prompts} prompts. "
+            "Return one value per prompt, and mark skipped prompts in `skipped`."
         )
 
 
@@ -153,18 +155,18 @@ class NotANumber(Refused):
     def __init__(self, what: str, value: float, prompt: int | None) -> None:
         of = "" if prompt is None else f" of prompt {prompt}"
         super().__init__(
-            f"The analysis gave {value} as the {what}{of}, which is no finite number. Where there "
-            "is none, say so in `skipped` (of a tensor in `missing`); else something overflows or "
-            "is divided by zero."
+            f"The analysis returned {value} for {what}{of}, which is not finite. If there is no "
+            "value, mark it in `skipped` (of a tensor, in `missing`); otherwise look for an "
+            "overflow or a division by zero."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one analysis measured on some prompts, in their order.
+    """What an analysis measured on some prompts, in their order.
 
-    `scores` holds one float per prompt under each key. `skipped` is true, under the same keys,
-    where a prompt was left out: what the float is there says nothing.
+    `scores` has one float per prompt for each key. `skipped`, with the same keys, is true where a
+    prompt was skipped; its float has no meaning.
     """
 
     scores: Mapping[ScoreKey, NDArray[np.float32]]
@@ -173,7 +175,7 @@ class Measured:
 
     @classmethod
     def joined(cls, pieces: "Sequence[Measured]") -> "Measured":
-        """Pieces with the same scores and tensors, one after the other."""
+        """Concatenate results that have the same scores and tensors."""
         first = pieces[0]
         return cls(
             scores={
@@ -191,19 +193,20 @@ class Measured:
         )
 
     def left_out(self, key: ScoreKey) -> NDArray[np.bool_]:
-        """Which prompts were skipped for a score."""
-        nobody = np.zeros(np.shape(self.scores[key]), dtype=bool)
-        return self.skipped.get(key, nobody)
+        """Which prompts were skipped for a score, [prompt]."""
+        none = np.zeros(np.shape(self.scores[key]), dtype=bool)
+        return self.skipped.get(key, none)
 
     def check(self, prompts: Sequence[int]) -> None:
-        """One number for each of these prompts unless it was skipped.
+        """Check that every score and tensor has a finite value for each prompt not skipped.
 
-        Raises `WrongLength` and `NotANumber`.
+        Raises `WrongLength` if a first axis does not match the prompts, and `NotANumber` if a value
+        is not finite.
         """
         self.check_scores(prompts)
         for name, tensor in self.tensors.items():
-            wanted = (prompt_sums.AXIS, 2) if tensor.is_sum else ("prompt", len(prompts))
-            if (*tensor.axes[:1], *tensor.values.shape[:1]) != wanted:
+            expected = (prompt_sums.AXIS, 2) if tensor.is_sum else ("prompt", len(prompts))
+            if (*tensor.axes[:1], *tensor.values.shape[:1]) != expected:
                 raise WrongLength(f"tensor {name!r}", tensor.values.shape, len(prompts))
             place = tensor.not_finite()
             if place is not None:
@@ -211,7 +214,7 @@ class Measured:
                 raise NotANumber(f"tensor {name!r}", tensor.values[place], prompt)
 
     def check_scores(self, prompts: Sequence[int]) -> None:
-        """The same of the scores alone."""
+        """Like `check`, for scores only."""
         for key, vector in self.scores.items():
             what = f"score {key.quantity.metric!r} of {key.component.label}"
             for each in (vector, self.left_out(key)):
@@ -223,32 +226,32 @@ class Measured:
 
 
 class Resampled(NamedTuple):
-    """A number about a run, and what it is in every resample of the run's items."""
+    """A number about a run, and its value in every resample of items."""
 
     key: ScoreKey
     values: NDArray[np.float64]
 
 
 def no_resamples(draws: "Draws") -> "Iterator[Resampled]":
-    """Where no number can be found again in resamples."""
+    """The default of `Derived.resampled`: no number is computed from resamples."""
     return iter(())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Derived:
-    """What can only be said of all prompts of a run together.
+    """Results that need all prompts of a run together.
 
-    `resampled` gives the numbers of every resample, one key after the other; a number that it does
-    not give has no interval, and what the analysis stores says why.
+    `resampled` yields the values of every resample, one key at a time; a number that it does not
+    yield has no interval, and `Stored.no_interval` gives the reason.
     """
 
     numbers: Mapping[ScoreKey, float] = field(default_factory=dict)
     resampled: "Callable[[Draws], Iterable[Resampled]]" = no_resamples
     tensors: Mapping[str, NamedTensor] = field(default_factory=dict)
-    used_up: frozenset[str] = frozenset()  # tensors of the parts that are not kept
+    used_up: frozenset[str] = frozenset()  # tensors of the parts that are not stored
 
     def check(self) -> None:
-        """Raises `NotANumber`."""
+        """Raises `NotANumber` if a number or a tensor's value is not finite."""
         for key, value in self.numbers.items():
             if not np.isfinite(value):
                 raise NotANumber(
@@ -262,11 +265,11 @@ class Derived:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a finished run holds, as another run reads it.
+    """The result of a finished run, as another run reads it.
 
-    `scores` are the per-prompt vectors; what `skipped` says of them is stored with them, and they
-    hold NaN there and nowhere else. `means` are theirs, and the numbers about the run, NaN where
-    there is none. All parts of a run read the same arrays: they are not to be changed.
+    `scores` are per-prompt vectors, NaN exactly where the prompt was skipped. `means` are their
+    means and the numbers about the run, NaN if there is none. All parts of a run share these
+    arrays: do not modify them.
     """
 
     scores: Mapping[ScoreKey, NDArray[np.float32]]
@@ -274,5 +277,5 @@ class Result:
     tensors: Mapping[str, NamedTensor]
 
     def skipped(self, key: ScoreKey) -> NDArray[np.bool_]:
-        """Which prompts were left out of a score."""
+        """Which prompts were skipped for a score, [prompt]."""
         return np.isnan(self.scores[key])

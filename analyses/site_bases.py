@@ -1,4 +1,4 @@
-"""Principal directions of what heads read at one site, and the variance along them."""
+"""Principal directions of queries, keys or values of heads, and the variance along them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from analyses import subspaces
 from analyses.quantities import Quantity
 from analyses.results import Component, Kind, NamedTensor, Resampled, ScoreKey
 from analyses.subspaces import Bases, Floats
-from analyses.variance_shares import ResampledVectors, about, share
+from analyses.variance_shares import ResampledVectors, share, shifted_to_mean
 
 if TYPE_CHECKING:
     from analyses.bootstrap import Draws
 
-DIMS = 4  # leading directions whose coordinates are stored
+DIMS = 4  # number of leading directions with stored coordinates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +29,16 @@ class SiteBases:
     vectors: Floats  # [n, layer, head, d]; n runs over prompts, and over options of each
     coordinates: Floats  # [n, layer, head, dim], along the leading directions
     options: int  # vectors per prompt
-    groups: Mapping[str, NDArray[np.integer]]  # groups of vectors, by what they share, [n]
-    centred: NDArray[np.integer]  # vectors with equal numbers were centred together, [n]
+    groups: Mapping[str, NDArray[np.integer]]  # groupings of the vectors by name, [n] each
+    centred: NDArray[np.integer]  # vectors with equal numbers share a mean, [n]
 
     @property
     def kind(self) -> Kind:
+        """The kind of component: keys and values belong to key-value heads."""
         return Kind.HEAD if self.site == "q" else Kind.KV_HEAD
 
     def basis_tensors(self) -> dict[str, NamedTensor]:
+        """Means, bases, singular values and ranks, by tensor name."""
         axes = ("layer", self.kind.value, "d_head")
         return {
             f"{self.site}_mean": NamedTensor(self.bases.mean, axes),
@@ -47,32 +49,37 @@ class SiteBases:
             f"{self.site}_other_rank": NamedTensor(self.others.rank, axes[:2]),
         }
 
-    def projection(self, there: NDArray[np.bool_]) -> NamedTensor:
-        """Every prompt's coordinates along the leading directions; NaN where it was skipped."""
+    def projection(self, counted: NDArray[np.bool_]) -> NamedTensor:
+        """Every prompt's coordinates along the leading directions; NaN if it was skipped.
+
+        `counted` [prompt] is false for skipped prompts.
+        """
         split = self.coordinates.reshape(-1, self.options, *self.coordinates.shape[1:])
-        whole = np.full((len(there), *split.shape[1:]), np.nan, dtype=np.float32)
-        whole[there] = split
+        whole = np.full((len(counted), *split.shape[1:]), np.nan, dtype=np.float32)
+        whole[counted] = split
         axes = ("prompt", "option", "layer", self.kind.value, "dim")
-        skipped = ~there.reshape(-1, *[1] * (whole.ndim - 1))
+        skipped = ~counted.reshape(-1, *[1] * (whole.ndim - 1))
         if self.site == "q":
             return NamedTensor(whole[:, 0], (axes[0], *axes[2:]), missing=skipped[:, 0])
         return NamedTensor(whole, axes, missing=skipped)
 
     def numbers(self) -> dict[ScoreKey, float]:
         """The scores of the leading directions, and the rank of the data."""
-        found = {
+        by_quantity = {
             Quantity("explained", self.site, {"by": name}): subspaces.explained(
-                self.coordinates, of_each.tolist()
+                self.coordinates, numbers.tolist()
             )
-            for name, of_each in self.groups.items()
+            for name, numbers in self.groups.items()
         }
-        spread = self.bases.singular.astype(np.float64) ** 2
-        whole = spread.sum(-1, keepdims=True)
-        shares = np.divide(spread, whole, out=np.zeros_like(spread), where=whole > 0)
-        found[Quantity("variance_share", self.site)] = shares[..., : self.coordinates.shape[-1]]
+        variances = self.bases.singular.astype(np.float64) ** 2
+        total = variances.sum(-1, keepdims=True)
+        shares = np.divide(variances, total, out=np.zeros_like(variances), where=total > 0)
+        by_quantity[Quantity("variance_share", self.site)] = shares[
+            ..., : self.coordinates.shape[-1]
+        ]
         of_directions = {
             self._key(quantity, layer, index, x=dim + 1): float(value)
-            for quantity, values in found.items()
+            for quantity, values in by_quantity.items()
             for (layer, index, dim), value in np.ndenumerate(values)
             if dim < self.bases.rank[layer, index]
         }
@@ -86,21 +93,21 @@ class SiteBases:
         return ScoreKey(Component(kind=self.kind, layer=layer, index=index), quantity, x=x)
 
     def resampled(
-        self, numbers: Mapping[ScoreKey, float], there: NDArray[np.bool_], draws: "Draws"
+        self, numbers: Mapping[ScoreKey, float], counted: NDArray[np.bool_], draws: "Draws"
     ) -> Iterator[Resampled]:
         """The same scores along the same directions, in every resample of the prompts' items."""
-        items = np.repeat(draws.item_of_prompt[there], self.options)
-        again = ResampledVectors(items, draws)
+        items = np.repeat(draws.item_of_prompt[counted], self.options)
+        resampled = ResampledVectors(items, draws)
         d = self.bases.basis.shape[-1]
         for layer in range(self.coordinates.shape[1]):
             x = self.coordinates[:, layer]
-            whole = again.within(x, np.zeros_like(items))
+            total = resampled.within(x, np.zeros_like(items))
             shares = {
                 Quantity("explained", self.site, {"by": name}): 1
-                - share(again.within(x, of_each), whole)
-                for name, of_each in self.groups.items()
+                - share(resampled.within(x, group), total)
+                for name, group in self.groups.items()
             }
-            every = again.within(self._along(layer, d), self.centred)
+            every = resampled.within(self._along(layer, d), self.centred)
             along = every[..., : x.shape[-1]]
             shares[Quantity("variance_share", self.site)] = share(
                 along, every.sum(-1, keepdims=True) + 0 * along
@@ -109,20 +116,22 @@ class SiteBases:
                 for index, dim in np.ndindex(values.shape[1:]):
                     key = self._key(quantity, layer, index, x=dim + 1)
                     if key in numbers:
-                        yield Resampled(key, about(numbers[key], values[:, index, dim]))
+                        yield Resampled(key, shifted_to_mean(numbers[key], values[:, index, dim]))
 
     def _along(self, layer: int, dims: int) -> Floats:
-        """The coordinates of a layer's vectors along so many directions, [n, head, dim]."""
-        away = self.vectors[:, layer] - self.bases.mean[layer]
-        coordinates: Floats = np.einsum("nhd,hdr->nhr", away, self.bases.basis[layer, ..., :dims])
+        """Coordinates of a layer's vectors along the first `dims` directions, [n, head, dim]."""
+        centred = self.vectors[:, layer] - self.bases.mean[layer]
+        coordinates: Floats = np.einsum(
+            "nhd,hdr->nhr", centred, self.bases.basis[layer, ..., :dims]
+        )
         return coordinates
 
 
-def of_site(site: str, here: Mapping[str, Floats], *, per_index: bool) -> SiteBases:
-    """The bases of one site; with `per_index` the keys of each option have their own mean."""
-    vectors, options = here[site], 1
+def of_site(site: str, tensors: Mapping[str, Floats], *, per_index: bool) -> SiteBases:
+    """The bases of one site; with `per_index` the keys of each option are centred by themselves."""
+    vectors, options = tensors[site], 1
     centres = None
-    groups = _groups(site, here)
+    groups = _groups(site, tensors)
     centred = np.zeros_like(groups["index"])
     if site != "q":
         options = vectors.shape[2]
@@ -130,12 +139,12 @@ def of_site(site: str, here: Mapping[str, Floats], *, per_index: bool) -> SiteBa
             centres = _flat(np.broadcast_to(vectors.mean(0), vectors.shape))
             centred = groups["index"]
         vectors = _flat(vectors)
-    step = float(here["step"][0]) if "step" in here else 0.0
+    step = float(tensors["step"][0]) if "step" in tensors else 0.0
     bases = subspaces.principal(vectors, centres, step=step)
     return SiteBases(
         site=site,
         bases=bases,
-        others=subspaces.principal(here[f"{site}_other"], step=step),
+        others=subspaces.principal(tensors[f"{site}_other"], step=step),
         vectors=vectors,
         coordinates=subspaces.projected(vectors, bases, DIMS),
         options=options,
@@ -144,9 +153,9 @@ def of_site(site: str, here: Mapping[str, Floats], *, per_index: bool) -> SiteBa
     )
 
 
-def _groups(site: str, here: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.integer]]:
-    """Groups of vectors: options by index and symbol, queries by those of the correct option."""
-    symbols, correct = here["symbols"], here["correct"]
+def _groups(site: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.integer]]:
+    """Groupings of vectors by the option's index and symbol; for queries, the correct option's."""
+    symbols, correct = tensors["symbols"], tensors["correct"]
     if site == "q":
         return {"index": correct, "symbol": symbols[np.arange(len(symbols)), correct]}
     prompts, options = symbols.shape
@@ -154,6 +163,6 @@ def _groups(site: str, here: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np
 
 
 def _flat(values: Floats) -> Floats:
-    """[prompt, layer, option, …] as [prompt · option, layer, …]."""
+    """Reshape [prompt, layer, option, …] to [prompt · option, layer, …]."""
     moved = np.moveaxis(values, 2, 1)
     return moved.reshape(-1, *moved.shape[2:])

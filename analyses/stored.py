@@ -1,4 +1,4 @@
-"""What the scores and tensors mean that an analysis stores, as its page tells them."""
+"""Descriptions of the scores and tensors that an analysis stores, for its documentation."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,23 +9,24 @@ from typing import Any, Literal
 from analyses.quantities import NOTHING, Value, Varied, as_varied, spelled
 from analyses.results import Kind, ScoreKey
 
-Place = tuple[Kind, str]  # of which components, at which site
+Place = tuple[Kind, str]  # kind of component, site
 
 OF_MODEL: Place = (Kind.MODEL, "")
-OF_LOGIT_DIFF = Varied({"of": "logit_diff"})  # what most effects are on
+OF_LOGIT_DIFF = Varied({"of": "logit_diff"})  # the metric that most effects are on
 Better = Literal["high", "low"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """The scores of one metric.
+    """Describes the scores of one metric.
 
-    `varied` are all that may be varied; `{…}` in a value stands for any text. `x` says what the
-    coordinate counts; it is 0 where nothing is said. `better` is None where neither more nor less
-    of it is a better answer. What is not `sure` is there only where the numbers allow it, as the
-    meaning tells. The prompts of a `proportion` are 1 or 0, or a share where several options tie:
-    its interval says so. `no_interval` says why a score has none, however many items it is of; else
-    it has one from two items on.
+    `where` lists the kinds of components and sites that have the metric. `varied` lists the varied
+    settings; `{…}` in a value matches any text. `x` is the meaning of the coordinate, which is 0 if
+    `x` is empty. `better` is None if neither high nor low values are better. A score that is not
+    `sure` is stored only under conditions, which the meaning gives. For a `proportion` the value of
+    each prompt is 1 or 0, or a share if several options tie; it gets Wilson's interval.
+    `no_interval` is the reason why a score never has an interval; others have one if they have at
+    least two items.
     """
 
     metric: str
@@ -46,71 +47,71 @@ class Stored:
         return any(self.names(key, place, varied) for place, varied in self.variants())
 
     def variants(self) -> list[tuple[Place, Varied]]:
-        """Each place with each of what is varied."""
-        return [(place, as_varied(each)) for place in self.where for each in self.varied]
+        """Each place combined with each of the varied settings."""
+        return [(place, as_varied(varied)) for place in self.where for varied in self.varied]
 
     def names(self, key: ScoreKey, place: Place, varied: Varied) -> bool:
-        """Whether this is said of a score, at one place with so much varied."""
+        """Whether this describes a score, for one place and one of the varied settings."""
         kind, site = place
         quantity = key.quantity
         return (
             (quantity.metric, key.component.kind, quantity.site) == (self.metric, kind, site)
-            and _stands_for(varied, quantity.varied)
+            and _matches(varied, quantity.varied)
             and (key.x == 0 or bool(self.x))
         )
 
 
 class Meanings:
-    """What is said of scores, found once for all that differ in index, layer and coordinate."""
+    """Finds the description of scores, once for all that differ only in layer, index and x."""
 
     def __init__(self, stores: Sequence[Stored]) -> None:
         self._stores = tuple(stores)
         self._known: dict[tuple[object, ...], Stored | None] = {}
 
     def of(self, key: ScoreKey) -> Stored | None:
-        """None where nothing is said."""
-        what = key.component.kind, key.quantity, key.x == 0
-        if what not in self._known:
-            self._known[what] = next((said for said in self._stores if key in said), None)
-        return self._known[what]
+        """The description of a score; None if there is none."""
+        group = key.component.kind, key.quantity, key.x == 0
+        if group not in self._known:
+            self._known[group] = next((stored for stored in self._stores if key in stored), None)
+        return self._known[group]
 
 
 def as_json(stores: Sequence[Stored]) -> list[dict[str, Any]]:
-    """What is kept with a run, so that its scores are read as they were meant.
+    """The descriptions as stored with a run, so that later versions read its scores correctly.
 
-    It is all but what only a page tells.
+    Texts that only the documentation shows are left out.
     """
     return [
         {
-            "metric": said.metric,
-            "where": [[kind.value, site] for kind, site in said.where],
-            "varied": [dict(each) for each in said.varied],
-            "x": said.x,
-            "better": said.better,
-            "no_interval": said.no_interval,
+            "metric": stored.metric,
+            "where": [[kind.value, site] for kind, site in stored.where],
+            "varied": [dict(varied) for varied in stored.varied],
+            "x": stored.x,
+            "better": stored.better,
+            "no_interval": stored.no_interval,
         }
-        for said in stores
+        for stored in stores
     ]
 
 
-def from_json(kept: Sequence[Mapping[str, Any]]) -> tuple[Stored, ...]:
-    """What was kept with a run; meanings are empty."""
+def from_json(values: Sequence[Mapping[str, Any]]) -> tuple[Stored, ...]:
+    """The descriptions stored with a run; their meanings are empty."""
     return tuple(
         Stored(
-            metric=said["metric"],
+            metric=stored["metric"],
             meaning="",
-            where=tuple((Kind(kind), site) for kind, site in said["where"]),
-            varied=tuple(said["varied"]),
-            x=said["x"],
-            better=said["better"],
-            no_interval=said["no_interval"],
+            where=tuple((Kind(kind), site) for kind, site in stored["where"]),
+            varied=tuple(stored["varied"]),
+            x=stored["x"],
+            better=stored["better"],
+            no_interval=stored["no_interval"],
         )
-        for said in kept
+        for stored in values
     )
 
 
-def _stands_for(pattern: Varied, varied: Varied) -> bool:
-    """Whether both have the same names, and each value is the pattern's or what it stands for."""
+def _matches(pattern: Varied, varied: Varied) -> bool:
+    """Whether both have the same names, and each value matches the pattern's value."""
     return pattern.keys() == varied.keys() and all(
         _pattern(spelled(pattern[name])).fullmatch(spelled(value)) for name, value in varied.items()
     )
@@ -124,14 +125,14 @@ def _pattern(value: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredArray:
-    """A tensor by its name, and what lies along its axes."""
+    """Describes a tensor: its name, its axes and its meaning."""
 
     name: str
     axes: tuple[str, ...]
     meaning: str
 
 
-# What is measured of the label logits at the final position.
+# Metrics of the label logits at the final position.
 LABEL_METRICS = (
     Stored(
         metric="logit_diff",
@@ -141,8 +142,8 @@ LABEL_METRICS = (
     ),
     Stored(
         metric="accuracy",
-        meaning="whether the correct label has the largest logit of all labels; largest ones that "
-        "tie share the answer",
+        meaning="whether the correct label has the largest logit of all labels; labels that tie "
+        "for the largest share the answer",
         unit="share of prompts",
         better="high",
         proportion=True,
@@ -155,7 +156,7 @@ LABEL_METRICS = (
     ),
     Stored(
         metric="label_mass",
-        meaning="summed probability of all labels, over the whole vocabulary: whether the model "
+        meaning="total probability of all labels, over the whole vocabulary: whether the model "
         "answers with a label at all",
         unit="probability",
         better="high",
@@ -170,25 +171,25 @@ LABEL_METRICS = (
 
 NOOP_EFFECT = Stored(
     metric="noop_effect",
-    meaning="how far the logit difference moves when the final position is computed by itself and "
-    "nothing is changed: by rounding, and where experts are chosen anew. Effects are measured "
-    "against a run of that kind, so it is in none of them; where it is large, they are those of a "
-    "slightly different run",
+    meaning="how much the logit difference changes when only the final position is recomputed and "
+    "nothing is patched: due to rounding, or if experts are routed differently. Effects are "
+    "measured against such a replay, so they do not include it; if it is large, they are those of "
+    "a slightly different run",
     unit="logits",
     varied=(OF_LOGIT_DIFF,),
 )
 
 
 def at(metrics: Sequence[Stored], *where: Place, x: str = "") -> tuple[Stored, ...]:
-    """The same metrics of other components, at these sites, by this coordinate."""
-    return tuple(replace(each, where=where, x=x) for each in metrics)
+    """The same metrics at other places, with coordinate `x`."""
+    return tuple(replace(metric, where=where, x=x) for metric in metrics)
 
 
 def under(metrics: Sequence[Stored], *varied: Mapping[str, Value]) -> tuple[Stored, ...]:
-    """The same metrics with these varied."""
-    return tuple(replace(each, varied=varied) for each in metrics)
+    """The same metrics with these varied settings."""
+    return tuple(replace(metric, varied=varied) for metric in metrics)
 
 
 def differences(metrics: Sequence[Stored], varied: Mapping[str, Value]) -> tuple[Stored, ...]:
-    """The same metrics of one run minus those of another: none is a proportion."""
-    return tuple(replace(each, proportion=False) for each in under(metrics, varied))
+    """The differences of the same metrics between two forward passes; none is a proportion."""
+    return tuple(replace(metric, proportion=False) for metric in under(metrics, varied))

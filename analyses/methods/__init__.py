@@ -1,1 +1,1 @@
-"""One registered analysis per file; every file can be imported without torch."""
+"""The built-in analyses, one per file; every file can be imported without torch."""

@@ -1,4 +1,4 @@
-"""Where each head looks from the final position: the pattern's row, summed over groups of keys."""
+"""Attention of each head from the final position: the pattern's row, summed over groups of keys."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from analyses.prompts.examples import Example
 
 CONVENTIONS = {
-    "position": "the last token of the prompt looks; the keys are all tokens up to itself",
-    "weight": "a, the softmax after soft-cap and mask, summed over keys; a sink takes its share, "
-    "so that all keys together may hold less than 1",
-    "value_weighted": "a_j ‖m v_j W_O[h]‖ summed over keys, per query head; the value bias is "
-    "inside v, the output bias is left out, a post-norm comes later, m is the residual multiplier",
-    "entropy": "of the row, in nats; what a sink takes counts as one more key",
-    "condition": "keys=G: the group of keys that is summed over",
+    "position": "the query is the last token of the prompt; the keys are all tokens up to itself",
+    "weight": "a, the softmax after soft-cap and mask, summed over keys; with an attention sink "
+    "the weights of all keys sum to less than 1",
+    "value_weighted": "a_j ‖m v_j W_O[h]‖ summed over keys, per query head; v includes the value "
+    "bias; the output bias and a post-norm are left out; m is the residual multiplier",
+    "entropy": "of the row, in nats; a sink counts as one more key",
+    "condition": "keys=G: the group of keys summed over",
     "parting": "labels, contents, brackets, ends, question, last, rest: a token belongs to the "
-    "first of these that claims it, so they add up to the whole row",
+    "first matching group, so the groups add up to the whole row",
     "contents": "from the first to the last token of each option's text",
-    "brackets": "the token after each label, where it is no token of an option's text",
-    "ends": "the last token of each option's line, where it is no token of an option's text",
-    "last": "from behind the last option's end up to and including the final position",
-    "rest": "everything else: special tokens, a prelude, solved questions, what stands between",
+    "brackets": "the token after each label, unless it belongs to an option's text",
+    "ends": "the last token of each option's line, unless it belongs to an option's text",
+    "last": "from after the last option's end up to and including the final position",
+    "rest": "everything else: special tokens, a prelude, solved questions, text in between",
     "label_i": "the label of the i-th option, from 0",
-    "rows": "a of every head by key, from the prompt's first token; NaN behind its last",
+    "rows": "a of every head by key, from the prompt's first token; NaN after its last",
 }
 
 
@@ -54,13 +54,13 @@ STORES = (
     ),
     Stored(
         metric="value_weighted",
-        meaning="the same, each key's weight times the size of what the head would write of it",
+        meaning="the same with each key's weight times the norm of its value vector after W_O",
         where=((Kind.HEAD, ""),),
         varied=tuple({"keys": group} for group in GROUPS),
     ),
     Stored(
         metric="entropy",
-        meaning="of the whole row: 0 where a head looks at one key only",
+        meaning="of the whole row: 0 if a head attends to one key only",
         unit="nats",
         where=((Kind.HEAD, ""),),
     ),
@@ -70,19 +70,19 @@ ARRAYS = (
     StoredArray(
         name="rows",
         axes=("prompt", "component", "key"),
-        meaning="every head's weight on every token from the prompt's first; NaN behind its last",
+        meaning="every head's weight on every token from the prompt's first; NaN after its last",
     ),
 )
 
 
 class AttentionParams(Params):
-    """Which of it is stored."""
+    """Whether rows of attention are stored."""
 
     keep_rows: bool = Field(
         True,
         title="Keep rows",
-        description="Whether every head's whole row is stored for every prompt: a tensor of four "
-        "bytes for each prompt, head and token.",
+        description="Store every head's whole row of attention for every prompt: four bytes per "
+        "prompt, head and token.",
     )
 
 
@@ -104,18 +104,18 @@ def attention(
     params: AttentionParams,
     progress: Callable[[int], None],
 ) -> Measured:
-    """Where each head looks from the final position: labels, option texts, question, the rest."""
+    """What each head attends to from the final position: labels, options, question, the rest."""
     from analyses.engine.recording import Keep
 
-    def measure(together: "Sequence[Example]") -> Measured:
-        return _measure(lm, together, params)
+    def measure(batch: "Sequence[Example]") -> Measured:
+        return _measure(lm, batch, params)
 
     return streaming.streamed(lm, prompts, params, progress, measure, keep=Keep.PREFIX)
 
 
 class _Groups(NamedTuple):
     names: tuple[str, ...]
-    members: "Tensor"  # [prompt, group, key], 1 where the key belongs to the group
+    members: "Tensor"  # [prompt, group, key], 1 if the key belongs to the group, else 0
 
 
 def _measure(
@@ -141,23 +141,23 @@ def _measure(
 
 
 def _groups(prompts: "Sequence[Example]", input_ids: "Tensor") -> _Groups:
-    every = [key_groups(prompt.places, prompt.correct) for prompt in prompts]
-    names = tuple(every[0])
+    by_prompt = [key_groups(prompt.places, prompt.correct) for prompt in prompts]
+    names = tuple(by_prompt[0])
     members = input_ids.new_zeros(len(prompts), len(names), input_ids.shape[1]).double()
-    for row, groups in enumerate(every):
+    for row, groups in enumerate(by_prompt):
         for column, name in enumerate(names):
             members[row, column, sorted(groups[name])] = 1
     return _Groups(names, members)
 
 
 def _of_layer(
-    layer: int, row: "Tensor", sizes: "Tensor", groups: _Groups
+    layer: int, row: "Tensor", norms: "Tensor", groups: _Groups
 ) -> dict[ScoreKey, NDArray[np.float32]]:
-    """All scores of the layer's heads; row and sizes are [prompt, head, key]."""
+    """All scores of the layer's heads; `row` and `norms` are [prompt, head, key]."""
     from analyses.engine.patterns import entropy
 
     entropies = entropy(row).T.cpu().numpy()
-    summed = {"weight": _summed(row, groups), "value_weighted": _summed(row * sizes, groups)}
+    summed = {"weight": _summed(row, groups), "value_weighted": _summed(row * norms, groups)}
     scores = {}
     for index, of_head in enumerate(entropies):
         head = Component(kind=Kind.HEAD, layer=layer, index=index)
@@ -170,28 +170,28 @@ def _of_layer(
 
 
 def _summed(values: "Tensor", groups: _Groups) -> NDArray[np.float32]:
-    """[group, head, prompt]: what the keys of each group add up to."""
+    """Sum values [prompt, head, key] over the keys of each group: [group, head, prompt]."""
     from einops import einsum
 
     summed = einsum(
         values.double(), groups.members, "prompt head key, prompt group key -> group head prompt"
     )
-    found: NDArray[np.float32] = summed.float().cpu().numpy()
-    return found
+    result: NDArray[np.float32] = summed.float().cpu().numpy()
+    return result
 
 
 def _named(rows: Sequence[NDArray[np.float32]], final: NDArray[np.int64]) -> NamedTensor:
-    """The rows [prompt, head, key] of all layers, NaN behind each prompt's end."""
-    whole = np.concatenate(rows, axis=1)
-    behind = np.arange(whole.shape[2]) > final[:, None, None]
+    """The rows [prompt, head, key] of all layers, NaN after each prompt's end."""
+    values = np.concatenate(rows, axis=1)
+    padding = np.arange(values.shape[2]) > final[:, None, None]
     heads = (
         Component(kind=Kind.HEAD, layer=layer, index=index).label
         for layer, of_layer in enumerate(rows)
         for index in range(of_layer.shape[1])
     )
     return NamedTensor(
-        np.where(behind, np.float32(np.nan), whole),
+        np.where(padding, np.float32(np.nan), values),
         ("prompt", "component", "key"),
         {"component": tuple(heads)},
-        missing=behind,
+        missing=padding,
     )

@@ -1,4 +1,4 @@
-"""Direct logit attribution: what each component itself adds to the label logits."""
+"""Direct logit attribution: the direct contribution of each component to the label logits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from analyses.prompts.examples import Example
 
 SHARES = (0.5, 0.8, 0.9)
-ROUNDING = 1e-12  # so that ten equal parts hold 80 % with eight
+ROUNDING = 1e-12  # so that eight of ten equal parts reach 80 %
 
 CONVENTIONS = {
     "position": "the last token of the prompt",
-    "head": "z W_O of the head; the value bias is inside z, the output bias is attn_bias",
+    "head": "z W_O of the head; z includes the value bias, the output bias is attn_bias",
     "final_norm": "frozen at the scale of the full run",
     "post_norm": "frozen at the scale of the sum over heads",
-    "soft_cap": "attributed are the logits before a final soft-cap",
+    "soft_cap": "the logits before a final soft-cap are attributed",
     "logit_diff": "correct label minus the mean of the other labels",
-    "smallest_set": "heads and MLPs by falling mean attribution, of all that is positive",
+    "smallest_set": "heads and MLPs with positive mean attribution, in descending order",
 }
 
 
@@ -33,7 +33,7 @@ WRITERS = (Kind.EMBED, Kind.HEAD, Kind.ATTN_BIAS, Kind.MLP, Kind.UNEMBED)
 STORES = (
     Stored(
         metric="logit_attribution",
-        meaning="the component's own share of logit_diff; over all components they add up to "
+        meaning="the component's direct contribution to logit_diff; all components add up to "
         "logit_diff_pre_cap",
         unit="logits",
         where=tuple((kind, "") for kind in WRITERS),
@@ -41,13 +41,13 @@ STORES = (
     *LABEL_METRICS,
     Stored(
         metric="logit_diff_pre_cap",
-        meaning="logit_diff of the logits before a final soft-cap, which is what is attributed",
+        meaning="logit_diff of the logits before a final soft-cap; this is what is attributed",
         unit="logits",
         better="high",
     ),
     Stored(
         metric="smallest_set",
-        meaning="how many heads and MLPs it takes to hold the share x of all positive attribution",
+        meaning="how many heads and MLPs together have the share x of all positive attribution",
         unit="components",
         x="share of the positive attribution: 0.5, 0.8, 0.9",
     ),
@@ -56,27 +56,27 @@ ARRAYS = (
     StoredArray(
         name="label_attribution",
         axes=("prompt", "component", "label"),
-        meaning="each component's share of every single label's logit, in the order of the "
-        "options; the components' names are stored with it",
+        meaning="each component's contribution to the logit of each label, in the order of the "
+        "options; stored with the components' names",
     ),
 )
 
 
 class AttributionParams(Params):
-    """Nothing to choose but the batch size: the method has no knobs."""
+    """The method has no parameters of its own."""
 
 
 def smallest_sets(
     means: Mapping[ScoreKey, float], params: AttributionParams
 ) -> Mapping[ScoreKey, float]:
-    """How many heads and MLPs hold 50, 80 and 90 % of the positive attribution, if there is any."""
+    """How many heads and MLPs have 50, 80 and 90 % of the positive attribution, if there is any."""
     positive = np.array([value for key, value in means.items() if _counts(key) and value > 0])
     if not len(positive):
         return {}
-    held = np.cumsum(np.sort(positive)[::-1]) / positive.sum()
+    cumulative = np.cumsum(np.sort(positive)[::-1]) / positive.sum()
     return {
         ScoreKey(MODEL, Quantity("smallest_set"), x=share): float(
-            1 + np.argmax(held >= share - ROUNDING)
+            1 + np.argmax(cumulative >= share - ROUNDING)
         )
         for share in SHARES
     }
@@ -110,18 +110,16 @@ def attribution(
 ) -> Measured:
     """Each component's own share of the label logits (direct logit attribution).
 
-    The final residual is a sum of what each component wrote, r = Σ_j w_j. With the final norm
-    frozen at the scale σ of the full run, each label's logit is a sum as well, and so is their
-    difference:
+    The final residual is the sum of the components' outputs, r = Σ_j w_j. With the final norm
+    frozen at the scale σ of the full run, each label's logit is a sum over components too, and so
+    is their difference:
 
         (r / σ) · u  =  Σ_j (w_j / σ) · u        u = W_U[correct] − mean of W_U[the other labels]
 
-    That the components add up to what the model computed is checked layer by layer; a model that
-    does not close is refused.
+    Every layer is checked: its components must add up to what the model computed; a model that
+    fails this check is refused.
     """
-    return streaming.streamed(
-        lm, prompts, params, progress, lambda together: _measure(lm, together)
-    )
+    return streaming.streamed(lm, prompts, params, progress, lambda batch: _measure(lm, batch))
 
 
 def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
@@ -140,14 +138,15 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
         "logit_diff_pre_cap": differences.double().sum(-1).float().cpu().numpy(),
     }
     order = components(lm.anatomy)
-    of_each = {
+    by_component = {
         ScoreKey(component, Quantity("logit_attribution")): values
         for component, values in zip(order, differences.T.cpu().numpy(), strict=True)
     }
     names = tuple(component.label for component in order)
     axes = ("prompt", "component", "label")
     return Measured(
-        scores={ScoreKey(MODEL, Quantity(name)): each for name, each in of_model.items()} | of_each,
+        scores={ScoreKey(MODEL, Quantity(name)): each for name, each in of_model.items()}
+        | by_component,
         tensors={
             "label_attribution": NamedTensor(shares.cpu().numpy(), axes, {"component": names})
         },

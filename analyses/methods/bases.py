@@ -1,4 +1,4 @@
-"""What heads read and components write, over many prompts: means and principal directions."""
+"""Means and principal directions of what heads read and components write, over many prompts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -38,14 +38,14 @@ CONVENTIONS = {
     "q": "the query at the final position",
     "k, v": "keys and values at every option's `key_site`; one row for each key-value head",
     "centring": "queries and values by one mean; keys by one, or by each option's own",
-    "other_tokens": "the same heads' vectors at one token of the question of every prompt",
+    "other_tokens": "the same heads' vectors at one question token of each prompt",
     "data_rank": subspaces.RANK_CONVENTION,
-    "directions": "as many as the data's rank; columns of a basis beyond it are zero, and nothing "
-    "is said of them",
+    "directions": "as many as the data's rank; columns of a basis beyond it are zero and have no "
+    "scores",
     "explained": "the share of a coordinate's variance that lies between groups: options by their "
-    "index or symbol; queries by the right one's",
-    "interval": "every resample of items is seen along the same directions; its shares are moved "
-    "so that their mean is the share itself, since items that are drawn twice raise them",
+    "index or symbol; queries by those of the correct option",
+    "interval": "resamples of items use the same directions; their shares are shifted so that "
+    "their mean is the share itself, since items that are drawn twice bias them upwards",
     "means": "z, attn_out and mlp_out at the final position",
 }
 
@@ -64,7 +64,7 @@ STORES = (
     ),
     Stored(
         metric="variance_share",
-        meaning="the share of all variance that lies along a leading direction",
+        meaning="the share of the total variance that lies along a leading direction",
         unit="share",
         where=_READ,
         x="the direction, from 1",
@@ -75,7 +75,7 @@ STORES = (
         meaning="how many dimensions the centred vectors span",
         unit="dimensions",
         where=_READ,
-        no_interval="it is counted of all vectors together; no resample has others",
+        no_interval="the rank is that of all vectors together, which resampling does not change",
     ),
     *LABEL_METRICS,
 )
@@ -84,17 +84,17 @@ STORES = (
 def _arrays() -> Iterator[StoredArray]:
     for site in ("q", "k", "v"):
         heads = ("layer", "head" if site == "q" else "kv_head")
-        told = {
+        meanings = {
             "mean": (("d_head",), "the mean vector"),
             "basis": (
                 ("d_head", "rank"),
-                "orthonormal directions, those of most variance first; zero beyond the data's rank",
+                "orthonormal directions by descending variance; zero beyond the data's rank",
             ),
             "other_basis": (("d_head", "rank"), "the same of vectors at question tokens"),
             "rank": ((), "how many dimensions the centred vectors span"),
             "other_rank": ((), "the same of vectors at question tokens"),
         }
-        for name, (more, meaning) in told.items():
+        for name, (more, meaning) in meanings.items():
             yield StoredArray(
                 name=f"{site}_{name}", axes=(*heads, *more), meaning=f"{site}: {meaning}"
             )
@@ -112,14 +112,14 @@ def _arrays() -> Iterator[StoredArray]:
     yield StoredArray(
         name="k_index_mean",
         axes=("layer", "option", "kv_head", "d_head"),
-        meaning="k: the mean vector of each option by its place",
+        meaning="k: the mean vector of each option, by its index",
     )
     for site, axes in _AXES.items():
         yield StoredArray(
             name=f"{site}_mean", axes=axes, meaning=f"the mean of {site} at the final position"
         )
     yield StoredArray(name="symbols", axes=("prompt", "label"), meaning="the labels' token ids")
-    yield StoredArray(name="correct", axes=("prompt",), meaning="the right option's place")
+    yield StoredArray(name="correct", axes=("prompt",), meaning="the index of the correct option")
 
 
 _AXES = {
@@ -132,8 +132,8 @@ _AXES = {
 class NotBeforeRotary(Refused):
     def __init__(self) -> None:
         super().__init__(
-            "This model has no rotary embedding, or one whose queries and keys cannot be taken "
-            "before it. Choose rotary=after."
+            "Queries and keys before the rotary embedding are not available in this model: it has "
+            "no rotary embedding, or an unsupported one. Choose rotary=after."
         )
 
 
@@ -144,65 +144,65 @@ def _sizes(layer: LayerShape) -> LayerShape:
 class UnequalLayers(Refused):
     def __init__(self, layers: Sequence[LayerShape]) -> None:
         first = next(n for n, each in enumerate(layers) if _sizes(each) != _sizes(layers[0]))
-        told = (
+        shapes = (
             f"layer {number} has {layer.n_heads} heads (key-value heads: {layer.n_kv_heads}), "
             f"{layer.d_qk} dimensions of queries and keys and {layer.d_v} of values"
             for number, layer in ((0, layers[0]), (first, layers[first]))
         )
         super().__init__(
-            f"Bases of all layers need layers of one shape, and in this model {'; '.join(told)}. "
-            f"What needs bases (subspace, label_randomisation, patching by means) cannot be had of "
-            f"it; patch from source prompts or by zero."
+            f"Bases need layers of the same shape, but in this model {'; '.join(shapes)}. "
+            f"Analyses that need bases (subspace, label_randomisation, mean ablation) cannot run "
+            f"on it; patch from source prompts or ablate by zero."
         )
 
 
 class BasesParams(Params):
-    """Where vectors are looked at."""
+    """Which vectors are used, and how they are centred."""
 
     key_site: KeySite = Field(
         KeySite.LABEL,
         title="Key site",
-        description="Which token of every option keys and values are read from.",
+        description="The token of each option whose keys and values are used.",
     )
     rotary: Literal["before", "after"] = Field(
         "before",
         title="Rotary embedding",
-        description="Whether queries and keys are taken before rotary embedding or after it. "
-        "Models without it have 'after' only.",
+        description="Whether queries and keys are taken before or after the rotary embedding. "
+        "Models without one only have 'after'.",
     )
     centring: Literal["global", "per_index"] = Field(
         "global",
         title="Centring of keys",
-        description="By one mean, or by each option's: then rank 0 keeps every option's mean, "
-        "which tells the n-th item of a list.",
+        description="By one mean, or by one mean per option: then rank 0 keeps the mean of each "
+        "option, which encodes the n-th item of a list.",
     )
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
-        """Raises `UnequalLayers` or `NotBeforeRotary`."""
+        """Raises `UnequalLayers` or `NotBeforeRotary` if the model does not allow these bases."""
         if len(set(map(_sizes, model.layers))) > 1:
             raise UnequalLayers(model.layers)
         if self.rotary == "before" and not most(model.layers).before_rotary:
             raise NotBeforeRotary
 
     def check_places(self, places: Places) -> None:
-        """Raises `NoKeySite`."""
+        """Raises `NoKeySite` if an option of the prompt has no token at the key site."""
         key_sites.positions(places, self.key_site)
 
 
 def derive(measured: Measured, params: BasesParams) -> Derived:
     """Means, bases and coordinates, from the vectors of all prompts together."""
     used_up = frozenset(measured.tensors) - {"symbols", "correct"}
-    there = _measured(measured.tensors)
-    if not there.any():
+    counted = _counted(measured.tensors)
+    if not counted.any():
         return Derived(used_up=used_up)
 
-    # A tensor is large, and looked up when it is its turn: it is held while it is needed.
-    def here(name: str) -> NDArray[Any]:
+    # Tensors are large: each is loaded when it is needed and released afterwards.
+    def load(name: str) -> NDArray[Any]:
         values = measured.tensors[name].values
-        return values if there.all() else values[there]
+        return values if counted.all() else values[counted]
 
     tensors = {
-        f"{site}_mean": NamedTensor(_mean_of_sums(measured.tensors, site, there), axes)
+        f"{site}_mean": NamedTensor(_mean_of_sums(measured.tensors, site, counted), axes)
         for site, axes in _AXES.items()
     }
     per_index = params.centring == "per_index"
@@ -210,9 +210,9 @@ def derive(measured: Measured, params: BasesParams) -> Derived:
     numbers: dict[ScoreKey, float] = {}
     for site in ("q", "k", "v"):
         names = {site, f"{site}_other", "symbols", "correct", "step"} & measured.tensors.keys()
-        vectors = {name: here(name) for name in names}
+        vectors = {name: load(name) for name in names}
         each = of_site(site, vectors, per_index=per_index)
-        projection = {f"{site}_projection": each.projection(there)}
+        projection = {f"{site}_projection": each.projection(counted)}
         tensors |= each.basis_tensors() | projection
         numbers |= each.numbers()
         sites.append(each)
@@ -222,39 +222,39 @@ def derive(measured: Measured, params: BasesParams) -> Derived:
 
     def resampled(draws: "Draws") -> Iterator[Resampled]:
         for each in sites:
-            yield from each.resampled(numbers, there, draws)
+            yield from each.resampled(numbers, counted, draws)
 
     return Derived(numbers=numbers, resampled=resampled, tensors=tensors, used_up=used_up)
 
 
-def _measured(tensors: Mapping[str, NamedTensor]) -> NDArray[np.bool_]:
-    """Of every prompt, whether its answer counts."""
+def _counted(tensors: Mapping[str, NamedTensor]) -> NDArray[np.bool_]:
+    """Whether each prompt was measured, not skipped: [prompt]."""
     if not tensors:
         return np.zeros(0, dtype=bool)
-    some = tensors["k_other"].values  # the smallest that is NaN where a prompt was skipped
-    there: NDArray[np.bool_] = ~np.isnan(some).any(axis=tuple(range(1, some.ndim)))
-    return there
+    values = tensors["k_other"].values  # the smallest tensor that is NaN for skipped prompts
+    counted: NDArray[np.bool_] = ~np.isnan(values).any(axis=tuple(range(1, values.ndim)))
+    return counted
 
 
 def _mean_of_sums(
-    tensors: Mapping[str, NamedTensor], site: str, there: NDArray[np.bool_]
+    tensors: Mapping[str, NamedTensor], site: str, counted: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Over the prompts that count, of the sums of the parts."""
+    """The mean over the counted prompts, from the sums of the parts."""
     sums = [tensors[f"{site}_sum"].values] if f"{site}_sum" in tensors else []
-    if site in tensors:  # parts that were measured before an upgrade have a row for every prompt
-        rows = tensors[site].values[there]
+    if site in tensors:  # parts measured by older versions have a row for each prompt
+        rows = tensors[site].values[counted]
         sums.append(prompt_sums.summed(rows[~np.isnan(rows).any(tuple(range(1, rows.ndim)))]))
-    return prompt_sums.mean(prompt_sums.added(sums), int(there.sum()))
+    return prompt_sums.mean(prompt_sums.added(sums), int(counted.sum()))
 
 
 def _mean(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Over prompts, summed in fp64."""
+    """The mean over prompts, summed in fp64."""
     mean: NDArray[np.float32] = values.mean(0, dtype=np.float64).astype(np.float32)
     return mean
 
 
 def warned(means: Mapping[ScoreKey, float], params: BasesParams) -> list[str]:
-    """Where there are fewer directions than those of which coordinates are kept."""
+    """Warn if there are fewer directions than stored coordinates."""
     return subspaces.too_few(means, dict.fromkeys(("q", "k", "v"), DIMS))
 
 
@@ -284,8 +284,8 @@ def bases(
 
         x_i − mean  =  Σ_r σ_r u_ir b_r
 
-    gives orthonormal directions b_1, b_2 … by falling variance. Other analyses confine heads to the
-    leading ones.
+    gives orthonormal directions b_1, b_2 … by descending variance. Other analyses confine heads to
+    the leading ones.
     """
     from analyses.engine.recording import Keep
 
@@ -294,7 +294,7 @@ def bases(
         prompts,
         params,
         progress,
-        lambda together: _measure(lm, together, params),
+        lambda batch: _measure(lm, batch, params),
         keep=Keep.POSITIONS,
     )
 
@@ -308,23 +308,23 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesPar
     before = params.rotary == "before"
     other = [(_other_token(each),) for each in prompts]
     sites = effects.positions(prompts, params.key_site)
-    found = lm.vectors(recorded, sites, before_rotary=before)
-    elsewhere = lm.vectors(recorded, other, before_rotary=before)
+    vectors = lm.vectors(recorded, sites, before_rotary=before)
+    others = lm.vectors(recorded, other, before_rotary=before)
     queries = lm.queries(recorded, other, before_rotary=before)
     head, kv_head = ("prompt", "layer", "head", "d_head"), ("prompt", "layer", "kv_head", "d_head")
     keys = ("prompt", "layer", "option", "kv_head", "d_head")
     tensors = {
-        "q": NamedTensor(found.q.cpu().numpy(), head),
-        "k": NamedTensor(found.k.cpu().numpy(), keys),
-        "v": NamedTensor(found.v.cpu().numpy(), keys),
+        "q": NamedTensor(vectors.q.cpu().numpy(), head),
+        "k": NamedTensor(vectors.k.cpu().numpy(), keys),
+        "v": NamedTensor(vectors.v.cpu().numpy(), keys),
         "q_other": NamedTensor(queries[:, :, 0].cpu().numpy(), head),
-        "k_other": NamedTensor(elsewhere.k[:, :, 0].cpu().numpy(), kv_head),
-        "v_other": NamedTensor(elsewhere.v[:, :, 0].cpu().numpy(), kv_head),
+        "k_other": NamedTensor(others.k[:, :, 0].cpu().numpy(), kv_head),
+        "v_other": NamedTensor(others.v[:, :, 0].cpu().numpy(), kv_head),
         "symbols": NamedTensor(batch.label_ids.cpu().numpy().astype(np.int32), ("prompt", "label")),
-        "step": NamedTensor(step, ("prompt",)),  # of the dtype that vectors were computed in
+        "step": NamedTensor(step, ("prompt",)),  # rounding step of the dtype of the vectors
         "correct": NamedTensor(batch.correct.cpu().numpy().astype(np.int32), ("prompt",)),
     }
-    for site, axes in _AXES.items():  # of these only the means are asked for
+    for site, axes in _AXES.items():  # only the means of these are needed
         values = [getattr(layer, site).cpu().numpy() for layer in recorded.layers]
         total = prompt_sums.summed(np.stack(values, axis=1))
         tensors[f"{site}_sum"] = NamedTensor(total, (prompt_sums.AXIS, *axes))
@@ -336,7 +336,7 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesPar
 
 
 def _other_token(prompt: "Example") -> int:
-    """A token of the question, another in every prompt, the same whenever it is asked for."""
+    """A token of the question, varying between prompts but fixed for each prompt."""
     places = prompt.places
     length = places.question_last - places.question_first + 1
     return places.question_first + prompt.number % length

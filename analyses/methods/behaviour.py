@@ -1,4 +1,4 @@
-"""What a language model answers: the metrics of a distribution, overall and by what is correct."""
+"""What a language model answers: metrics of a distribution, overall and by the correct option."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ CONVENTIONS = {
     "logit_diff": "correct label minus the mean of the other labels",
     "label_loss": "-log softmax over the labels only; nats",
     "loss": "-log softmax over the whole vocabulary; nats",
-    "label_mass": "summed probability of all labels, over the whole vocabulary",
+    "label_mass": "total probability of all labels, over the whole vocabulary",
     "content_accuracy": "the correct option's text has the highest mean log-probability per token "
     "after `question ⏎ Answer:`",
     "condition": "position=i: the correct option is the i-th, from 0; label=L: its label is L",
@@ -37,7 +37,7 @@ STORES = under(
         Stored(
             metric="content_accuracy",
             meaning="whether the correct option's text is the likeliest of the options' texts "
-            "after the question alone: whether the model knows the answer; texts that tie share it",
+            "after the question alone: whether the model knows the answer; ties are shared",
             unit="share of prompts",
             better="high",
             proportion=True,
@@ -55,7 +55,7 @@ ARRAYS = (
 
 
 class BehaviourParams(Params):
-    """Nothing to choose but which prompts, and how many together."""
+    """The method has no parameters of its own."""
 
 
 @analysis(
@@ -76,18 +76,16 @@ def behaviour(
 ) -> Measured:
     """What the model answers and knows: six metrics, overall, by position and by label.
 
-    Five are of the label logits x_1 … x_K at the final position. The sixth, `content_accuracy`,
-    asks the question without its options and compares their texts, so that what a model knows is
-    told apart from whether it finds the label.
+    Five are metrics of the label logits x_1 … x_K at the final position. The sixth,
+    `content_accuracy`, compares the likelihoods of the options' texts after the question alone,
+    which separates knowing the answer from finding its label.
     """
-    whole = streaming.streamed(
-        lm, prompts, params, progress, lambda together: _measure(lm, together)
-    )
+    measured = streaming.streamed(lm, prompts, params, progress, lambda batch: _measure(lm, batch))
     knows = content_accuracy(lm, prompts, batch_size=params.batch_size)
-    vectors = {**whole.scores, ScoreKey(MODEL, Quantity("content_accuracy")): knows}
+    vectors = {**measured.scores, ScoreKey(MODEL, Quantity("content_accuracy")): knows}
     counted = {
         replace(key, quantity=replace(key.quantity, varied=varied)): (vector, chosen)
-        for varied, chosen in _chosen(prompts).items()
+        for varied, chosen in _subsets(prompts).items()
         for key, vector in vectors.items()
     }
     return Measured(
@@ -95,13 +93,13 @@ def behaviour(
             key: np.where(chosen, vector, np.float32(np.nan))
             for key, (vector, chosen) in counted.items()
         },
-        tensors=whole.tensors,
+        tensors=measured.tensors,
         skipped={key: ~chosen for key, (_, chosen) in counted.items()},
     )
 
 
 def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
-    """The metrics of the label logits, and these."""
+    """The label logits and their metrics."""
     batch = lm.batch(prompts)
     recorded = lm.record(batch)
     labels = recorded.logits.gather(1, batch.label_ids).cpu().numpy()
@@ -112,15 +110,15 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
     )
 
 
-def _chosen(prompts: "Sequence[Example]") -> dict[Varied, NDArray[np.bool_]]:
-    """Which prompts count at each place and with each label of the right option; and all."""
+def _subsets(prompts: "Sequence[Example]") -> dict[Varied, NDArray[np.bool_]]:
+    """Which prompts count, [prompt] each: all; by position and by label of the correct option."""
     positions = np.array([each.correct for each in prompts])
     labels = np.array([each.labels[each.correct] for each in prompts])
     return (
         {Varied(): np.ones(len(prompts), dtype=bool)}
         | {
-            Varied({"position": place}): positions == place
-            for place in sorted(set(positions.tolist()))
+            Varied({"position": position}): positions == position
+            for position in sorted(set(positions.tolist()))
         }
         | {Varied({"label": label}): labels == label for label in sorted(set(labels.tolist()))}
     )

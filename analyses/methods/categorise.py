@@ -1,4 +1,4 @@
-"""What the heads that matter do, by what they attend to and what they change."""
+"""Categories of important heads, by what they attend to and what they change."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from analyses.registry import Need, Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
 from analyses.stored import OF_LOGIT_DIFF, Stored
 
-ATTENTION, EFFECTS = "attention", "effects"  # the needs
-WEIGHTS = ("correct_label", "labels", "contents", "ends", "last")  # groups of keys, beside label_i
+ATTENTION, EFFECTS = "attention", "effects"  # names of the inputs
+WEIGHTS = ("correct_label", "labels", "contents", "ends", "last")  # groups of keys, besides label_i
 OUTSIDE = "outside"
-MLPS, MINOR = "mlps", "minor"  # what has no category
+MLPS, MINOR = "mlps", "minor"  # components without a category
 
 
 class Category(StrEnum):
@@ -29,40 +29,40 @@ class Category(StrEnum):
     OTHER = "other"
 
 
-# Made once: a summary is computed in every resample.
+# Created once: a summary is computed in every resample.
 CATEGORY = {each: Quantity("category", varied={"of": each.value}) for each in Category}
 IMPORTANCE = {
     name: Quantity("importance", varied={"of": name})
     for name in (*map(str, Category), MINOR, MLPS, OUTSIDE)
 }
 CONVENTIONS = {
-    "importance": "the size of the mean total effect on the logit difference, as a share of those "
-    "of all heads and MLPs",
-    "correct_letter": "reads labels, and the right one so many times as much as each other one",
-    "single_letter": "reads labels, and above all the one at one place, whatever is right; where "
-    "labels are in their order that is always the same letter",
-    "uniform": "reads labels, all about alike",
-    "amplification": "a late head that reads the tokens behind the last option and itself raises "
-    "the logit difference: what replaces it lowers it",
-    "content_gatherer": "reads options' contents or ends, and acts through other components",
+    "importance": "the absolute mean total effect on the logit difference, as a share of the sum "
+    "over all heads and MLPs",
+    "correct_letter": "reads labels, and the correct one several times as much as the others",
+    "single_letter": "reads labels, mostly the one at a fixed position, whichever is correct; with "
+    "labels in order this is always the same letter",
+    "uniform": "reads all labels about equally",
+    "amplification": "a late head that reads the tokens after the last option and directly raises "
+    "the logit difference: replacing its output lowers it",
+    "content_gatherer": "reads options' contents or ends, and acts mostly through other components",
     "other": "none of these; a head gets the first category that fits",
-    "minor": "heads below the least importance, which get no category",
-    "outside": "the share of all importance that is in no named category: other heads, minor heads "
-    "and MLPs",
+    "minor": "heads below the minimum importance, which get no category",
+    "outside": "the share of importance outside the named categories: other heads, minor heads and "
+    "MLPs",
 }
 
 
 STORES = (
     Stored(
         metric="category",
-        meaning="1 for the head's category, 0 for the others; the interval says how sure it is",
+        meaning="1 for the head's category, 0 for the others; the interval gives its uncertainty",
         where=((Kind.HEAD, ""),),
         varied=tuple({"of": each.value} for each in Category),
     ),
     Stored(
         metric="importance",
-        meaning="the share of the size of all effects that is in a category, in none, and outside "
-        "the named ones",
+        meaning="the share of the total absolute effect of each category, of components without "
+        "one, and outside the named ones",
         unit="share",
         varied=tuple({"of": name} for name in (*Category, MINOR, MLPS, OUTSIDE)),
     ),
@@ -91,71 +91,75 @@ STORES = (
 
 
 class CategoriseParams(Params):
-    """From where on a head does what a category says."""
+    """The thresholds of the categories."""
 
     source: Literal["resample", "permute_options", "randomise_labels"] = Field(
         "permute_options",
         title="Source",
-        description="Of the patches whose effects say how much a head matters.",
+        description="The source of the patches whose effects measure importance.",
     )
     importance: float = Field(
         0.02,
         ge=0,
         le=1,
-        title="Least importance",
+        title="Minimum importance",
         description="Share of all effects below which a head gets no category.",
     )
     on_labels: float = Field(
-        0.3, ge=0, le=1, title="On labels", description="Least weight on all labels together."
+        0.3, ge=0, le=1, title="On labels", description="Minimum total weight on all labels."
     )
     correct_over_others: float = Field(
         2.0,
         ge=1,
         le=100,
         title="Correct over others",
-        description="How many times as much weight the right label gets as each other one.",
+        description="Minimum ratio of the weight on the correct label to that on each other label.",
     )
     one_label: float = Field(
         0.6,
         ge=0,
         le=1,
         title="One label",
-        description="Least share of the weight on labels that is on a single one.",
+        description="Minimum share of the weight on labels that is on a single label.",
     )
     uneven: float = Field(
         0.15,
         ge=0,
         le=1,
         title="Uneven",
-        description="How far a label's share may be above an equal one in a uniform head.",
+        description="How much a label's share may exceed an equal share in a uniform head.",
     )
     late: float = Field(
-        0.5, ge=0, le=1, title="Late", description="From which share of the layers on."
+        0.5,
+        ge=0,
+        le=1,
+        title="Late",
+        description="Relative depth from which a head counts as late.",
     )
     on_last: float = Field(
         0.5,
         ge=0,
         le=1,
         title="On the last tokens",
-        description="Least weight on the tokens behind the last option.",
+        description="Minimum weight on the tokens after the last option.",
     )
     on_contents: float = Field(
         0.3,
         ge=0,
         le=1,
         title="On contents",
-        description="Least weight on options' contents and ends.",
+        description="Minimum weight on options' contents and ends.",
     )
     direct: float = Field(
         0.25,
         ge=0,
         le=1,
-        title="Direct at most",
-        description="How much of a content gatherer's effect may be direct.",
+        title="Maximum direct share",
+        description="Largest direct share of a content gatherer's effect.",
     )
 
     def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
-        """What heads attend to and what they change, on the same prompts."""
+        """The attention and the effects of heads on the same prompts."""
         params = {"batch_size": self.batch_size, "prompts": self.prompts}
         patched = {**params, "source": self.source}
         return (
@@ -166,17 +170,17 @@ class CategoriseParams(Params):
 
 @dataclass(frozen=True, kw_only=True)
 class _Head:
-    """The mean of all that decides a head's category."""
+    """The means that decide a head's category."""
 
     depth: float  # 0 in the first layer, 1 in the last
     importance: float
     total: float
     direct: float
     weights: Mapping[str, float]  # by group of keys
-    labels: tuple[float, ...]  # weight on each label, by its place
+    labels: tuple[float, ...]  # weight on each label, by index of its option
 
     def category(self, params: CategoriseParams) -> Category:
-        """The first that fits."""
+        """The first category whose conditions are met."""
         on_labels = self.weights["labels"]
         others = (on_labels - self.weights["correct_label"]) / (len(self.labels) - 1)
         largest = max(self.labels) / on_labels if on_labels else 0.0
@@ -192,7 +196,7 @@ class _Head:
             Category.CONTENT_GATHERER: abs(self.direct) <= params.direct * abs(self.total)
             and self.weights["contents"] + self.weights["ends"] >= params.on_contents,
         }
-        return next((each for each, true in fits.items() if true), Category.OTHER)
+        return next((category for category, met in fits.items() if met), Category.OTHER)
 
 
 def categories(
@@ -202,12 +206,12 @@ def categories(
     totals = {
         key.component: mean for key, mean in means.items() if key.quantity.metric == "total_effect"
     }
-    whole = sum(map(abs, totals.values()))
-    if not whole:
+    sum_of_sizes = sum(map(abs, totals.values()))
+    if not sum_of_sizes:
         return {}
-    shares = {component: abs(total) / whole for component, total in totals.items()}
+    shares = {component: abs(total) / sum_of_sizes for component, total in totals.items()}
     importance = dict.fromkeys([*Category, MINOR, MLPS], 0.0)
-    found: dict[ScoreKey, float] = {}
+    scores: dict[ScoreKey, float] = {}
     for component, head in _heads(means, shares).items():
         if head.importance < params.importance:
             importance[MINOR] += head.importance
@@ -215,10 +219,10 @@ def categories(
         category = head.category(params)
         importance[category] += head.importance
         for each in Category:
-            found[ScoreKey(component, CATEGORY[each])] = float(each is category)
+            scores[ScoreKey(component, CATEGORY[each])] = float(each is category)
     importance[MLPS] = sum(share for each, share in shares.items() if each.kind is Kind.MLP)
     importance[OUTSIDE] = sum(importance[each] for each in (Category.OTHER, MINOR, MLPS))
-    return found | {ScoreKey(MODEL, IMPORTANCE[name]): share for name, share in importance.items()}
+    return scores | {ScoreKey(MODEL, IMPORTANCE[name]): share for name, share in importance.items()}
 
 
 def _heads(
@@ -227,30 +231,30 @@ def _heads(
     by_head: dict[Component, dict[tuple[str, str], float]] = {}
     for key, mean in means.items():
         if key.component.kind is Kind.HEAD:
-            by_head.setdefault(key.component, {})[_what(key)] = mean
+            by_head.setdefault(key.component, {})[_metric_and_group(key)] = mean
     deepest = max((each.layer for each in by_head), default=0) or 1
     return {
         component: _Head(
             depth=component.layer / deepest,
             importance=shares[component],
-            total=found["total_effect", ""],
-            direct=found["direct_effect", ""],
-            weights={group: found["weight", group] for group in WEIGHTS},
-            labels=tuple(_by_place(found)),
+            total=values["total_effect", ""],
+            direct=values["direct_effect", ""],
+            weights={group: values["weight", group] for group in WEIGHTS},
+            labels=tuple(_label_weights(values)),
         )
-        for component, found in by_head.items()
+        for component, values in by_head.items()
     }
 
 
-def _what(key: ScoreKey) -> tuple[str, str]:
-    """The metric, and the group of keys that a weight is on."""
+def _metric_and_group(key: ScoreKey) -> tuple[str, str]:
+    """The metric, and for a weight its group of keys."""
     return key.quantity.metric, str(key.quantity.varied.get("keys", ""))
 
 
-def _by_place(found: Mapping[tuple[str, str], float]) -> list[float]:
+def _label_weights(values: Mapping[tuple[str, str], float]) -> list[float]:
     weights: list[float] = []
-    while (place := ("weight", f"label_{len(weights)}")) in found:
-        weights.append(found[place])
+    while (key := ("weight", f"label_{len(weights)}")) in values:
+        weights.append(values[key])
     return weights
 
 
@@ -273,29 +277,29 @@ def categorise(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """Which heads read the right label, one label, all alike, contents, or only amplify.
+    """Which heads read the correct label, one label, all labels, contents, or only amplify.
 
-    A head that has its share of all effects gets the first category whose thresholds its means
-    pass: of its attention from the final position, and of its effects. The same is done in every
-    resample, so that the interval of a category says how sure it is. What lies outside the named
-    categories is always told.
+    Each head above the minimum importance gets the first category whose thresholds are met by its
+    mean attention from the final position and its mean effects. Every resample is categorised too,
+    so the interval of a category shows its uncertainty. The importance outside the named categories
+    is always reported.
     """
     numbers = [each.number for each in prompts]
     evidence = {
         key: inputs[name]
-        for name, decides in ((ATTENTION, _is_weight), (EFFECTS, _is_effect))
+        for name, is_used in ((ATTENTION, _is_weight), (EFFECTS, _is_effect))
         for key in inputs[name].scores
-        if decides(key)
+        if is_used(key)
     }
     progress(len(prompts))
     return Measured(
-        scores={key: found.scores[key][numbers] for key, found in evidence.items()},
-        skipped={key: found.skipped(key)[numbers] for key, found in evidence.items()},
+        scores={key: result.scores[key][numbers] for key, result in evidence.items()},
+        skipped={key: result.skipped(key)[numbers] for key, result in evidence.items()},
     )
 
 
 def _is_weight(key: ScoreKey) -> bool:
-    metric, group = _what(key)
+    metric, group = _metric_and_group(key)
     return metric == "weight" and (group in WEIGHTS or group.startswith("label_"))
 
 

@@ -1,4 +1,4 @@
-"""How much the strongest components do together: the best, the two best, the m best."""
+"""The joint effect of the strongest components: the first, the first two, the first m."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
     from analyses.prompts.examples import Example
 
-EFFECTS = "effects"  # the need that orders the components
+EFFECTS = "effects"  # the input that orders the components
 SET = Component(kind=Kind.SET)
 SHARES = (0.8, 0.9)
 GAP = Varied({"of": "source - base"})
@@ -32,14 +32,14 @@ READ_BY_SUMMARY = {
 }
 CONVENTIONS = {
     "x": "how many components are patched together, the strongest first",
-    "order": "by the size of the mean total effect on the logit difference in a patching run: of "
-    "the train split where the prompts are held out, else of the same prompts",
+    "order": "by the absolute mean total effect on the logit difference in a patching run: on the "
+    "train split if the prompts are the test split, else on the same prompts",
     "components": "z of heads and mlp_out at the final position",
     "moved": "mean total_effect over the mean of source minus base",
     "area": "the mean of moved over m from 0 to the last; logit difference",
     "added": "total_effect of the first m components minus that of the first m - 1, for the m-th",
-    "smallest_set": "the fewest components from which moved has reached the share, for the logit "
-    "difference; not there if it never does",
+    "smallest_set": "the smallest number of components at which moved reaches the share, for the "
+    "logit difference; missing if it never does",
     "condition": "the metric that was changed",
 }
 
@@ -50,7 +50,7 @@ OF_EACH = ((Kind.HEAD, "z"), (Kind.MLP, "mlp_out"))
 STORES = (
     Stored(
         metric="total_effect",
-        meaning="what the patches change of the metric named by the condition, in its unit",
+        meaning="the change of the metric named by the condition due to the patches, in its unit",
         where=OF_SET,
         varied=OF_METRICS,
         x="how many components, the strongest first",
@@ -65,13 +65,13 @@ STORES = (
     ),
     Stored(
         metric="area",
-        meaning="the mean of moved over all numbers of components, from none",
+        meaning="the mean of moved over all numbers of components, from 0",
         where=OF_SET,
         varied=(OF_LOGIT_DIFF,),
     ),
     Stored(
         metric="smallest_set",
-        meaning="the fewest components that move so much of the way; not there if none do",
+        meaning="the smallest number of components that move the share x; missing if none do",
         unit="components",
         where=OF_SET,
         varied=(OF_LOGIT_DIFF,),
@@ -80,17 +80,17 @@ STORES = (
     ),
     Stored(
         metric="added",
-        meaning="what the component adds to the total effect of those before it in the order",
+        meaning="the increase of the total effect when the component joins those before it",
         unit="logits",
         where=OF_EACH,
         varied=(OF_LOGIT_DIFF,),
     ),
     Stored(
         metric="order",
-        meaning="the component's place among all, the strongest first, from 1",
+        meaning="the component's rank, from 1, the strongest first",
         better="low",
         where=OF_EACH,
-        no_interval="the order comes from the patching run, it is not measured on these prompts",
+        no_interval="the order comes from the patching run and is not measured on these prompts",
     ),
     *under(LABEL_METRICS, {"of": "base"}, {"of": "source"}),
     *differences(LABEL_METRICS, GAP),
@@ -99,7 +99,7 @@ STORES = (
 
 
 class CumulativeParams(Params):
-    """Which patches, and how many components together."""
+    """Which patches, and up to how many components."""
 
     source: Literal["resample", "permute_options", "randomise_labels"] = Field(
         "permute_options", title="Source", description="Where the patched activations come from."
@@ -108,14 +108,14 @@ class CumulativeParams(Params):
         "denoise",
         title="Direction",
         description="Noise puts the source's activations into the prompt's run, denoise the "
-        "prompt's into the source's run: then moved is the share that is recovered.",
+        "prompt's into the source's run: moved is then the recovered share.",
     )
     most: int = Field(
         64,
         ge=1,
         le=4096,
-        title="Most components",
-        description="Where the curve ends; all components, where there are fewer.",
+        title="Maximum components",
+        description="Where the curve ends; all components if the model has fewer.",
     )
 
     @property
@@ -123,7 +123,7 @@ class CumulativeParams(Params):
         return (SourceKind(self.source),)
 
     def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
-        """Effects of single components, the same patches."""
+        """The effects of single components under the same patches."""
         split = "train" if spec.split == "test" else spec.split
         params = self.model_dump(include={"source", "direction", "batch_size", "prompts"})
         of = spec.model_copy(update={"split": split})
@@ -144,7 +144,7 @@ def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKe
 
 
 def read_by_summary(key: ScoreKey) -> bool:
-    """Effects on the logit difference, and the way there is to go."""
+    """Whether it is an effect on the logit difference, or the gap from base to source."""
     return key.quantity in READ_BY_SUMMARY
 
 
@@ -156,7 +156,7 @@ def area_and_sets(
     curve = {key.x: mean / gap for key, mean in means.items() if key.component == SET and gap}
     if not curve:
         return {}
-    found = {
+    scores = {
         ScoreKey(SET, Quantity("area", varied=OF_LOGIT_DIFF)): float(
             np.mean([curve[m] for m in sorted(curve)])
         )
@@ -165,8 +165,8 @@ def area_and_sets(
         reached = [m for m, value in curve.items() if value >= share]
         if reached:
             key = ScoreKey(SET, Quantity("smallest_set", varied=OF_LOGIT_DIFF), x=share)
-            found[key] = min(reached)
-    return found
+            scores[key] = min(reached)
+    return scores
 
 
 @analysis(
@@ -190,9 +190,10 @@ def cumulative(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """What the m strongest heads and MLPs move together, for every m.
+    """The joint effect of patching the m strongest heads and MLPs, for every m.
 
-    Components are ordered by the size of their own total effects; the first m are patched at once.
+    Components are ordered by the absolute size of their total effects; the first m are patched at
+    once.
     With M a metric,
 
         moved(m)  =  (M(base with m patches) − M(base)) / (M(source) − M(base))
@@ -207,13 +208,16 @@ def cumulative(
         prompts,
         params,
         progress,
-        lambda together: _measure(lm, together, params, order),
+        lambda batch: _measure(lm, batch, params, order),
         keep=Keep.PREFIX,
     )
 
 
 def strongest(effects_of: Result) -> list[PatchTarget]:
-    """Heads and MLPs by the size of their mean total effect, largest first; raises `NoEffects`."""
+    """Heads and MLPs by absolute mean total effect, largest first.
+
+    Raises `NoEffects` if the result has no total effects.
+    """
     sizes = {
         PatchTarget(key.component, key.quantity.site): abs(mean)
         for key, mean in effects_of.means.items()
@@ -253,7 +257,7 @@ def _measure(
 
 
 def _sets(order: Sequence[PatchTarget], context: effects.PatchContext) -> "list[Intervention]":
-    """Nothing; the first; the first two …"""
+    """Interventions that patch none, the first, the first two … components."""
     from analyses.engine.interventions import SOURCE, Intervention
 
     patches = [effects.patch(*target, SOURCE, context, None) for target in order]

@@ -1,4 +1,4 @@
-"""Whether what heads read of labels is more than the n-th item of a list."""
+"""Whether heads read more of a label than its position in the list of options."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -39,24 +39,25 @@ Scores = dict[ScoreKey, NDArray[np.float32]]
 INTERCHANGE = Varied({"of": "interchange"})
 OF_MUTATIONS = Varied({"mutation": "{name}"})
 EXCHANGED = ("q", "k", "z")
-UNCHANGED = "none"  # the prompts as they are
+UNCHANGED = "none"  # the unchanged prompts
 CONVENTIONS = {
-    "bases": "learnt on unchanged prompts of the train split, never on a mutation",
-    "mutation=none": "the prompts as they are",
-    "confined": "the heads read only the leading directions of their own bases, around their mean: "
+    "bases": "computed from unchanged prompts of the train split, never from a mutation",
+    "mutation=none": "the unchanged prompts",
+    "confined": "the heads read only the leading directions of their own bases, around the mean: "
     "the query of the final position, keys and values at every option's `key_site`",
     "data_rank": subspaces.RANK_CONVENTION,
     "rank beyond data_rank": BEYOND_THE_DATA,
-    "drop": "the model as it is minus the confined one, prompt by prompt",
-    "interchange": "what a head reads or gives at the final position comes from a prompt whose "
-    "right option stands elsewhere, under a label that the prompt has elsewhere again",
-    "follows_position": "the answer is the option that stands where the source's right one stands",
-    "follows_symbol": "the answer is the option with the label of the source's right one; among "
-    "two options that is the prompt's own answer",
-    "stays": "the answer is the prompt's own right option; largest labels that tie share it",
-    "q": "the query, before rotary embedding unless it is taken after it",
-    "k": "each option's key at `key_site` takes that of the source's option at the same place",
-    "z": "the control: what the head gives carries the symbol by itself",
+    "drop": "the unchanged model minus the confined one, per prompt",
+    "interchange": "what a head reads or writes at the final position comes from a source prompt "
+    "whose correct option has another index and a label that the prompt has at a third index",
+    "follows_position": "the answer is the option at the index of the source's correct option",
+    "follows_symbol": "the answer is the option with the label of the source's correct option; "
+    "with two options this is the prompt's own answer",
+    "stays": "the answer is the prompt's own correct option; labels that tie share the answer",
+    "q": "the query, before the rotary embedding unless rotary=after",
+    "k": "each option's key at `key_site` is replaced by that of the source's option at the same "
+    "index",
+    "z": "the control: the head's output itself carries the symbol",
 }
 
 
@@ -71,7 +72,7 @@ STORES = (
     *(
         Stored(
             metric=f"{each.metric}_drop",
-            meaning=f"{each.metric} of the model as it is minus that with the heads confined",
+            meaning=f"{each.metric} of the unchanged model minus that with the heads confined",
             unit=each.unit,
             where=_SETS,
             varied=(OF_MUTATIONS,),
@@ -81,7 +82,7 @@ STORES = (
     *(
         Stored(
             metric=metric,
-            meaning=f"how often {CONVENTIONS[metric]}; of the model: without an exchange",
+            meaning=f"how often {CONVENTIONS[metric]}; of the model: without an interchange",
             unit="share of prompts",
             proportion=True,
             where=_ANSWERS,
@@ -94,24 +95,26 @@ STORES = (
 
 
 class UnreadableMutations(Refused):
-    def __init__(self, unreadable: Mapping[Mutation, Refused], left: Sequence[Mutation]) -> None:
-        said = "\n".join(f"  {each.value}: {error}" for each, error in unreadable.items())
-        others = json.dumps([each.value for each in left])
-        way_out = (
-            f"Leave them out with mutations={others}, or by themselves with unreadable=leave_out"
-            if left
+    def __init__(
+        self, unreadable: Mapping[Mutation, Refused], readable: Sequence[Mutation]
+    ) -> None:
+        reasons = "\n".join(f"  {name.value}: {error}" for name, error in unreadable.items())
+        others = json.dumps([mutation.value for mutation in readable])
+        fix = (
+            f"Leave them out with mutations={others}, or automatically with unreadable=leave_out"
+            if readable
             else "Choose other mutations, or another model"
         )
         super().__init__(
-            f"{len(unreadable)} of the mutations cannot be asked of this model. {way_out}:\n{said}"
+            f"{len(unreadable)} of the mutations cannot be used with this model. {fix}:\n{reasons}"
         )
 
 
 class LabelRandomisationParams(ConfinedParams):
-    """Which heads, how few dimensions, which mutations."""
+    """Which heads, how many directions, which mutations."""
 
     rank: int = Field(
-        3, ge=0, le=1024, title="Rank", description="How many leading directions are read."
+        3, ge=0, le=1024, title="Rank", description="How many leading directions the heads read."
     )
     confine: Literal["q", "k", "v", "qk", "qkv"] = Field(
         "qk", title="Confined", description="Queries, keys, values, or several together."
@@ -120,7 +123,7 @@ class LabelRandomisationParams(ConfinedParams):
         tuple(Mutation),
         min_length=1,
         title="Mutations",
-        description="How the same questions are told otherwise: random_letters, shuffled (their "
+        description="Changes to the prompts of the same questions: random_letters, shuffled (their "
         "own labels in another order), ordered_letters, numbers, symbols, other_separators, "
         "no_prelude.",
     )
@@ -128,8 +131,8 @@ class LabelRandomisationParams(ConfinedParams):
     unreadable: Literal["refuse", "leave_out"] = Field(
         "refuse",
         title="Unreadable mutations",
-        description="What becomes of mutations whose labels the model's tokenizer does not have, "
-        "or that prompts of the recipe cannot have.",
+        description="What to do with mutations whose labels are not in the model's tokenizer, or "
+        "that the recipe of the prompts does not allow.",
     )
 
     @property
@@ -137,7 +140,7 @@ class LabelRandomisationParams(ConfinedParams):
         return (*dict.fromkeys(self.mutations), SourceKind.POSITION_SYMBOL)
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
-        """Raises `RankTooLarge`, and what is wrong with heads or prompts."""
+        """Raises `RankTooLarge`, or another `Refused` if heads or prompts do not fit."""
         super().check(model, spec)
         sites = COMBINATIONS[self.confine]
         full = full_rank(model.layers, sites)
@@ -145,20 +148,23 @@ class LabelRandomisationParams(ConfinedParams):
             raise RankTooLarge(self.rank, sites, full)
 
     def without(self, unreadable: Mapping[Companion, Refused]) -> Self:
-        """With the mutations that are left; raises `UnreadableMutations` unless that is asked."""
+        """The same parameters without unreadable mutations, with `unreadable=leave_out`.
+
+        Raises `UnreadableMutations` otherwise, or if no mutation is left.
+        """
         mutations = {kind: each for kind, each in unreadable.items() if isinstance(kind, Mutation)}
         if len(mutations) < len(unreadable):
             return super().without(
                 {kind: each for kind, each in unreadable.items() if kind not in mutations}
             )
-        left = tuple(each for each in self.mutations if each not in mutations)
-        if self.unreadable == "refuse" or not left:
-            raise UnreadableMutations(mutations, left)
-        return self.model_copy(update={"mutations": left})
+        readable = tuple(each for each in self.mutations if each not in mutations)
+        if self.unreadable == "refuse" or not readable:
+            raise UnreadableMutations(mutations, readable)
+        return self.model_copy(update={"mutations": readable})
 
 
 def warned(means: Mapping[ScoreKey, float], params: LabelRandomisationParams) -> list[str]:
-    """Where heads were confined to more directions than were learnt."""
+    """Warn if heads were confined to more directions than the data has."""
     return subspaces.too_few(means, dict.fromkeys(COMBINATIONS[params.confine], params.rank))
 
 
@@ -183,27 +189,27 @@ def label_randomisation(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """Bases learnt on one kind of labels, tried on others; and position against symbol.
+    """Bases from one kind of labels tested on others; and position against symbol.
 
-    If heads find the answer as the n-th item of a list, what they read of labels in one order must
-    do for labels in any. So heads are confined to the leading directions that were learnt on
-    unchanged prompts, x → m + B_r B_rᵀ (x − m), and the same questions are asked under other
-    labels: `drop` is what that costs. Then queries, keys and, as a control, outputs are exchanged
-    for those of a prompt whose right option has another place and a label that stands at yet
-    another here: the answer follows the place, the symbol, or neither.
+    If heads find the answer as the n-th item of a list, directions found with one set of labels
+    must work for any other. So heads are confined to the leading directions from unchanged prompts,
+    x → m + B_r B_rᵀ (x − m), and measured on the same questions under other labels: `drop` is the
+    loss. Then queries, keys and, as a control, outputs are replaced by those of a source prompt
+    whose correct option has another index and a label that the prompt has at a third index: the
+    answer follows the position, the symbol, or neither.
     """
     from analyses.engine.recording import Keep
 
     heads = params.chosen(inputs)
     bases = inputs[BASES]
 
-    def measure(together: "Sequence[Example]") -> Measured:
-        scores = _confined(lm, together, UNCHANGED, params, heads, bases)
+    def measure(batch: "Sequence[Example]") -> Measured:
+        scores = _confined(lm, batch, UNCHANGED, params, heads, bases)
         for mutation in dict.fromkeys(params.mutations):
-            told = [each.companions[mutation] for each in together]
-            scores |= _confined(lm, told, mutation.value, params, heads, bases)
-        scores |= _confinement(lm, together, params, bases).data_ranks(heads, len(together))
-        return Measured(scores=scores | _interchanged(lm, together, params, heads))
+            mutated = [prompt.companions[mutation] for prompt in batch]
+            scores |= _confined(lm, mutated, mutation.value, params, heads, bases)
+        scores |= _confinement(lm, batch, params, bases).data_ranks(heads, len(batch))
+        return Measured(scores=scores | _interchanged(lm, batch, params, heads))
 
     return streaming.streamed(lm, prompts, params, progress, measure, keep=Keep.PREFIX)
 
@@ -216,7 +222,7 @@ def _confined(
     heads: tuple[Component, ...],
     bases: Result,
 ) -> Scores:
-    """The metrics of one mutation: of the model, of it with heads confined, and the drop."""
+    """The metrics under one mutation: of the model, with heads confined, and the drop."""
     from analyses.engine.recording import Keep
 
     context = effects.patch_context(lm, prompts, None, keep=Keep.PREFIX)
@@ -228,11 +234,11 @@ def _confined(
     )
     varied = Varied({"mutation": name})
     scores: Scores = {effects.noop_key(varied): context.noop_effect(lm)}
-    for metric, whole in context.base_metrics().items():
-        scores[ScoreKey(MODEL, Quantity(metric, varied=varied))] = whole
+    for metric, full in context.base_metrics().items():
+        scores[ScoreKey(MODEL, Quantity(metric, varied=varied))] = full
         for component, values in zip(sets, after[metric], strict=True):
-            for name_of, each in ((metric, values), (f"{metric}_drop", whole - values)):
-                key = ScoreKey(component, Quantity(name_of, params.confine, varied))
+            for score, each in ((metric, values), (f"{metric}_drop", full - values)):
+                key = ScoreKey(component, Quantity(score, params.confine, varied))
                 scores[key] = each
     return scores
 
@@ -252,17 +258,17 @@ def _interchanged(
     params: LabelRandomisationParams,
     heads: tuple[Component, ...],
 ) -> Scores:
-    """How often the answer follows the source's position, its symbol, or stays."""
+    """How often the answer follows the source's position or symbol, or stays."""
     from analyses.engine.recording import Keep
     from analyses.metrics import answer
 
     context = effects.patch_context(lm, prompts, SourceKind.POSITION_SYMBOL, keep=Keep.PREFIX)
     sets = groups(heads)
     places = [(component, site) for component in sets for site in EXCHANGED]
-    _, found = context.metrics_under(
+    _, patched = context.metrics_under(
         lm, [_exchange(sets[component], site, params, context) for component, site in places]
     )
-    answers = answer(found.labels).cpu().numpy()  # [place, prompt, option]
+    answers = answer(patched.labels).cpu().numpy()  # [place, prompt, option]
     sources = context.source_prompts
     followed = {
         "follows_position": [each.correct for each in sources],

@@ -1,4 +1,4 @@
-"""Activation patching: what each component's output, or what a head reads, changes."""
+"""Activation patching: the effect of each component's output, or of what a head reads."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -38,29 +38,30 @@ if TYPE_CHECKING:
 EFFECTS = ("total_effect", "direct_effect", "indirect_effect")
 GAP = Varied({"of": "source - base"})
 MEAN, ZERO = "mean", "zero"
-MEANS = "means"  # the need that a mean ablation takes its values from
+MEANS = "means"  # the input with the values of a mean ablation
 READ = ("k", "v")
 Site = Literal["z", "mlp_out", "attn_out", "q", "k", "v"]
 CONVENTIONS = {
-    "position": "the last token of the prompt, which takes the last token of the source; or every "
-    "option's token at `positions`, which takes the same option's token of the source",
+    "position": "the last token of the prompt, patched from the last token of the source; or each "
+    "option's token at `positions`, patched from the same option's token of the source",
     "noise": "the run is on the prompt, the patches come from the source prompt",
     "denoise": "the run is on the source prompt, the patches come from the prompt",
-    "labels": "of the prompt and its answer, in both directions",
+    "labels": "those of the prompt and its answer, in both directions",
     "total_effect": "metric with the patch minus metric without; everything downstream reacts",
-    "direct_effect": "the changed write is added to the final residual; its layer's post-norm and "
-    "the final norm are computed anew, nothing else reacts",
+    "direct_effect": "the change of the output is added to the final residual; the layer's "
+    "post-norm and the final norm are recomputed, nothing else reacts",
     "indirect_effect": "total minus direct",
-    "base": "the recorded run; what a patch changes is measured against a replay that changes "
-    "nothing, so that the rounding of replays is in no effect",
-    "moved": "mean total_effect over the mean of source minus base; under denoise it is the share "
-    "that is recovered",
-    "head": "z of the head, before its output matrix; the value bias is inside z",
+    "base": "the recorded run; effects are measured against a replay without patches, so they do "
+    "not include the rounding of replays",
+    "moved": "mean total_effect over the mean of source minus base; with denoise it is the "
+    "recovered share",
+    "head": "z of the head, before its output matrix; it includes the value bias",
     "kv_head": "keys or values at every option's `key_site`, as all heads of the group read them "
-    "from the final position; nobody else sees the change",
-    "queries_and_keys": "as attention sees them, after rotary embedding",
-    "mean": "over the prompts of the train split, or over the same prompts where they are all",
-    "condition": "the metric that was changed",
+    "from the final position; no other position sees the change",
+    "queries_and_keys": "as used by attention, after the rotary embedding",
+    "mean": "over prompts of the train split if the prompts are the test split, else over the same "
+    "prompts",
+    "condition": "the metric that the effect is on",
 }
 
 
@@ -76,14 +77,14 @@ OF_METRICS = tuple({"of": each.metric} for each in LABEL_METRICS)
 STORES = (
     Stored(
         metric="total_effect",
-        meaning="what the patch changes of the metric named by the condition, in its unit; "
+        meaning="the change of the metric named by the condition due to the patch, in its unit; "
         "everything downstream reacts",
         where=PATCHED,
         varied=OF_METRICS,
     ),
     Stored(
         metric="direct_effect",
-        meaning="the same where nothing reacts but the final norm and the unembedding",
+        meaning="the same if only the final norm and the unembedding react",
         where=PATCHED,
         varied=OF_METRICS,
     ),
@@ -95,8 +96,8 @@ STORES = (
     ),
     Stored(
         metric="moved",
-        meaning="mean total_effect over the mean of source minus base: the share of the way that "
-        "the component goes; none where that way may be zero, and none without a source",
+        meaning="mean total_effect over the mean of source minus base: the share of the gap that "
+        "the component closes; missing if the gap may be zero, or without a source",
         unit="share",
         where=PATCHED,
         varied=OF_METRICS,
@@ -109,8 +110,8 @@ ARRAYS = (
     StoredArray(
         name="patched_logits",
         axes=("prompt", "component", "label"),
-        meaning="the logit of every label with the component patched, everything reacting; the "
-        "components' names are stored with it",
+        meaning="the logit of every label with the component patched (total effect); stored with "
+        "the components' names",
     ),
 )
 
@@ -118,21 +119,21 @@ ARRAYS = (
 class NoMeanOf(Refused):
     def __init__(self, site: str) -> None:
         super().__init__(
-            f"A mean ablation cannot replace {site}: means are kept of what components write at "
-            f"the final position. Take the sites z, mlp_out, attn_out at positions 'final', or "
+            f"A mean ablation cannot replace {site}: means are only available for outputs at the "
+            f"final position. Choose sites from z, mlp_out, attn_out with positions 'final', or "
             f"another source."
         )
 
 
 class PatchingParams(Params):
-    """Which activations are replaced, where, by what, and in which direction."""
+    """Which activations are replaced, at which positions, from which source and direction."""
 
     source: Literal["resample", "permute_options", "randomise_labels", "mean", "zero"] = Field(
         "permute_options",
         title="Source",
         description="Where the patched activations come from: another prompt with another correct "
         "label, the same question with its options reordered, the same options under other "
-        "letters; or the mean or zero, which ablate.",
+        "letters; or the mean or zero (ablation).",
     )
     direction: Literal["noise", "denoise"] = Field(
         "noise",
@@ -151,13 +152,13 @@ class PatchingParams(Params):
     positions: Literal["final", "label", "bracket", "content_end", "option_end"] = Field(
         "final",
         title="Positions",
-        description="Where outputs and queries are replaced: at the final position, or at that "
-        "token of every option. Elsewhere than at the final position there is no direct effect.",
+        description="Where outputs and queries are replaced: at the final position, or at this "
+        "token of each option. Direct effects exist only at the final position.",
     )
     key_site: KeySite = Field(
         KeySite.LABEL,
         title="Key site",
-        description="Which token of every option k and v are replaced at.",
+        description="The token of each option at which k and v are replaced.",
     )
 
     @model_validator(mode="after")
@@ -173,27 +174,27 @@ class PatchingParams(Params):
         return () if self.source in (MEAN, ZERO) else (SourceKind(self.source),)
 
     def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
-        """Means of what is ablated by its mean."""
+        """The means for a mean ablation."""
         if self.source != MEAN:
             return ()
         of = spec.model_copy(update={"split": "train" if spec.split == "test" else spec.split})
-        # Of bases only the means of what is written are read, which every model has.
+        # Only means of outputs are read, which rotary=after provides for every model.
         params = {"batch_size": self.batch_size, "prompts": self.prompts, "rotary": "after"}
         return (Need(name=MEANS, analysis="bases", params=params, distribution=of),)
 
     def check_places(self, places: Places) -> None:
-        """Raises `NoKeySite`."""
+        """Raises `NoKeySite` if an option of the prompt lacks a token that is patched."""
         for site in self._key_sites:
             key_sites.positions(places, site)
 
     @property
     def _key_sites(self) -> tuple[KeySite, ...]:
-        wanted = [KeySite(self.positions)] if self.positions != "final" else []
-        return (*wanted, self.key_site) if set(READ) & set(self.sites) else tuple(wanted)
+        patched = [KeySite(self.positions)] if self.positions != "final" else []
+        return (*patched, self.key_site) if set(READ) & set(self.sites) else tuple(patched)
 
 
 def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
-    """The share of the way from base to source that a component goes, as ratios of means."""
+    """The share of the gap from base to source that a component closes, as ratios of means."""
     gaps = {key.quantity.metric: key for key in keys if key.quantity.varied == GAP}
     return {
         ScoreKey(key.component, Quantity("moved", key.quantity.site, key.quantity.varied)): (
@@ -228,15 +229,14 @@ def patching(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result] | None = None,
 ) -> Measured:
-    """What replacing each head's and MLP's output changes: total, direct and indirect effects.
+    """The effect of replacing each head's and MLP's output: total, direct and indirect.
 
-    One component's output y is replaced by the same component's output in a source prompt (or by
-    its mean, or zero), for every component by itself, exactly and not by a gradient. With M a
-    metric,
+    The output y of one component at a time is replaced by its output in a source prompt (or by its
+    mean, or by zero). Effects are exact, not gradient approximations. With M a metric,
 
         total  = M(base with y of the source) − M(base)        indirect = total − direct
 
-    where the direct effect adds only the changed write to the final residual of the base run.
+    where the direct effect only adds the change of the output to the base run's final residual.
     """
     from analyses.engine.recording import Keep
 
@@ -247,13 +247,13 @@ def patching(
         prompts,
         params,
         progress,
-        lambda together: _measure(lm, together, params, means, keep),
+        lambda batch: _measure(lm, batch, params, means, keep),
         keep=keep,
     )
 
 
 def _targets(lm: "LanguageModel", sites: Sequence[str]) -> list[PatchTarget]:
-    """What is patched, one after the other."""
+    """Every component to patch, at each of its sites, in layer order."""
     return [
         PatchTarget(_component(site, number, index), site)
         for number, layer in enumerate(lm.shape.layers)
@@ -285,26 +285,26 @@ def _measure(
     kind = params.companions[0] if params.companions else None
     context = effects.patch_context(lm, prompts, kind, params.direction, keep=keep)
     targets = _targets(lm, params.sites)
-    every = _interventions(lm, targets, params, context, means)
+    interventions = _interventions(lm, targets, params, context, means)
     before = context.base_metrics()
-    after, found = context.metrics_under(lm, every)
+    after, patched = context.metrics_under(lm, interventions)
     scores = effects.of_model(before, context.source_metrics())
     scores[effects.noop_key()] = context.noop_effect(lm, _changed(params, context))
     for metric, values in after.items():
-        total, *direct = np.split(values - before[metric], len(every) // len(targets))
+        total, *direct = np.split(values - before[metric], len(interventions) // len(targets))
         each = (total, direct[0], total - direct[0]) if direct else (total,)
         for effect, rows in zip(EFFECTS, each, strict=False):
             for (component, site), row in zip(targets, rows, strict=True):
                 key = ScoreKey(component, Quantity(effect, site, {"of": metric}))
                 scores[key] = row
-    labels = found.labels[: len(targets)].transpose(0, 1).cpu().numpy()
+    labels = patched.labels[: len(targets)].transpose(0, 1).cpu().numpy()
     names = tuple(f"{component.label} {site}" for component, site in targets)
     tensor = NamedTensor(labels, ("prompt", "component", "label"), {"component": names})
     return Measured(scores=scores, tensors={"patched_logits": tensor})
 
 
 def _changed(params: PatchingParams, context: PatchContext) -> At | None:
-    """The positions that are patched, where it is not the final one."""
+    """The patched positions; None for the final position."""
     if params.positions == "final":
         return None
     return effects.positions(context.base_prompts, KeySite(params.positions))
@@ -317,7 +317,7 @@ def _interventions(
     context: PatchContext,
     means: Result | None,
 ) -> "list[Intervention]":
-    """Each target alone, by all paths; then, at the final position, each by the direct path."""
+    """One total patch per target; then, at the final position, one direct patch per target."""
     from analyses.engine.interventions import Intervention, Path
 
     paths = (Path.TOTAL, Path.DIRECT) if params.positions == "final" else (Path.TOTAL,)
@@ -332,7 +332,7 @@ def _patches(
     context: PatchContext,
     means: Result | None,
 ) -> "tuple[Patch, ...]":
-    """A target's patch; keys and values are read by every head of a group."""
+    """The patches of a target; keys and values are patched for every head of the group."""
     component, site = target
     at = None if params.positions == "final" else KeySite(params.positions)
     value = _value(target, params, means)

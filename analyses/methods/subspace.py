@@ -1,4 +1,4 @@
-"""How few dimensions of what heads read are enough: the rank sweep."""
+"""How many dimensions of queries, keys and values heads need: the rank sweep."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
 NONE = Varied()
 RANDOM, OTHER = Varied({"placebo": "random"}), Varied({"placebo": "other_tokens"})
-ENOUGH = 0.95  # of the effect
-OF_A_ROW = ("q", "k", "qk")  # what decides where a head looks
+ENOUGH = 0.95  # share of the effect at full rank
+OF_A_ROW = ("q", "k", "qk")  # sites that change the attention pattern
 CONVENTIONS = {
     "x": "the rank",
-    "site": "what is confined: q, k, v, q and k, or all three; of one head, or of the whole set",
-    "position": "the query of the final position, and its read of every option's `key_site`; no "
-    "other position sees the change",
-    "rank 0": "the mean of the vectors that the bases were learnt from, or each option's own mean "
-    "of keys where centring is per_index",
-    "full rank": "the vectors themselves: as many dimensions as the widest of what is confined has",
+    "site": "what is confined: q, k, v, q and k, or all three; of one head or of the whole set",
+    "position": "the query of the final position, and the keys and values that it reads at every "
+    "option's `key_site`; no other position sees the change",
+    "rank 0": "the mean of the vectors that the bases were computed from, or with "
+    "centring=per_index the mean of each option's keys",
+    "full rank": "the vectors themselves: the largest dimension among the confined sites",
     "data_rank": subspaces.RANK_CONVENTION,
     "x beyond data_rank": BEYOND_THE_DATA,
     "key_value_heads": "bases of keys and values are those of a head's group; only this head's "
     "reads change",
     RANDOM.text: "the mean over random subspaces of the same rank, around the same mean",
     OTHER.text: "the leading directions of the same head's vectors at question tokens",
-    "direct_effect": "logit_diff along the heads' own direct path, above that with z at its "
-    "mean; direct_kept is its share of what it is in the model as it is",
-    "attention_kl": "KL of a head's row of attention as it is from its row with the head confined "
-    "alone; nats, a sink as one more key",
+    "direct_effect": "logit_diff along the heads' direct path, minus that with z at its mean; "
+    "direct_kept is its share of the value in the unchanged model",
+    "attention_kl": "KL divergence of a head's row of attention from its row with only that head "
+    "confined; nats, a sink counts as one more key",
     "rank_needed": "the smallest rank whose logit_diff is 95 % of the way from rank 0 to full "
-    "rank; none where that way may be zero",
+    "rank; missing if that difference may be zero",
 }
 
 
@@ -66,15 +66,15 @@ STORES = (
     NOOP_EFFECT,
     Stored(
         metric="direct_effect",
-        meaning="logit_diff along the heads' own direct path above that with z at its mean; of z: "
-        "in the model as it is",
+        meaning="logit_diff along the heads' direct path minus that with z at its mean; at z: in "
+        "the unchanged model",
         unit="logits",
         where=(*_CONFINED, (Kind.HEAD, "z"), (Kind.SET, "z")),
         x="the rank",
     ),
     Stored(
         metric="gained",
-        meaning="logit_diff above that at rank 0",
+        meaning="logit_diff minus that at rank 0",
         unit="logits",
         where=_CONFINED,
         varied=(NONE, RANDOM, OTHER),
@@ -82,13 +82,13 @@ STORES = (
     ),
     Stored(
         metric="gain",
-        meaning="logit_diff of the model as it is above that at rank 0",
+        meaning="logit_diff of the unchanged model minus that at rank 0",
         unit="logits",
         where=_CONFINED,
     ),
     Stored(
         metric="kept",
-        meaning="gained over gain: the share of what all dimensions do that is left",
+        meaning="gained over gain: the share of the full effect that remains",
         unit="share",
         where=_CONFINED,
         varied=(NONE, RANDOM, OTHER),
@@ -96,22 +96,22 @@ STORES = (
     ),
     Stored(
         metric="direct_kept",
-        meaning="the share of the direct effect that is left",
+        meaning="the share of the direct effect that remains",
         unit="share",
         where=_CONFINED,
         x="the rank",
     ),
     Stored(
         metric="attention_kl",
-        meaning="KL of the head's row of attention as it is from the row when it is confined",
+        meaning="KL divergence of the head's row of attention from its row when confined",
         unit="nats",
         where=tuple((Kind.HEAD, site) for site in OF_A_ROW),
         x="the rank",
     ),
     Stored(
         metric="rank_needed",
-        meaning="the smallest rank that does 95 % of what all dimensions do above none; not there "
-        "where no rank that was tried does, or where none does as well",
+        meaning="the smallest rank with 95 % of the gain of all dimensions over none; missing if "
+        "no tested rank reaches it, or if there is no gain",
         where=_CONFINED,
         varied=(NONE, RANDOM, OTHER),
         x="the share",
@@ -122,44 +122,44 @@ STORES = (
         metric="in_set",
         meaning="1 for every head of the set",
         where=((Kind.HEAD, ""),),
-        no_interval="the set is chosen before anything is measured",
+        no_interval="the set is chosen before the measurement",
     ),
 )
 
 
 class SubspaceParams(ConfinedParams):
-    """Which heads, which ranks, beside which placebos."""
+    """Which heads, which ranks and which placebos."""
 
     ranks: tuple[int, ...] = Field(
         (),
         max_length=512,
         title="Ranks",
-        description="None: all from 0 to as many as what is confined has dimensions. 0 and full "
-        "rank are always there.",
+        description="Empty: all from 0 to the full rank of what is confined. 0 and full rank are "
+        "always included.",
     )
     placebos: int = Field(
         20,
         ge=20,
         le=200,
         title="Random subspaces",
-        description="How many of each rank stand beside the learnt one.",
+        description="How many random subspaces of each rank are compared with the learnt one.",
     )
     placebo_ranks: tuple[int, ...] = Field(
         (1, 2, 3, 4),
         max_length=64,
         title="Placebo ranks",
-        description="The ranks at which random and other subspaces are tried.",
+        description="The ranks at which random and other subspaces are tested.",
     )
 
     @field_validator("ranks", "placebo_ranks")
     @classmethod
     def _sorted(cls, ranks: tuple[int, ...]) -> tuple[int, ...]:
         if any(rank < 0 for rank in ranks):
-            raise ValueError("ranks are not negative")
+            raise ValueError("ranks must not be negative")
         return tuple(sorted(set(ranks)))
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
-        """Raises `RankTooLarge`, and what is wrong with heads or prompts."""
+        """Raises `RankTooLarge`, or another `Refused` if heads or prompts do not fit."""
         super().check(model, spec)
         largest, sites = max(self.ranks, default=0), COMBINATIONS["qkv"]
         full = full_rank(model.layers, sites)
@@ -167,13 +167,13 @@ class SubspaceParams(ConfinedParams):
             raise RankTooLarge(largest, sites, full)
 
     def all_ranks(self, full: int) -> tuple[int, ...]:
-        """Up to the full rank of what is confined."""
-        asked = (rank for rank in self.ranks if rank < full)
-        return tuple(sorted({0, *(asked if self.ranks else range(full)), full}))
+        """The tested ranks of a site, from 0 to its full rank."""
+        chosen = (rank for rank in self.ranks if rank < full)
+        return tuple(sorted({0, *(chosen if self.ranks else range(full)), full}))
 
 
 class _Case(NamedTuple):
-    """Some heads confined in one way; several draws of one key are averaged."""
+    """One intervention that confines heads; cases with the same key are averaged."""
 
     key: tuple[Component, str, Varied, float]  # component, site, placebo, rank
     intervention: "Intervention"
@@ -182,29 +182,29 @@ class _Case(NamedTuple):
 def ranks_needed(
     means: Mapping[ScoreKey, float], params: SubspaceParams
 ) -> Mapping[ScoreKey, float]:
-    """The smallest rank that does 95 % of what all do; none where rank 0 does as well."""
+    """The smallest rank with 95 % of the gain of all dimensions, if there is a gain."""
     curves: dict[tuple[Component, str, Varied], dict[float, float]] = {}
     for key, mean in means.items():
         if key.quantity.metric == "gained":
-            what = key.component, key.quantity.site, key.quantity.varied
-            curves.setdefault(what, {})[key.x] = mean
-    found = {}
+            curve_key = key.component, key.quantity.site, key.quantity.varied
+            curves.setdefault(curve_key, {})[key.x] = mean
+    scores = {}
     for (component, site, varied), curve in curves.items():
         gain = means.get(ScoreKey(component, Quantity("gain", site)), 0.0)
         reached = [rank for rank, gained in curve.items() if gained >= ENOUGH * gain]
         if gain > 0 and reached:
             key = ScoreKey(component, Quantity("rank_needed", site, varied), x=ENOUGH)
-            found[key] = min(reached)
-    return found
+            scores[key] = min(reached)
+    return scores
 
 
 def warned(means: Mapping[ScoreKey, float], params: SubspaceParams) -> list[str]:
-    """Where a rank below full was tried that the data does not have."""
-    wanted = {}
-    for site in COMBINATIONS["qkv"]:  # the last x of each is its full rank
+    """Warn if a rank below full was tested that exceeds the rank of the data."""
+    largest = {}
+    for site in COMBINATIONS["qkv"]:  # the last x of each site is its full rank
         tried = sorted({key.x for key in means if key.quantity == Quantity("gained", site)})
-        wanted[site] = int(tried[-2]) if len(tried) > 1 else 0
-    return subspaces.too_few(means, wanted)
+        largest[site] = int(tried[-2]) if len(tried) > 1 else 0
+    return subspaces.too_few(means, largest)
 
 
 def summarised(key: ScoreKey) -> bool:
@@ -213,7 +213,7 @@ def summarised(key: ScoreKey) -> bool:
 
 
 def kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
-    """The share of what all dimensions do that is left at each rank; and of the direct effect."""
+    """The shares of the full effect and of the direct effect that remain at each rank."""
     gains = {
         _with_metric(key, "kept"): (
             key,
@@ -230,8 +230,8 @@ def _with_metric(key: ScoreKey, metric: str) -> ScoreKey:
 
 
 def direct_kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
-    """The share of the heads' direct effect that is left at each rank."""
-    whole = {
+    """The share of the heads' direct effect that remains at each rank."""
+    full = {
         key.component: key
         for key in keys
         if (key.quantity.metric, key.quantity.site) == ("direct_effect", "z")
@@ -239,7 +239,7 @@ def direct_kept(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, S
     return {
         ScoreKey(key.component, Quantity("direct_kept", key.quantity.site), x=key.x): (
             key,
-            whole[key.component],
+            full[key.component],
         )
         for key in keys
         if key.quantity.metric == "direct_effect" and key.quantity.site != "z"
@@ -271,16 +271,16 @@ def subspace(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """What is left when heads read only a few dimensions of queries, keys and values.
+    """What remains when heads read only a few dimensions of queries, keys and values.
 
-    With mean m and leading directions B_r = (b_1 … b_r) learnt on other prompts, a vector x that a
-    head reads at the final position is replaced by
+    With mean m and leading directions B_r = (b_1 … b_r) from other prompts, a vector x that a head
+    reads at the final position is replaced by
 
         m + B_r B_rᵀ (x − m)
 
-    for r from 0, which is mean ablation, to all dimensions, which changes nothing: one site at a
-    time, queries and keys, and all three; one head at a time, and all together. Random subspaces
-    and those of other tokens, of the same rank around the same mean, stand beside it.
+    for r from 0, which is mean ablation, to all dimensions, which changes nothing: for one site at
+    a time, for queries and keys, and for all three; for one head at a time and for all together.
+    Placebos are random subspaces and those of other tokens, of the same rank and mean.
     """
     from analyses.engine.recording import Keep
 
@@ -290,7 +290,7 @@ def subspace(
         prompts,
         params,
         progress,
-        lambda together: _measure(lm, together, params, heads, inputs[BASES]),
+        lambda batch: _measure(lm, batch, params, heads, inputs[BASES]),
         keep=Keep.PREFIX,
     )
 
@@ -325,16 +325,16 @@ def _measure(
     scores |= _gains(scores)
     direct = list(_cases(confinement, heads, params, Path.DIRECT))
     ablated = [confinement.ablated(each) for each in groups(heads).values()]
-    along, _ = context.metrics_under(lm, [*(case.intervention for case in direct), *ablated])
-    differences = along["logit_diff"]
-    without = dict(zip(groups(heads), differences[len(direct) :], strict=True))
-    whole = context.base_metrics()["logit_diff"]
-    for component, least in without.items():
-        scores[ScoreKey(component, Quantity("direct_effect", "z"))] = whole - least
-    for case, values in zip(direct, differences, strict=False):
+    patched, _ = context.metrics_under(lm, [*(case.intervention for case in direct), *ablated])
+    logit_diffs = patched["logit_diff"]
+    at_mean = dict(zip(groups(heads), logit_diffs[len(direct) :], strict=True))
+    full = context.base_metrics()["logit_diff"]
+    for component, values in at_mean.items():
+        scores[ScoreKey(component, Quantity("direct_effect", "z"))] = full - values
+    for case, values in zip(direct, logit_diffs, strict=False):
         component, site, _, rank = case.key
         key = ScoreKey(component, Quantity("direct_effect", site), x=rank)
-        scores[key] = values - without[component]
+        scores[key] = values - at_mean[component]
     scores[effects.noop_key()] = context.noop_effect(lm)
     scores |= _divergences(lm, context, confinement, heads, params)
     scores |= confinement.data_ranks(heads, len(prompts))
@@ -344,17 +344,17 @@ def _measure(
 
 
 def _gains(scores: Mapping[ScoreKey, NDArray[np.float32]]) -> dict[ScoreKey, NDArray[np.float32]]:
-    """The logit difference at each rank above that at rank 0; and at full rank, as `gain`."""
+    """The logit difference at each rank minus that at rank 0; of the full model as `gain`."""
     curves = {key: values for key, values in scores.items() if key.quantity.metric == "logit_diff"}
-    found = {}
+    gains = {}
     for key, values in curves.items():
         if key.component != MODEL:
             site = key.quantity.site
-            nothing = curves[ScoreKey(key.component, Quantity("logit_diff", site))]
-            found[_with_metric(key, "gained")] = values - nothing
-            whole = curves[ScoreKey(MODEL, Quantity("logit_diff"))]
-            found[ScoreKey(key.component, Quantity("gain", site))] = whole - nothing
-    return found
+            rank_0 = curves[ScoreKey(key.component, Quantity("logit_diff", site))]
+            gains[_with_metric(key, "gained")] = values - rank_0
+            full = curves[ScoreKey(MODEL, Quantity("logit_diff"))]
+            gains[ScoreKey(key.component, Quantity("gain", site))] = full - rank_0
+    return gains
 
 
 def _divergences(
@@ -364,11 +364,11 @@ def _divergences(
     heads: tuple[Component, ...],
     params: SubspaceParams,
 ) -> dict[ScoreKey, NDArray[np.float32]]:
-    """How far each head's row of attention is from what it was, with the head confined alone."""
+    """KL divergence of each head's row of attention from its row with only that head confined."""
     from analyses.engine.interventions import Intervention
     from analyses.engine.patterns import divergence
 
-    asked = [
+    confinements = [
         (site, rank)
         for site in OF_A_ROW
         for rank in params.all_ranks(confinement.full_rank(COMBINATIONS[site]))
@@ -377,13 +377,13 @@ def _divergences(
     for head in heads:
         confined = [
             confinement.confined((head,), COMBINATIONS[site], confinement.learnt(rank))
-            for site, rank in asked
+            for site, rank in confinements
         ]
         base, *rows = lm.attention_rows(context.base, head.layer, [Intervention(), *confined])
-        for (site, rank), row in zip(asked, rows, strict=True):
-            far = divergence(base[:, head.index], row[:, head.index])
+        for (site, rank), row in zip(confinements, rows, strict=True):
+            kl = divergence(base[:, head.index], row[:, head.index])
             key = ScoreKey(head, Quantity("attention_kl", site), x=rank)
-            scores[key] = far.cpu().numpy()
+            scores[key] = kl.cpu().numpy()
     return scores
 
 

@@ -50,7 +50,9 @@ def test_a_distribution_at_which_the_model_raises_is_told_and_the_others_are_ask
     found = checkup.check(lm, prompts=2, progress=lambda _name: None)
     assert found.behaviour == {}
     (said,) = found.distrust
-    assert said.startswith("facts/chinchilla/ABCD cannot be asked. Asking a 'gpt2' model ended")
+    assert said.startswith(
+        "Cannot measure the model on facts/chinchilla/ABCD. Measuring a 'gpt2' model ended"
+    )
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])

@@ -64,7 +64,7 @@ def test_a_parameter_is_a_row_with_its_type_bounds_and_default(shown: Analysis) 
         "| `rank` | integer, at least 1, below 65 | `3` | **Rank.** Of the subspace. |",
         "| `share` | number, above 0 or nothing | `null` | **Share.** Of what? |",
         "| `heads` | list of integer | `[]` | **Heads.** Which \\| they are. |",
-        "| `how` | `a` or `b` | must be given | **How.** One way. |",
+        "| `how` | `a` or `b` | required | **How.** One way. |",
         "| `deep` | boolean | `false` | **Deep.** |",
     ]
     assert [row.split("`")[1] for row in rows[5:]] == ["batch_size", "prompts"]

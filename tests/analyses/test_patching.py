@@ -169,7 +169,7 @@ def test_a_mean_needs_no_rotary_embedding(load) -> None:
 
 @pytest.mark.parametrize("choices", [{"sites": ["k"]}, {"positions": "label"}])
 def test_a_mean_is_only_kept_of_what_is_written_at_the_end(choices) -> None:
-    with pytest.raises(Refused, match="means are kept of what components write"):
+    with pytest.raises(Refused, match="means are only available for outputs"):
         PatchingParams(source="mean", **choices)
 
 

@@ -98,7 +98,7 @@ def test_numbers_of_numpy_are_numbers_and_whole_ones_integers() -> None:
     "values", [{"": 1}, {"A b": 1}, {"a": ""}, {"a": float("nan")}, {"a": None}, {"a": [1]}, {3: 1}]
 )
 def test_what_has_no_text_is_refused_by_its_name(values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="give a"):
+    with pytest.raises(ValueError, match="Use a"):
         Varied(values)
 
 

@@ -70,7 +70,7 @@ def test_what_a_docstring_says_after_its_first_line_is_the_description() -> None
 
 @pytest.mark.parametrize("name", ["Heads", "a/b", "../up", "x.png", "", "-x"])
 def test_a_picture_whose_name_is_no_file_name_is_refused(name: str) -> None:
-    with pytest.raises(BadPlotName, match=r"'pictured' names a picture .* such as 'strongest'"):
+    with pytest.raises(BadPlotName, match=r"of analysis 'pictured': .* such as 'strongest'"):
         analysis("pictured", version=1, params=NoParams, plots={name: "nowhere:draw"})(_measure)
 
 

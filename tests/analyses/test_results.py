@@ -29,7 +29,7 @@ def vector(*values: float) -> np.ndarray:
 def test_a_score_that_is_no_number_is_an_error_that_names_it(value: float) -> None:
     measured = Measured(scores={OTHER: vector(1, 1, 1), KEY: vector(1, value, 2)})
     with pytest.raises(
-        NotANumber, match=rf"gave {value} as the score 'ratio' of L01.H03 of prompt"
+        NotANumber, match=rf"returned {value} for score 'ratio' of L01.H03 of prompt"
     ):
         measured.check(NUMBERS)
     Measured(scores=measured.scores, skipped={KEY: np.array([0, 1, 0], bool)}).check(NUMBERS)
@@ -38,7 +38,7 @@ def test_a_score_that_is_no_number_is_an_error_that_names_it(value: float) -> No
 def test_a_ratio_of_nothing_by_nothing_is_no_skipped_prompt() -> None:
     with np.errstate(invalid="ignore"):
         ratio = vector(1, 0, 2) / vector(2, 0, 2)
-    with pytest.raises(NotANumber, match=r"gave nan as the score 'ratio' of L01.H03 of prompt 5,"):
+    with pytest.raises(NotANumber, match=r"returned nan for score 'ratio' of L01.H03 of prompt 5,"):
         Measured(scores={KEY: ratio}).check(NUMBERS)
 
 
@@ -53,7 +53,7 @@ def test_a_tensor_has_a_number_everywhere_but_where_it_says() -> None:
     short, gone = np.array([[0, 1], [0, 0], [0, 0]], bool), np.array([[0], [0], [1]], bool)
     for missing, prompt in ((None, 4), (short, 6), (gone, 4)):
         tensor = NamedTensor(rows, ("prompt", "key"), missing=missing)
-        with pytest.raises(NotANumber, match=f"as the tensor 'rows' of prompt {prompt},"):
+        with pytest.raises(NotANumber, match=f"for tensor 'rows' of prompt {prompt},"):
             Measured(scores={}, tensors={"rows": tensor}).check(NUMBERS)
     whole = NamedTensor(rows, ("prompt", "key"), missing=short | gone)
     Measured(scores={}, tensors={"rows": whole}).check(NUMBERS)
@@ -80,8 +80,8 @@ def test_what_is_skipped_stays_so_when_pieces_are_joined() -> None:
 
 def test_what_is_said_of_all_prompts_together_is_a_number() -> None:
     Derived(numbers={KEY: 1.0}).check()
-    with pytest.raises(NotANumber, match=r"gave nan as the number 'ratio' of L01.H03,"):
+    with pytest.raises(NotANumber, match=r"returned nan for number 'ratio' of L01.H03,"):
         Derived(numbers={KEY: float("nan")}).check()
     basis = NamedTensor(np.array([[1, np.inf]]), ("head", "rank"))
-    with pytest.raises(NotANumber, match=r"inf as the tensor 'basis' at \(0, 1\),"):
+    with pytest.raises(NotANumber, match=r"inf for tensor 'basis' at \(0, 1\),"):
         Derived(tensors={"basis": basis}).check()

@@ -230,4 +230,4 @@ def test_a_tower_is_left_out_where_the_config_describes_it(saved, loaded, descri
     loaded.append(lm)
     assert lm.left_out == tuple(tower)
     said, *_ = checkup.unread(lm)
-    assert "which text does not need: model.vision_tower" in said
+    assert "since text does not need them: model.vision_tower" in said

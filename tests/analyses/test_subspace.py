@@ -285,7 +285,7 @@ def test_what_cannot_be_is_refused_at_the_door(load) -> None:
         SubspaceParams(heads=("2.0",)).check(lm.shape, held_out)
     with pytest.raises(heads.NotHeldOut, match="Take split 'test'"):
         SubspaceParams().check(lm.shape, DistributionSpec())
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="not be negative"):
         SubspaceParams(ranks=(-1,))
 
 

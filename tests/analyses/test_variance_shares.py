@@ -9,7 +9,7 @@ from analyses import bootstrap, subspaces
 from analyses.methods.bases import BasesParams, derive
 from analyses.results import Derived, Kind, Measured, NamedTensor, ScoreKey
 from analyses.subspaces import DATA_RANK
-from analyses.variance_shares import ResampledVectors, about, share
+from analyses.variance_shares import ResampledVectors, share, shifted_to_mean
 
 RESAMPLES = 40
 
@@ -41,9 +41,9 @@ def test_there_is_no_share_of_nothing() -> None:
 
 
 def test_resamples_are_moved_to_the_share_and_stay_shares() -> None:
-    moved = about(0.5, np.array([0.6, 0.7, 0.8]))
+    moved = shifted_to_mean(0.5, np.array([0.6, 0.7, 0.8]))
     np.testing.assert_allclose(moved, [0.4, 0.5, 0.6])
-    assert about(0.05, np.array([0.1, 0.3, 0.5])).min() == 0
+    assert shifted_to_mean(0.05, np.array([0.1, 0.3, 0.5])).min() == 0
 
 
 def vectors(prompts: int = 24, d: int = 5) -> Measured:
@@ -129,7 +129,7 @@ def test_a_resample_has_the_shares_of_the_prompts_written_out(centring: str) -> 
             == (metric, condition, *first.values(), 0)
             and key.component.kind is Kind.KV_HEAD
         )
-        moved = about(derived.numbers[key], np.array(expected))
+        moved = shifted_to_mean(derived.numbers[key], np.array(expected))
         np.testing.assert_allclose(found[key], moved, atol=1e-5)
 
 

@@ -63,7 +63,7 @@ def test_a_number_that_is_none_is_not_stored_unless_its_prompt_was_skipped(
     measured = Measured(scores={KEYS[0]: values}, skipped=skipped)
     with (
         transaction(sessions) as session,
-        pytest.raises(NotANumber, match=r"inf as the score .* of L01.H03 of prompt 6"),
+        pytest.raises(NotANumber, match=r"inf for score .* of L01.H03 of prompt 6"),
     ):
         scores.insert_part_scores(session, second, model.id, measured)
     with transaction(sessions) as session:

@@ -199,11 +199,11 @@ def test_mutations_that_a_model_cannot_read_are_named_with_those_that_it_can(
     with pytest.raises(InvalidRequest) as refused:
         submit(**TOLD, params=FEW)
     said = str(refused.value)
-    assert said.startswith("2 of the mutations cannot be asked of this model. Leave them out with ")
+    assert said.startswith("2 of the mutations cannot be used with this model. Leave them out ")
     assert "\n  symbols: The label '£' is not one token" in said
     assert "\n  other_separators: The label 'A' is not one token" in said
     assert rows(sessions) == 0
-    left = json.loads(said.partition("mutations=")[2].partition(", or by themselves")[0])
+    left = json.loads(said.partition("mutations=")[2].partition(", or automatically")[0])
     run = submit(**TOLD, params={**FEW, "mutations": left}).run
     by_itself = submit(**TOLD, params={**FEW, "unreadable": "leave_out"})
     assert by_itself.run.params["mutations"] == run.params["mutations"] == left
@@ -223,7 +223,7 @@ def test_mutations_that_a_model_cannot_read_are_named_with_those_that_it_can(
         (
             {"mutations": ["no_prelude", "symbols", "shuffled"]},
             {"prelude": False},
-            '2 of the mutations cannot be asked of this model. Leave them out with mutations=["shu',
+            "2 of the mutations cannot be used with this model. Leave them out with mutations=",
         ),
     ],
 )

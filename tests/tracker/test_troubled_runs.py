@@ -125,7 +125,7 @@ def test_an_analysis_that_gives_too_few_values_is_told_so(
     line = line_after_work(submit, bench, analysis="odd")
     assert line.state is RunState.FAILED
     assert line.reason is not None
-    assert "gave a score 'one' of MODEL of shape (3,) for 4 prompts" in line.reason
+    assert "returned a score 'one' of MODEL of shape (3,) for 4 prompts" in line.reason
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -136,7 +136,7 @@ def test_a_number_that_is_none_ends_the_run_and_is_no_skipped_prompt(
     GIVES["value"] = value
     line = line_after_work(submit, bench, analysis="odd")
     assert line.state is RunState.FAILED
-    said = f"The analysis gave {value} as the score 'one' of MODEL of prompt 0"
+    said = f"The analysis returned {value} for score 'one' of MODEL of prompt 0"
     assert (line.reason or "").startswith(said)
 
 

@@ -80,7 +80,7 @@ def categorise(sessions: Sessions, home: Home) -> Submitted:
 
 def test_known_answers_that_no_input_has_measured_are_asked_for_in_vain() -> None:
     inputs = {"attention": Result(scores={}, means={}, tensors={})}
-    with pytest.raises(KnownByNoInput, match="'never' is to count only prompts whose answer"):
+    with pytest.raises(KnownByNoInput, match="'never' with prompts=known needs to know"):
         without_model(never, [], CategoriseParams(prompts="known"), lambda done: None, inputs)
 
 
