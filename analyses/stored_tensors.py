@@ -31,11 +31,11 @@ _DTYPES = {
 
 
 class StoredTensors:
-    """What `from_pretrained` takes as a state dict."""
+    """A lazy state dict for `from_pretrained`."""
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
-        self.failure: Exception | None = None  # transformers makes a text of it and goes on
+        self.failure: Exception | None = None  # transformers only logs it
 
     def state_dict(self) -> Mapping[str, "_Stored"]:
         return {name: _Stored(self, name) for name in self._contents.stored}
@@ -49,16 +49,16 @@ class StoredTensors:
 
 
 class _Stored:
-    """One tensor; transformers indexes it by `...` to have it in memory."""
+    """One tensor; transformers indexes it with `...` to load it."""
 
-    def __init__(self, all_of_them: StoredTensors, name: str) -> None:
-        self._all, self._name = all_of_them, name
+    def __init__(self, tensors: StoredTensors, name: str) -> None:
+        self._tensors, self._name = tensors, name
 
     def __getitem__(self, _whole: EllipsisType) -> Tensor:
-        return self._all.read(self._name)
+        return self._tensors.read(self._name)
 
 
-def _tensor(stored: StoredTensor, read: bytearray) -> Tensor:
-    if not read:
+def _tensor(stored: StoredTensor, content: bytearray) -> Tensor:
+    if not content:
         return torch.empty(stored.shape, dtype=_DTYPES[stored.dtype])
-    return torch.frombuffer(read, dtype=_DTYPES[stored.dtype]).reshape(stored.shape)
+    return torch.frombuffer(content, dtype=_DTYPES[stored.dtype]).reshape(stored.shape)

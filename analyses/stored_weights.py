@@ -1,7 +1,7 @@
-"""Whether a model holds every weight of its files; what transformers drops may be the behaviour.
+"""Checks that a model uses every weight in its files: dropping one may change its behaviour.
 
-Its own report leaves out what it ignores by pattern, and casts integers to floats without a word,
-so the heads of the files are compared with the model that was made of them.
+transformers' own report omits the tensors that it ignores by pattern, and integers are silently
+cast to floats, so the files' headers are compared with the model that was built from them.
 """
 
 import re
@@ -27,7 +27,7 @@ from analyses.checkpoints.headers import StoredTensor
 from analyses.errors import Refused
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-# Buffers that models calculate by themselves; older versions saved them.
+# Buffers that models compute themselves; older versions saved them.
 _CALCULATED = re.compile(
     r"(^|\.)(rotary_emb\.((original_)?inv_freq|cos_cached|sin_cached)|position_ids"
     r"|(attn|attention)\.(masked_)?bias|num_batches_tracked)$"
@@ -36,7 +36,7 @@ _SCALE = re.compile(
     r"((^|[._])scales?(_inv|_\d)?|[._]q?zeros|[._]zero_points?|\.g_idx|\.SCB|[._]absmax"
     r"|\.quant_map|\.quant_state\..*|\.qweight|\.weight_packed|\.weight_shape|\.weight_format)$"
 )
-_TOWERS = {  # what reads other things than text, by the part of the config that describes it
+_TOWERS = {  # encoders of other modalities, by the part of the config that describes them
     "vision_config": re.compile(
         r"^(model\.)?(visual|vision_\w+|multi_modal_projector|embed_vision)\."
     ),
@@ -49,9 +49,9 @@ _PREDICTS_MORE = re.compile(r"eh_proj|enorm|hnorm|shared_head|mtp")
 class UnusedWeights(Refused):
     def __init__(self, folder: Path, family: str, names: Collection[str]) -> None:
         super().__init__(
-            f"The weights in {folder} are more than its config says: {_some(names)} have no place "
-            f"in this {family!r} model, so it would run without them. Use the config that was "
-            f"saved with these weights (is its number of layers right?), or save the model again."
+            f"The weights in {folder} do not match its config: {_some(names)} have no place in "
+            f"this {family!r} model, so it would run without them. Use the config that was saved "
+            f"with these weights (is its number of layers right?), or save the model again."
         )
 
 
@@ -59,7 +59,7 @@ class StoredUnderTwoNames(Refused):
     def __init__(self, folder: Path, place: str, names: Collection[str]) -> None:
         super().__init__(
             f"The weights in {folder} have several tensors for {place}: {', '.join(names)}. "
-            f"It is unclear which one counts. Save the model again."
+            f"It is unclear which one to use. Save the model again."
         )
 
 
@@ -69,18 +69,18 @@ def _some(names: Collection[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """Where the tensors of the files went."""
+    """Which parameter or buffer of the model each tensor of the files becomes."""
 
-    places: Mapping[str, str]  # by the names in the files
+    places: Mapping[str, str]  # name in the files → name in the model
     unused: tuple[str, ...]
 
 
 def check_all_used(
     model: PreTrainedModel, files: ModelFiles, stored: Mapping[str, StoredTensor]
 ) -> tuple[str, ...]:
-    """The tensors that the family leaves out on purpose and that hold weights: text needs none.
+    """The weights that the family leaves out on purpose, since text does not need them.
 
-    Raises `QuantisedWeights`, `UnusedWeights` and `StoredUnderTwoNames`.
+    Raises `QuantisedWeights`, `UnusedWeights` or `StoredUnderTwoNames`.
     """
     placed = _placed(model, files.folder, stored)
     _check_not_quantised(model, files.folder, stored, placed)
@@ -93,7 +93,7 @@ def check_all_used(
 
 
 def _placed(model: PreTrainedModel, folder: Path, names: Iterable[str]) -> Placed:
-    """As transformers renames them when it loads them."""
+    """Rename the stored tensors as transformers does when it loads them."""
     state = cast(Any, model).state_dict()
     mapping = get_model_conversion_mapping(model)
     renamings = [each for each in mapping if isinstance(each, WeightRenaming)]
@@ -110,7 +110,7 @@ def _placed(model: PreTrainedModel, folder: Path, names: Iterable[str]) -> Place
             unused.append(name)
             continue
         places[name] = place
-        if converted is None:  # a conversion makes one weight of several, of each expert's say
+        if converted is None:  # a conversion merges several, such as each expert's
             renamed.append(place)
     for place, count in Counter(renamed).items():
         if count > 1:
@@ -121,9 +121,9 @@ def _placed(model: PreTrainedModel, folder: Path, names: Iterable[str]) -> Place
 def _check_not_quantised(
     model: PreTrainedModel, folder: Path, stored: Mapping[str, StoredTensor], placed: Placed
 ) -> None:
-    """Integers are right only where the model itself has integers, or calculates a buffer."""
+    """Raises `QuantisedWeights` if a float weight is stored as integers, or with scales."""
     state: Mapping[str, Tensor] = cast(Any, model).state_dict()
-    coded = [
+    integers = [
         name
         for name, tensor in stored.items()
         if tensor.dtype not in FLOATS
@@ -133,9 +133,9 @@ def _check_not_quantised(
             else not _CALCULATED.search(name)
         )
     ]
-    if coded:
-        first = sorted(coded)[0]
-        raise QuantisedWeights(folder, f"{first} is {stored[first].dtype} ({len(coded)} in all)")
+    if integers:
+        first = sorted(integers)[0]
+        raise QuantisedWeights(folder, f"{first} is {stored[first].dtype} ({len(integers)} in all)")
     scales = [name for name in placed.unused if _SCALE.search(name)]
     if scales:
         raise QuantisedWeights(folder, f"it has scales: {_some(scales)}")
@@ -144,10 +144,10 @@ def _check_not_quantised(
 def _left_out_on_purpose(
     model: PreTrainedModel, config: Mapping[str, Any], names: Collection[str]
 ) -> list[str]:
-    """What the family says it never uses, and the parts of a model that read other than text.
+    """The tensors that the family declares unused, and those of encoders of other modalities.
 
-    A layer beyond the config's is one the family leaves out only if it predicts more tokens at
-    once; the same number may be a layer like the others of a deeper model.
+    A layer beyond the config's number of layers is left out only if it is for multi-token
+    prediction; otherwise it may be an ordinary layer of a deeper model.
     """
     patterns = [*(cast(Any, model)._keys_to_ignore_on_load_unexpected or ())]
     towers = [pattern for part, pattern in _TOWERS.items() if config.get(part)]
@@ -155,14 +155,17 @@ def _left_out_on_purpose(
 
     def by_family(name: str) -> bool:
         named = any(_begins_a_word(pattern, name) for pattern in patterns)
-        return named and (_layer(name) in marked or not _deeper(name, model))
+        return named and (_layer(name) in marked or not _beyond_last_layer(name, model))
 
     return [name for name in names if by_family(name) or any(each.search(name) for each in towers)]
 
 
 def _begins_a_word(pattern: str, name: str) -> bool:
-    """Families search anywhere: GPT-2's `attn.bias`, a mask, is found in `c_attn.bias` as well."""
-    starts = (found.start() for found in re.finditer(pattern, name))
+    """Whether the pattern matches at the start of a part of the name.
+
+    Families search anywhere: GPT-2's `attn.bias`, a mask, matches `c_attn.bias` as well.
+    """
+    starts = (match.start() for match in re.finditer(pattern, name))
     return any(start == 0 or "." in name[start - 1 : start + 1] for start in starts)
 
 
@@ -171,7 +174,7 @@ def _layer(name: str) -> int | None:
     return int(found["number"]) if found else None
 
 
-def _deeper(name: str, model: PreTrainedModel) -> bool:
+def _beyond_last_layer(name: str, model: PreTrainedModel) -> bool:
     layer = _layer(name)
     n_layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     return layer is not None and isinstance(n_layers, int) and layer >= n_layers

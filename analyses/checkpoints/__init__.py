@@ -1,1 +1,1 @@
-"""Language models as files: read, checked and hashed without torch, converted with it."""
+"""Model checkpoints: read, validated and hashed without torch; converting GGUF needs torch."""

@@ -1,4 +1,4 @@
-"""A model is built no larger than the weights that there are for it."""
+"""Stops building a model whose config describes far more weights than its files hold."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -10,25 +10,25 @@ from torch.nn.modules import module as hooks
 
 from analyses.errors import Refused
 
-# Masks and tables that a family calculates, and tensors that it makes of several or ties, come on
-# top of what is stored.
+# Allowance for buffers that a family computes (masks, tables), and for tensors that it derives from
+# the stored ones or ties to them.
 _TIMES, _MORE_TENSORS, _MORE_NUMBERS = 4, 1_000, 2**26
 
 
 class MuchLarger(Refused):
     def __init__(self, path: Path, what: str, most: int, stored: int) -> None:
         super().__init__(
-            f"The config in {path} describes a model of more than {most:,} {what}, and {stored:,} "
-            f"are stored. Use the config that was saved with these weights."
+            f"The config in {path} describes a model with more than {most:,} {what}, but its "
+            f"weights have {stored:,}. Use the config that was saved with these weights."
         )
 
 
 @contextmanager
 def no_larger_than(path: Path, shapes: Collection[tuple[int, ...]]) -> Iterator[None]:
-    """Inside the block, building a model without its weights stops with `MuchLarger`.
+    """Raise `MuchLarger` if the model built inside the block, on the meta device, is too large.
 
-    Nothing is in memory by then. `shapes` are those of the tensors that are stored: one of them may
-    become as many as it is long, of experts.
+    No memory is allocated for it by then. `shapes` are those of the stored tensors; one with three
+    or more axes may become a tensor per expert, so it counts as many as its longest axis.
     """
     numbers = sum(map(prod, shapes))
     tensors = sum(max(shape) if len(shape) > 2 else 1 for shape in shapes)

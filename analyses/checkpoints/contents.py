@@ -1,4 +1,4 @@
-"""What is loaded of a model: its files' contents, each the one that its fingerprint is made of."""
+"""The contents of a model's files, verified against the hashes in its fingerprint."""
 
 import hashlib
 import os
@@ -20,21 +20,21 @@ class Changed(Refused):
     def __init__(self, folder: Path, expected: str, found: str) -> None:
         super().__init__(
             f"The model in {folder} has changed since it was submitted: its fingerprint was "
-            f"{expected[:12]}, now it is {found[:12]}. Put the files back, or submit again."
+            f"{expected[:12]} and is now {found[:12]}. Restore the files, or submit the run again."
         )
 
 
 class OtherBytes(Refused):
     def __init__(self, path: Path, name: str) -> None:
         super().__init__(
-            f"{path} is not what it was when it was hashed: the tensor {name} has other bytes. Put "
-            f"the file back, or add the model again, and let nobody write to it meanwhile."
+            f"{path} has changed since it was hashed: the bytes of the tensor {name} differ. "
+            f"Restore the file, or add the model again, and do not write to it while it is read."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """Config and tokenizer as they were read; tensors are read when asked for, and then checked."""
+    """Config and tokenizer as read; tensors are read on demand and checked against their hashes."""
 
     files: ModelFiles
     tokenizer: bytes = field(repr=False)
@@ -45,18 +45,18 @@ class Contents:
 
     @property
     def config(self) -> bytes:
-        """The config.json that its fingerprint is made of."""
+        """The canonical config.json, which the fingerprint covers."""
         return fingerprints.canonical(self.files.config)
 
     def tensor(self, name: str) -> bytearray:
-        """A tensor's bytes, in memory that no file is behind; raises `OtherBytes`."""
+        """A tensor's bytes, not mapped from the file. Raises `OtherBytes` if they have changed."""
         stored = self.stored[name]
-        found = hashes.tensor_hash(stored)
+        digest = hashes.tensor_hash(stored)
         try:
-            read = _bytes(stored)
-            found.update(read)
-            if found.hexdigest() == self.tensor_hashes[name]:
-                return read
+            content = _bytes(stored)
+            digest.update(content)
+            if digest.hexdigest() == self.tensor_hashes[name]:
+                return content
             hashes.forget(stored.file, remembered=self.remembered)
         except FileNotFoundError:
             pass
@@ -64,9 +64,9 @@ class Contents:
 
 
 def of(files: ModelFiles, *, remembered: Path | None, expect: str | None = None) -> Contents:
-    """Weights are hashed once if there is a folder to remember their hashes in.
+    """A model's contents and fingerprint; `remembered` is the folder that caches weight hashes.
 
-    With `expect`, their fingerprint must be that; raises `Changed`.
+    Raises `Changed` if `expect` is given and differs from the fingerprint.
     """
     text = content(files.tokenizer, most=bounds.TOKENIZER_BYTES)
     stored = headers.stored_tensors(files)
@@ -88,9 +88,10 @@ def of(files: ModelFiles, *, remembered: Path | None, expect: str | None = None)
 
 
 def tokenizer(files: ModelFiles, *, remembered: Path, expect: str) -> bytes:
-    """The tokenizer.json of the model with this fingerprint; raises `Changed`.
+    """The tokenizer.json of a model. Raises `Changed` if its fingerprint is not `expect`.
 
-    Weights that were not hashed here are not waited for: whoever loads them hashes them.
+    The fingerprint is checked only if the hashes of all weights are cached here; loading the
+    weights hashes them.
     """
     text = content(files.tokenizer, most=bounds.TOKENIZER_BYTES)
     weights = {path: hashes.known(path, remembered=remembered) for path in files.weights}
@@ -112,14 +113,14 @@ def _fingerprint(files: ModelFiles, tokenizer: bytes, weights: Mapping[Path, Has
 
 
 def _bytes(tensor: StoredTensor) -> bytearray:
-    """As many as are there; a file that was cut meanwhile gives fewer."""
-    read = bytearray(tensor.n_bytes)
+    """The tensor's bytes; fewer if the file was truncated meanwhile."""
+    content = bytearray(tensor.n_bytes)
     done = 0
-    with opened(tensor.file) as file, memoryview(read) as whole:
+    with opened(tensor.file) as file, memoryview(content) as whole:
         while done < len(whole):
             n = os.preadv(file.fileno(), [whole[done:]], tensor.start + done)
             if n == 0:
                 break
             done += n
-    del read[done:]
-    return read
+    del content[done:]
+    return content

@@ -18,7 +18,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD = re.compile(r"\w[\w.-]*\.safetensors", re.ASCII)
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _CONVERT = (
-    "convert it once where you trust it: "
+    "convert it once, if you trust it: "
     "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(OTHER_FOLDER)"
 )
 
@@ -26,16 +26,16 @@ _CONVERT = (
 class NoSuchModel(Refused):
     def __init__(self, ref: str) -> None:
         super().__init__(
-            f"No model at {ref!r}: it is neither a folder nor a .gguf file. Give the path of a "
-            f"folder with config.json, tokenizer.json and safetensors weights, or of a GGUF file, "
-            f"or hub:OWNER/NAME@REVISION."
+            f"Model not found: {ref!r} is neither a folder nor a .gguf file. Give the path of a "
+            f"folder with config.json, tokenizer.json and safetensors weights, the path of a GGUF "
+            f"file, or hub:OWNER/NAME@REVISION."
         )
 
 
 class OutsideRoots(Refused):
     def __init__(self, path: Path, roots: Sequence[Path]) -> None:
         super().__init__(
-            f"{path} does not lie below a model root. Models may be read from: "
+            f"{path} is outside the model roots. Models may be read from: "
             f"{', '.join(map(str, roots))}. Move it there, or add its folder to the roots."
         )
 
@@ -49,14 +49,14 @@ class PickledWeights(Refused):
     def __init__(self, folder: Path, found: Sequence[str]) -> None:
         super().__init__(
             f"{folder} has no safetensors, only pickled weights ({', '.join(found)}), which can "
-            f"run code when opened; {_CONVERT}."
+            f"run code when loaded; {_CONVERT}."
         )
 
 
 class UnmergedAdapter(Refused):
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"{folder} holds an adapter (adapter_config.json). Merge it into its model "
+            f"{folder} contains an adapter (adapter_config.json). Merge it into its base model "
             f"(merge_and_unload), save that with save_pretrained and use the new folder."
         )
 
@@ -64,40 +64,43 @@ class UnmergedAdapter(Refused):
 class LinkLeadsOut(Refused):
     def __init__(self, path: Path, target: Path) -> None:
         super().__init__(
-            f"{path} is a link to {target}, outside the model's folder. Copy the file in its place."
+            f"{path} is a symlink to {target}, outside the model's folder. Replace it by the file."
         )
 
 
 class NotBesideIt(Refused):
     def __init__(self, index: Path, name: str) -> None:
         super().__init__(
-            f"{index} says that weights lie in {name[:80]!r}. Only safetensors files beside it are "
-            f"read: put all of them there, and save the index again with plain names."
+            f"{index} refers to weights in {name[:80]!r}. Only safetensors files in its own folder "
+            f"are read: move all of them there, and save the index again with plain file names."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """The files of one model that are read, and no others: all of them decide its fingerprint."""
+    """The files of one model. No others are read, and the fingerprint covers all of them."""
 
     folder: Path
     config: Mapping[str, Any]
     tokenizer: Path
     weights: tuple[Path, ...]
-    index: Path | None  # says which tensor lies in which file, when there are several
+    index: Path | None  # maps tensors to files; None if all weights are in one file
 
 
 def resolve(ref: str, *, roots: Sequence[Path] = ()) -> Path:
-    """The folder or GGUF file that `ref` names, without links; below one of `roots` if any."""
+    """The real path of the folder or GGUF file `ref`.
+
+    Raises `NoSuchModel`, `MayNotBeRead`, and `OutsideRoots` if it is not below one of `roots`.
+    """
     try:
         path = Path(ref).expanduser().resolve()
         mode = path.stat().st_mode
-        there = stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and path.suffix.lower() == ".gguf")
+        exists = stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and path.suffix.lower() == ".gguf")
     except PermissionError as error:
         raise MayNotBeRead(error, ref) from None
     except (OSError, RuntimeError, ValueError):  # no such user, no such path
-        there = False
-    if not there:
+        exists = False
+    if not exists:
         raise NoSuchModel(ref)
     if roots and not any(path.is_relative_to(root.expanduser().resolve()) for root in roots):
         raise OutsideRoots(path, roots)
@@ -105,7 +108,7 @@ def resolve(ref: str, *, roots: Sequence[Path] = ()) -> Path:
 
 
 def read(folder: Path) -> ModelFiles:
-    """The model's files, all checked to be there and to hold no code."""
+    """The model's files. Raises a `Refused` if one is missing or could run code."""
     try:
         return _read(folder)
     except PermissionError as error:
@@ -127,12 +130,12 @@ def _read(folder: Path) -> ModelFiles:
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
-    """What config.json says; see `configs`."""
+    """The parsed config.json; see `configs.read`."""
     return configs.read(_present(folder, CONFIG, "save the model with save_pretrained"))
 
 
 def family_of(config: Mapping[str, Any]) -> str:
-    """The config's model_type; that of the text model when it is one part of several."""
+    """The config's model_type; in a multimodal config, that of the text model."""
     inner = config.get("text_config")
     text = inner if isinstance(inner, Mapping) and "vocab_size" not in config else config
     return str(text.get("model_type", config.get("model_type", "unknown")))
@@ -144,7 +147,7 @@ def read_tokenizer(folder: Path) -> Path:
 
 
 def read_index(folder: Path) -> Sequence[str]:
-    """The files in which the index says that the weights lie."""
+    """The names of the weight files in the index."""
     index = _present(folder, INDEX, "save the model with save_pretrained")
     weight_map = plain_json.read(index, most=bounds.INDEX_BYTES).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -161,7 +164,7 @@ def read_index(folder: Path) -> Sequence[str]:
 
 
 def no_safetensors(folder: Path, names: Collection[str]) -> Refused:
-    """Why these files are no weights that may be read."""
+    """The error for a folder without safetensors that has these files."""
     pickled = sorted(name for name in names if Path(name).suffix in _PICKLED)
     if pickled:
         return PickledWeights(folder, pickled)
@@ -169,13 +172,13 @@ def no_safetensors(folder: Path, names: Collection[str]) -> Refused:
 
 
 def _weights(folder: Path) -> tuple[Path | None, tuple[Path, ...]]:
-    """The files that count: `model.safetensors`, else what the index names."""
+    """The index, if used, and the weight files: `model.safetensors`, or else those it names."""
     if os.path.lexists(folder / WEIGHTS):
         return None, (_present(folder, WEIGHTS, "save the model with save_pretrained"),)
     if os.path.lexists(folder / INDEX):
-        way_out = "its index names that file; copy it there"
-        found = tuple(_present(folder, name, way_out) for name in read_index(folder))
-        return folder / INDEX, found
+        way_out = "its index lists that file; copy it there"
+        shards = tuple(_present(folder, name, way_out) for name in read_index(folder))
+        return folder / INDEX, shards
     raise no_safetensors(folder, [path.name for path in folder.iterdir()])
 
 
@@ -189,15 +192,15 @@ def _present(folder: Path, name: str, way_out: str) -> Path:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The path, refused when it leads out of the folder; the hub cache's blobs are its own."""
+    """The path. Raises `LinkLeadsOut` if it is outside the folder and the hub cache's blobs."""
     path, home = folder / name, folder.resolve()
     try:
         target = path.resolve()
-    except RuntimeError:  # links that lead to each other
+    except RuntimeError:  # a symlink loop
         raise LinkLeadsOut(path, path.readlink()) from None
     allowed = [home]
     if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
         allowed.append(home.parent.parent / "blobs")
-    if not any(target.is_relative_to(each) for each in allowed):
+    if not any(target.is_relative_to(parent) for parent in allowed):
         raise LinkLeadsOut(path, target)
     return path

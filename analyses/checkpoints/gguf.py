@@ -1,4 +1,4 @@
-"""A GGUF file made into a folder of safetensors, once; only converting loads torch."""
+"""Converts a GGUF file to a folder of safetensors, once; only the conversion imports torch."""
 
 import shutil
 import tempfile
@@ -8,13 +8,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from analyses.checkpoints.gguf_heads import shapes
+from analyses.checkpoints.gguf_headers import shapes
 from analyses.checkpoints.hashes import copied, file_sha256
 from analyses.checkpoints.quiet import quiet
 from analyses.errors import Refused
 from analyses.regular_files import ChangedWhileRead
 
-_ROTARY = "rope_f"  # rope_freqs, rope_factors_long, rope_factors_short: what angles are divided by
+_ROTARY = "rope_f"  # rope_freqs, rope_factors_long, rope_factors_short: divisors of the angles
 
 
 class UnreadableGguf(Refused):
@@ -29,17 +29,16 @@ class IncompleteGguf(Refused):
     def __init__(self, path: Path, names: list[str]) -> None:
         super().__init__(
             f"{path} does not hold the whole model: {', '.join(names[:3])} ({len(names)} in all) "
-            f"are missing or of another shape. Use the whole file; one that is split into several "
-            f"must be merged first."
+            f"are missing or have another shape. Use the complete file; merge a split file first."
         )
 
 
 class UnusedTensors(Refused):
     def __init__(self, path: Path, names: list[str]) -> None:
         super().__init__(
-            f"{path} holds more than its metadata say: {', '.join(names[:3])} ({len(names)} in "
-            f"all) have no place in the model that transformers makes of it, so it would run "
-            f"without them. Use the original safetensors folder."
+            f"{path} holds tensors that transformers does not load: {', '.join(names[:3])} "
+            f"({len(names)} in all), so the model would run without them. Use the original "
+            f"safetensors folder."
         )
 
 
@@ -52,40 +51,41 @@ class OtherRotary(Refused):
 
 
 def folder_of(path: Path, *, cache: Path) -> Path:
-    """Where the converted model lies, or will lie: named by the file's bytes."""
+    """The folder of the converted model, which may not exist yet; named by the file's hash."""
     return cache / f"gguf-3-{file_sha256(path, remembered=cache / 'hashes')}"
 
 
 def converted(path: Path, *, cache: Path) -> Path:
-    """The folder with the file's model in fp32, made now if it is not there yet.
+    """The folder with the model in fp32; converts the file unless the folder already exists.
 
-    Two processes may do this at once: each makes a folder of its own, one is renamed into place.
+    Safe in several processes at once: each writes a folder of its own, and one is renamed into
+    place.
     """
     folder = folder_of(path, cache=cache)
     if folder.is_dir():
         return folder
-    making = Path(tempfile.mkdtemp(dir=cache, prefix=".converting-"))
+    draft = Path(tempfile.mkdtemp(dir=cache, prefix=".converting-"))
     try:
-        _convert(path, making, folder.name.rpartition("-")[2])
-        making.chmod(0o755)
+        _convert(path, draft, folder.name.rpartition("-")[2])
+        draft.chmod(0o755)
         try:
-            making.rename(folder)
+            draft.rename(folder)
         except OSError:  # another process was first
             if not folder.is_dir():
                 raise
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 
 def _convert(path: Path, folder: Path, sha256: str) -> None:
-    """`sha256` is that of the file's bytes: of those that are converted."""
+    """Raises `ChangedWhileRead` unless the bytes that are converted have this hash."""
     with (
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as alone,
         quiet(),
-        redirect_stderr(StringIO()),  # the reader draws a bar whatever is asked
+        redirect_stderr(StringIO()),  # the reader always draws a progress bar
     ):
-        # Alone in a folder: another model's tokenizer.json beside the file would be taken for its.
+        # In a folder of its own: transformers would take any tokenizer.json beside the file.
         copy = Path(alone, "model.gguf")
         if copied(path, copy) != sha256:
             raise ChangedWhileRead(path)
@@ -101,7 +101,7 @@ def _save_as_safetensors(
     from analyses.checkpoints.building import no_larger_than
 
     choices = {"gguf_file": copy.name, "local_files_only": True, "trust_remote_code": False}
-    with _sentences(path), no_larger_than(path, shapes):
+    with _unreadable(path), no_larger_than(path, shapes):
         loader: Any = AutoModelForCausalLM
         model, report = loader.from_pretrained(
             copy.parent, dtype=torch.float32, output_loading_info=True, **choices
@@ -110,18 +110,18 @@ def _save_as_safetensors(
     if missing:
         raise IncompleteGguf(path, missing)
     _check_all_used(copy, path, model)
-    with _sentences(path):
+    with _unreadable(path):
         tokenizer = AutoTokenizer.from_pretrained(copy.parent, **choices)
     quantizer: Any = getattr(model, "hf_quantizer", None)
-    if quantizer is not None:  # it only marks the model: the weights already are fp32
+    if quantizer is not None:  # only marks the model: the weights already are fp32
         quantizer.remove_quantization_config(model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 @contextmanager
-def _sentences(path: Path) -> Iterator[None]:
-    """The reader raises every kind of exception, by what the file lacks."""
+def _unreadable(path: Path) -> Iterator[None]:
+    """Inside the block, any exception of the reader becomes `UnreadableGguf`."""
     try:
         yield
     except (MemoryError, Refused):
@@ -131,7 +131,7 @@ def _sentences(path: Path) -> Iterator[None]:
 
 
 def _check_all_used(copy: Path, path: Path, model: Any) -> None:
-    """The reader skips tensors that it does not know and metadata that it has no name for."""
+    """Raises `UnusedTensors` or `OtherRotary`: the reader skips tensors and metadata silently."""
     from gguf import GGUFReader
     from transformers import modeling_gguf_pytorch_utils as reading
 

@@ -1,4 +1,4 @@
-"""Hashes of files and of the tensors in them, remembered as long as the files stay as they are."""
+"""Hashes of files and of the tensors in them, cached for as long as a file is unchanged."""
 
 import hashlib
 import json
@@ -19,41 +19,44 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True)
 class Hashes:
-    """All sha256. A tensor's says of which type and shape its bytes are, so nothing else does."""
+    """sha256 hashes, in hex. A tensor's hash covers its dtype and shape as well as its bytes."""
 
     whole: str
     tensors: Mapping[str, str] = field(default_factory=dict)  # of a safetensors file
 
 
 def of_file(path: Path, *, remembered: Path | None) -> Hashes:
-    """The hashes of a file's bytes, read again only where it is another file or was written to."""
+    """The hashes of a file, from the cache `remembered` if the file is unchanged.
+
+    Raises `ChangedWhileRead` if the file changes meanwhile.
+    """
     with opened(path) as file:
         seen = identity(path, file)
-        there = remembered and _read_note(_note(remembered, seen), seen)
-        if there:
-            return there
-        found = _read_and_hash(path, file)
+        cached = remembered and _read_note(_note(remembered, seen), seen)
+        if cached:
+            return cached
+        hashes = _read_and_hash(path, file)
         if identity(path, file) != seen:
             raise ChangedWhileRead(path)
     if remembered:
-        _write_note(_note(remembered, seen), seen, found)
-    return found
+        _write_note(_note(remembered, seen), seen, hashes)
+    return hashes
 
 
 def known(path: Path, *, remembered: Path) -> Hashes | None:
-    """The hashes that are remembered of the file as it is."""
+    """The cached hashes of the file as it is now; None if there are none."""
     with opened(path) as file:
         seen = identity(path, file)
     return _read_note(_note(remembered, seen), seen)
 
 
 def file_sha256(path: Path, *, remembered: Path | None) -> str:
-    """The hash of all bytes of a file."""
+    """The sha256 of a file's bytes."""
     return of_file(path, remembered=remembered).whole
 
 
 def copied(path: Path, copy: Path) -> str:
-    """The hash of the bytes that are in the copy now, whatever becomes of the file."""
+    """Copy a file; the sha256 of the bytes that were copied, even if the file changes later."""
     whole = hashlib.sha256()
     with opened(path) as file, copy.open("xb") as written:
         while chunk := file.read(_CHUNK):
@@ -63,19 +66,19 @@ def copied(path: Path, copy: Path) -> str:
 
 
 def forget(path: Path, *, remembered: Path | None) -> None:
-    """The file's bytes are read again next time, whatever its times say."""
+    """Delete the cached hashes of a file, so that it is read again next time."""
     if remembered:
         with opened(path) as file:
             _note(remembered, identity(path, file)).unlink(missing_ok=True)
 
 
 def tensor_hash(tensor: StoredTensor) -> Any:
-    """A hash to which the tensor's bytes are still to be added."""
+    """A sha256 over the tensor's dtype and shape, still to be updated with its bytes."""
     return hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
 
 
 def _read_and_hash(path: Path, file: BinaryIO) -> Hashes:
-    """Every byte is read once."""
+    """Hash a file and its tensors in one pass."""
     whole, of_tensors = hashlib.sha256(), {}
     for name, tensor in _stored(path, file, whole).items():
         own = tensor_hash(tensor)
@@ -89,18 +92,18 @@ def _read_and_hash(path: Path, file: BinaryIO) -> Hashes:
 
 
 def _stored(path: Path, file: BinaryIO, whole: Any) -> Mapping[str, StoredTensor]:
-    """The tensors that the file says it has, its head added to `whole`."""
+    """The tensors that the file's header lists; the header is added to the hash `whole`."""
     if path.suffix != ".safetensors":
         return {}
-    head = b""
+    header = b""
     try:
-        head = headers.head(path, file)
-        return headers.tensors(path, head, size_of(file))
-    except (BrokenWeights, TooMuch):  # told by whoever wants its tensors; its bytes have a hash
-        file.seek(len(head))
+        header = headers.header(path, file)
+        return headers.tensors(path, header, size_of(file))
+    except (BrokenWeights, TooMuch):  # reported when the tensors are read; the bytes have a hash
+        file.seek(len(header))
         return {}
     finally:
-        whole.update(head)
+        whole.update(header)
 
 
 def _chunks(file: BinaryIO, n_bytes: int) -> Iterator[bytes]:
@@ -114,24 +117,24 @@ def _note(remembered: Path, seen: str) -> Path:
 
 
 def _read_note(note: Path, seen: str) -> Hashes | None:
-    """What was found of exactly this file; nothing that another user could have written."""
+    """The hashes of exactly this file; None if another user could have written the note."""
     try:
         handle = os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
-            found = os.fstat(handle)
-            if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            status = os.fstat(handle)
+            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 return None
-            said = json.loads(file.read())
-        return Hashes(said["whole"], said["tensors"]) if said["seen"] == seen else None
+            fields = json.loads(file.read())
+        return Hashes(fields["whole"], fields["tensors"]) if fields["seen"] == seen else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _write_note(note: Path, seen: str, found: Hashes) -> None:
-    """Whole or not at all, whoever else writes the same note."""
-    for folder in (note.parent.parent, note.parent):  # the user's own, whatever the umask
+def _write_note(note: Path, seen: str, hashes: Hashes) -> None:
+    """Write the note atomically: other processes may write the same one."""
+    for folder in (note.parent.parent, note.parent):  # private, whatever the umask
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=note.parent, prefix=".writing-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump({"seen": seen, "whole": found.whole, "tensors": found.tensors}, file)
+        json.dump({"seen": seen, "whole": hashes.whole, "tensors": hashes.tensors}, file)
     Path(name).replace(note)

@@ -1,4 +1,4 @@
-"""A language model on the Hugging Face hub: pinned to one revision, safetensors only, no code."""
+"""Models on the Hugging Face hub: pinned to a commit, safetensors only, no code."""
 
 import re
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ from analyses.hub import HubRevision
 PREFIX = "hub:"
 _SMALL = (folders.CONFIG, folders.TOKENIZER, folders.INDEX)
 _SHA256 = re.compile("[0-9a-f]{64}")
-_NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?"  # as the hub lets names be
+_NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?"  # the hub's rules
 _REF = re.compile(rf"hub:(?P<repo>{_NAME}/{_NAME}(?<!\.git))(?:@(?P<revision>.*))?", re.A | re.S)
 
 
 class BadHubRef(Refused):
     def __init__(self, ref: str) -> None:
         super().__init__(
-            f"{ref!r} names no model on the hub. Write hub:OWNER/NAME@REVISION, as the hub does."
+            f"{ref!r} is not a valid name of a model on the hub. Write hub:OWNER/NAME@REVISION."
         )
 
 
 class Unpinned(Refused):
     def __init__(self, repo: str, revision: str | None) -> None:
-        said = f"{revision!r} can move" if revision else "it names no revision"
+        why = f"{revision!r} can move" if revision else "it names no revision"
         super().__init__(
-            f"hub:{repo} is not pinned: {said}. Give the commit's 40 hex digits, "
+            f"hub:{repo} is not pinned: {why}. Give the 40 hex digits of a commit, "
             f"hub:{repo}@REVISION; https://huggingface.co/{repo}/commits/main lists them."
         )
 
@@ -43,13 +43,16 @@ class NotDownloaded(Refused):
 class CorruptDownload(Refused):
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} is not the file that the hub has: its sha256 differs. Delete the file it "
+            f"{path} differs from the file on the hub: its sha256 is another. Delete the file it "
             f"links to, {path.resolve()}, and add the model again."
         )
 
 
 def parse(ref: str) -> HubRevision:
-    """Raises `BadHubRef`, or `Unpinned` for a branch, a tag or nothing."""
+    """The repository and commit in `hub:OWNER/NAME@REVISION`.
+
+    Raises `BadHubRef`, or `Unpinned` if the revision is missing or not a commit.
+    """
     parts = _REF.fullmatch(ref)
     if parts is None:
         raise BadHubRef(ref)
@@ -60,10 +63,10 @@ def parse(ref: str) -> HubRevision:
 
 
 def downloaded(which: HubRevision, *, remembered: Path | None) -> Path:
-    """The revision's folder in the hub's own cache, downloaded now where something is missing.
+    """The revision's folder in the hub's cache; downloads the files that are missing.
 
-    Config and tokenizer come first: what they rule out costs no large download. The weights' bytes
-    must hash to what the hub lists.
+    Config and tokenizer come first, so that an unsupported model costs no large download. Raises
+    `CorruptDownload` if a weight file does not have the sha256 that the hub lists.
     """
     folder = hub.fetch(which, _SMALL)
     folders.read_config(folder)
@@ -73,7 +76,7 @@ def downloaded(which: HubRevision, *, remembered: Path | None) -> Path:
 
 
 def here(which: HubRevision) -> Path:
-    """The same, without asking the hub; raises `NotDownloaded`."""
+    """The revision's folder, without network access. Raises `NotDownloaded` if it is missing."""
     folder = hub.fetched(which, _SMALL)
     if folder is None:
         raise NotDownloaded(which)
@@ -81,7 +84,7 @@ def here(which: HubRevision) -> Path:
 
 
 def _weights(which: HubRevision, folder: Path) -> Sequence[str]:
-    """The files that `folders.read` will want, before they are there."""
+    """The weight files that `folders.read` needs, before they are downloaded."""
     names = hub.listed(which) or {str(path.relative_to(folder)) for path in folder.rglob("*")}
     if folders.WEIGHTS in names:
         return [folders.WEIGHTS]
@@ -91,9 +94,9 @@ def _weights(which: HubRevision, folder: Path) -> Sequence[str]:
 
 
 def _check_hashes(weights: Sequence[Path], *, remembered: Path | None) -> None:
-    """The hub's cache calls a large file's bytes by their sha256, as the hub listed it."""
+    """Raises `CorruptDownload`. The hub's cache names large files by the sha256 the hub lists."""
     for path in weights:
         blob = path.resolve()
-        named_so = blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name)
-        if named_so and file_sha256(path, remembered=remembered) != blob.name:
+        has_sha256 = blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name)
+        if has_sha256 and file_sha256(path, remembered=remembered) != blob.name:
             raise CorruptDownload(path)

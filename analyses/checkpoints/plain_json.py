@@ -1,4 +1,4 @@
-"""JSON objects of a model's folder, within bounds of bytes and depth."""
+"""JSON objects in a model's folder, limited in size and nesting depth."""
 
 import json
 from collections.abc import Iterable
@@ -16,7 +16,10 @@ class BrokenJson(Refused):
 
 
 def read(path: Path, *, most: int) -> dict[str, Any]:
-    """Raises `BrokenJson`, `TooMuch` and `NotRegular`."""
+    """The JSON object in a file of at most `most` bytes.
+
+    Raises `BrokenJson`, `TooMuch` or `NotRegular`.
+    """
     return parsed(path, content(path, most=most))
 
 
@@ -24,20 +27,22 @@ def parsed(path: Path, text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text.decode("utf-8"))
     except RecursionError:
-        raise bounds.TooMuch(path, "its depth", "beyond counting", bounds.JSON_DEPTH) from None
+        raise bounds.TooMuch(
+            path, "its nesting depth", "too large to count", bounds.JSON_DEPTH
+        ) from None
     except ValueError as error:
         raise BrokenJson(path, f"it is not JSON ({error})") from None
     if not isinstance(value, dict):
         raise BrokenJson(path, "it is not a JSON object")
-    bounds.check(path, "its depth", _depth(value), bounds.JSON_DEPTH)
+    bounds.check(path, "its nesting depth", _depth(value), bounds.JSON_DEPTH)
     return value
 
 
 def _depth(value: object) -> int:
-    depth, here = 0, [value]
-    while here and depth <= bounds.JSON_DEPTH:
+    depth, level = 0, [value]
+    while level and depth <= bounds.JSON_DEPTH:
         depth += 1
-        here = [inner for each in here for inner in _inside(each)]
+        level = [inner for outer in level for inner in _inside(outer)]
     return depth
 
 

@@ -1,17 +1,17 @@
-"""Loading models without the progress bars and advice that transformers prints."""
+"""Loads models without the progress bars and warnings that transformers prints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
-# What is set is the whole process's: two blocks at once would leave it as the first has set it.
+# The settings are process-wide: overlapping blocks would restore each other's values.
 _ONE_AT_A_TIME = RLock()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside the block, transformers prints nothing below an error."""
+    """Inside the block, transformers prints only errors."""
     from transformers.utils import logging
 
     transformers_logging: Any = logging

@@ -1,4 +1,4 @@
-"""Where a language model comes from: shipped with us, a folder, a GGUF file, or the hub."""
+"""Resolves a model reference: a shipped model, a folder, a GGUF file, or a hub revision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ _SHIPPED = Path(__file__).parents[1] / "models"
 class NoCache(Refused):
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} is a GGUF file, and there is no folder to keep the converted model in. "
-            f"Give one with `cache`."
+            f"{path} is a GGUF file, and no folder was given for the converted model. Pass one as "
+            f"`cache`."
         )
 
 
 class NotConverted(Refused):
     def __init__(self, path: Path, cache: Path) -> None:
         super().__init__(
-            f"{path} was not converted into {cache} yet. Run `headbook models add {path}` here."
+            f"{path} has not been converted into {cache}. Run `headbook models add {path}` here."
         )
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """A model that comes with the package."""
+    """A model that is shipped with the package."""
 
     name: str
 
@@ -50,14 +50,14 @@ class TokenizerFile:
 
 
 def shipped() -> list[str]:
-    """The names of the models that come with the package."""
+    """The names of the models that are shipped with the package."""
     return sorted(path.name for path in _SHIPPED.glob("*") if path.is_dir())
 
 
 def parse(ref: str, *, roots: Sequence[Path] = ()) -> Path | HubRevision | Shipped:
-    """What `ref` names. Folders and files must lie below one of `roots`, if there are any.
+    """What `ref` refers to. Raises a `Refused`, such as for a path outside `roots`, if any.
 
-    As text, it names the same again: on every host, if it is no path.
+    `str()` of the result is a reference to the same model: on every host, unless it is a path.
     """
     if ref.startswith(hub.PREFIX):
         return hub.parse(ref)
@@ -67,7 +67,7 @@ def parse(ref: str, *, roots: Sequence[Path] = ()) -> Path | HubRevision | Shipp
 
 
 def fetched(ref: str, *, cache: Path | None, roots: Sequence[Path] = ()) -> ModelFiles:
-    """The model as a folder of safetensors, downloaded or converted now where it must be."""
+    """The model's files, downloaded or converted first if necessary. Raises a `Refused`."""
     match parse(ref, roots=roots):
         case HubRevision() as which:
             return folders.read(hub.downloaded(which, remembered=cache and hashes(cache)))
@@ -84,9 +84,10 @@ def fetched(ref: str, *, cache: Path | None, roots: Sequence[Path] = ()) -> Mode
 def tokenizer(
     ref: str, *, cache: Path, expect: str | None = None, roots: Sequence[Path] = ()
 ) -> TokenizerFile:
-    """That of a model that was fetched before; raises `Refused` if it was not.
+    """The tokenizer of a model that is on this machine. Raises a `Refused` if it is not.
 
-    With `expect`, the model must have that fingerprint as far as its weights were hashed here.
+    Raises `Changed` if `expect` is given and differs from the fingerprint, which is known only if
+    the weights were hashed here.
     """
     folder = _here(ref, cache=cache, roots=roots)
     path = folders.read_tokenizer(folder)
@@ -102,7 +103,7 @@ def tokenizer(
 
 
 def _here(ref: str, *, cache: Path, roots: Sequence[Path]) -> Path:
-    """The model's folder, without fetching or converting anything."""
+    """The model's folder, without downloading or converting anything."""
     match parse(ref, roots=roots):
         case HubRevision() as which:
             return hub.here(which)
@@ -118,5 +119,5 @@ def _here(ref: str, *, cache: Path, roots: Sequence[Path]) -> Path:
 
 
 def hashes(cache: Path) -> Path:
-    """Where the hashes of large files are remembered."""
+    """The folder that caches the hashes of large files."""
     return cache / "hashes"

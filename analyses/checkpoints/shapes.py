@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class LayerShape:
     """One layer's attention. Queries are as wide as keys, and z is as wide as values.
 
-    `before_rotary` says whether queries and keys can be had before rotary embedding.
+    `before_rotary` says whether queries and keys can be read before rotary embedding.
     """
 
     n_heads: int
@@ -18,11 +18,11 @@ class LayerShape:
     before_rotary: bool = True
 
     def width(self, site: str) -> int:
-        """Of one head's q, k, v or z."""
+        """The width of one head's q, k, v or z."""
         return {"q": self.d_qk, "k": self.d_qk, "v": self.d_v, "z": self.d_v}[site]
 
     def kv_head(self, head: int) -> int:
-        """Which key-value head a head reads."""
+        """The key-value head that a head reads."""
         return head * self.n_kv_heads // self.n_heads
 
     def readers(self, kv_head: int) -> range:
@@ -44,7 +44,7 @@ class ModelShape:
 
     @property
     def n_heads(self) -> int:
-        """Of the layer that has most."""
+        """The most heads in any layer."""
         return most(self.layers).n_heads
 
     @property
@@ -53,12 +53,12 @@ class ModelShape:
 
     @property
     def d_head(self) -> int:
-        """How many dimensions the widest queries and keys have."""
+        """The width of the widest queries and keys."""
         return most(self.layers).d_qk
 
 
 def most(layers: Sequence[LayerShape]) -> LayerShape:
-    """The largest of each number; the shape of every layer where they do not differ."""
+    """The maximum of each size over the layers."""
     return LayerShape(
         n_heads=max(layer.n_heads for layer in layers),
         n_kv_heads=max(layer.n_kv_heads for layer in layers),

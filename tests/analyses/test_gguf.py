@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analyses.checkpoints import folders, gguf
-from analyses.checkpoints.gguf_heads import BrokenGguf
+from analyses.checkpoints.gguf_headers import BrokenGguf
 
 Shape = tuple[int, ...]
 
@@ -118,7 +118,7 @@ def write_tiny_gguf(path: Path, *, layers: int, stored: int | None = None, **mor
         (
             {"stored": 4},
             gguf.UnusedTensors,
-            r"blk\.2\.attn_k\.weight.* \(18 in all\) have no place",
+            r"blk\.2\.attn_k\.weight.* \(18 in all\)",
         ),
         ({"blk.0.attn_q_norm.weight": [1.0] * 8}, gguf.UnusedTensors, r"q_norm\.weight \(1 in all"),
         ({"blk.0.ffn_up.scale": [2.0]}, gguf.UnusedTensors, r"ffn_up\.scale \(1 in all"),

@@ -83,7 +83,7 @@ def test_a_file_that_is_not_what_the_hub_lists_is_refused(
     with weights.resolve().open("r+b") as blob:
         blob.seek(place, whence)
         blob.write(b"!")
-    with pytest.raises(CorruptDownload, match=r"model\.safetensors is not the file.*Delete"):
+    with pytest.raises(CorruptDownload, match=r"model\.safetensors differs from the file.*Delete"):
         refs.fetched(ref, cache=tmp_path)
 
 
@@ -116,7 +116,7 @@ def test_a_hub_that_does_not_answer_is_named(
     ref: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_hub_at(NOBODY, monkeypatch)
-    with pytest.raises(HubUnreachable, match="not on this machine and cannot be fetched"):
+    with pytest.raises(HubUnreachable, match="not on this machine and cannot be downloaded"):
         refs.fetched(ref, cache=tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_a_download_that_breaks_off_is_named_and_goes_on_later(
     ref: str, hub_server: LocalHub, tmp_path: Path
 ) -> None:
     hub_server.cut = True
-    with pytest.raises(HubUnreachable, match="cannot be fetched from the hub"):
+    with pytest.raises(HubUnreachable, match="cannot be downloaded from the hub"):
         refs.fetched(ref, cache=tmp_path)
     hub_server.cut = False
     assert refs.fetched(ref, cache=tmp_path).weights

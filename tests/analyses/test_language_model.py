@@ -77,7 +77,7 @@ def test_weights_of_another_shape_than_the_config_says_are_refused(
 
 
 def test_a_model_that_changed_since_it_was_submitted_is_refused(saved, tmp_path) -> None:
-    with pytest.raises(Changed, match="Put the files back, or submit again"):
+    with pytest.raises(Changed, match="Restore the files, or submit the run again"):
         LanguageModel.load(saved("llama"), expect="0" * 64, cache=tmp_path)
 
 

@@ -159,7 +159,7 @@ def test_a_tensor_in_two_files_is_refused(saved) -> None:
     save_file({FIRST: weights[FIRST]}, folder / files[1], metadata={"format": "pt"})
     where = dict.fromkeys(weights, files[0]) | {"model.norm.weight": files[1]}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
-    with pytest.raises(StoredTwice, match=rf"{FIRST} lies in .*one\.safetensors and in two\."):
+    with pytest.raises(StoredTwice, match=rf"{FIRST} is in both .*one\.safetensors and two\."):
         LanguageModel.load(folder)
 
 

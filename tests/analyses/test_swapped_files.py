@@ -158,7 +158,7 @@ def test_what_changed_after_it_was_hashed_is_refused(
 ) -> None:
     expected = LanguageModel.load(folder, cache=cache).fingerprint
     swap(folder, both[1])
-    with pytest.raises(Changed, match="Put the files back, or submit again"):
+    with pytest.raises(Changed, match="Restore the files, or submit the run again"):
         LanguageModel.load(folder, expect=expected, cache=cache)
 
 
@@ -168,7 +168,7 @@ def test_what_changes_between_hashing_and_loading_is_not_loaded(
 ) -> None:
     read = contents.of(folders.read(folder), remembered=cache)
     swap(folder, both[1])
-    with pytest.raises(OtherBytes, match=r"model\.safetensors is not what it was .* add the model"):
+    with pytest.raises(OtherBytes, match=r"model\.safetensors has changed since .* add the model"):
         pretrained(read, dtype="float32", device="cpu")
 
 

@@ -148,7 +148,7 @@ def own_code(folder: Path) -> str:
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {"AutoModelForCausalLM": "evil.Evil"}
     (folder / "config.json").write_text(json.dumps(config))
-    return "asks for code of its own"
+    return "needs custom code"
 
 
 def other_attention(folder: Path) -> str:
@@ -176,6 +176,6 @@ def test_a_model_that_cannot_be_trusted_is_refused_and_not_recorded(
 def test_models_outside_the_configured_roots_are_refused(
     model_folder: Path, sessions: Sessions, home: Home, tmp_path: Path
 ) -> None:
-    with pytest.raises(Refused, match="does not lie below a model root"):
+    with pytest.raises(Refused, match="is outside the model roots"):
         add(model_folder, sessions, home, roots=(tmp_path,))
     assert add(model_folder, sessions, home, roots=(model_folder.parent,)).name == "tiny"

@@ -271,7 +271,7 @@ def test_a_model_folder_that_is_gone_is_named(
 ) -> None:
     with transaction(sessions) as session:
         session.get_one(ModelRow, tiny.id).ref = str(tmp_path / "gone")
-    with pytest.raises(InvalidRequest, match=r"No model at '.*gone'"):
+    with pytest.raises(InvalidRequest, match=r"Model not found: '.*gone'"):
         submit()
 
 

@@ -96,7 +96,7 @@ def test_a_worker_that_lacks_the_model_leaves_the_run_to_others_and_then_says_wh
     assert (line.state, line.attempt) == (RunState.QUEUED, 2)
     assert line.reason is not None
     assert line.reason.startswith("w1: ")
-    assert "does not lie below a model root" in line.reason
+    assert "is outside the model roots" in line.reason
     another = WorkerContext(**vars(bench) | {"name": "w2", "roots": (), "avoid": {}})
     assert work(another, hint=None) == 3
     assert detail(sessions, run.id).line.state is RunState.SUCCEEDED

@@ -1,4 +1,4 @@
-"""The head of a GGUF file, checked before a library reads it: its lengths lie inside the file."""
+"""The header of a GGUF file, checked before a library reads it: every length must fit the file."""
 
 import re
 import struct
@@ -28,27 +28,30 @@ class BrokenGguf(Refused):
 
 
 def shapes(copy: Path, path: Path) -> list[tuple[int, ...]]:
-    """Of its tensors; raises `BrokenGguf` and `TooMuch`, which name the file that was copied."""
+    """The shapes of the tensors in `copy`.
+
+    Raises `BrokenGguf` or `TooMuch`, which name the original file, `path`.
+    """
     with opened(copy) as file:
         try:
-            return _Head(path, file).shapes()
+            return _Header(path, file).shapes()
         except (struct.error, UnicodeDecodeError) as error:
-            raise BrokenGguf(path, f"its head breaks off ({error})") from None
+            raise BrokenGguf(path, f"its header is truncated ({error})") from None
 
 
-class _Head:
+class _Header:
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path, self._file, self._size = path, file, size_of(file)
         self._entries = 0  # of all lists together
 
     def shapes(self) -> list[tuple[int, ...]]:
         if self._file.read(4) != b"GGUF":
-            raise BrokenGguf(self._path, "it does not begin with GGUF")
+            raise BrokenGguf(self._path, "it does not start with the bytes GGUF")
         version, n_tensors, n_fields = self._numbers("IQQ")
         if version not in (2, 3):
-            raise BrokenGguf(self._path, f"its version is {version}")
+            raise BrokenGguf(self._path, f"its version is {version}, and only 2 and 3 can be read")
         check(self._path, "its number of tensors", n_tensors, GGUF_TENSORS)
-        check(self._path, "its number of metadata", n_fields, GGUF_ENTRIES)
+        check(self._path, "its number of metadata entries", n_fields, GGUF_ENTRIES)
         for _ in range(n_fields):
             name = self._text()
             self._value(name, *self._numbers("I"))
@@ -61,8 +64,8 @@ class _Head:
             self._list(name)
         else:
             (value,) = self._numbers(self._format(kind))
-            for named, most in _MOST:
-                if named.search(name):
+            for pattern, most in _MOST:
+                if pattern.search(name):
                     check(self._path, name, int(value), most)
 
     def _list(self, name: str) -> None:
@@ -84,14 +87,14 @@ class _Head:
             raise BrokenGguf(self._path, f"{name[:80]} has {n_dimensions} dimensions")
         shape = self._numbers(f"{n_dimensions}Q")
         _, offset = self._numbers("IQ")
-        # No kind of number takes less than an eighth of a byte.
+        # Every type takes at least one bit per number.
         if offset > self._size or prod(shape) > 8 * self._size:
-            raise BrokenGguf(self._path, f"{name[:80]} of the shape {shape} is not in it")
+            raise BrokenGguf(self._path, f"{name[:80]} of shape {shape} does not fit in the file")
         return shape
 
     def _format(self, kind: int) -> str:
         if kind not in _FORMATS:
-            raise BrokenGguf(self._path, f"it has a value of the unknown kind {kind}")
+            raise BrokenGguf(self._path, f"it has a value of unknown type {kind}")
         return _FORMATS[kind]
 
     def _numbers(self, form: str) -> tuple[int, ...]:
@@ -100,12 +103,12 @@ class _Head:
 
     def _text(self) -> str:
         (n_bytes,) = self._numbers("Q")
-        check(self._path, "the length of a text in it", n_bytes, GGUF_TEXT_BYTES)
+        check(self._path, "the length of a string in it", n_bytes, GGUF_TEXT_BYTES)
         text = self._file.read(n_bytes)
         if len(text) < n_bytes:
-            raise BrokenGguf(self._path, "a text in it breaks off")
+            raise BrokenGguf(self._path, "a string in it is truncated")
         return text.decode("utf-8")
 
     def _skip(self, n_bytes: int) -> None:
         if self._file.seek(n_bytes, 1) > self._size:
-            raise BrokenGguf(self._path, "a list in it breaks off")
+            raise BrokenGguf(self._path, "a list in it is truncated")
