@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from analyses.checkpoints.shapes import LayerShape
 from analyses.errors import Refused, did_you_mean, mistakes, shown
 from analyses.pictures.plots import Plot, check_names
-from analyses.plugins import answers, asking, definition
-from analyses.plugins.brought import Brought
-from analyses.plugins.found import Broken, Plugin
+from analyses.plugins import answers, calls, definition
+from analyses.plugins.discovery import Broken, Plugin
+from analyses.plugins.loading import PluginAnalyses
 from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion
 from analyses.prompts.spec import DistributionSpec, Split
@@ -177,7 +177,7 @@ class Analysis:
 
         Code of a plugin is isolated from the caller. Raises `Refused` if it fails.
         """
-        return asking.answer(self.name, self.origin, call) if self.origin else call()
+        return calls.answer(self.name, self.origin, call) if self.origin else call()
 
     def checked(self, values: Mapping[str, Any]) -> Params:
         """Validated parameters; raises `InvalidParams` if `values` do not fit the model."""
@@ -392,7 +392,7 @@ def _as_brought(analysis: Analysis, plugin: Plugin) -> Analysis:
     )
 
 
-_PLUGINS = Brought(imported, _as_brought)
+_PLUGINS = PluginAnalyses(imported, _as_brought)
 
 
 def all_analyses() -> list[Analysis]:

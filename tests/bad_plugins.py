@@ -27,7 +27,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     "leaves": ("import os; os._exit(0)", "it ends its process with exit code 0"),
     "kills_itself": ("import os; os.kill(os.getpid(), 9)", "it ends its process by SIGKILL"),
     "crashes": ("import ctypes; ctypes.string_at(0)", "it ends its process by SIGSEGV"),
-    "kills_its_parent": ("import os; os.kill(os.getppid(), 9)", "it kills the process that has"),
+    "kills_its_parent": ("import os; os.kill(os.getppid(), 9)", "it kills its parent process"),
     "sleeps": ("import time; time.sleep(1e6)", "it did not return within"),
     "keeps_the_lock": (
         "import re; re.match(r'(a+)+$', 'a' * 64 + 'b')",
@@ -67,7 +67,10 @@ BROKEN: dict[str, tuple[str, str]] = {
         "import signal; signal.signal(15, signal.SIG_IGN)",
         "of the main interpreter",
     ),
-    "hangs_at_the_end": ("import atexit, time; atexit.register(time.sleep, 1e6)", "for the end of"),
+    "hangs_at_the_end": (
+        "import atexit, time; atexit.register(time.sleep, 1e6)",
+        "registered with atexit",
+    ),
     "leaves_at_the_end": (
         "import atexit, os; atexit.register(os._exit, 3)",
         "exit code 3 in what it",
@@ -85,11 +88,11 @@ BROKEN: dict[str, tuple[str, str]] = {
     ),
     "has_no_params": (
         ANALYSIS.replace("params={name}_params", "params=dict").format(name="dicts"),
-        "not a class made from Params",
+        "not a subclass of Params",
     ),
     "says_escapes": (
         ANALYSIS.replace("How many", "\\x1b]0;owned\\x07How many").format(name="says"),
-        "which cannot be printed",
+        "cannot be printed",
     ),
     "has_no_schema": (
         ANALYSIS.replace(

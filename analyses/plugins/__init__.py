@@ -1,1 +1,1 @@
-"""Packages of others that bring analyses: found, tried, and kept from disturbing what is ours."""
+"""Analyses from other packages: discovered, tried in a subprocess, and run in isolation."""

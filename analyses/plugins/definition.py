@@ -1,11 +1,11 @@
-"""What an analysis says of itself, checked when it is registered."""
+"""Checks the declaration of an analysis when it is registered."""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from analyses.errors import Refused
-from analyses.plugins.found import plain
+from analyses.plugins.discovery import plain
 from analyses.quantities import Quantity, as_varied
 from analyses.stored import Stored, StoredArray
 
@@ -21,43 +21,43 @@ class BadDefinition(Refused):
 
 
 def check(analysis: Any, params: type) -> None:
-    """Raises `BadDefinition`; `params` is the class that its parameters are made from."""
+    """Raises `BadDefinition`; `params` is the base class of every analysis's parameters."""
     for problem in _problems(analysis, params):
         raise BadDefinition(analysis.name, problem)
 
 
 def _problems(of: Any, params: type) -> Iterable[str]:
     if not isinstance(of.name, str) or not _NAME.fullmatch(of.name):
-        yield "a name has up to 64 letters, digits, `_`, `.`, `-`, a letter or digit first"
+        yield "a name has up to 64 letters, digits, `_`, `.` or `-`, a letter or digit first"
         return
     if type(of.version) is not int or not 0 < of.version < 2**31:
-        yield f"its version is {of.version!r}, not a whole number from 1"
+        yield f"its version is {of.version!r}, not a positive integer"
     if not (isinstance(of.params, type) and issubclass(of.params, params)):
-        yield f"its params are {of.params!r}, not a class made from {params.__name__}"
+        yield f"its params are {of.params!r}, not a subclass of {params.__name__}"
     for name in _FUNCTIONS:
         if not callable(getattr(of, name)):
             yield f"its {name} is {getattr(of, name)!r}, not a function"
     if not (of.headline is None or isinstance(of.headline, Quantity)):
-        yield f"its headline is {of.headline!r}, which is no Quantity"
+        yield f"its headline is {of.headline!r}, not a Quantity"
     if not isinstance(of.needs_model, bool):
         yield f"its needs_model is {of.needs_model!r}, not True or False"
     if not isinstance(of.conventions, Mapping):
-        yield f"its conventions are {of.conventions!r}, not texts by what they are of"
+        yield f"its conventions are {of.conventions!r}, not a mapping of strings"
     yield from _badly_stored("stores", of.stores, Stored)
     yield from _badly_stored("arrays", of.arrays, StoredArray)
-    for said in (*_texts(of),):
-        if not isinstance(said, str) or any(not c.isprintable() and c not in "\n\t" for c in said):
-            yield f"it says {plain(repr(said))}, which cannot be printed"
+    for text in (*_texts(of),):
+        if not isinstance(text, str) or any(not c.isprintable() and c not in "\n\t" for c in text):
+            yield f"its text {plain(repr(text))} cannot be printed"
 
 
-def _badly_stored(name: str, given: Iterable[object], kind: type) -> Iterable[str]:
-    for each in given:
-        if not isinstance(each, kind):
-            yield f"its {name} have {each!r}, which is no {kind.__name__}"
+def _badly_stored(name: str, entries: Iterable[object], kind: type) -> Iterable[str]:
+    for entry in entries:
+        if not isinstance(entry, kind):
+            yield f"its {name} have {entry!r}, which is not a {kind.__name__}"
 
 
 def _texts(of: Any) -> Iterable[object]:
-    """What it says of itself that is shown as it is."""
+    """The texts of an analysis that are shown unchanged."""
     yield from (of.summary, of.description, of.reference)
     if isinstance(of.headline, Quantity):
         yield from (of.headline.metric, of.headline.site, of.headline.condition)

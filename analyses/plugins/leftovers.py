@@ -1,4 +1,4 @@
-"""What an import leaves behind that nobody can put back."""
+"""Detects side effects of an import that cannot be undone."""
 
 import builtins
 import os
@@ -13,7 +13,7 @@ _STREAMS = (0, 1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Leftovers:
-    """Of a process before an import."""
+    """The state of a process before an import."""
 
     threads: frozenset[threading.Thread]
     children: frozenset[int]
@@ -30,9 +30,9 @@ class Leftovers:
         )
 
     def since(self) -> Iterator[str]:
-        """What has come since then, in words; first what all else stands on."""
-        for name, each in self.builtins.items():
-            if name != "_" and vars(builtins).get(name) is not each:
+        """The side effects since then, in words, the most serious first."""
+        for name, builtin in self.builtins.items():
+            if name != "_" and vars(builtins).get(name) is not builtin:
                 yield f"it replaces the builtin {name!r}"
         if tuple(map(_file, _STREAMS)) != self.streams:
             yield "it closes or replaces the standard streams of the process"
@@ -43,12 +43,12 @@ class Leftovers:
 
 
 def _children() -> frozenset[int]:
-    return frozenset(each.pid for each in psutil.Process().children())
+    return frozenset(child.pid for child in psutil.Process().children())
 
 
 def _file(number: int) -> object:
     try:
-        found = os.fstat(number)
+        status = os.fstat(number)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

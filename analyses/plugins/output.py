@@ -1,4 +1,4 @@
-"""Keeps what code of others prints out of what a command prints, whichever way it prints."""
+"""Keeps what plugin code prints out of a command's standard output, however it prints."""
 
 import os
 import sys
@@ -10,28 +10,28 @@ from typing import TextIO
 _LOCK = Lock()
 _users = 0
 _used = False
-_before: tuple[TextIO, TextIO, int | None] | None = None  # stdout, what stood in for it, its file
+_before: tuple[TextIO, TextIO, int | None] | None = None  # stdout, replacement, copy of fd
 
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """Inside the block standard output leads to standard error, for C code and children too."""
+    """Redirect standard output to standard error, for C code and child processes too."""
     global _users
     with _LOCK:
         _users += 1
         if _users == 1:
-            _lead_away()
+            _redirect()
     try:
         yield
     finally:
         with _LOCK:
             _users -= 1
             if _users == 0:
-                _lead_back()
+                _restore()
 
 
 def end() -> None:
-    """What code of others prints from now on, at the end of the process, is not printed there."""
+    """Redirect standard output for good: plugin code may still print while the process exits."""
     if not _used:
         return
     with _LOCK, suppress(OSError, ValueError):
@@ -40,28 +40,28 @@ def end() -> None:
         os.dup2(2, 1)
 
 
-def _lead_away() -> None:
+def _redirect() -> None:
     global _before, _used
     _used = True
     _flush(sys.stdout)
-    kept = None
-    with suppress(OSError):  # a closed stream takes nothing anyway
-        kept = os.dup(1)
+    copy = None
+    with suppress(OSError):  # standard output is closed
+        copy = os.dup(1)
         os.dup2(2, 1)
-    _before = sys.stdout, sys.stderr, kept
+    _before = sys.stdout, sys.stderr, copy
     sys.stdout = sys.stderr
 
 
-def _lead_back() -> None:
+def _restore() -> None:
     global _before
     assert _before is not None
-    stdout, stand_in, kept = _before
+    stdout, replacement, copy = _before
     _flush(sys.stdout)
-    if sys.stdout is stand_in:
+    if sys.stdout is replacement:
         sys.stdout = stdout
-    if kept is not None:
-        os.dup2(kept, 1)
-        os.close(kept)
+    if copy is not None:
+        os.dup2(copy, 1)
+        os.close(copy)
     _before = None
 
 

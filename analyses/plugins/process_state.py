@@ -1,4 +1,4 @@
-"""What belongs to a whole process, and is put back after code of others has changed it."""
+"""Process-wide state, restored after plugin code has changed it."""
 
 import gc
 import locale
@@ -23,13 +23,13 @@ _SIGNALS = (
 
 
 class Part(NamedTuple):
-    """One part of it: how it is read, and how it is put back."""
+    """One part of the state: how to read it and how to restore it."""
 
     read: Callable[[], Any]
-    put_back: Callable[[Any], object]
+    restore: Callable[[Any], object]
 
 
-def _environment(before: dict[str, str]) -> None:
+def _restore_environment(before: dict[str, str]) -> None:
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     for name, value in before.items():
@@ -37,9 +37,9 @@ def _environment(before: dict[str, str]) -> None:
             os.environ[name] = value
 
 
-def _path(before: list[str]) -> None:
-    """What was added stays, after all else: it shadows nothing."""
-    sys.path[:] = [*before, *(each for each in sys.path if each not in before)]
+def _restore_path(before: list[str]) -> None:
+    """Entries that were added stay, at the end, where they shadow nothing."""
+    sys.path[:] = [*before, *(entry for entry in sys.path if entry not in before)]
 
 
 def _folder() -> str | None:
@@ -59,7 +59,7 @@ def _loggers() -> tuple[int, list[logging.Handler], int]:
     return root.level, list(root.handlers), root.manager.disable
 
 
-def _put_loggers_back(before: tuple[int, list[logging.Handler], int]) -> None:
+def _restore_loggers(before: tuple[int, list[logging.Handler], int]) -> None:
     root = logging.getLogger()
     root.setLevel(before[0])
     root.handlers[:] = before[1]
@@ -70,12 +70,12 @@ def _attribute(owner: Any, name: str) -> Part:
     return Part(lambda: getattr(owner, name), lambda before: setattr(owner, name, before))
 
 
-def _locale(before: str) -> None:
+def _restore_locale(before: str) -> None:
     if locale.setlocale(locale.LC_ALL) != before:
         locale.setlocale(locale.LC_ALL, before)
 
 
-def _filters(before: list[Any]) -> None:
+def _restore_filters(before: list[Any]) -> None:
     if list(warnings.filters) != before:
         warnings.filters[:] = before  # type: ignore[index]  # it is a list
 
@@ -84,8 +84,8 @@ def _handlers() -> dict[int, Any]:
     return {number: signal.getsignal(number) for number in _SIGNALS}
 
 
-def _put_handlers_back(before: dict[int, Any]) -> None:
-    """Only the main thread may, and only it can have changed them."""
+def _restore_handlers(before: dict[int, Any]) -> None:
+    """Only the main thread may set handlers, so only it can have changed them."""
     for number, handler in before.items():
         if handler is not None and signal.getsignal(number) is not handler:
             signal.signal(number, handler)
@@ -96,13 +96,13 @@ def _start_method() -> str | None:
     return processes.get_start_method(allow_none=True) if processes else None
 
 
-def _put_start_method_back(before: str | None) -> None:
+def _restore_start_method(before: str | None) -> None:
     if _start_method() != before:
         sys.modules["multiprocessing"].set_start_method(before, force=True)
 
 
 def _torch() -> tuple[Any, ...] | None:
-    """Its switches; those it begins with where it is not loaded yet."""
+    """torch's settings; None if it is not imported, when the defaults are restored instead."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "get_default_dtype"):
         return None
@@ -116,7 +116,7 @@ def _torch() -> tuple[Any, ...] | None:
     )
 
 
-def _put_torch_back(before: tuple[Any, ...] | None) -> None:
+def _restore_torch(before: tuple[Any, ...] | None) -> None:
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "get_default_dtype"):
         return
@@ -139,12 +139,12 @@ def _put_torch_back(before: tuple[Any, ...] | None) -> None:
 
 _PARTS = (
     Part(_folder, lambda before: os.chdir(before or ".")),
-    Part(lambda: dict(os.environ), _environment),
-    Part(lambda: list(sys.path), _path),
+    Part(lambda: dict(os.environ), _restore_environment),
+    Part(lambda: list(sys.path), _restore_path),
     Part(_mask, os.umask),
-    Part(lambda: locale.setlocale(locale.LC_ALL), _locale),
-    Part(_loggers, _put_loggers_back),
-    Part(lambda: list(warnings.filters), _filters),
+    Part(lambda: locale.setlocale(locale.LC_ALL), _restore_locale),
+    Part(_loggers, _restore_loggers),
+    Part(lambda: list(warnings.filters), _restore_filters),
     Part(random.getstate, random.setstate),
     Part(np.random.get_state, np.random.set_state),
     Part(np.geterr, lambda before: np.seterr(**before)),
@@ -152,10 +152,10 @@ _PARTS = (
     Part(sys.getrecursionlimit, sys.setrecursionlimit),
     Part(sys.getswitchinterval, sys.setswitchinterval),
     Part(socket.getdefaulttimeout, socket.setdefaulttimeout),
-    Part(_start_method, _put_start_method_back),
-    Part(lambda: signal.getitimer(signal.ITIMER_REAL), lambda old: _timer(old)),
-    Part(_handlers, _put_handlers_back),
-    Part(_torch, _put_torch_back),
+    Part(_start_method, _restore_start_method),
+    Part(lambda: signal.getitimer(signal.ITIMER_REAL), lambda old: _restore_timer(old)),
+    Part(_handlers, _restore_handlers),
+    Part(_torch, _restore_torch),
     *(_attribute(sys, name) for name in ("stdin", "stdout", "stderr")),
     *(_attribute(sys, name) for name in ("excepthook", "unraisablehook", "displayhook")),
     _attribute(threading, "excepthook"),
@@ -163,14 +163,14 @@ _PARTS = (
 )
 
 
-def _timer(before: tuple[float, float]) -> None:
+def _restore_timer(before: tuple[float, float]) -> None:
     if signal.getitimer(signal.ITIMER_REAL) != before:
         signal.setitimer(signal.ITIMER_REAL, *before)
 
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """After the block the process is as it was; a copy of it that the block has forked ends."""
+    """Restore the process's state after the block; a child that the block forked exits."""
     process = os.getpid()
     before = [(part, part.read()) for part in _PARTS]
     try:
@@ -180,4 +180,4 @@ def kept() -> Iterator[None]:
             os._exit(0)
         for part, value in before:
             with suppress(Exception):
-                part.put_back(value)
+                part.restore(value)

@@ -1,4 +1,4 @@
-"""Waits for code of others no longer than a while; whoever waited goes on without it."""
+"""Calls plugin code with a time limit, after which the caller goes on without it."""
 
 import contextvars
 import ctypes
@@ -18,7 +18,7 @@ class NoReturn(Refused):
 
 
 class Ended(Refused):
-    """It raised what would end the process."""
+    """The call raised an exception that would end the process."""
 
     def __init__(self, error: BaseException) -> None:
         if isinstance(error, SystemExit):
@@ -28,21 +28,22 @@ class Ended(Refused):
 
 
 def within(seconds: float, call: Callable[[], Value]) -> Value:
-    """What the call gives or raises, in a thread of its own.
+    """Run the call in a thread; return what it returns, or raise what it raises.
 
-    Raises `NoReturn`, and `Ended` for what would end the process. A call that does not return is
-    told to end; one that waits in C code for ever stays, and nobody waits for it.
+    Raises `NoReturn` after that many seconds, and `Ended` for an exception that would end the
+    process. The thread of a call that does not return is then stopped, unless it is blocked in C
+    code, in which case it is abandoned.
     """
-    given: list[Value] = []
+    returned: list[Value] = []
     raised: list[BaseException] = []
     process = os.getpid()
 
     def run() -> None:
         try:
-            given.append(call())
+            returned.append(call())
         except BaseException as error:
             raised.append(error)
-        if os.getpid() != process:  # the call has forked: this one is not awaited
+        if os.getpid() != process:  # a child that the call forked
             os._exit(0)
 
     context = contextvars.copy_context()
@@ -50,14 +51,14 @@ def within(seconds: float, call: Callable[[], Value]) -> Value:
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        _tell_to_end(thread)
+        _stop(thread)
         raise NoReturn(seconds)
     if raised:
         raise raised[0] if isinstance(raised[0], Exception) else Ended(raised[0]) from raised[0]
-    return given[0]
+    return returned[0]
 
 
-def _tell_to_end(thread: threading.Thread) -> None:
-    """Raises SystemExit in it as soon as it runs Python again."""
+def _stop(thread: threading.Thread) -> None:
+    """Raise SystemExit in the thread as soon as it runs Python code again."""
     number = ctypes.c_ulong(thread.ident or 0)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(SystemExit))

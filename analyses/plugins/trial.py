@@ -1,7 +1,7 @@
-"""A plugin is first imported in a process of its own, which gets no longer than a while.
+"""Tries a plugin: imports it in a subprocess, with a time limit.
 
-Whatever it does there ends with that process: it prints into nothing, and processes that it starts
-are ended with it.
+Its side effects end with that process: its output is discarded, and the processes that it starts
+are killed.
 """
 
 import json
@@ -16,50 +16,50 @@ from typing import Any
 
 import psutil
 
-from analyses.plugins.found import Plugin, plain
+from analyses.plugins.discovery import Plugin, plain
 
 _SECONDS = "HEADBOOK_PLUGIN_SECONDS"
-_USUAL = 20.0
+_DEFAULT_SECONDS = 20.0
 _TRIAL = "HEADBOOK_PLUGIN_TRIAL"  # set in the process of a trial, and in all that it starts
-# Of libraries whose threads take 40 MB each for every core: the memory of a trial has a bound.
+# Libraries whose threads take 40 MB each per core: the memory of a trial is limited.
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-# The path is taken over first, so that nothing is imported from where one stands.
+# The path is copied first, so that nothing is imported from the current folder.
 _START = (
-    "import json, sys; asked = json.load(sys.stdin); sys.path[:] = asked['path']; "
-    "from analyses import plugin_trial; plugin_trial.run(asked)"
+    "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path']; "
+    "from analyses import plugin_trial; plugin_trial.run(request)"
 )
 _STAGES = {
     "begin": "while Headbook itself was imported",
     "import": "while it was imported",
-    "definition": "while what it defines was read",
-    "exit": "in what it has registered for the end of the process",
+    "definition": "while its analyses were checked",
+    "exit": "in what it registered with atexit",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a plugin registers, function by name, and why it cannot be used where it cannot."""
+    """What a plugin registers, function by name, and why it cannot be used, if so."""
 
     names: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
 
 
 def seconds() -> float:
-    """How long a plugin may take to be imported, and an answer of it that a person waits for."""
+    """The time limit in seconds of an import of a plugin, and of a call while a person waits."""
     try:
-        given = float(os.environ.get(_SECONDS, _USUAL))
+        limit = float(os.environ.get(_SECONDS, _DEFAULT_SECONDS))
     except ValueError:
-        return _USUAL
-    return given if given > 0 else _USUAL
+        return _DEFAULT_SECONDS
+    return limit if limit > 0 else _DEFAULT_SECONDS
 
 
 def under_way() -> bool:
-    """Whether this process is one in which a plugin is tried: it tries no others."""
+    """Whether this process is a trial, which does not try other plugins."""
     return _TRIAL in os.environ
 
 
 def tried(plugin: Plugin) -> Verdict:
-    """The verdict about a plugin, by trying it."""
+    """Try a plugin; the verdict."""
     limit = seconds()
     process = subprocess.Popen(
         [sys.executable, "-P", "-W", "ignore", "-c", _START],
@@ -69,43 +69,44 @@ def tried(plugin: Plugin) -> Verdict:
         env=os.environ | dict.fromkeys(_ONE_THREAD, "1") | {_TRIAL: "1"},
         start_new_session=True,
     )
-    asked = json.dumps({"path": sys.path, "plugin": asdict(plugin)}).encode()
+    request = json.dumps({"path": sys.path, "plugin": asdict(plugin)}).encode()
     try:
-        said, _ = process.communicate(asked, timeout=limit)
+        output, _ = process.communicate(request, timeout=limit)
     except subprocess.TimeoutExpired as error:
-        stage = _told(error.stdout or b"").get("stage", "begin")
+        stage = _report(error.stdout or b"").get("stage", "begin")
         where = _STAGES.get(stage, "")
         return Verdict(
-            reason=f"it did not return within {limit:g} s {where} ({_SECONDS} gives it more)"
+            reason=f"it did not return within {limit:g} s {where} (set {_SECONDS} to allow more)"
         )
     finally:
         _end(process)
-    return _verdict(_told(said), process.returncode)
+    return _verdict(_report(output), process.returncode)
 
 
-def _verdict(told: Mapping[str, Any], code: int) -> Verdict:
-    stage = _STAGES.get(told.get("stage", "begin"), "")
-    if "ended" not in told:
-        if code == 0 or told.get("stage") is None:
+def _verdict(report: Mapping[str, Any], code: int) -> Verdict:
+    stage = _STAGES.get(report.get("stage", "begin"), "")
+    if "ended" not in report:
+        if code == 0 or report.get("stage") is None:
             return Verdict(reason="it cannot be tried: a process for it does not start")
-        return Verdict(reason=f"it kills the process that has started its own, {stage}")
-    if told.get("reason"):
-        return Verdict(reason=plain(told["reason"], 600))
-    if told["ended"] < 0:
-        return Verdict(reason=f"it ends its process by {_signal(-told['ended'])} {stage}")
-    if told["ended"] > 0 or not told.get("done"):
-        how = "" if told["ended"] else ", or closes all its files,"
-        return Verdict(reason=f"it ends its process with exit code {told['ended']}{how} {stage}")
-    return Verdict(names={plain(name): plain(each) for name, each in told["names"].items()})
+        return Verdict(reason=f"it kills its parent process {stage}")
+    if report.get("reason"):
+        return Verdict(reason=plain(report["reason"], 600))
+    if report["ended"] < 0:
+        return Verdict(reason=f"it ends its process by {_signal(-report['ended'])} {stage}")
+    if report["ended"] > 0 or not report.get("done"):
+        how = "" if report["ended"] else ", or closes all its files,"
+        return Verdict(reason=f"it ends its process with exit code {report['ended']}{how} {stage}")
+    names = report["names"].items()
+    return Verdict(names={plain(name): plain(function) for name, function in names})
 
 
-def _told(said: bytes) -> dict[str, Any]:
-    """All that the process has told, line by line, the last word about each thing."""
-    told: dict[str, Any] = {}
-    for line in said.splitlines():
+def _report(output: bytes) -> dict[str, Any]:
+    """What the process has reported, in lines of JSON; a later value replaces an earlier one."""
+    report: dict[str, Any] = {}
+    for line in output.splitlines():
         with suppress(ValueError, TypeError):
-            told.update(json.loads(line))
-    return told
+            report.update(json.loads(line))
+    return report
 
 
 def _signal(number: int) -> str:
@@ -116,7 +117,7 @@ def _signal(number: int) -> str:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """With all that it has started."""
+    """Kill the process and all that it has started."""
     with suppress(psutil.Error):
         for child in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.Error):

@@ -7,7 +7,7 @@ import pytest
 from wayward_plugin import WAYWARD
 
 from analyses import registry
-from analyses.plugins.brought import Brought
+from analyses.plugins.loading import PluginAnalyses
 
 from .visiting import words
 
@@ -25,7 +25,9 @@ def plugins(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HEADBOOK_PLUGIN_SECONDS", "10")
-    monkeypatch.setattr(registry, "_PLUGINS", Brought(registry.imported, registry._as_brought))
+    monkeypatch.setattr(
+        registry, "_PLUGINS", PluginAnalyses(registry.imported, registry._as_brought)
+    )
     registry.broken()  # a page waits for no trial in this test
     yield
     for name in ("wayward", "odd_form"):

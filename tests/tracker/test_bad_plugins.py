@@ -13,8 +13,8 @@ from typing import Any
 import bad_plugins
 import pytest
 
-from analyses.plugins import remembered
-from analyses.plugins.found import Plugin
+from analyses.plugins import verdict_cache
+from analyses.plugins.discovery import Plugin
 
 pytestmark = [
     pytest.mark.attack(39, "plugins that misbehave when they are imported"),
@@ -104,7 +104,7 @@ def test_what_does_no_harm_is_used(found: Mapping[str, Any], name: str) -> None:
     ("name", "reason"),
     [
         ("lacks_what_it_names", "has no attribute 'nothing'"),
-        ("names_no_module", "'rm -rf / #', which is no module"),
+        ("names_no_module", "'rm -rf / #', which is not a module"),
     ],
 )
 def test_a_declaration_that_names_nothing_costs_that_package_alone(
@@ -166,7 +166,7 @@ def test_a_plugin_is_tried_once_and_only_imported_where_it_is_asked_for(
         "from analyses import registry; registry.find('behaviour')",
         "from analyses import registry; registry.find('prints')",
         "from analyses import registry; registry.broken()",
-        "from analyses.plugins.found import packages; assert 'counts' in packages()",
+        "from analyses.plugins.discovery import packages; assert 'counts' in packages()",
     ):
         all_at_once.python(code)
     for words in (("--help",), ("analyses", "docs"), ("analyses", "show", "patching")):
@@ -222,7 +222,7 @@ def test_one_that_was_good_in_its_trial_alone_is_isolated_too(
     source = SECOND_TIME.format(misbehave=misbehave) + bad_plugins.ANALYSIS.format(name="later")
     bad_plugins.install(installed.site, "later", source)
     found = installed.listed()
-    assert f"it was good in a trial, but in this process it {reason}" in found["later"]["broken"]
+    assert f"its trial succeeded, but in this process it {reason}" in found["later"]["broken"]
     assert found.keys() >= SHIPPED
 
 
@@ -255,9 +255,9 @@ def test_a_change_of_an_editable_install_is_seen(
     )
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, finder])
     plugin = Plugin(name="editable", value=source.stem, distribution="editable 1.0")
-    before = remembered._state(plugin)
+    before = verdict_cache._state(plugin)
     source.write_text("# an analysis more")
-    assert remembered._state(plugin) != before
+    assert verdict_cache._state(plugin) != before
 
 
 def test_a_cache_that_others_may_write_to_is_not_believed(tmp_path: Path) -> None:

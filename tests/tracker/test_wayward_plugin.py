@@ -16,8 +16,8 @@ from stored_runs import detail, vectors
 from wayward_plugin import WAYWARD
 
 from analyses import registry
-from analyses.plugins import answers, found
-from analyses.plugins.brought import Brought
+from analyses.plugins import answers, discovery
+from analyses.plugins.loading import PluginAnalyses
 from tracker.domain import RunState
 from tracker.queueing.submission import InvalidRequest
 from tracker.results import RunLine
@@ -34,32 +34,32 @@ FAILS = {  # what it does where, and a part of the reason that its run has
     "measure:exits": "called sys.exit(0)",
     "measure:interrupts": "raised KeyboardInterrupt()",
     "measure:ends": "raised GeneratorExit()",
-    "measure:nothing": "gave a NoneType, not a Measured",
-    "measure:number": "gave a int, not a Measured",
-    "measure:text": "gave a str, not a NamedTensor",
-    "measure:unkeyed": "under 'one', which is no ScoreKey",
+    "measure:nothing": "returned a NoneType, not a Measured",
+    "measure:number": "returned a int, not a Measured",
+    "measure:text": "returned a str, not a NamedTensor",
+    "measure:unkeyed": "under 'one', which is not a ScoreKey",
     "measure:endless_map": "more than 1000 scores",
     "measure:escapes": r"'\x1b[31mred' in its name",
     "measure:calculates": "'=1+1' in its name",
-    "measure:long": "in its name: up to 200 characters",
-    "measure:deep": "of the layer and index (1000000000, 0)",
+    "measure:long": "in its name, which may have up to 200",
+    "measure:deep": "the invalid layer and index (1000000000, 0)",
     "measure:far": "a score at x = inf",
     "summarise:raises": "ended with ZeroDivisionError",
     "summarise:exits": "called sys.exit(0)",
-    "summarise:nothing": "`summarise` of the analysis gave a NoneType, not a Mapping",
+    "summarise:nothing": "`summarise` of the analysis returned a NoneType, not a Mapping",
     "summarise:not_finite": "gave nan as the number 'odd' of MODEL",
-    "summarise:no_number": "gave 'many' as the 'odd', which is no number",
+    "summarise:no_number": "returned 'many' as the 'odd', which is not a number",
     "summarise:endless_map": "more than 1000 scores",
     "summarise:escapes": r"'\x1b[31mred' in its name",
     "derive:exits": "called sys.exit(0)",
-    "derive:unkeyed": "gave a dict, not a Derived",
-    "warns:endless": "`warns` of the analysis gave more than 100 warnings",
-    "warns:text": "`warns` of the analysis gave a text, not a list of them",
-    "warns:number": "`warns` of the analysis gave a int, not a Iterable",
+    "derive:unkeyed": "returned a dict, not a Derived",
+    "warns:endless": "`warns` of the analysis returned more than 100 warnings",
+    "warns:text": "`warns` of the analysis returned a str, not a list of them",
+    "warns:number": "`warns` of the analysis returned a int, not a Iterable",
     "warns:interrupts": "raised KeyboardInterrupt()",
     "ratios:unknown": "for 'share', not two of the run's scores",
     "ratios:exits": "called sys.exit(0)",
-    "ratios:number": "`ratios` of the analysis gave a int, not a Mapping",
+    "ratios:number": "`ratios` of the analysis returned a int, not a Mapping",
 }
 SUCCEEDS = ("measure:changes", "measure:says", "measure:forks", "derive:resampling", "draw:exits")
 REFUSED = {  # when a run is to be queued
@@ -82,11 +82,11 @@ def wayward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.setattr(registry, "_PLUGINS", Brought(registry.imported, registry._as_brought))
-        found.packages.cache_clear()
+        patch.setattr(registry, "_PLUGINS", PluginAnalyses(registry.imported, registry._as_brought))
+        discovery.packages.cache_clear()
         assert registry.find("wayward").origin == "wayward 1.0"
         yield
-    found.packages.cache_clear()
+    discovery.packages.cache_clear()
     del sys.modules["wayward"]
 
 

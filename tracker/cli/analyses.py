@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from analyses import page, registry
-from analyses.plugins.found import Broken
+from analyses.plugins.discovery import Broken
 from analyses.registry import Analysis
 from tracker.cli.terminal import AsJson, print_json, print_table
 from tracker.errors import TrackerError

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from structlog import get_logger
 
-from analyses.plugins.found import packages
+from analyses.plugins.discovery import packages
 from tracker.database import db
 from tracker.database.db import Sessions
 from tracker.domain import PartClaim, SaidLine

@@ -1,4 +1,4 @@
-"""Which plugins are installed; none of them is imported for this."""
+"""Finds the installed plugins by their entry points, without importing them."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from analyses.shown import one_line
 
 GROUP = "headbook.analyses"  # the entry-point group; each entry names a module that registers
 OURS = "headbook"
-LONGEST = 200  # characters of a name, or of what a plugin says of itself, that are shown
+LONGEST = 200  # characters that are shown of a name or other text of a plugin
 
 _OBJECT = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*)\s*(:\s*(?P<attribute>[\w.]+)\s*)?")
 
@@ -26,12 +26,12 @@ class Plugin:
 
     @property
     def module(self) -> str:
-        return self._parts["module"]  # empty where it is not well formed
+        return self._parts["module"]  # empty if malformed
 
     @property
     def attributes(self) -> list[str]:
-        """What is looked up in the module once it is imported; usually nothing."""
-        return [each for each in self._parts["attribute"].split(".") if each]
+        """The attributes to look up in the imported module; usually none."""
+        return [name for name in self._parts["attribute"].split(".") if name]
 
     @property
     def well_formed(self) -> bool:
@@ -39,13 +39,13 @@ class Plugin:
 
     @property
     def _parts(self) -> dict[str, str]:
-        found = _OBJECT.fullmatch(self.value)
-        return found.groupdict("") if found else {"module": "", "attribute": ""}
+        match = _OBJECT.fullmatch(self.value)
+        return match.groupdict("") if match else {"module": "", "attribute": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """A plugin that is not used, why, and which analyses it would bring as far as is known."""
+    """A plugin that is not used, the reason, and the analyses it would register, if known."""
 
     plugin: Plugin
     reason: str
@@ -54,31 +54,31 @@ class Broken:
     def __str__(self) -> str:
         return (
             f"The plugin {self.plugin.name!r} of the package {self.plugin.distribution} is not "
-            f"used: {self.reason}. Repair or uninstall that package."
+            f"used: {self.reason}. Fix or uninstall that package."
         )
 
 
 def plain(text: object, most: int = LONGEST) -> str:
-    """A text of somebody else in one short line."""
+    """A plugin's text in one short, printable line."""
     return one_line(text, most=most)
 
 
 def installed() -> tuple[list[Plugin], list[Broken]]:
-    """The plugins by package and name, and those whose declaration cannot be read.
+    """The plugins, sorted by package and name, and those with a malformed entry point.
 
-    Of a package that lies on the path twice the first counts, as for an import.
+    If a package is on the path twice, the first one counts, as for an import.
     """
-    found: dict[str, Distribution] = {}
-    for each in distributions():
-        found.setdefault(_normal(_name(each)), each)
-    found.pop(OURS, None)
-    declared = [plugin for name in sorted(found) for plugin in _declared(found[name])]
-    unreadable = [
-        Broken(plugin=each, reason=f"it names {plain(each.value)!r}, which is no module")
-        for each in declared
-        if not each.well_formed
+    packages: dict[str, Distribution] = {}
+    for distribution in distributions():
+        packages.setdefault(_normal(_name(distribution)), distribution)
+    packages.pop(OURS, None)
+    declared = [plugin for name in sorted(packages) for plugin in _declared(packages[name])]
+    malformed = [
+        Broken(plugin=plugin, reason=f"it names {plain(plugin.value)!r}, which is not a module")
+        for plugin in declared
+        if not plugin.well_formed
     ]
-    return [each for each in declared if each.well_formed], unreadable
+    return [plugin for plugin in declared if plugin.well_formed], malformed
 
 
 @cache
@@ -103,7 +103,7 @@ def _described(distribution: Distribution) -> str:
 
 
 def _name(distribution: Distribution) -> str:
-    """By its metadata, or its folder where it has none."""
+    """The distribution's name, from its metadata or else from its folder."""
     try:
         name: str | None = distribution.metadata["Name"]
     except Exception:

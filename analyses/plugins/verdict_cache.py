@@ -1,6 +1,7 @@
-"""Verdicts about plugins, kept in a folder of this user until something about a plugin changes.
+"""Verdicts about plugins, cached in the user's own folder until something about a plugin changes.
 
-A folder that others may write to, or that is another's, is not used: then every process tries.
+A folder that belongs to another user or is writable by others is not used; every process then
+tries the plugins itself.
 """
 
 import hashlib
@@ -20,42 +21,43 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from analyses.plugins.found import OURS, Plugin
+from analyses.plugins.discovery import OURS, Plugin
 from analyses.plugins.trial import Verdict, seconds, tried
 
-_MOST_FILES = 5000  # of a plugin that are looked at
-# What is broken may be mended elsewhere: it is tried again after this many times what that took.
-_AGAIN, _AT_LEAST = 30.0, 600.0  # and at least these seconds
-_FOR_GOOD = 10 * 365 * 86400.0
+_MOST_FILES = 5000  # of a plugin that are checked for changes
+# A broken plugin is tried again after this multiple of the time its trial took, as the cause may
+# lie outside it,
+_RETRY_FACTOR, _LEAST_WAIT = 30.0, 600.0  # and at least these seconds
+_FOREVER = 10 * 365 * 86400.0
 
 
 def verdict(plugin: Plugin) -> Verdict:
-    """The verdict about the plugin as it is now; it is tried unless it was before."""
+    """The verdict about a plugin, from the cache or else from a trial."""
     file = _folder() / f"{_hash(plugin.distribution.split(' ')[0], plugin.name)}.json"
     state = _state(plugin)
-    kept = _read(file)
-    if kept.get("state") == state and time.time() < kept.get("until", 0):
-        return Verdict(names=kept["names"], reason=kept["reason"])
+    cached = _read(file)
+    if cached.get("state") == state and time.time() < cached.get("until", 0):
+        return Verdict(names=cached["names"], reason=cached["reason"])
     begun = time.monotonic()
-    found = tried(plugin)
-    if found.reason:  # what it brought when it could be used is what it would bring
-        found = Verdict(names=kept.get("names", {}), reason=found.reason)
+    new = tried(plugin)
+    if new.reason:  # it would register what it registered when it last worked
+        new = Verdict(names=cached.get("names", {}), reason=new.reason)
     took = time.monotonic() - begun
-    lasting = max(_AT_LEAST, _AGAIN * took) if found.reason else _FOR_GOOD
+    lasting = max(_LEAST_WAIT, _RETRY_FACTOR * took) if new.reason else _FOREVER
     _write(
         file,
         {
             "state": state,
-            "names": dict(found.names),
-            "reason": found.reason,
+            "names": dict(new.names),
+            "reason": new.reason,
             "until": time.time() + lasting,
         },
     )
-    return found
+    return new
 
 
 def _state(plugin: Plugin) -> str:
-    """Of all that decides how it goes: its files, the interpreter, and what is installed."""
+    """A hash of all that decides a verdict: files, interpreter, installed packages, time limit."""
     try:
         ours = version(OURS)
     except PackageNotFoundError:
@@ -74,34 +76,34 @@ def _state(plugin: Plugin) -> str:
 
 @cache
 def _installed() -> list[str]:
-    """The distributions that are here, with their versions, wherever a process looks first."""
+    """The installed distributions with their versions, whatever the order of the path."""
     return sorted({Path(str(getattr(each, "_path", ""))).name for each in distributions()})
 
 
 def _files(plugin: Plugin) -> Iterator[tuple[str, int, int]]:
-    with suppress(Exception):  # a finder that somebody has added, such as of an editable install
+    with suppress(Exception):  # a third-party finder, such as of an editable install
         package = plugin.module.partition(".")[0]
         spec = PathFinder.find_spec(package) or find_spec(package)
         if spec is None:
             return
-        yield from ((spec.origin, *_seen(Path(spec.origin))) for _ in (1,) if spec.origin)
-        found = 0
+        yield from ((spec.origin, *_size_and_time(Path(spec.origin))) for _ in (1,) if spec.origin)
+        count = 0
         for root in spec.submodule_search_locations or ():
             for folder, folders, names in os.walk(root):
                 folders.sort()
                 for name in sorted(names):
-                    if name.endswith((".py", ".so")) and found < _MOST_FILES:
-                        found += 1
+                    if name.endswith((".py", ".so")) and count < _MOST_FILES:
+                        count += 1
                         path = os.path.join(folder, name)
-                        yield path, *_seen(Path(path))
+                        yield path, *_size_and_time(Path(path))
 
 
-def _seen(path: Path) -> tuple[int, int]:
+def _size_and_time(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return 0, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _hash(*of: object) -> str:
@@ -115,34 +117,34 @@ def _folder() -> Path:
 
 def _private(folder: Path) -> bool:
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return False
-    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-    return mine and not found.st_mode & 0o077
+    own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    return own and not status.st_mode & 0o077
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What was kept, nothing where it is not as we write it."""
+    """The cached verdict; empty if it is missing, malformed or not private."""
     if not _private(file.parent):
         return {}
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        cached = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     expected = {"state": str, "names": dict, "reason": str, "until": float}
-    whole = isinstance(kept, dict) and all(
-        isinstance(kept.get(name), kind) for name, kind in expected.items()
+    whole = isinstance(cached, dict) and all(
+        isinstance(cached.get(name), kind) for name, kind in expected.items()
     )
-    return kept if whole else {}
+    return cached if whole else {}
 
 
-def _write(file: Path, kept: dict[str, Any]) -> None:
-    with suppress(OSError):  # what cannot be kept is found again
+def _write(file: Path, verdict: dict[str, Any]) -> None:
+    with suppress(OSError):  # without a cache the plugin is tried again
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _private(file.parent):
             return
         number, draft = tempfile.mkstemp(dir=file.parent)
         with open(number, "w", encoding="utf-8") as written:
-            json.dump(kept, written)
+            json.dump(verdict, written)
         os.replace(draft, file)
