@@ -1,1 +1,1 @@
-"""Prompts: what is asked, in which words, and as which tokens. Free of torch."""
+"""Prompts: the questions, their wording and their tokens. Does not import torch."""

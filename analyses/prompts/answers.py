@@ -1,4 +1,4 @@
-"""What a column of answers means: judged over all its rows, as one row may be read in two ways."""
+"""Interprets a column of answers over all its rows, since a single row may be ambiguous."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,26 +24,26 @@ MEANING: Mapping[Reading, str] = {
     Reading.TEXT: "texts of choices",
 }
 LONGEST_INDEX = 3  # digits
-UNLIKELY = 0.01  # that a file which counts in one way never holds its first or its last index
+UNLIKELY = 0.01  # probability that the first or last index never occurs in a file
 
 
 class AmbiguousAnswers(Refused):
     def __init__(self, data: str, column: str, answer: "Answer", among: Sequence[Reading]) -> None:
-        said = "; ".join(
+        readings = "; ".join(
             f"{MEANING[each]}, so that {shown(answer.value)} is "
             f"{shown(answer.choices[answer.by[each]])}"
             for each in among
         )
         super().__init__(
-            f"The answers in {column!r} of {data} may be read in {len(among)} ways (at "
-            f"{answer.where}): {said}. Say which by the recipe's answer_reading "
+            f"The answers in {column!r} of {data} are ambiguous: they have {len(among)} readings "
+            f"(at {answer.where}): {readings}. Choose one with the recipe's answer_reading "
             f"(--answer-reading): {', '.join(among)}."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a row holds for its answer, beside its choices."""
+    """The answer of a row as written, and the row's choices."""
 
     where: str
     value: int | str
@@ -59,25 +59,25 @@ class Answer:
 
     @property
     def by(self) -> Mapping[Reading, int]:
-        """Which choice it is, by every reading that fits."""
+        """The index of the choice, from 0, by every reading that fits."""
         text, letters = self.text, ascii_uppercase[: len(self.choices)]
-        found = {}
+        by = {}
         if self.is_number and len(text) <= LONGEST_INDEX:
             index = int(text)
             if 0 <= index < len(self.choices):
-                found[Reading.FROM_0] = index
+                by[Reading.FROM_0] = index
             if 1 <= index <= len(self.choices):
-                found[Reading.FROM_1] = index - 1
+                by[Reading.FROM_1] = index - 1
         if len(text) == 1 and text.upper() in letters:
-            found[Reading.LETTER] = letters.index(text.upper())
+            by[Reading.LETTER] = letters.index(text.upper())
         if text in self.choices:
-            found[Reading.TEXT] = self.choices.index(text)
-        return found
+            by[Reading.TEXT] = self.choices.index(text)
+        return by
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """The right choice of each row, or why it has none; how the column was read, in sentences."""
+    """The index of each row's correct choice, or why it has none; `remarks` say how it was read."""
 
     right: Sequence[int | str]
     remarks: tuple[str, ...]
@@ -86,8 +86,8 @@ class Judged:
 def judge(
     data: str, column: str, answers: Sequence[Answer], reading: Reading | None = None
 ) -> Judged:
-    """Read all answers alike: in the way that is given, or the one way that fits all numbers, and
-    the one that fits all words. Raises `AmbiguousAnswers`.
+    """Interpret all answers: by `reading` if given, else by the one reading that fits all numbers
+    and the one that fits all words. Raises `AmbiguousAnswers`.
     """
     if reading is not None:
         return Judged(
@@ -108,39 +108,41 @@ def judge(
         )
         for each in answers
     ]
-    said = [
+    remarks = [
         f"The answers in {column!r} are read as {MEANING[each]}{_counted(each, numbers)}."
         for each in (of_numbers[:1] if numbers else [])
     ]
-    return Judged(right=right, remarks=(*said, *_of_words(words, of_words, column)))
+    return Judged(right=right, remarks=(*remarks, *_of_words(words, of_words, column)))
 
 
 def _of_numbers(data: str, column: str, answers: Sequence[Answer]) -> list[Reading]:
-    """The reading of numbers; where none fits all, the one that fits most and texts beside it."""
-    tried = (Reading.FROM_0, Reading.TEXT, Reading.FROM_1)
-    fitting = _fitting(answers, tried)
+    """The reading of numbers; if none fits all, the one that fits most, then texts."""
+    candidates = (Reading.FROM_0, Reading.TEXT, Reading.FROM_1)
+    fitting = _fitting(answers, candidates)
     if not fitting:
-        most = Counter(each for answer in answers for each in answer.by if each in tried)
-        best = max(tried, key=lambda each: most[each])
+        fits = Counter(each for answer in answers for each in answer.by if each in candidates)
+        best = max(candidates, key=lambda each: fits[each])
         return [best, Reading.TEXT] if best is not Reading.TEXT else [best]
-    sure = len(fitting) == 1 or (Reading.TEXT not in fitting and not _telling(answers))
-    if not sure:
+    unique = len(fitting) == 1 or (
+        Reading.TEXT not in fitting and not _would_show_first_index(answers)
+    )
+    if not unique:
         raise AmbiguousAnswers(data, column, _differing(answers, fitting), fitting)
     return fitting[:1]
 
 
-def _fitting(answers: Sequence[Answer], tried: Sequence[Reading]) -> list[Reading]:
-    """The readings that fit all answers; of several that say the same, the first."""
+def _fitting(answers: Sequence[Answer], candidates: Sequence[Reading]) -> list[Reading]:
+    """The readings that fit all answers; of several that agree on every answer, the first."""
     by = [answer.by for answer in answers]
-    found: dict[tuple[int, ...], Reading] = {}
-    for reading in tried:
+    fitting: dict[tuple[int, ...], Reading] = {}
+    for reading in candidates:
         if answers and all(reading in each for each in by):
-            found.setdefault(tuple(each[reading] for each in by), reading)
-    return list(found.values())
+            fitting.setdefault(tuple(each[reading] for each in by), reading)
+    return list(fitting.values())
 
 
-def _telling(answers: Sequence[Answer]) -> bool:
-    """Whether so many answers would hold the first index, whichever it is, if it were theirs."""
+def _would_show_first_index(answers: Sequence[Answer]) -> bool:
+    """Whether the first index would almost surely occur among so many answers if it could."""
     return prod(1 - 1 / len(each.choices) for each in answers) < UNLIKELY
 
 
@@ -149,13 +151,13 @@ def _differing(answers: Sequence[Answer], readings: Sequence[Reading]) -> Answer
 
 
 def _right(answer: Answer, readings: Sequence[Reading], column: str) -> int | str:
-    """The choice that is right by the readings, or why there is none; a number by the first."""
+    """The correct choice by the readings, or why there is none; a number must fit the first."""
     by = answer.by
-    found = {by[each] for each in readings if each in by}
-    there = readings[0] in by or not answer.is_number
-    if len(found) == 1 and there:
-        return found.pop()
-    if found and there:
+    choices = {by[each] for each in readings if each in by}
+    fits = readings[0] in by or not answer.is_number
+    if len(choices) == 1 and fits:
+        return choices.pop()
+    if choices and fits:
         return (
             f"{column!r} is {shown(answer.value)}, which could be a choice's text or its index "
             f"or letter"
@@ -170,7 +172,7 @@ def _right(answer: Answer, readings: Sequence[Reading], column: str) -> int | st
 
 
 def _counted(reading: Reading, numbers: Sequence[Answer]) -> str:
-    """A warning where an index could as well be counted from the other end."""
+    """A warning if the indices could as well count from 1."""
     if reading is Reading.FROM_0 and all(Reading.FROM_1 in each.by for each in numbers):
         return " (none is 0: if they count from 1, set answer_reading to from_1)"
     return ""

@@ -1,4 +1,4 @@
-"""How much of a person's data and templates is read, and how much is made of it."""
+"""Limits on users' data and templates, and on the prompts made from them."""
 
 from dataclasses import asdict, dataclass
 from time import monotonic
@@ -7,7 +7,7 @@ from analyses.errors import Refused
 
 VARIABLE = "HEADBOOK_DATA_SCALE"
 MOST_SCALE = 1000
-_SAID = {  # what each bound counts
+_MESSAGES = {  # what each bound counts
     "bytes": "has {} bytes of data",
     "entries": "has {} files and folders",
     "rows": "has {} rows",
@@ -28,28 +28,28 @@ _SAID = {  # what each bound counts
 
 
 class Beyond(Refused):
-    """More than is read or made; `bound` is the name of what was passed."""
+    """A limit was exceeded; `bound` is its name, a field of `Bounds`."""
 
     def __init__(self, what: object, bound: str, most: int, found: int | None = None) -> None:
         self.bound = bound
         counted = f"more than {most:,}" if found is None else f"{found:,}"
         allowed = "" if found is None else f", and {most:,} are allowed"
         super().__init__(
-            f"{what} {_SAID[bound].format(counted)}{allowed}. Take less of it, or set {VARIABLE} "
-            f"to a number that every limit on data is to be multiplied by."
+            f"{what} {_MESSAGES[bound].format(counted)}{allowed}. Use less data, or set {VARIABLE} "
+            f"to a number that multiplies every limit on data."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """The most that is allowed. All that a recipe names is counted together, unless it is said."""
+    """The maxima. Unless noted, they apply to everything that a recipe names, taken together."""
 
-    bytes: int = 2**29  # of files, as they lie on the disk, and of what Parquet expands to
+    bytes: int = 2**29  # of files on disk, and of decompressed Parquet
     entries: int = 20_000  # files and folders below a folder
     rows: int = 1_000_000
     columns: int = 1_000  # of one file or JSON object
     cells: int = 50_000_000
-    row_bytes: int = 2**22  # of one row, in columns that are not needed too
+    row_bytes: int = 2**22  # of one row, including columns that are not needed
     cell: int = 100_000  # characters of one question, choice, answer or subject
     choices: int = 100  # of one row
     footer: int = 2**24  # of one Parquet file
@@ -62,22 +62,22 @@ class Bounds:
     seconds: int = 300  # of reading
 
     def scaled(self, by: int) -> "Bounds":
-        """Every bound multiplied."""
+        """Every bound multiplied by `by`."""
         return Bounds(**{name: most * by for name, most in asdict(self).items()})
 
     def check(self, bound: str, found: int, what: object) -> None:
-        """Raises `Beyond`."""
+        """Raises `Beyond` if `found` is above the bound."""
         most: int = getattr(self, bound)
         if found > most:
             raise Beyond(what, bound, most, found)
 
     def passed(self, bound: str, what: object) -> Beyond:
-        """The refusal where it is not known how much there would have been."""
+        """The error to raise if the actual amount is unknown."""
         return Beyond(what, bound, getattr(self, bound))
 
 
 class Tally:
-    """What has been read so far, held against the bounds while more is read."""
+    """Counts what has been read so far, and checks it against the bounds."""
 
     def __init__(self, bounds: Bounds, what: object) -> None:
         self.bounds = bounds
@@ -86,7 +86,7 @@ class Tally:
         self.begin()
 
     def begin(self) -> None:
-        """Count time from now on: what a download took is no reading."""
+        """Start the clock, so that the time of a download does not count."""
         self._ends = monotonic() + self.bounds.seconds
 
     @property
@@ -94,19 +94,19 @@ class Tally:
         return max(0.0, self._ends - monotonic())
 
     def add(self, bound: str, count: int) -> None:
-        """Count more of something; raises `Beyond`."""
+        """Add to a count. Raises `Beyond`."""
         self._counts[bound] += count
         if self._counts[bound] > getattr(self.bounds, bound):
             raise self.bounds.passed(bound, self._what)
 
     def add_row(self, cells: int) -> None:
-        """Count a row of so many cells; raises `Beyond`."""
+        """Count a row with so many cells. Raises `Beyond`."""
         self.add("rows", 1)
         self.add("cells", cells)
         if not self._counts["rows"] % 1000:
             self.check_time()
 
     def check_time(self) -> None:
-        """Raises `Beyond`."""
+        """Raises `Beyond` if the time is up."""
         if not self.seconds_left:
             raise self.bounds.passed("seconds", self._what)

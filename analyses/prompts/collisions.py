@@ -1,4 +1,4 @@
-"""Labels and options of one question that a tokenizer cannot tell apart; all are named at once."""
+"""Finds labels or options of a question that a tokenizer maps to the same tokens."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,29 +11,29 @@ MOST_NAMED = 50
 
 
 class SameTokens(Refused):
-    """Questions whose answer would be decided by the order of options that are the same."""
+    """The tokens of two labels or options of a question are equal, so it has no single answer."""
 
     def __init__(self, found: Sequence[tuple[str, str]]) -> None:
         named = list(dict.fromkeys(found))
-        said = [f"  {where}: {reason}" for where, reason in named[:MOST_NAMED]]
+        lines = [f"  {where}: {reason}" for where, reason in named[:MOST_NAMED]]
         if len(named) > MOST_NAMED:
-            said.append(f"  and {len(named) - MOST_NAMED} more")
+            lines.append(f"  and {len(named) - MOST_NAMED} more")
         super().__init__(
             "The model's tokenizer reads two labels or two options of one question as the same "
-            f"tokens ({len(named)} found). Choose other labels, put the questions right or take "
-            "them out, or use another model:\n" + "\n".join(said)
+            f"tokens ({len(named)} found). Choose other labels, fix or remove the questions, or "
+            "use another model:\n" + "\n".join(lines)
         )
 
 
 class Collisions:
-    """What a tokenizer reads alike in each prompt. How it reads an option is remembered."""
+    """Finds equal labels and options in prompts; the tokens of options are cached."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._known: dict[str, tuple[int, ...]] = {}
 
     def of(self, prompt: Prompt, label_ids: Sequence[int]) -> Iterator[str]:
-        """The pairs of labels, and of options as they continue a text, that are the same."""
+        """The pairs of labels, and of options after a space, whose tokens are equal, in words."""
         yield from self._same("labels", prompt.labels, [(each,) for each in label_ids])
         options = [self._option(each) for each in prompt.options]
         yield from self._same("options", prompt.options, options)

@@ -1,4 +1,4 @@
-"""The questions that a recipe names, from wherever they come."""
+"""Loads the questions of a recipe: a shipped data set, files, or a hub data set."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -17,21 +17,21 @@ from analyses.prompts.tables import Columns, items_of
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """The items, and one hash over all of them."""
+    """The items of a data set, and a hash of their content."""
 
     items: tuple[Item, ...]
     digest: str
-    own: bool = False  # a person's, so the options of each item are what its row holds
-    repeated: int = 0  # rows that were left out, since they only repeat another
-    remarks: tuple[str, ...] = ()  # how a person's rows were read
+    own: bool = False  # the user's own data, where the options of an item are those of its row
+    repeated: int = 0  # rows left out as duplicates
+    remarks: tuple[str, ...] = ()  # how the user's rows were interpreted
 
 
 def load(
     spec: DistributionSpec, *, roots: Sequence[Path] = (), bounds: Bounds | None = None
 ) -> Data:
-    """The data of a spec, within the usual bounds where no others are given.
+    """The data of a spec. `bounds` default to `Bounds()`.
 
-    Files must lie below one of the roots, where there are some.
+    Raises a `Refused`, such as for files outside `roots`, if any.
     """
     if spec.data in data_names.SHIPPED:
         items = load_items(spec.data)

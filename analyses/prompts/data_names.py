@@ -1,4 +1,4 @@
-"""Which data can be named in a recipe: shipped sets, files, folders and hub data sets."""
+"""Names of data in a recipe: shipped data sets, files, folders and hub data sets."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from analyses.errors import Refused, did_you_mean, shown
 
-ALL = "all"  # the config that MMLU calls so, and what data sets without configs are taken as
+ALL = "all"  # MMLU's config with this name, and the config of data sets without configs
 SHIPPED = ("facts", "colours")
 FILE, FOLDER, HUB = PREFIXES = ("file:", "folder:", "hub:")
 
@@ -26,14 +26,14 @@ class UnknownData(Refused):
 class BadHubName(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{shown(name)} does not name a data set of the hub at a fixed revision. Write "
+            f"{shown(name)} does not name a hub data set at a fixed revision. Write "
             f"hub:OWNER/NAME@REVISION, or hub:OWNER/NAME:CONFIG:SPLIT@REVISION, where the "
             f"revision is the 40 hexadecimal digits of a commit."
         )
 
 
 class HubName(NamedTuple):
-    """A data set on the hub, at a revision that never changes."""
+    """A data set on the hub, pinned to a commit."""
 
     repo: str
     config: str
@@ -51,14 +51,14 @@ class FolderName(NamedTuple):
 
 def folder_name(name: str) -> FolderName:
     """The parts of `folder:/path`, or of `folder:/path:CONFIG:SPLIT`."""
-    found = _FOLDER.fullmatch(name)
-    assert found is not None  # `check` has seen the name
-    path, config, split = found.groups()
+    match = _FOLDER.fullmatch(name)
+    assert match is not None  # the name has passed `check`
+    path, config, split = match.groups()
     return FolderName(Path(path), config, split)
 
 
 def check(name: str) -> None:
-    """Raises `UnknownData` or `BadHubName`; whether a file is there is not looked at."""
+    """Raises `UnknownData` or `BadHubName`. Does not check that a file exists."""
     if name.startswith(HUB):
         hub_name(name)
     elif name not in SHIPPED and not (
@@ -69,8 +69,8 @@ def check(name: str) -> None:
 
 def hub_name(name: str) -> HubName:
     """The parts of `hub:OWNER/NAME:CONFIG:SPLIT@REVISION`; raises `BadHubName`."""
-    found = _HUB.fullmatch(name)
-    if not found:
+    match = _HUB.fullmatch(name)
+    if not match:
         raise BadHubName(name)
-    repo, config, split, revision = found.groups()
+    repo, config, split, revision = match.groups()
     return HubName(repo, config or ALL, split or "test", revision)

@@ -1,4 +1,4 @@
-"""Prompt distributions: which questions, in which words, with the answer at which label."""
+"""Prompt distributions: builds the prompts of a spec from data, a wording and labels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -30,16 +30,16 @@ __all__ = [
     "recipes",
 ]
 
-# Fields that the content of data and wording, and the texts, do not cover in every case.
+# Fields whose effect the hashes of data, wording and texts do not always cover.
 _HASHED = {"labels", "options", "shots", "split", "seed", "size"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """The prompts of a spec, and beside each the plan it words; `hash` covers all they came from.
+    """The prompts of a spec, and the plan of each; `hash` covers everything that determines them.
 
-    `left_out` items have no set of options in the split; `repeated` rows only repeat another;
-    of `skipped` items an option names others. `remarks` tell a person what was made of the data.
+    `left_out` counts items with no set of options in the split, `repeated` duplicate rows, and
+    `skipped` items with an option that names others. `remarks` say how the data were read.
     """
 
     spec: DistributionSpec
@@ -54,21 +54,21 @@ class Distribution:
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """The item that each prompt asks; one may be asked several times."""
+        """The item of each prompt; the same item may occur several times."""
         return tuple(each.asked.item for each in self.plans)
 
     @cached_property
     def next_with_other_label(self) -> Sequence[int | None]:
-        """For each prompt, round the end, the next one with another correct label."""
+        """For each prompt, the index of the next one, cyclically, with another correct label."""
         labels = [plan.correct_label for plan in self.plans]
-        found: list[int | None] = [None] * len(labels)
+        next_with_other: list[int | None] = [None] * len(labels)
         following: int | None = None
-        for number in reversed(range(2 * len(labels))):  # the second round has seen the end
+        for number in reversed(range(2 * len(labels))):  # twice, to wrap around
             here, after = number % len(labels), (number + 1) % len(labels)
             if labels[here] != labels[after]:
                 following = after
-            found[here] = following
-        return found
+            next_with_other[here] = following
+        return next_with_other
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
@@ -106,10 +106,10 @@ def recipes() -> list[Recipe]:
 def build(
     spec: DistributionSpec, *, roots: Sequence[Path] = (), bounds: Bounds | None = None
 ) -> Distribution:
-    """The prompts of a spec: the same bytes on every machine.
+    """Build the prompts of a spec: the same bytes on every machine.
 
-    Files that the spec names must lie below one of the roots, where there are some. They are read
-    within the usual bounds where no others are given.
+    Raises a `Refused`, such as for files outside `roots`, if any, or beyond `bounds`, which default
+    to `Bounds()`.
     """
     bounds = bounds or Bounds()
     data = load(spec, roots=roots, bounds=bounds)
@@ -139,7 +139,7 @@ def build(
 def _written(
     plans: Sequence[Plan], words: Wording | OwnWording, spec: DistributionSpec, bounds: Bounds
 ) -> Iterator[Prompt]:
-    """The prompts of the plans; raises `Beyond` before they take more memory than they may."""
+    """The prompts of the plans. Raises `Beyond` before they exceed the bounds in memory."""
     length = 0
     for number, each in enumerate(plans):
         prompt = prompt_of(number, each, words.write(each))

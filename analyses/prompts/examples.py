@@ -1,4 +1,4 @@
-"""Prompts with all that an analysis may ask of them: tokens, places, what is asked, a source."""
+"""Prompts with everything that an analysis needs: tokens, places, content, companions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ANSWER = "\nAnswer:"
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """The question alone, and each option as its answer in words: no labels, no other options."""
+    """The tokens of the question alone, and of each option as its answer, without labels."""
 
     context: tuple[int, ...]
     options: tuple[tuple[int, ...], ...]
@@ -23,12 +23,12 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Example(TokenizedPrompt):
-    """A prompt as a language model reads it, and what is known of its text."""
+    """A tokenized prompt, with the positions of its parts."""
 
     labels: tuple[str, ...]
     places: Places
     content: Content
-    companions: Mapping[Companion, "Example"]  # prompts that were made from this one
+    companions: Mapping[Companion, "Example"]  # prompts made from this one
 
 
 def examples(
@@ -36,15 +36,15 @@ def examples(
     prompts: Sequence[Prompt],
     companions: Mapping[Companion, Mapping[int, Prompt]] | None = None,
 ) -> list[Example]:
-    """The prompts read; `companions` are by the numbers of the prompts they stand beside."""
-    beside = companions or {}
+    """The prompts as examples; `companions` are keyed by kind and the base prompt's number."""
+    by_kind = companions or {}
     return [
         _example(
             tokenizer,
             prompt,
             {
                 kind: _example(tokenizer, by_number[prompt.number], {})
-                for kind, by_number in beside.items()
+                for kind, by_number in by_kind.items()
             },
         )
         for prompt in prompts
@@ -72,7 +72,7 @@ def content(tokenizer: Tokenizer, prompt: Prompt) -> Content:
     options = []
     for option in prompt.options:
         whole = tokenizer.encode(f"{question} {option}", add_special_tokens=False).ids
-        # A tokenizer may join the end of the context to what follows; then that is predicted too.
+        # If the tokenizer merges the end of the context with what follows, that is predicted too.
         shared = next(
             (n for n, (one, other) in enumerate(zip(context, whole, strict=False)) if one != other),
             min(len(context), len(whole)),

@@ -1,4 +1,4 @@
-"""The files that people name in a recipe: found, below the roots where there are some, and read."""
+"""Opens the files that a recipe names, which must be below the data roots, if any."""
 
 import os
 import stat
@@ -16,14 +16,14 @@ from analyses.regular_files import ChangedWhileRead, NotRegular, check_mode, des
 class NoSuchFile(Refused):
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
-            f"No {what} at {named(path)}. Give the whole path of one that can be read here."
+            f"No {what} at {named(path)}. Give the full path of one that exists on this machine."
         )
 
 
 class OutsideDataRoots(Refused):
     def __init__(self, path: Path, roots: Sequence[Path]) -> None:
         super().__init__(
-            f"{named(path)} does not lie below a data root. Files may be read from: "
+            f"{named(path)} is outside the data roots. Files may be read from: "
             f"{', '.join(map(str, roots))}. Move it there."
         )
 
@@ -35,12 +35,15 @@ class NotUtf8(Refused):
 
 
 def named(path: Path) -> str:
-    """The path, of which the system takes 4096 characters at the most."""
+    """The path as text, shortened if it is longer than the system's maximum."""
     return str(path) if len(str(path)) <= 4096 else shown(str(path))
 
 
 def existing(path: Path, *, roots: Sequence[Path] = (), folder: bool = False) -> Path:
-    """The file or folder, links followed; no roots allow all. Raises a `Refused`."""
+    """The real path of a file or folder, which must be below one of `roots`, if any.
+
+    Raises `NoSuchFile`, `OutsideDataRoots`, `NotRegular` or `MayNotBeRead`.
+    """
     what = "folder" if folder else "file"
     try:
         real = path.expanduser().resolve()
@@ -60,10 +63,10 @@ def existing(path: Path, *, roots: Sequence[Path] = (), folder: bool = False) ->
 
 @contextmanager
 def opened(path: Path, *, most: int, roots: Sequence[Path] = ()) -> Iterator[BinaryIO]:
-    """A regular file of at most so many bytes, which stays as it is while it is open.
+    """Open a regular file of at most `most` bytes. Raises a `Refused`.
 
-    What is behind the path may be exchanged at any time, so all is asked of the open file. Raises
-    a `Refused`, `Beyond` among them.
+    The path may be replaced at any time, so everything is checked on the open file. Raises
+    `ChangedWhileRead` if the file has changed by the end of the block.
     """
     real = existing(path, roots=roots)
     try:
@@ -83,12 +86,12 @@ def opened(path: Path, *, most: int, roots: Sequence[Path] = ()) -> Iterator[Bin
             raise ChangedWhileRead(named(path))
 
 
-def _state(found: os.stat_result) -> tuple[int, int, int]:
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns  # the last cannot be put back
+def _state(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns  # the last cannot be set back
 
 
 class _Measured(FileIO):
-    """A file that is never longer than it was: one may grow for ever, or have no end at all."""
+    """A file that cannot be read beyond its initial size: it may grow, or be endless."""
 
     def __init__(self, number: int, path: Path) -> None:
         super().__init__(number, "rb")
@@ -98,7 +101,7 @@ class _Measured(FileIO):
     def readinto(self, buffer: Any, /) -> int:
         """Raises `ChangedWhileRead` for bytes beyond the end."""
         count: int | None = super().readinto(buffer)
-        if count is None:  # it would wait for somebody to write
+        if count is None:  # it would block until something is written
             raise NotRegular(named(self._path), os.fstat(self.fileno()).st_mode)
         if self.tell() > self.left:
             raise ChangedWhileRead(named(self._path))
@@ -106,9 +109,7 @@ class _Measured(FileIO):
 
 
 def read_text(path: Path, *, most: int, roots: Sequence[Path] = ()) -> str:
-    """A text file of at most so many characters; its newlines become \\n, so that they are the
-    same on every platform.
-    """
+    """A text file of at most `most` characters, with every newline as \\n. Raises a `Refused`."""
     try:
         with opened(path, most=4 * most, roots=roots) as file:  # no character has more bytes
             text = unix(file.read(4 * most).decode("utf-8-sig"))

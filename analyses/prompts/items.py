@@ -1,4 +1,4 @@
-"""The questions of the shipped data sets, each with every answer that is false for it."""
+"""Items: a question with its answer and distractors; those of the shipped data sets."""
 
 import csv
 import json
@@ -16,10 +16,10 @@ from analyses.prompts.streams import Stream, content_hash_of_all
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A question, its answer and every candidate that is false; `id` is `relation/subject`.
+    """A question, its answer and all distractors; `id` is `relation/subject`.
 
-    Of a file, the relation is the subject of the question and the subject its number; `where` is
-    the row it was read from. Options that name others have an `order` to stay in.
+    For items from a file, `id` is the question's subject and the row's number, and `where` is the
+    row. `order` is set if an option names others, so that the options must keep their order.
     """
 
     id: str
@@ -32,13 +32,13 @@ class Item:
 
     @property
     def relation(self) -> str:
-        """The table the item comes from; the distractors are answers of the same table."""
+        """The table that the item and its distractors come from."""
         return self.id.partition("/")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One row of a table. `also_true` are answers of the table that are defensible here as well."""
+    """One row of a table. `also_true` are other answers in the table that are defensible too."""
 
     subject: str
     answer: str
@@ -47,7 +47,7 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Relation:
-    """A table of facts that share one question, and so their candidates."""
+    """A table of facts that share one question, and so their candidate answers."""
 
     name: str
     topic: str
@@ -82,7 +82,7 @@ def load_relations() -> list[Relation]:
 
 
 def _read_facts(table: bytes) -> tuple[Fact, ...]:
-    # From bytes: neither the locale's encoding nor its line ends may reach a prompt.
+    # From bytes, so that the locale's encoding and line ends cannot affect a prompt.
     return tuple(
         Fact(
             subject=row["subject"],
@@ -94,7 +94,7 @@ def _read_facts(table: bytes) -> tuple[Fact, ...]:
 
 
 def _colours() -> list[Item]:
-    """Every object in every colour, which the question itself tells: binding without knowledge."""
+    """Every object in every colour; the question states the colour, so no knowledge is needed."""
     path = files("analyses").joinpath("data", "colours", "colours.json")
     described = json.loads(path.read_bytes())
     topic, colours, forms = (described[name] for name in ("topic", "colours", "forms"))
@@ -129,9 +129,9 @@ def load_items(data: str) -> list[Item]:
 
 
 def asked(question: str, answer: str) -> str:
-    """What a question asks and its answer, as one key: the same for both, however they are written.
+    """A key of a question and its answer, regardless of case, width and spaces.
 
-    Prompts of one key are not independent, beside whichever options and from whichever rows.
+    Prompts with the same key are not independent, whatever their options and rows.
     """
     return "\n".join(
         " ".join(normalize("NFKC", text).casefold().split()) for text in (question, answer)
@@ -139,7 +139,7 @@ def asked(question: str, answer: str) -> str:
 
 
 def digest(items: Sequence[Item]) -> str:
-    """What the items are, as one hash."""
+    """A hash of the items' content."""
     return content_hash_of_all(_content(each) for each in items)
 
 

@@ -1,4 +1,4 @@
-"""The tokens of a prompt in groups, by what they say, for those who ask where a head looks."""
+"""Groups the tokens of a prompt by meaning, to measure what a head attends to."""
 
 from collections.abc import Collection, Mapping
 
@@ -8,33 +8,33 @@ Tokens = frozenset[int]  # as indices into `TokenizedPrompt.input_ids`
 
 
 def key_groups(places: Places, correct: int) -> dict[str, Tokens]:
-    """First those of `parting`, which share no token and leave none out; then some of their parts.
+    """The groups of `parting`, which partition the tokens, then some subsets of them.
 
-    These are `correct_label`, `other_labels` (together), each `label_0`, `label_1` … by the place
-    of its option, and `correct_content`. A group may be empty.
+    The subsets are `correct_label`, `other_labels` (together), `label_0`, `label_1` … by the
+    option's position, and `correct_content`. A group may be empty.
     """
-    found = parting(places)
+    partition = parting(places)
     labels = [option.label for option in places.options]
     right = places.options[correct]
-    return found | {
+    return partition | {
         "correct_label": frozenset({labels[correct]}),
         "other_labels": frozenset(labels) - {labels[correct]},
         **{f"label_{index}": frozenset({label}) for index, label in enumerate(labels)},
-        "correct_content": found["contents"] & _span(right.content_first, right.content_last),
+        "correct_content": partition["contents"] & _span(right.content_first, right.content_last),
     }
 
 
 def parting(places: Places) -> dict[str, Tokens]:
-    """Each token in the first group that claims it.
+    """A partition of the tokens: each is in the first group that includes it.
 
     `labels`; `contents`, the options' texts; `brackets`, which close labels; `ends`, the last token
-    of each option's line; `question`; `last`, from behind the options to the final position;
-    `rest`: a prelude, solved questions, special tokens, what stands between. As key sites have it,
-    what belongs to an option's text is neither bracket nor end.
+    of each option's line; `question`; `last`, from after the options to the final position;
+    `rest`: a prelude, solved questions, special tokens, anything between. As for key sites, a token
+    of an option's text is neither a bracket nor an end.
     """
     options = places.options
-    behind = max(option.option_end for option in options) + 1
-    return _first_come(
+    after = max(option.option_end for option in options) + 1
+    return _without_overlap(
         {
             "labels": {option.label for option in options},
             "contents": frozenset().union(
@@ -43,13 +43,13 @@ def parting(places: Places) -> dict[str, Tokens]:
             "brackets": {option.bracket for option in options},
             "ends": {option.option_end for option in options},
             "question": _span(places.question_first, places.question_last),
-            "last": _span(behind, places.final),
+            "last": _span(after, places.final),
             "rest": _span(0, places.final),
         }
     )
 
 
-def _first_come(claims: Mapping[str, Collection[int]]) -> dict[str, Tokens]:
+def _without_overlap(claims: Mapping[str, Collection[int]]) -> dict[str, Tokens]:
     taken: Tokens = frozenset()
     groups = {}
     for name, claimed in claims.items():

@@ -1,4 +1,4 @@
-"""Which token of an option keys and values are read from, or outputs are replaced at."""
+"""Key sites: the token of an option whose keys and values are read, or outputs replaced."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from analyses.prompts.places import OptionPlaces, Places
 
 class KeySite(StrEnum):
     LABEL = "label"
-    BRACKET = "bracket"  # what closes the label
+    BRACKET = "bracket"  # the token that closes the label
     CONTENT_END = "content_end"  # the option's last token
     OPTION_END = "option_end"  # the end of the option's line
 
@@ -16,14 +16,14 @@ class KeySite(StrEnum):
 class NoKeySite(Refused):
     def __init__(self, site: KeySite, number: int) -> None:
         super().__init__(
-            f"The options of prompt {number} have no token of their own for the key site "
-            f"{site.value!r}, as this template and tokenizer write them. Take another key site: "
-            f"{KeySite.LABEL.value} and {KeySite.CONTENT_END.value} are always there."
+            f"The options of prompt {number} have no separate token for the key site "
+            f"{site.value!r} with this template and tokenizer. Use another key site: "
+            f"{KeySite.LABEL.value} and {KeySite.CONTENT_END.value} always exist."
         )
 
 
 def positions(places: Places, site: KeySite) -> tuple[int, ...]:
-    """The site's token in each option; raises `NoKeySite`."""
+    """The position of the site's token in each option. Raises `NoKeySite`."""
     for option in places.options:
         if not _has(option, site):
             raise NoKeySite(site, places.number)

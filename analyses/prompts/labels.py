@@ -9,7 +9,7 @@ from analyses.prompts.streams import Stream
 
 MOST_OPTIONS = 10
 LIST = "list:"
-# Each is one token of SmolLM2's after a bracket and after a space, and in an option's line.
+# Each is a single SmolLM2 token after a bracket, after a space and in an option's line.
 SYMBOLS = ("&", "^", "|", "£", "§", "©", "±", "•", "€", "→")
 
 Draw = Callable[[int, Stream], tuple[str, ...]]
@@ -26,22 +26,22 @@ class UnknownLabels(Refused):
 class UnusableLabels(Refused):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(
-            f"The labels {shown(name)} cannot be used: {reason}. Write a list as {LIST}W,X,Y,Z, "
-            f"with at least as many labels as options, all different and none empty."
+            f"The labels {shown(name)} cannot be used: {reason}. Write a list such as "
+            f"{LIST}W,X,Y,Z, with at least as many labels as options, all different and none empty."
         )
 
 
 class TooFewLetters(Refused):
     def __init__(self, labels: Sequence[str], wanted: int, left: int) -> None:
         super().__init__(
-            f"{wanted} letters are needed that are not among the labels {list(labels)}; only "
-            f"{left} are left of A to Z. Use fewer options."
+            f"{wanted} letters other than the labels {list(labels)} are needed, but only {left} of "
+            f"A to Z are left. Use fewer options."
         )
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """How the labels of one prompt are drawn, as a sentence and as a function of K."""
+    """How the labels of a prompt are drawn: a description, and a function of their number."""
 
     meaning: str
     draw: Draw
@@ -87,7 +87,7 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 def check(name: str, k: int) -> None:
-    """Raises `UnknownLabels` or `UnusableLabels` where no `k` labels can be drawn."""
+    """Raises `UnknownLabels` or `UnusableLabels` if `k` labels cannot be drawn."""
     if name.startswith(LIST):
         _listed(name, k)
     elif name not in SCHEMES:
@@ -101,7 +101,7 @@ def draw(name: str, k: int, stream: Stream) -> tuple[str, ...]:
 
 
 def are_first_letters(name: str, k: int) -> bool:
-    """Whether the options of every prompt are called A, B, C … in this order."""
+    """Whether the labels of every prompt are A, B, C … in this order."""
     first = tuple(ascii_uppercase[:k])
     return name == "ABCD" or (name.startswith(LIST) and _listed(name, k) == first)
 
@@ -122,7 +122,7 @@ def _listed(name: str, k: int) -> tuple[str, ...]:
         raise UnusableLabels(name, "one of them is more than one word")
     if len(set(labels)) < len(labels):
         twice = next(each for each in labels if labels.count(each) > 1)
-        raise UnusableLabels(name, f"{twice!r} stands in it twice")
+        raise UnusableLabels(name, f"{twice!r} appears twice")
     if len(labels) < k:
-        raise UnusableLabels(name, f"they are {len(labels)}, for {k} options")
+        raise UnusableLabels(name, f"it has {len(labels)} labels for {k} options")
     return labels[:k]

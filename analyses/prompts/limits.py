@@ -1,4 +1,4 @@
-"""What a language model can read at all, and what it was trained to read; torch is not needed."""
+"""Which prompts a language model can process, and which it was trained on; without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from analyses.prompts.tokenization import TokenizedPrompt
 class TokenBeyondEmbedding(Refused):
     def __init__(self, number: int, token: int, rows: int) -> None:
         super().__init__(
-            f"Prompt {number} needs the token {token}, but the model's embedding has {rows} rows "
-            f"only: its tokenizer knows tokens that the model does not. Use the tokenizer that was "
+            f"Prompt {number} has the token {token}, but the model's embedding has only {rows} "
+            f"rows: its tokenizer knows tokens that the model does not. Use the tokenizer that was "
             f"saved with these weights, or prompts and labels without such tokens."
         )
 
@@ -27,14 +27,14 @@ class PromptTooLong(Refused):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """None where nothing is known, or where there is no such limit."""
+    """A model's limits; None if there is no such limit or it is unknown."""
 
     n_embeddings: int | None = None  # rows of the token embedding
-    max_positions: int | None = None  # tokens that it has positions for
-    trained_positions: int | None = None  # tokens it was trained on; longer prompts can be read
+    max_positions: int | None = None  # positions that the model has
+    trained_positions: int | None = None  # positions seen in training; it can process more
 
     def check(self, prompts: Sequence[TokenizedPrompt]) -> None:
-        """Raises `TokenBeyondEmbedding` and `PromptTooLong`."""
+        """Raises `TokenBeyondEmbedding` or `PromptTooLong`."""
         for prompt in prompts:
             self.check_tokens(prompt.number, (*prompt.input_ids, *prompt.label_ids))
         lengths = [len(prompt.input_ids) for prompt in prompts]
@@ -43,12 +43,12 @@ class Limits:
             raise PromptTooLong(lengths, too_long, self.max_positions)
 
     def check_tokens(self, number: int, tokens: Sequence[int]) -> None:
-        """The same for some tokens of the prompt of that number; raises `TokenBeyondEmbedding`."""
+        """Check tokens of the prompt with this number. Raises `TokenBeyondEmbedding`."""
         if self.n_embeddings is not None and max(tokens, default=0) >= self.n_embeddings:
             raise TokenBeyondEmbedding(number, max(tokens), self.n_embeddings)
 
     def warnings(self, prompts: Sequence[TokenizedPrompt]) -> tuple[str, ...]:
-        """Where it reads what it was not trained for."""
+        """A warning if prompts are longer than those the model was trained on."""
         beyond = _longer(prompts, self.trained_positions)
         if not beyond:
             return ()
@@ -61,7 +61,7 @@ class Limits:
 
 
 def _longer(prompts: Sequence[TokenizedPrompt], most: int | None) -> list[int]:
-    """The numbers of the prompts that are."""
+    """The numbers of the prompts with more than `most` tokens."""
     if most is None:
         return []
     return [prompt.number for prompt in prompts if len(prompt.input_ids) > most]

@@ -1,4 +1,4 @@
-"""Each prompt told otherwise: the same question, options and order, under other labels or marks."""
+"""Mutations of prompts: the same question, options and order, with other labels or wording."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from analyses.prompts.separators import SEPARATORS
 from analyses.prompts.streams import Stream
 from analyses.prompts.templates import Wording
 
-_TRIES = 100  # draws of labels that are not those of the prompt itself
+_TRIES = 100  # attempts to draw labels that differ from the prompt's own
 
 
 class Mutation(StrEnum):
@@ -28,13 +28,13 @@ class Mutation(StrEnum):
 class NoMutation(Refused):
     def __init__(self, mutation: Mutation, why: str) -> None:
         super().__init__(
-            f"The prompts have no mutation {mutation.value!r}: {why}. Leave it out of `mutations`, "
-            f"or take prompts of another recipe."
+            f"The prompts have no mutation {mutation.value!r}: {why}. Remove it from `mutations`, "
+            f"or use prompts of another recipe."
         )
 
 
 def planned(mutation: Mutation, plan: Plan, stream: Stream) -> Plan:
-    """The plan under the mutation's labels; the same where only the wording changes."""
+    """The plan with the mutation's labels; unchanged if only the wording changes."""
     draw = _DRAWS.get(mutation)
     if draw is None:
         return plan
@@ -42,18 +42,18 @@ def planned(mutation: Mutation, plan: Plan, stream: Stream) -> Plan:
         drawn = draw(plan, stream)
         if drawn != plan.labels:
             return replace(plan, labels=drawn)
-    raise NoMutation(mutation, f"they are labelled {', '.join(plan.labels)} already")
+    raise NoMutation(mutation, f"their labels already are {', '.join(plan.labels)}")
 
 
 def worded(mutation: Mutation, wording: Wording | OwnWording) -> Wording | OwnWording:
-    """The wording with the mutation's marks or without its prelude; else as it is."""
+    """The wording with the mutation's separators or without its prelude; otherwise unchanged."""
     if mutation not in (Mutation.OTHER_SEPARATORS, Mutation.NO_PRELUDE):
         return wording
     if isinstance(wording, OwnWording):
-        raise NoMutation(mutation, "a template of your own has its own marks and words")
+        raise NoMutation(mutation, "a template file writes its own separators and prelude")
     if mutation is Mutation.NO_PRELUDE:
         if not wording.prelude:
-            raise NoMutation(mutation, "they are without a prelude already")
+            raise NoMutation(mutation, "they already have no prelude")
         return replace(wording, prelude="")
     other = "A." if wording.separators == SEPARATORS["(A)"] else "(A)"
     return replace(wording, separators=SEPARATORS[other])

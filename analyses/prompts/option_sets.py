@@ -1,8 +1,8 @@
-"""Which distractors stand beside an answer, and whether such a set is for training or for testing.
+"""Sets of options: which distractors go with an answer, and the train/test split of such sets.
 
-A set of options, in no order, belongs to train or to test by its content alone. So no set of a
-training prompt is ever seen in a test prompt, under any seed, order, label or question; the fact
-itself may be asked in both, beside other options.
+The content of a set of options alone, regardless of order, decides whether it belongs to train or
+test. So no set of a training prompt ever occurs in a test prompt, whatever the seed, order, labels
+or question; the same fact may occur in both, with other options.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,18 +13,18 @@ from analyses.prompts.items import Item
 from analyses.prompts.spec import Split
 from analyses.prompts.streams import Stream, content_hash
 
-ONE_IN = 5  # sets that are for testing
+ONE_IN = 5  # one set in five is for testing
 
 OptionSet = tuple[str, ...]  # the distractors, in a random order
 
 
 def half(options: Sequence[str]) -> Split:
-    """The half that a set of options belongs to: test for one set in five."""
+    """The split that a set of options belongs to: test for one set in five."""
     return "test" if int(content_hash(sorted(options)), 16) % ONE_IN == 0 else "train"
 
 
 class OptionSets:
-    """The sets of an item that are in a split, in a random order, each once; drawn when asked."""
+    """The sets of an item that are in a split, each once, in a random order; drawn lazily."""
 
     def __init__(self, item: Item, *, options: int, split: Split, seed: int) -> None:
         self._all = split == "all" and len(item.distractors) >= options - 1
@@ -32,12 +32,12 @@ class OptionSets:
         self._rest = _sets(item, options - 1, split, Stream(seed, "sets", item.id))
 
     @property
-    def there(self) -> bool:
-        """Whether there is one; drawn only where the split decides it."""
+    def nonempty(self) -> bool:
+        """Whether there is a set; draws one only if the split decides that."""
         return self._all or self.get(0) is not None
 
     def get(self, number: int) -> OptionSet | None:
-        """The set of that number from 0, or None where there are fewer."""
+        """Set `number`, counted from 0, or None if there are fewer."""
         self._drawn += islice(self._rest, max(0, number + 1 - len(self._drawn)))
         return self._drawn[number] if number < len(self._drawn) else None
 
@@ -57,7 +57,7 @@ def _sets(item: Item, k: int, split: Split, stream: Stream) -> Iterator[OptionSe
 
 
 def _permutation(n: int, stream: Stream) -> Iterator[int]:
-    """0 to n - 1 in a random order, without a list of them: Fisher and Yates on what was moved."""
+    """0 to n - 1 in a random order: a Fisher-Yates shuffle that stores only what was moved."""
     moved: dict[int, int] = {}
     for i in range(n):
         j = i + stream.below(n - i)
@@ -67,7 +67,7 @@ def _permutation(n: int, stream: Stream) -> Iterator[int]:
 
 
 def _combination(n: int, k: int, number: int) -> list[int]:
-    """The k of n indices that stand at `number` of all, in the order of `comb`."""
+    """The combination of k of n indices with this number, in lexicographic order."""
     chosen = []
     index = 0
     while k:

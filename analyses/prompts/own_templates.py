@@ -1,7 +1,7 @@
-"""A template of a person's own: a small, safe part of Jinja, in which every place stays known.
+"""Users' templates: a small, safe subset of Jinja that keeps track of every span.
 
-Questions, labels and options are printed between marks that no data and no template holds. The
-places are where the marks stood; the marks are then taken out. Nothing is searched for.
+Questions, labels and options are rendered between marker characters that neither data nor template
+may contain. The markers give the spans and are then removed; nothing is searched for in the text.
 """
 
 import re
@@ -21,10 +21,10 @@ from analyses.prompts.files import read_text
 from analyses.prompts.plans import Plan, Question
 from analyses.prompts.written import Span, Written, line_stops
 
-MOST_REASON = 300  # characters of what Jinja says
+MOST_REASON = 300  # characters of a Jinja error
 NAMES = ("topic", "question", "options", "shots", "prelude")
 
-# Nothing here can grow a text other than by printing, or run longer than its loops.
+# None of these can make text grow except by printing, or run longer than its loops.
 _NODES = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const),
     *(nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Test, nodes.For, nodes.If),
@@ -32,26 +32,26 @@ _NODES = (
     *(nodes.Add, nodes.Sub, nodes.Concat, nodes.Call),
 )
 _FILTERS = ("capitalize", "default", "first", "last", "length", "lower", "title", "trim", "upper")
-_LIGHT = 100  # characters of a value that cost a step
+_LIGHT = 100  # characters of a value that count as one step
 _OPEN = frozenset("([{<\"'\u201c\u2018«`")  # a label follows these without a space
 
 _FIRST, _LAST = 0xF0000, 0xFFFFD  # a private use area
 _MARK = re.compile(f"[{chr(_FIRST)}-{chr(_LAST)}]")
-_COST = "_cost"  # what a prompt has cost; no template can name it
+_COST = "_cost"  # the counter of steps; a template cannot use the name
 
 
 class BadTemplate(Refused):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"The template {path} cannot be used: {reason}. It gets {', '.join(NAMES)}; an option "
-            f"has .label and .text, a shot has .question, .options, .label and .answer. It must "
-            f"print the question, and each option's label and text, once and unchanged."
+            f"The template {path} cannot be used: {reason}. Its variables are {', '.join(NAMES)}; "
+            f"an option has .label and .text, a shot has .question, .options, .label and .answer. "
+            f"It must print the question, and each option's label and text, once and unchanged."
         )
 
 
 class _Cost:
-    """What a template has done, in steps, for one prompt and for all: a step of a loop, a value
-    that is worked out, and every hundred characters of one.
+    """The steps that a template has taken, for one prompt and for all. A step is an iteration of a
+    loop, an evaluated value, or each hundred characters of one.
     """
 
     def __init__(self, path: Path, bounds: Bounds) -> None:
@@ -59,11 +59,11 @@ class _Cost:
         self._steps = self._work = 0
 
     def of_next_prompt(self) -> None:
-        """Another prompt may cost as much."""
+        """Reset the count for a new prompt."""
         self._steps = 0
 
     def add(self, steps: int) -> None:
-        """Raises `Beyond`."""
+        """Count steps. Raises `Beyond`."""
         self._steps += steps
         self._work += steps
         if self._steps > self._bounds.steps:
@@ -74,7 +74,7 @@ class _Cost:
 
 @dataclass(frozen=True)
 class _Option:
-    """What a template sees of an option."""
+    """An option, as a template sees it."""
 
     label: str
     text: str
@@ -82,7 +82,7 @@ class _Option:
 
 @dataclass(frozen=True)
 class _Shot:
-    """What a template sees of a solved question."""
+    """A solved question, as a template sees it."""
 
     question: str
     options: list[_Option]
@@ -92,7 +92,7 @@ class _Shot:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnWording:
-    """A person's template: turns plans into prompts."""
+    """A user's template: turns plans into prompts."""
 
     path: Path
     source: str
@@ -103,13 +103,14 @@ class OwnWording:
 
     @property
     def content(self) -> list[str]:
-        """All it consists of, for a hash."""
+        """Its content, to be hashed."""
         return [self.source, str(self.prelude)]
 
     def write(self, plan: Plan) -> Written:
-        """The prompt; raises `BadTemplate` where a piece is missing, doubled or changed.
+        """Render a prompt. Raises `BadTemplate` if a piece is missing, repeated or changed.
 
-        The label follows at once after a space or an opening bracket or quote, else after a space.
+        A label continues the text directly after a space, an opening bracket or quote, and
+        otherwise after a space.
         """
         pieces = [plan.asked.item.question]
         for label, option in zip(plan.labels, plan.asked.options, strict=True):
@@ -129,7 +130,7 @@ class OwnWording:
         shots = [_shot(each, plan.labels) for each in plan.shots]
         topic = plan.asked.item.topic
         marked = [_marked(number, piece) for number, piece in enumerate(pieces)]
-        given = {
+        variables = {
             "topic": topic,
             "question": marked[0],
             "options": [_Option(*each) for each in zip(marked[1::2], marked[2::2], strict=True)],
@@ -139,30 +140,30 @@ class OwnWording:
         }
         self.cost.of_next_prompt()
         if any(_MARK.search(each) for each in (topic, *pieces, *_texts(shots))):
-            raise BadTemplate(self.path, "the data holds private use characters, from U+F0000")
+            raise BadTemplate(self.path, "the data contain private-use characters, from U+F0000")
         text, length = [], 0
         try:
-            for chunk in self.template.generate(given):
+            for chunk in self.template.generate(variables):
                 text.append(chunk)
                 length += len(chunk)
                 if length > self.bounds.prompt:
                     raise self.bounds.passed("prompt", f"A prompt of {self.path}")
         except Refused:
             raise
-        except Exception as error:  # whatever a template does wrong
+        except Exception as error:  # a template can raise anything
             raise BadTemplate(self.path, (str(error) or repr(error))[:MOST_REASON]) from None
         return "".join(text)
 
     def _unmarked(self, marked: str, pieces: Sequence[str]) -> tuple[str, list[Span]]:
-        text, where, stands = "", dict[int, int](), 0
+        text, where, end = "", dict[int, int](), 0
         for mark in _MARK.finditer(marked):
-            text += marked[stands : mark.start()]
-            stands = mark.end()
+            text += marked[end : mark.start()]
+            end = mark.end()
             number = ord(mark[0]) - _FIRST
             if number in where:
                 raise BadTemplate(self.path, f"it prints {_name(number // 2)} twice")
             where[number] = len(text)
-        text += marked[stands:]
+        text += marked[end:]
         spans = []
         for number, piece in enumerate(pieces):
             span = Span(where.get(2 * number, -1), where.get(2 * number + 1, -1))
@@ -177,8 +178,10 @@ class OwnWording:
 def own_wording(
     path: Path, *, prelude: bool, roots: Sequence[Path] = (), bounds: Bounds | None = None
 ) -> OwnWording:
-    """The wording of a template file; raises `BadTemplate` for what it may not do, `Beyond` for
-    what would cost too much.
+    """The wording of a template file.
+
+    Raises `BadTemplate` if it is malformed or uses something that is not allowed, and `Beyond` if
+    it is too long.
     """
     bounds = bounds or Bounds()
     source = read_text(path, most=bounds.source, roots=roots)
@@ -190,7 +193,7 @@ def own_wording(
     except Refused:
         raise
     except (RecursionError, MemoryError):
-        raise BadTemplate(path, "it has too much inside each other") from None
+        raise BadTemplate(path, "it is nested too deeply") from None
     except Exception as error:  # a syntax error, mostly
         line = getattr(error, "lineno", None)
         where = f" in line {line}" if line else ""
@@ -206,25 +209,25 @@ def own_wording(
 
 
 def _environment() -> SandboxedEnvironment:
-    made = SandboxedEnvironment(
+    environment = SandboxedEnvironment(
         undefined=StrictUndefined, finalize=_printable, trim_blocks=False, cache_size=0
     )
-    made.globals = {"range": _steps}
+    environment.globals = {"range": _steps}
     counting = {"counted": _count, "weighed": _weigh}
-    made.filters = {name: made.filters[name] for name in _FILTERS} | counting
-    return made
+    environment.filters = {name: environment.filters[name] for name in _FILTERS} | counting
+    return environment
 
 
 @pass_context
 def _steps(context: Context, *bounds: int) -> range:
-    """A range, which costs its length: to look for something in one takes as long."""
+    """A range that counts its length in steps, since membership tests may take as long."""
     steps = range(*bounds)
     context[_COST].add(len(steps))
     return steps
 
 
 def _check(path: Path, tree: nodes.Template) -> None:
-    """Refuse all but printing, choosing and looping over what is given."""
+    """Raises `BadTemplate` for anything but output, conditions and loops over the variables."""
 
     def refuse(node: nodes.Node, what: str) -> None:
         raise BadTemplate(path, f"{what} in line {node.lineno} is not allowed")
@@ -248,9 +251,9 @@ def _check(path: Path, tree: nodes.Template) -> None:
                 refuse(node, "a call of anything but range")
             case nodes.Const(value=str(text)) | nodes.TemplateData(data=text):
                 if _MARK.search(text):
-                    refuse(node, "a private use character from U+F0000")
+                    refuse(node, "a private-use character from U+F0000")
                 if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
-                    refuse(node, "half a character or a null")
+                    refuse(node, "a lone surrogate or a null character")
             case nodes.Keyword() | nodes.Pair():
                 pass
         if not isinstance(node, (*_NODES, nodes.Keyword)):
@@ -258,7 +261,7 @@ def _check(path: Path, tree: nodes.Template) -> None:
 
 
 class _Counted(NodeTransformer):
-    """Lets every loop and every value of a template be counted when it runs."""
+    """Wraps every loop and value of a template in a filter that counts steps."""
 
     def __init__(self, environment: SandboxedEnvironment) -> None:
         self._environment = environment
@@ -269,7 +272,7 @@ class _Counted(NodeTransformer):
         return node
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:
-        node.args = [self.visit(each) for each in node.args]  # what is called is no value
+        node.args = [self.visit(each) for each in node.args]  # the callee is not a value
         return node
 
     def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
@@ -301,7 +304,7 @@ def _weigh(context: Context, value: Any) -> Any:
 def _printable(value: object) -> object:
     if isinstance(value, (str, int)) or hasattr(value, "_undefined_name"):
         return value
-    raise TypeError(f"it prints something that is no text: {type(value).__name__.strip('_')}")
+    raise TypeError(f"it prints a value that is not text: {type(value).__name__.strip('_')}")
 
 
 def _shot(shot: Question, labels: Sequence[str]) -> _Shot:
@@ -324,7 +327,7 @@ def _marked(number: int, piece: str) -> str:
 
 
 def _name(number: int) -> str:
-    """The piece of that number, in words."""
+    """The piece with this number, in words."""
     if number == 0:
         return "the question"
     return f"the {('text', 'label')[number % 2]} of option {(number + 1) // 2}"

@@ -1,6 +1,6 @@
-"""A process that reads Parquet files, within bounds that the system keeps; it trusts no file.
+"""A subprocess that reads untrusted Parquet files, with limits enforced by the system.
 
-It is run as a script, by itself: open files come through a socket, JSON lines go to stdout.
+It runs as a script: open files arrive through a socket, JSON lines go to stdout.
 """
 
 import json
@@ -13,31 +13,31 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-OTHER = "\0other"  # the key under which a value that JSON does not have is told
-_TAIL = 8  # bytes: the length of the footer, and a word
-_TOGETHER = 256  # rows that are in memory
+OTHER = "\0other"  # the key for a value that JSON cannot represent
+_TAIL = 8  # bytes: the length of the footer, and a magic word
+_TOGETHER = 256  # rows in memory at once
 
 
 class Beyond(Exception):
-    """The name of the bound that was passed, and by how much where that is known."""
+    """The name of the bound that was exceeded, and the amount, or None if it is unknown."""
 
 
 class Broken(Exception):
-    """Why no row can be read."""
+    """Why the file cannot be read."""
 
 
 def main() -> None:
-    """Read every file that comes, until none does."""
-    asked = json.loads(sys.argv[1])
-    bounds = asked["bounds"]
+    """Read every file that arrives, until the socket is closed."""
+    request = json.loads(sys.argv[1])
+    bounds = request["bounds"]
     _confine(bounds["memory"], bounds["seconds"])
-    with socket.socket(fileno=asked["socket"]) as files:
+    with socket.socket(fileno=request["socket"]) as files:
         while True:
             _, descriptors, _, _ = socket.recv_fds(files, 1, 1)
             if not descriptors:
                 return
             with open(descriptors[0], "rb") as file:
-                for line in _answer(file, asked["columns"], bounds):
+                for line in _answer(file, request["columns"], bounds):
                     sys.stdout.write(line + "\n")
                 sys.stdout.flush()
 
@@ -50,19 +50,19 @@ def _confine(memory: int, seconds: int) -> None:
     ):
         hard = resource.getrlimit(what)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        with suppress(ValueError, OSError):  # a system that keeps no such limit
+        with suppress(ValueError, OSError):  # the system has no such limit
             resource.setrlimit(what, (most, most))
-    # What takes address space ahead: other pools, and numpy's threads, 40 MB for each core.
+    # These reserve address space: other memory pools, and numpy's threads, 40 MB per core.
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
 
 
 def _answer(file: BinaryIO, wanted: list[str], bounds: dict[str, int]) -> Iterator[str]:
-    """A line for the columns, for each row, and for the end or why it did not come to it."""
+    """A JSON line for the columns, for each row, and for the end or the error."""
     try:
-        for said in _read(file, wanted, bounds):
-            line = json.dumps(said, default=lambda value: {OTHER: repr(value)[:100]})
+        for message in _read(file, wanted, bounds):
+            line = json.dumps(message, default=lambda value: {OTHER: repr(value)[:100]})
             if len(line) > bounds["row_bytes"]:
                 raise Beyond("row_bytes", None)
             yield line
@@ -71,7 +71,7 @@ def _answer(file: BinaryIO, wanted: list[str], bounds: dict[str, int]) -> Iterat
         yield json.dumps({"beyond": beyond.args})
     except MemoryError:
         yield json.dumps({"beyond": ("memory", None)})
-    except Exception as error:  # whatever the library makes of a broken file
+    except Exception as error:  # pyarrow may raise anything for a broken file
         yield json.dumps({"broken": (str(error) or repr(error))[:300]})
 
 
@@ -85,14 +85,14 @@ def _read(file: BinaryIO, wanted: list[str], bounds: dict[str, int]) -> Iterator
     with pq.ParquetFile(file) as table:
         names = table.schema_arrow.names
         _check("columns", len(names), bounds)
-        if several := [name for name, count in Counter(names).items() if count > 1]:
-            raise Broken(f"two columns are called {several[0]!r}")
+        if duplicates := [name for name, count in Counter(names).items() if count > 1]:
+            raise Broken(f"two columns are called {duplicates[0]!r}")
         columns = [name for name in wanted if name in names]
         _check_claims(table.metadata, set(columns), bounds)
         yield {"names": names}
         expanded = 0
         for batch in table.iter_batches(_TOGETHER, columns=columns, use_threads=False):
-            batch = _decoded(batch)  # a page may hold one long text, and in how many rows it stands
+            batch = _decoded(batch)  # a dictionary page may repeat one long text in many rows
             expanded += batch.nbytes
             if expanded > bounds["bytes"]:
                 raise Beyond("bytes", None)
@@ -102,7 +102,7 @@ def _read(file: BinaryIO, wanted: list[str], bounds: dict[str, int]) -> Iterator
 
 
 def _decoded(batch: Any) -> Any:
-    """The same rows without dictionaries, so that its bytes are those of its texts."""
+    """The batch without dictionary encoding, so that its size is that of its texts."""
     import pyarrow as pa
 
     columns = [
@@ -113,14 +113,14 @@ def _decoded(batch: Any) -> Any:
 
 
 def _check_footer(file: BinaryIO, most: int) -> None:
-    """The library reads the whole of it at once."""
+    """Raises `Broken` or `Beyond`: pyarrow reads the whole footer at once."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL))
     tail = file.read(_TAIL)
     if tail[4:] == b"PARE":
         raise Broken("it is encrypted")
     if tail[4:] != b"PAR1":
-        raise Broken("it is no Parquet file, or not all of one")
+        raise Broken("it is not a Parquet file, or is truncated")
     footer = int.from_bytes(tail[:4], "little")
     if footer > most:
         raise Beyond("footer", footer)
@@ -128,7 +128,7 @@ def _check_footer(file: BinaryIO, most: int) -> None:
 
 
 def _check_claims(metadata: Any, columns: set[str], bounds: dict[str, int]) -> None:
-    """What the file says of itself, before any of it is unpacked."""
+    """Raises `Beyond` by the sizes in the file's metadata, before anything is decompressed."""
     _check("rows", metadata.num_rows, bounds)
     values = expanded = 0
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
@@ -142,7 +142,7 @@ def _check_claims(metadata: Any, columns: set[str], bounds: dict[str, int]) -> N
 
 
 def _check_cells(row: dict[str, Any], bounds: dict[str, int]) -> None:
-    """Before anything longer is made of them."""
+    """Raises `Beyond` if a list or text in a row is too long."""
     for value in row.values():
         if isinstance(value, list):
             _check("choices", len(value), bounds)

@@ -1,4 +1,4 @@
-"""The rows of Parquet files, which a process of its own reads: pyarrow cannot be bounded here."""
+"""The rows of Parquet files, read in a subprocess whose memory and time can be limited."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ from analyses.prompts.raw_row import BrokenTable, RawRow
 
 @dataclass(frozen=True)
 class Other:
-    """A value that is no text, number or list, as Python writes it."""
+    """The repr of a value that is not a text, number or list."""
 
     written: str
 
@@ -29,7 +29,7 @@ class Other:
 
 
 class ParquetRows:
-    """Reads some columns of Parquet files. Its process starts with the first file."""
+    """Reads some columns of Parquet files. The subprocess starts with the first file."""
 
     def __init__(self, columns: Sequence[str], tally: Tally) -> None:
         self._columns = columns
@@ -38,62 +38,62 @@ class ParquetRows:
         self._process: subprocess.Popen[bytes] | None = None
 
     def close(self) -> None:
-        """End the process."""
+        """End the subprocess."""
         self._ends.close()
         self._process = None
 
     def rows(self, file: BinaryIO, path: Path) -> Iterator[RawRow]:
-        """The rows of an open file; raises a `Refused`."""
-        answers = self._answers(file, path)
-        first = next(answers)
+        """The rows of an open file. Raises a `Refused`."""
+        messages = self._messages(file, path)
+        first = next(messages)
         names = first.get("names", ())
-        for number, said in enumerate(answers, start=1):
-            if "end" in said:
+        for number, message in enumerate(messages, start=1):
+            if "end" in message:
                 return
             self._tally.add_row(len(self._columns))
             where = f"{path.name} row {number}"
-            yield RawRow(where=where, values=said["row"], columns=names)
+            yield RawRow(where=where, values=message["row"], columns=names)
 
-    def _answers(self, file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
-        """What the process says of the file; its last word is `end`."""
+    def _messages(self, file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
+        """The subprocess's messages about the file, the last of which is `end`."""
         process = self._process or self._start()
         socket.send_fds(self._files, [b"1"], [file.fileno()])
         assert process.stdout
         while line := process.stdout.readline():
-            said = json.loads(line, object_hook=_value)
-            if "beyond" in said:
-                bound, found = said["beyond"]
+            message = json.loads(line, object_hook=_value)
+            if "beyond" in message:
+                bound, found = message["beyond"]
                 raise Beyond(path.name, bound, getattr(self._tally.bounds, bound), found)
-            if "broken" in said:
-                raise BrokenTable(path, said["broken"])
-            yield said
+            if "broken" in message:
+                raise BrokenTable(path, message["broken"])
+            yield message
         raise self._ended(process, path)
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._files, theirs = socket.socketpair()
         self._ends.callback(self._files.close)
-        asked = {
+        request = {
             "socket": theirs.fileno(),
             "columns": list(self._columns),
             "bounds": asdict(self._tally.bounds),
         }
         with theirs:
             self._process = process = subprocess.Popen(
-                (sys.executable, "-P", parquet_reader.__file__, json.dumps(asked)),
+                (sys.executable, "-P", parquet_reader.__file__, json.dumps(request)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
         self._ends.callback(_end, process)
-        late = Timer(self._tally.seconds_left, process.kill)
-        late.daemon = True
-        late.start()
-        self._ends.callback(late.cancel)
+        timeout = Timer(self._tally.seconds_left, process.kill)
+        timeout.daemon = True
+        timeout.start()
+        self._ends.callback(timeout.cancel)
         return process
 
     def _ended(self, process: subprocess.Popen[bytes], path: Path) -> Refused:
-        """Why it ended before it was told to."""
+        """The error for a subprocess that ended early."""
         code = process.wait()
         if code == -signal.SIGXCPU or not self._tally.seconds_left:
             return self._tally.bounds.passed("seconds", path.name)
@@ -107,5 +107,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _value(found: dict[str, Any]) -> Any:
-    return Other(found[parquet_reader.OTHER]) if parquet_reader.OTHER in found else found
+def _value(decoded: dict[str, Any]) -> Any:
+    return Other(decoded[parquet_reader.OTHER]) if parquet_reader.OTHER in decoded else decoded

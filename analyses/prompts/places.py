@@ -1,8 +1,8 @@
-"""Where in a prompt's tokens everything stands: labels, brackets, options, question, the end.
+"""Token positions of the parts of a prompt: labels, brackets, options, question, final position.
 
-Characters noted while the text was put together are mapped through the tokenizer's offsets, and
-what is found is decoded again and compared. Nothing is searched for in the text, so an article "A"
-is never taken for a label.
+Character spans recorded while the text was built are mapped through the tokenizer's offsets; the
+resulting tokens are decoded and compared with the text. Nothing is searched for in the text, so an
+article "A" is never mistaken for a label.
 """
 
 import unicodedata
@@ -20,7 +20,7 @@ from analyses.prompts.written import Span
 class LabelSharesItsToken(Refused):
     def __init__(self, prompt: Prompt, label: str, tokens: Sequence[str]) -> None:
         super().__init__(
-            f"The label {label!r} of prompt {prompt.number} is not one token of its own in its "
+            f"The label {label!r} of prompt {prompt.number} is not a single separate token in its "
             f"option's line: it is read as {list(tokens)}. Choose other labels or separators."
         )
 
@@ -28,8 +28,8 @@ class LabelSharesItsToken(Refused):
 class PlaceIsUnsure(Refused):
     def __init__(self, prompt: Prompt, text: str, found: str) -> None:
         super().__init__(
-            f"The tokenizer cannot be relied on: {shown(text)} of prompt {prompt.number} is read "
-            f"as {shown(found)}. Choose other data, or a model with another tokenizer."
+            f"The tokenizer's offsets are unreliable: {shown(text)} of prompt {prompt.number} is "
+            f"read as {shown(found)}. Choose other data, or a model with another tokenizer."
         )
 
 
@@ -38,12 +38,12 @@ class OptionPlaces:
     """The tokens of one option, as indices into `TokenizedPrompt.input_ids`.
 
     Attributes:
-        label: the one token of the symbol.
-        bracket: the token after it, which closes the symbol: `)`, `.` or `:`. Where a template
-            puts nothing but space between label and option, it is `content_first`.
-        content_first, content_last: the first and last token that hold a character of the option.
-        option_end: the last token of the option's line. That is the newline; or `content_last`,
-            where the newline is no token of its own or belongs to what follows.
+        label: the single token of the label.
+        bracket: the token after it, which closes the label: `)`, `.` or `:`. If a template puts
+            only space between label and option, it is `content_first`.
+        content_first, content_last: the first and last token with a character of the option.
+        option_end: the last token of the option's line: the newline; or `content_last`, if the
+            newline is not a separate token or belongs to what follows.
     """
 
     label: int
@@ -61,39 +61,42 @@ class Places:
     question_first: int
     question_last: int
     options: tuple[OptionPlaces, ...]
-    final: int  # the label is predicted from here
+    final: int  # the last token, from which the label is predicted
 
 
 def places(tokenizer: Tokenizer, prompt: Prompt) -> Places:
-    """Where everything stands. Raises a `Refused` for a label that is no token of its own."""
+    """The token positions of a prompt's parts.
+
+    Raises `LabelSharesItsToken`, or `PlaceIsUnsure` if decoded tokens do not match the text.
+    """
     reading = read(tokenizer, prompt)
-    found = _Found(tokenizer, prompt, reading.tokens)
+    index = _TokenIndex(tokenizer, prompt, reading.tokens)
     before = len(reading.leading)
-    first, last = found.ends(prompt.question_span)
+    first, last = index.ends(prompt.question_span)
     return Places(
         number=prompt.number,
         question_first=before + first,
         question_last=before + last,
-        options=tuple(_option(found, index, before) for index in range(len(prompt.options))),
+        options=tuple(_option(index, number, before) for number in range(len(prompt.options))),
         final=before + len(reading.tokens.ids) - 1,
     )
 
 
-def _option(found: "_Found", index: int, before: int) -> OptionPlaces:
-    prompt = found.prompt
-    label = found.label(index)
-    first, last = found.content(index)
+def _option(index: "_TokenIndex", number: int, before: int) -> OptionPlaces:
+    prompt = index.prompt
+    label = index.label(number)
+    first, last = index.content(number)
     return OptionPlaces(
         label=before + label,
-        bracket=before + found.after(label, prompt.label_spans[index].stop),
+        bracket=before + index.after(label, prompt.label_spans[number].stop),
         content_first=before + first,
         content_last=before + last,
-        option_end=before + found.line_end(last, prompt.line_stops[index]),
+        option_end=before + index.line_end(last, prompt.line_stops[number]),
     )
 
 
-class _Found:
-    """The tokens of a prompt, by the characters they hold."""
+class _TokenIndex:
+    """Finds the tokens of a prompt by their characters."""
 
     def __init__(self, tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding) -> None:
         self.prompt = prompt
@@ -106,14 +109,14 @@ class _Found:
                 self._holders[character].append(number)
 
     def ends(self, span: Span) -> tuple[int, int]:
-        """The first and the last token that hold a character of the span."""
+        """The first and last token with a character of the span."""
         inside = [number for each in self._holders[slice(*span)] for number in each]
         if not inside:
             raise PlaceIsUnsure(self.prompt, self.prompt.text[slice(*span)], "")
         return min(inside), max(inside)
 
     def label(self, index: int) -> int:
-        """The token of a label; space before it may belong to it, nothing else."""
+        """The token of a label, which may include preceding space but nothing else."""
         label, span = self.prompt.labels[index], self.prompt.label_spans[index]
         first, last = self.ends(span)
         held = self.prompt.text[slice(*self._offsets[first])]
@@ -123,7 +126,7 @@ class _Found:
         return first
 
     def content(self, index: int) -> tuple[int, int]:
-        """The first and the last token of an option, which say the option when decoded."""
+        """The first and last token of an option, checked by decoding them."""
         option = self.prompt.options[index]
         first, last = self.ends(self.prompt.option_spans[index])
         if _bare(option) not in _bare(self._decoded(first, last)):
@@ -131,15 +134,15 @@ class _Found:
         return first, last
 
     def after(self, token: int, character: int) -> int:
-        """The first token behind `token` that holds that character or a later one."""
+        """The first token after `token` that holds `character` or a later one."""
         later = (number for each in self._holders[character:] for number in each if number > token)
-        found = next(later, None)
-        if found is None:
-            raise PlaceIsUnsure(self.prompt, "what stands behind the last label", "")
-        return found
+        first = next(later, None)
+        if first is None:
+            raise PlaceIsUnsure(self.prompt, "the text after the last label", "")
+        return first
 
     def line_end(self, token: int, stop: int) -> int:
-        """The last token from `token` on that ends within the line."""
+        """The last token, from `token` on, that ends within the line."""
         last = token
         for number in range(token + 1, len(self._ids)):
             start, end = self._offsets[number]
@@ -154,7 +157,7 @@ class _Found:
 
 
 def _bare(text: str) -> str:
-    """The text without what a tokenizer's normalizer may change: case, accents, width, space."""
+    """The text without case, accents, width and spaces, which a normalizer may change."""
     parts = unicodedata.normalize("NFKD", text).casefold()
     kept = (each for each in parts if not unicodedata.combining(each) and not each.isspace())
     return "".join(kept).replace("\N{LOWER ONE EIGHTH BLOCK}", "")

@@ -1,4 +1,4 @@
-"""From a spec and its data to plans: which items, beside which options, in which order."""
+"""Makes plans from a spec and its data: which items, with which options, in which order."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -14,8 +14,8 @@ from analyses.prompts.plans import Plan, Question
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.streams import Stream, rank
 
-SETS_OF_SHOTS = 3  # sets of an item that its solved questions choose from
-MOST_DRAWS = 1000  # of a solved question in vain, where nearly all rows ask the same
+SETS_OF_SHOTS = 3  # sets of options that a solved question is drawn from
+MOST_DRAWS = 1000  # failed draws of a solved question, if nearly all rows ask the same
 
 
 _SKIPPED = (
@@ -28,8 +28,8 @@ class SizeOutOfRange(Refused):
     def __init__(self, spec: DistributionSpec, available: int, items: int, skipped: int) -> None:
         where = "" if spec.split == "all" else f" in {spec.split}"
         super().__init__(
-            f"A size of {spec.size} is not possible: {spec.data!r} has {items} items{where}, and "
-            f"with {spec.options} options {available} prompts that differ. "
+            f"A size of {spec.size} is not possible: {spec.data!r} has {items} items{where}, which "
+            f"give {available} different prompts with {spec.options} options. "
             + (_SKIPPED.format(skipped) if skipped else "")
             + (f"Choose a size from 1 to {available}." if available else "Choose other data.")
         )
@@ -40,24 +40,24 @@ class TooManyOptions(Refused):
         least = min(len(item.distractors) for item in few) + 1
         super().__init__(
             f"{spec.options} options are not possible: {len(few)} of the {items} items of "
-            f"{spec.data!r} have fewer (the fewest: {least}). Ask for at most {least} options."
+            f"{spec.data!r} have fewer (the fewest: {least}). Use at most {least} options."
         )
 
 
 class TooManyShots(Refused):
     def __init__(self, spec: DistributionSpec, items: int) -> None:
         super().__init__(
-            f"{spec.shots} shots are not possible: they ask something else than the prompt, and "
-            f"{spec.data!r} has {items} others (split: {spec.split}). Ask for fewer."
+            f"{spec.shots} shots are not possible: each must ask a different question, and "
+            f"{spec.data!r} has {items} others (split: {spec.split}). Use fewer shots."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """The plans of a spec.
+    """The plans of a spec, and counts of items.
 
-    `left_out` items have no set of so many options in the split. Of `skipped` ones an option names
-    others and cannot, or is not to, stay where it is; that of `in_order` ones does.
+    `left_out` items have no set of that many options in the split. `skipped` items have an option
+    that names others and cannot, or should not, be kept in order; for `in_order` items it is kept.
     """
 
     plans: tuple[Plan, ...]
@@ -68,7 +68,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """An item for the `lap`-th time, with the distractors it is asked beside."""
+    """An item with its distractors, drawn for the `lap`-th time."""
 
     item: Item
     lap: int
@@ -76,7 +76,10 @@ class _Drawn:
 
 
 def plan(spec: DistributionSpec, data: Data) -> Planned:
-    """The plans of a spec, in their order. Raises a `Refused` that counts what there is."""
+    """The plans of a spec, in order.
+
+    Raises `SizeOutOfRange`, `TooManyOptions` or `TooManyShots`.
+    """
     asked = [item for item in data.items if _may_be_asked(item, spec)]
     few = [item for item in asked if len(item.distractors) < spec.options - 1]
     if data.own and few:
@@ -85,7 +88,7 @@ def plan(spec: DistributionSpec, data: Data) -> Planned:
         item.id: OptionSets(item, options=spec.options, split=spec.split, seed=spec.seed)
         for item in asked
     }
-    items = [item for item in _in_rounds(asked, spec.seed) if sets[item.id].there]
+    items = [item for item in _in_rounds(asked, spec.seed) if sets[item.id].nonempty]
     drawn = _draw(items, sets, spec, skipped=len(data.items) - len(asked))
     positions = _positions(drawn, spec)
     shots = _Shots(items, sets, spec)
@@ -101,7 +104,7 @@ def plan(spec: DistributionSpec, data: Data) -> Planned:
 
 
 def _may_be_asked(item: Item, spec: DistributionSpec) -> bool:
-    """Whether what its options say of others, if they do, is true of the prompt."""
+    """Whether options that name others, if any, remain true in the prompt."""
     if item.order is None:
         return True
     whole = len(item.distractors) == spec.options - 1
@@ -112,7 +115,7 @@ def _may_be_asked(item: Item, spec: DistributionSpec) -> bool:
 def _in_rounds(items: Sequence[Item], seed: int) -> list[Item]:
     """One item of each relation, then a second of each, and so on.
 
-    So a sample is spread over all relations, and a larger size keeps the items of a smaller one.
+    This spreads a sample over all relations, and a larger size keeps the items of a smaller one.
     """
     taken: Counter[str] = Counter()
     rounds: list[tuple[int, bytes, Item]] = []
@@ -126,7 +129,7 @@ def _in_rounds(items: Sequence[Item], seed: int) -> list[Item]:
 def _draw(
     items: Sequence[Item], sets: Mapping[str, OptionSets], spec: DistributionSpec, *, skipped: int
 ) -> list[_Drawn]:
-    """Every item once, then every item again beside other options, until there are enough."""
+    """Every item once, then every item again with other options, until there are enough."""
     drawn: list[_Drawn] = []
     for each in _laps(items, sets):
         drawn.append(each)
@@ -145,7 +148,7 @@ def _laps(items: Sequence[Item], sets: Mapping[str, OptionSets]) -> Iterator[_Dr
             if distractors is None:
                 continue
             again.append(item)
-            # Two rows of a file may ask the same beside other options, of which some are the same.
+            # Two rows of a file may ask the same question with overlapping options.
             key = item.question, frozenset([item.answer, *distractors])
             if key not in asked:
                 asked.add(key)
@@ -156,9 +159,7 @@ def _laps(items: Sequence[Item], sets: Mapping[str, OptionSets]) -> Iterator[_Dr
 
 
 def _positions(drawn: Sequence[_Drawn], spec: DistributionSpec) -> dict[tuple[str, int], int]:
-    """Where each answer stands that may stand anywhere: every position equally often, as far as
-    the size allows.
-    """
+    """The position of each answer that may be anywhere: all equally often, if the size allows."""
     free = [each for each in drawn if each.item.order is None]
     order = sorted(free, key=lambda each: rank(spec.seed, "position", each.item.id, each.lap))
     # Without the offset, the first labels would get the surplus under every seed.
@@ -186,7 +187,7 @@ def _question(item: Item, distractors: OptionSet, correct: int) -> Question:
 
 
 class _Shots:
-    """Solved questions to put before others: of the same topic, as far as there are enough."""
+    """Draws solved questions: of the prompt's topic, if there are enough."""
 
     def __init__(
         self, items: Sequence[Item], sets: Mapping[str, OptionSets], spec: DistributionSpec
@@ -215,7 +216,7 @@ class _Shots:
     def _other(
         self, pool: Sequence[Item], topic: str | None, chosen: Set[str], stream: Stream
     ) -> Item:
-        """An item of the pool that asks something else."""
+        """An item of the pool whose question was not chosen yet."""
         for _ in range(MOST_DRAWS):
             item = stream.choice(pool)
             if item.question not in chosen:
@@ -226,16 +227,16 @@ class _Shots:
         )
 
     def _asking(self, topic: str | None) -> Mapping[str, Sequence[Item]]:
-        """The items of a topic, or all, by their questions."""
+        """The items of a topic, or all items, by question."""
         if topic not in self._by_question:
-            found: defaultdict[str, list[Item]] = defaultdict(list)
+            by_question: defaultdict[str, list[Item]] = defaultdict(list)
             for item in self._items if topic is None else self._of_topic[topic]:
-                found[item.question].append(item)
-            self._by_question[topic] = found
+                by_question[item.question].append(item)
+            self._by_question[topic] = by_question
         return self._by_question[topic]
 
     def _solved(self, item: Item, stream: Stream) -> Question:
         sets = self._sets[item.id]
         distractors = sets.get(stream.below(SETS_OF_SHOTS)) or sets.get(0)
-        assert distractors is not None  # it is among the items of the split
+        assert distractors is not None  # items without a set were left out
         return _question(item, distractors, stream.below(self._spec.options))

@@ -1,4 +1,4 @@
-"""What a prompt says, before it has words: the question asked, the solved ones, the labels."""
+"""The content of a prompt before it is worded: the question, the solved ones, the labels."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from analyses.prompts.items import Item
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """An item with its options in an order; `options[correct]` is the answer."""
+    """An item with its options in order; `options[correct]` is the answer."""
 
     item: Item
     options: tuple[str, ...]
@@ -16,7 +16,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One prompt: `asked` after the solved `shots`, all under the same labels."""
+    """One prompt: `asked` after the solved `shots`, all with the same labels."""
 
     asked: Question
     shots: tuple[Question, ...]

@@ -1,4 +1,4 @@
-"""One prompt: its text, its options and labels, and where in the text they stand."""
+"""A prompt: its text, options and labels, and their spans in the text."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from analyses.prompts.written import Span, Written
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """One text for a language model; its answer is `options[correct]`, beside `labels[correct]`.
+    """One text for a language model; its answer is `options[correct]`, labelled `labels[correct]`.
 
-    Spans are characters of `text`, noted while it was put together. A label continues the text
-    after `joint`, a space or nothing.
+    Spans are in characters of `text`, recorded while it was built. A label continues the text after
+    `joint`, which is a space or empty.
     """
 
     number: int
@@ -24,11 +24,11 @@ class Prompt:
     question_span: Span
     label_spans: tuple[Span, ...]
     option_spans: tuple[Span, ...]
-    line_stops: tuple[int, ...]  # where each option's line ends, behind its newline
+    line_stops: tuple[int, ...]  # where each option's line ends, after its newline
 
 
 def prompt_of(number: int, plan: Plan, written: Written) -> Prompt:
-    """The prompt of a plan that was put in words."""
+    """The prompt of a plan and its wording."""
     return Prompt(
         number=number,
         item=plan.asked.item.id,

@@ -1,4 +1,4 @@
-"""A row of a file of questions, before anything is made of it."""
+"""A row of a file of questions, before it is interpreted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from analyses.prompts.files import named
 
 @dataclass(frozen=True, kw_only=True)
 class RawRow:
-    """One row as it lies in its file; `problem` says why it could not even be read.
+    """One row of a file; `problem` says why it could not be read.
 
-    `columns` are all that its file has, where `values` holds only those that are needed.
+    `columns` are all columns of the file, if `values` has only those that are needed.
     """
 
     where: str
@@ -28,7 +28,7 @@ class BrokenTable(Refused):
 
 
 def twice(names: Sequence[str]) -> str | None:
-    """The first name that stands among them a second time, as a sentence shows it."""
+    """The first name that occurs a second time, as shown in a message."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

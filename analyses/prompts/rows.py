@@ -1,4 +1,4 @@
-"""The rows of a person's file of questions (JSONL, CSV, Parquet) or hub data set, one by one."""
+"""Reads the rows of a user's file of questions (JSONL, CSV, Parquet) or hub data set."""
 
 import os
 import re
@@ -23,15 +23,15 @@ SUFFIXES = (".jsonl", ".csv", ".parquet")
 class UnknownFormat(Refused):
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{named(path)} is none of the kinds that can be read. Save it as "
-            f"{', '.join(SUFFIXES)}."
+            f"{named(path)} has an unsupported file type. Save it as one of {', '.join(SUFFIXES)}."
         )
 
 
 class NothingToRead(Refused):
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"The folder {path} holds no file that was asked for and ends in {', '.join(SUFFIXES)}."
+            f"No matching file found in {path}. Files must end in {', '.join(SUFFIXES)}, and with "
+            f":CONFIG:SPLIT be named CONFIG/SPLIT-…."
         )
 
 
@@ -39,13 +39,13 @@ class NoSuchPart(Refused):
     def __init__(self, name: HubName, found: Sequence[str]) -> None:
         super().__init__(
             f"{name.repo!r} at revision {name.revision} has no parquet files of {name.config!r}, "
-            f"{name.split!r}. It has: {', '.join(found[:20]) or 'none at all'}. Write "
+            f"{name.split!r}. It has: {', '.join(found[:20]) or 'none'}. Write "
             f"hub:OWNER/NAME:CONFIG:SPLIT@REVISION."
         )
 
 
 class Reader:
-    """Reads what one recipe names, within bounds; `columns` are those that are needed."""
+    """Reads the data of one recipe, within bounds; `columns` are those that are needed."""
 
     def __init__(
         self, what: str, columns: Sequence[str], *, bounds: Bounds, roots: Sequence[Path] = ()
@@ -55,11 +55,11 @@ class Reader:
         self._parquet = ParquetRows(columns, self._tally)
 
     def close(self) -> None:
-        """End what helps it."""
+        """End the subprocess that reads Parquet files."""
         self._parquet.close()
 
     def of_file(self, path: Path) -> Iterator[RawRow]:
-        """The rows of one file, by its ending; raises a `Refused` where it is no such file."""
+        """The rows of one file, read by its suffix. Raises a `Refused`."""
         ending = path.suffix.lower()
         if ending not in SUFFIXES:
             existing(path, roots=self._roots)
@@ -105,7 +105,7 @@ class Reader:
         Its files are read as those of a folder are; no code of a data set is ever run.
         """
         which = HubRevision(name.repo, name.revision, "dataset")
-        hub.fetch(which, ["README.md"])  # which is small; with it comes the list of all files
+        hub.fetch(which, ["README.md"])  # small, and the list of all files comes with it
         sizes = hub.sizes(which)
         known = sorted(path for path in sizes if path.endswith(".parquet"))
         files = [path for path in known if _is_part(path, name.config, name.split)]
@@ -119,8 +119,9 @@ class Reader:
             yield from self.of_file(folder / path)
 
     def _files_below(self, folder: Path) -> Iterator[Path]:
-        """Every file of questions; links to folders are not followed. A folder that may not be read
-        is refused, as nobody would miss its rows.
+        """Every file of questions; links to folders are not followed.
+
+        Raises `MayNotBeRead` for an unreadable folder, so that its rows are not silently missing.
         """
         left = [folder]
         while left:
@@ -137,7 +138,7 @@ class Reader:
 
 
 def _is_part(path: str, config: str, split: str) -> bool:
-    """Whether it is `config/split.parquet` or one piece of that, `config/split-….parquet`."""
+    """Whether a file is `config/split.parquet` or a shard of it, `config/split-….parquet`."""
     folder, _, file = path.rpartition("/")
     belongs = folder == config or (folder in ("", "data") and config == ALL)
     return belongs and re.fullmatch(rf"{re.escape(split)}(-[\w-]+)?\.\w+", file) is not None

@@ -1,9 +1,9 @@
-"""What stands around a label: in its option's line, before the answer, and after a solved one."""
+"""The text around a label: in its option's line, before the answer, and after a solved one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-AUTO = "auto"  # those of the template
+AUTO = "auto"  # the template's separators
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Beside each prompt another: a source of activations, or the same told otherwise; what differs."""
+"""Companions of prompts: sources of activations and mutations, and how they differ."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +18,7 @@ from analyses.prompts.streams import Stream
 class SourceKind(StrEnum):
     RESAMPLE = "resample"  # another prompt of the distribution with another correct label
     PERMUTE_OPTIONS = "permute_options"  # the options reordered: another correct label
-    RANDOMISE_LABELS = "randomise_labels"  # the same options and order under other letters
+    RANDOMISE_LABELS = "randomise_labels"  # the same options and order with other letters
     POSITION_SYMBOL = "position_symbol"  # the base has the correct label at another position
 
 
@@ -31,15 +31,15 @@ class Difference(StrEnum):
     LABELS = "labels"  # which, or in which order
     POSITION = "position"  # of the correct option
     LABEL = "label"  # of the correct option
-    SHOTS = "shots"  # which questions are solved before
-    WORDING = "wording"  # the prelude, or what stands around labels
+    SHOTS = "shots"  # which solved questions come first
+    WORDING = "wording"  # the prelude or the separators
 
 
 class NoSource(Refused):
     def __init__(self, prompt: Prompt, size: int) -> None:
         super().__init__(
-            f"No source for prompt {prompt.number}: of {counted(size, 'prompt')} none has another "
-            f"correct label than {prompt.labels[prompt.correct]!r}. Ask for more prompts."
+            f"No source for prompt {prompt.number}: of {counted(size, 'prompt')}, none has a "
+            f"correct label other than {prompt.labels[prompt.correct]!r}. Use more prompts."
         )
 
 
@@ -54,7 +54,7 @@ class OptionsKeepTheirOrder(Refused):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A base prompt, its companion, and all in which they differ."""
+    """A base prompt, its companion, and everything in which they differ."""
 
     kind: Companion
     base: Prompt
@@ -63,17 +63,17 @@ class Pair:
 
     @property
     def by_position(self) -> int:
-        """The option of the base that stands where the source's correct one stands."""
+        """The option of the base at the position of the source's correct option."""
         return self.source.correct
 
     @property
     def by_symbol(self) -> int | None:
-        """The option of the base with the label of the source's correct one, if there is one."""
+        """The option of the base with the label of the source's correct option, or None."""
         symbol = self.source.labels[self.source.correct]
         return self.base.labels.index(symbol) if symbol in self.base.labels else None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`; the base is known by its number."""
+        """Plain values, ready for `json.dumps`; the base is given by its number."""
         return {
             "kind": self.kind.value,
             "base": self.base.number,
@@ -86,9 +86,9 @@ Make = Callable[[Distribution, int, Stream], tuple[int, Plan]]  # the source's n
 
 
 def pairs(distribution: Distribution, kind: Companion, *, seed: int = 0) -> tuple[Pair, ...]:
-    """A companion for every prompt: the same for the same distribution, kind and seed.
+    """A companion for every prompt, determined by the distribution, kind and seed.
 
-    Raises a `Refused` where a prompt cannot have one.
+    Raises a `Refused` if a prompt cannot have one.
     """
     _check_order(distribution, kind)
     return tuple(
@@ -126,7 +126,7 @@ def _pair(distribution: Distribution, number: int, kind: Companion, seed: int) -
 
 
 def differences(one: Plan, other: Plan) -> frozenset[Difference]:
-    """All in which two plans differ."""
+    """Everything in which two plans differ."""
     pairs = {
         Difference.QUESTION: (one.asked.item.question, other.asked.item.question),
         Difference.OPTIONS: (one.asked.options, other.asked.options),
@@ -139,7 +139,7 @@ def differences(one: Plan, other: Plan) -> frozenset[Difference]:
 
 
 def _resample(distribution: Distribution, number: int, stream: Stream) -> tuple[int, Plan]:
-    """The first prompt from a random one on, round the end, with another correct label."""
+    """The first prompt, cyclically from a random one on, with another correct label."""
     plans, size = distribution.plans, len(distribution.plans)
     start = stream.below(size)
     label = plans[number].correct_label
@@ -163,10 +163,10 @@ def _randomise_labels(distribution: Distribution, number: int, stream: Stream) -
 
 
 def _position_symbol(distribution: Distribution, number: int, stream: Stream) -> tuple[int, Plan]:
-    """The source's correct option stands elsewhere, under a label the base has elsewhere again.
+    """Move the correct option, and give it a label that the base has at yet another position.
 
     With three options or more, neither the position nor the symbol leads to the base's own answer.
-    With two, the symbol does: it is the one that stays.
+    With two, the symbol does, as it is unchanged.
     """
     plan = distribution.plans[number]
     correct, k = plan.asked.correct, len(plan.labels)
@@ -192,7 +192,7 @@ def _others(k: int, *without: int) -> list[int]:
 
 
 def _reordered(plan: Plan, correct: int, stream: Stream) -> Plan:
-    """The same question, with its answer at another position and the others in another order."""
+    """The same question, with its answer at `correct` and the other options shuffled."""
     asked = plan.asked
     others: Sequence[str] = [
         option for index, option in enumerate(asked.options) if index != asked.correct

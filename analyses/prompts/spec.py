@@ -1,4 +1,4 @@
-"""The recipe of a prompt distribution: one frozen value that decides every byte of its prompts."""
+"""The spec of a prompt distribution: one frozen value that determines every byte of its prompts."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ MOST_SEED = 2**63 - 1
 PARTS = ("data", "template", "labels")  # of a name
 MOST_NAME = 1000  # characters of each part of a name, and of a column's
 
-OF_FILES: Final[JsonDict] = {"of_files": True}  # a field that only files of questions have
+OF_FILES: Final[JsonDict] = {"of_files": True}  # marks a field that only files of questions use
 
 Split = Literal["all", "train", "test"]
 ColumnName = Annotated[str, StringConstraints(max_length=MOST_NAME)]
@@ -42,21 +42,21 @@ class UnreadableName(Refused):
 
 class BadSpec(Refused):
     def __init__(self, error: ValidationError) -> None:
-        said = mistakes(error, "spec")
+        reasons = mistakes(error, "spec")
         fields = ", ".join(DistributionSpec.model_fields)
-        super().__init__(f"The distribution cannot be made: {said}. Its fields are: {fields}.")
+        super().__init__(f"The distribution cannot be made: {reasons}. Its fields are: {fields}.")
 
 
 class SeparatorsOfOwnTemplate(Refused):
     def __init__(self, separators: str) -> None:
         super().__init__(
-            f"A template file writes its own separators, so {separators!r} cannot be asked for. "
-            f"Leave the separators at {AUTO!r}."
+            f"A template file writes its own separators, so {separators!r} cannot be used. Leave "
+            f"the separators at {AUTO!r}."
         )
 
 
 class DistributionSpec(BaseModel):
-    """Everything that decides the prompts, apart from what the named files hold."""
+    """Everything that determines the prompts, apart from the content of the named files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -170,9 +170,9 @@ class DistributionSpec(BaseModel):
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
-        for field, said in type(self).model_fields.items():
-            for text in _texts(getattr(self, field)):
-                names.checked_line(str(said.title).lower(), text)
+        for name, field in type(self).model_fields.items():
+            for text in _texts(getattr(self, name)):
+                names.checked_line(str(field.title).lower(), text)
         data_names.check(self.data)
         labels.check(self.labels, self.options)
         if not self.template.startswith(templates.OWN):
@@ -183,25 +183,25 @@ class DistributionSpec(BaseModel):
 
     @property
     def name(self) -> str:
-        """`data/template/labels`, for people; the other fields are told apart."""
+        """`data/template/labels`, for display; the other fields are shown separately."""
         return f"{self.data}/{self.template}/{self.labels}"
 
     @property
     def short_name(self) -> str | None:
-        """The shortest name that is read as these data, template and labels; None where none is."""
+        """The shortest name that parses to this data, template and labels; None if none does."""
         parts = {part: getattr(self, part) for part in PARTS}
         names = ("/".join(list(parts.values())[:count]) for count in (1, 2, 3))
         return next((name for name in names if _read(name) == parts), None)
 
     @property
     def own_template(self) -> Path | None:
-        """The template file, where it is one."""
+        """The path of the template file, or None for a shipped template."""
         own = self.template.startswith(templates.OWN)
         return Path(self.template.removeprefix(templates.OWN)) if own else None
 
     @property
     def said(self) -> dict[str, Any]:
-        """The fields that are not as by default, as JSON, and the split where one is named."""
+        """The non-default fields, as JSON, and the split if it was given explicitly."""
         whole = self.model_dump(mode="json")
         named = {"split"} & self.model_fields_set
         shown = named | self.model_dump(exclude_defaults=True).keys()
@@ -209,17 +209,17 @@ class DistributionSpec(BaseModel):
 
     @classmethod
     def parse(cls, name: str, **fields: Any) -> Self:
-        """The spec of a name; parts left out at its end, and other fields, take their defaults."""
+        """The spec of a name; omitted parts and fields take their defaults. Raises a `Refused`."""
         return cls(**_parts(name) | fields)
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    """What a field holds of text."""
+    """The texts in the value of a field."""
     return (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
 
 
 def unusual(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a stored spec that are not as by default, besides its name, size and seed."""
+    """The non-default fields of a stored spec, except those in its name, size and seed."""
     usual = DistributionSpec().model_dump(mode="json")
     told = (*PARTS, "size", "seed")
     return {
@@ -230,10 +230,10 @@ def unusual(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_short(stored: Mapping[str, Any], digest: str) -> str:
-    """A stored spec in a line: its name, and whatever else of it is not as by default.
+    """A stored spec in one line: its name and its non-default fields.
 
-    Of files, folders and addresses, which may hold other prompts another day, it has the beginning
-    of their hash.
+    For files, folders and hub data sets, whose content may change, it includes the start of their
+    hash.
     """
     name = f"{stored['data']}/{stored['template']}/{stored['labels']}"
     if _LONG.fullmatch(name) or _OWN.fullmatch(name):
@@ -247,8 +247,8 @@ def _said(value: Any) -> str:
     return "+".join(value) if isinstance(value, (list, tuple)) else str(value)
 
 
-# Files and addresses hold slashes, so such a name is read from its end, where template and labels
-# stand both or not at all: a folder may well be called mmlu.
+# Paths contain slashes, so such a name is parsed from its end, where template and labels must both
+# be given or both be omitted: a folder may be called mmlu.
 _LABELS = rf"(?P<labels>{'|'.join(labels.SCHEMES)}|{labels.LIST}[^/]*)"
 _TEMPLATE = rf"(?P<template>{'|'.join(templates.TEMPLATES)}|{templates.OWN}.+?)"
 _LONG = re.compile(rf"(?P<data>(?:{'|'.join(data_names.PREFIXES)}).+?)(/{_TEMPLATE}/{_LABELS})?")
@@ -256,7 +256,7 @@ _OWN = re.compile(rf"(?P<data>[^/:]+)/(?P<template>{templates.OWN}.+?)(/{_LABELS
 
 
 def _read(name: str) -> dict[str, str] | None:
-    """All parts of a name, or None where it cannot be read."""
+    """All parts of a name, with defaults, or None if it cannot be parsed."""
     fields = DistributionSpec.model_fields
     try:
         return {part: fields[part].default for part in PARTS} | _parts(name)

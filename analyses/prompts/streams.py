@@ -1,4 +1,4 @@
-"""Numbers that look random and are the same on every machine, in every process and Python."""
+"""Reproducible random numbers: the same on every machine, in every process and Python version."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,12 +17,12 @@ def content_hash(value: object) -> str:
 
 
 def content_hash_of_all(values: Iterable[object]) -> str:
-    """The hash of the list of these values, without the list or its text in memory."""
-    found = sha256(b"[")
+    """`content_hash` of the list of these values, computed without the list in memory."""
+    digest = sha256(b"[")
     for number, value in enumerate(values):
-        found.update((b"," if number else b"") + _canonical(value))
-    found.update(b"]")
-    return found.hexdigest()
+        digest.update((b"," if number else b"") + _canonical(value))
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def _canonical(value: object) -> bytes:
@@ -31,12 +31,12 @@ def _canonical(value: object) -> bytes:
 
 
 def rank(*key: str | int) -> bytes:
-    """A sort key that looks random."""
+    """A pseudorandom sort key."""
     return sha256(_bytes(key)).digest()
 
 
 class Stream:
-    """sha256 of key and counter, read as numbers; equal keys (str and int) give equal numbers."""
+    """Pseudorandom numbers from sha256 of key and counter; equal keys give equal numbers."""
 
     def __init__(self, *key: str | int) -> None:
         self._key = _bytes(key)
@@ -44,7 +44,7 @@ class Stream:
         self._left = b""
 
     def below(self, n: int) -> int:
-        """A number from 0 to n - 1, off uniform by less than n / 2^64 (2^256 for a large n)."""
+        """A number from 0 to n - 1, uniform to within n / 2^64 (2^256 for a large n)."""
         if n > _SMALL:
             return int.from_bytes(self._digest(), "big") * n >> 256
         if not self._left:
@@ -56,7 +56,7 @@ class Stream:
         return values[self.below(len(values))]
 
     def sample(self, values: Sequence[Value], k: int) -> list[Value]:
-        """`k` of the values, none twice, in a random order."""
+        """`k` of the values without replacement, in a random order."""
         pool = list(values)
         for i in range(k):
             j = i + self.below(len(pool) - i)
@@ -72,5 +72,5 @@ class Stream:
 
 
 def _bytes(key: tuple[str | int, ...]) -> bytes:
-    # JSON: a repr depends on which characters a Python holds for printable.
+    # JSON, since a repr depends on which characters a Python version considers printable.
     return json.dumps(key).encode("ascii")

@@ -1,4 +1,4 @@
-"""Rows of a person's own data as items: all are checked, and all bad ones named at once."""
+"""Turns the rows of a user's data into items; reports all bad rows at once."""
 
 import json
 import math
@@ -19,7 +19,7 @@ NO_SUBJECT = "general knowledge"
 
 
 class Columns(NamedTuple):
-    """What the columns are called; `choices` is one column of lists, or one for each choice."""
+    """The names of the columns; `choices` is one column of lists, or one column per choice."""
 
     question: str = "question"
     choices: tuple[str, ...] = ("choices",)
@@ -28,44 +28,44 @@ class Columns(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """All of them."""
+        """The names of all columns."""
         return [self.question, *self.choices, self.answer, self.subject]
 
 
 class BadRow(NamedTuple):
-    """A row that is no question, and why."""
+    """A row that cannot be used, and why."""
 
     where: str
     reason: str
 
 
 MOST_SUBJECT = 200  # characters
-MOST_NAMED = 200  # bad rows
-MOST_COLUMNS = 50  # that a sentence names
+MOST_NAMED = 200  # bad rows in a message
+MOST_COLUMNS = 50  # columns in a message
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
 class BadRows(Refused):
-    """Rows that cannot be asked, the first of them; nothing is built before all are put right."""
+    """Rows that cannot be used, of which `rows` are the first; nothing is built with bad rows."""
 
     def __init__(self, data: str, rows: Sequence[BadRow], *, bad: int, good: int) -> None:
         self.rows = tuple(rows)
-        said = [f"  {row.where}: {row.reason}" for row in rows]
+        lines = [f"  {row.where}: {row.reason}" for row in rows]
         if bad > len(rows):
-            said.append(f"  and {bad - len(rows)} more")
+            lines.append(f"  and {bad - len(rows)} more")
         super().__init__(
-            f"{bad} of the {good + bad} rows of {data} cannot be used. Put them right, "
-            f"take them out, or name other columns:\n" + "\n".join(said)
+            f"{bad} of the {good + bad} rows of {data} cannot be used. Fix or remove them, or name "
+            f"other columns:\n" + "\n".join(lines)
         )
 
 
 class NoRows(Refused):
     def __init__(self, data: str) -> None:
-        super().__init__(f"{data} holds no rows. Give at least one question.")
+        super().__init__(f"{data} has no rows. Give at least one question.")
 
 
 class _Bad(Exception):
-    """Why a row is no question."""
+    """Why a row cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +73,12 @@ class Table:
     """The items of all rows; `remarks` say how the rows were read."""
 
     items: tuple[Item, ...]
-    repeated: int  # rows that were left out, since they only repeat another
+    repeated: int  # rows left out as duplicates
     remarks: tuple[str, ...]
 
 
 class _Row(NamedTuple):
-    """A row whose question and choices are good; what its answer means is yet to be judged."""
+    """A row with a valid question and choices, whose answer is still to be interpreted."""
 
     number: int
     question: str
@@ -94,7 +94,7 @@ def items_of(
     *,
     bounds: Bounds,
 ) -> Table:
-    """The items of the rows; raises `BadRows`, `AmbiguousAnswers`."""
+    """The items of the rows. Raises `BadRows`, `AmbiguousAnswers` or `NoRows`."""
     read: list[_Row] = []
     bad = _BadRows()
     for number, row in enumerate(rows, start=1):
@@ -122,7 +122,7 @@ def items_of(
 
 
 class _BadRows:
-    """How many rows are bad; those that are named."""
+    """Counts bad rows, and keeps the first of them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -130,16 +130,16 @@ class _BadRows:
 
     def add(self, number: int, where: str, reason: Exception) -> None:
         self.count += 1
-        if self.count <= 2 * MOST_NAMED:  # what is found late may stand first
+        if self.count <= 2 * MOST_NAMED:  # rows may be added out of order
             self._kept.append((number, BadRow(where, str(reason))))
 
     def first(self) -> list[BadRow]:
-        """In the order of the file."""
+        """The first bad rows, in the order of the file."""
         return [row for _, row in sorted(self._kept)[:MOST_NAMED]]
 
 
 def _first(item: Item, seen: dict[tuple[str, frozenset[str]], Item]) -> Item:
-    """The first item that asks the same of the same choices: itself, where it is the first."""
+    """The first item with the same question and choices, which may be `item` itself."""
     first = seen.setdefault((item.question, frozenset([item.answer, *item.distractors])), item)
     if first.answer != item.answer:
         raise _Bad(f"it asks the same as {first.where}, with another answer: {shown(item.answer)}")
@@ -163,7 +163,7 @@ def _item(row: _Row, right: int | str) -> Item:
 
 @dataclass(frozen=True)
 class _Cells:
-    """The cells of a row, each held against the bounds."""
+    """The cells of a row, each checked against the bounds."""
 
     row: RawRow
     columns: Columns
@@ -181,25 +181,25 @@ class _Cells:
 
     def _cell(self, column: str) -> Any:
         if column not in self.row.values:
-            there = list(self.row.columns or self.row.values)
-            more = f" and {len(there) - MOST_COLUMNS} more" if len(there) > MOST_COLUMNS else ""
-            names = ", ".join(map(shown, there[:MOST_COLUMNS])) or "none"
+            columns = list(self.row.columns or self.row.values)
+            more = f" and {len(columns) - MOST_COLUMNS} more" if len(columns) > MOST_COLUMNS else ""
+            names = ", ".join(map(shown, columns[:MOST_COLUMNS])) or "none"
             raise _Bad(f"it has no column {shown(column)} (its columns: {names}{more})")
         return self.row.values[column]
 
     def _text(self, value: Any, column: str) -> str:
         if isinstance(value, float) and not math.isfinite(value):
-            raise _Bad(f"{column!r} holds no number: {value!r}")
+            raise _Bad(f"{column!r} is not a finite number: {value!r}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str):
-            raise _Bad(f"{column!r} holds no text: {shown(value)}")
+            raise _Bad(f"{column!r} is not text: {shown(value)}")
         self._check_length(value, column)
         text = unix(value).strip()
         if not text:
             raise _Bad(f"{column!r} is empty")
         if "\0" in text or _HALVES.search(text):
-            raise _Bad(f"{column!r} holds half a character or a null: {shown(text)}")
+            raise _Bad(f"{column!r} contains a lone surrogate or a null character: {shown(text)}")
         return text
 
     def _check_length(self, value: str, column: str) -> None:
@@ -219,7 +219,7 @@ class _Cells:
         if len(texts) < 2:
             raise _Bad(f"it has {len(texts)} choices, at least 2 are needed")
         if text := twice(texts):
-            raise _Bad(f"the choice {text} stands in it twice")
+            raise _Bad(f"the choice {text} appears twice")
         return texts
 
     def _list(self, column: str) -> list[Any]:
@@ -229,9 +229,9 @@ class _Cells:
             try:
                 cell = json.loads(cell)
             except (ValueError, RecursionError):
-                raise _Bad(f"{column!r} holds no list: {cell[:MOST_SHOWN]!r}") from None
+                raise _Bad(f"{column!r} is not a list: {cell[:MOST_SHOWN]!r}") from None
         if not isinstance(cell, list):
-            raise _Bad(f"{column!r} holds no list: {shown(cell)}")
+            raise _Bad(f"{column!r} is not a list: {shown(cell)}")
         if len(cell) > self.bounds.choices:
             raise _Bad(
                 f"it has {len(cell):,} choices, and {self.bounds.choices:,} are allowed; "
@@ -241,7 +241,7 @@ class _Cells:
 
     def _answer(self, value: Any, column: str) -> int | str:
         if isinstance(value, bool) or not isinstance(value, (int, str)):
-            raise _Bad(f"{column!r} is neither an index, nor a letter, nor a text: {shown(value)}")
+            raise _Bad(f"{column!r} is not an index, a letter or a text: {shown(value)}")
         if isinstance(value, int):
             return value
         self._check_length(value, column)

@@ -1,4 +1,4 @@
-"""How a question is put to a language model, in the words of the shipped templates."""
+"""The wording of prompts by the shipped templates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ OWN = "file:"
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A prelude, which knows {topic}, and the separators that are used unless others are asked."""
+    """A prelude, which may contain {topic}, and the default separators."""
 
     prelude: str
     separators: str
@@ -43,7 +43,7 @@ class UnknownTemplate(Refused):
 
 
 def find(name: str) -> Template:
-    """The template of that name; raises `UnknownTemplate`."""
+    """The template with this name. Raises `UnknownTemplate`."""
     if name not in TEMPLATES:
         raise UnknownTemplate(name)
     return TEMPLATES[name]
@@ -51,14 +51,14 @@ def find(name: str) -> Template:
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """The prelude, or nothing, and the separators: turns plans into prompts."""
+    """A prelude, which may be empty, and separators: turns plans into prompts."""
 
     prelude: str
     separators: Separators
 
     @property
     def content(self) -> list[str]:
-        """All it consists of, for a hash."""
+        """Its content, to be hashed."""
         each = self.separators
         return [self.prelude, each.before, each.after, each.tail, each.joint, each.closing]
 
@@ -96,7 +96,7 @@ class Wording:
 
 
 def wording(name: str, *, separators: str, prelude: bool) -> Wording:
-    """The wording of a shipped template; raises `UnknownTemplate`."""
+    """The wording of a shipped template. Raises `UnknownTemplate`."""
     template = find(name)
     return Wording(
         prelude=template.prelude if prelude else "",
@@ -105,7 +105,7 @@ def wording(name: str, *, separators: str, prelude: bool) -> Wording:
 
 
 class _Page:
-    """A text that grows, and says where what was added stands."""
+    """A text under construction, which gives the span of each addition."""
 
     def __init__(self, text: str) -> None:
         self.text = text

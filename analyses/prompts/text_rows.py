@@ -1,4 +1,4 @@
-"""The rows of JSONL and CSV, each of which is measured before it is taken apart."""
+"""Reads the rows of JSONL and CSV files; the size of each is checked before it is parsed."""
 
 import csv
 import json
@@ -12,11 +12,11 @@ from analyses.prompts.bounds import Bounds, Tally
 from analyses.prompts.files import NotUtf8
 from analyses.prompts.raw_row import BrokenTable, RawRow, twice
 
-TOO_DEEP = "its lists or objects stand too deep inside each other"
+TOO_DEEP = "its lists or objects are nested too deeply"
 
 
 def jsonl(file: BinaryIO, path: Path, tally: Tally) -> Iterator[RawRow]:
-    """A row for each line that is not blank; raises a `Refused`."""
+    """A row for each line that is not blank. Raises a `Refused`."""
     most = tally.bounds.row_bytes
     number = 0
     while line := file.readline(most + 1):
@@ -42,29 +42,29 @@ def _json_row(line: bytes, where: str, *, first: bool) -> RawRow:
     except _KeyTwice as key:
         problem = str(key)
     except RecursionError:
-        problem = f"it is not JSON that can be read: {TOO_DEEP}"
+        problem = f"its JSON cannot be read: {TOO_DEEP}"
     except json.JSONDecodeError as error:
         problem = f"it is not JSON: {error}"
     except ValueError:
-        problem = "it holds a number of too many digits"
+        problem = "it has a number with too many digits"
     if problem is None and not isinstance(values, dict):
         values, problem = {}, "it is not a JSON object"
     return RawRow(where=where, values=values, problem=problem)
 
 
 class _KeyTwice(Exception):
-    """A JSON object has two values under one key, of which either may be meant."""
+    """A JSON object has two values for the same key."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise _KeyTwice(f"it holds {twice([key for key, _ in pairs])} twice")
+        raise _KeyTwice(f"it has the key {twice([key for key, _ in pairs])} twice")
     return values
 
 
 def csv_rows(file: BinaryIO, path: Path, tally: Tally) -> Iterator[RawRow]:
-    """A row for each below the first, which names the columns; raises a `Refused`."""
+    """A row for each after the header, which names the columns. Raises a `Refused`."""
     csv.field_size_limit(tally.bounds.row_bytes)
     text = TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
@@ -92,7 +92,7 @@ def _csv_rows(text: TextIOWrapper, path: Path, tally: Tally) -> Iterator[RawRow]
 
 
 def _csv_row(rows: Any, lines: "_Lines", header: list[str], name: str) -> RawRow | None:
-    """The next row; without values where its line is empty. None at the end."""
+    """The next row, without values if its line is empty; None at the end."""
     problem = None
     lines.in_row = 0
     try:
@@ -102,7 +102,7 @@ def _csv_row(rows: Any, lines: "_Lines", header: list[str], name: str) -> RawRow
     if cells is None:
         return None
     if cells and len(cells) != len(header):
-        problem = f"it has {len(cells)} cells under a header of {len(header)}"
+        problem = f"it has {len(cells)} cells, but the header has {len(header)}"
     return RawRow(
         where=f"{name} line {rows.line_num}",
         values=dict(zip(header, cells, strict=False)),
@@ -111,7 +111,7 @@ def _csv_row(rows: Any, lines: "_Lines", header: list[str], name: str) -> RawRow
 
 
 class _Lines:
-    """The lines of a text, so long as a row of them is no longer than it may be."""
+    """The lines of a text; raises `Beyond` if the lines of one row are too long together."""
 
     def __init__(self, text: TextIOWrapper, name: str, bounds: Bounds) -> None:
         self.in_row = 0  # characters of the row that is being read
@@ -133,7 +133,7 @@ class _Lines:
 
 
 def _first_bad_line(file: BinaryIO, most: int) -> int | None:
-    """The line that is not UTF-8, counted from 1; the decoder only knows its place in a chunk."""
+    """The first line that is not UTF-8, from 1; the decoder only knows its offset in a chunk."""
     file.seek(0)
     decoder = getincrementaldecoder("utf-8")()
     number = 1

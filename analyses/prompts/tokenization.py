@@ -1,4 +1,4 @@
-"""Prompts as tokens, with the one token of each label; only tokenizer.json is read, never torch."""
+"""Tokenizes prompts and finds the single token of each label; needs tokenizer.json, not torch."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from analyses.regular_files import content
 class UnreadableTokenizer(Refused):
     def __init__(self, path: Path, error: BaseException) -> None:
         super().__init__(
-            f"{path} cannot be read: {error}. Make it again with "
+            f"{path} cannot be read: {error}. Recreate it with "
             f"AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
         )
 
@@ -26,15 +26,15 @@ class UnreadableTokenizer(Refused):
 class TextIsRewritten(Refused):
     def __init__(self, prompt: Prompt) -> None:
         super().__init__(
-            f"The tokenizer's special tokens change how prompt {prompt.number} itself is split, "
-            f"so its final position is unclear. Use a model whose tokenizer adds tokens at the "
-            f"ends only."
+            f"The tokenizer's special tokens change how prompt {prompt.number} itself is "
+            f"tokenized, so its final position is unclear. Use a model whose tokenizer adds tokens "
+            f"only at the ends."
         )
 
 
 class EmptyPrompt(Refused):
     def __init__(self, prompt: Prompt) -> None:
-        super().__init__(f"Prompt {prompt.number} has no tokens. Give it a text.")
+        super().__init__(f"Prompt {prompt.number} has no tokens. Use a prompt with text.")
 
 
 class LabelIsNotOneToken(Refused):
@@ -43,8 +43,8 @@ class LabelIsNotOneToken(Refused):
     ) -> None:
         super().__init__(
             f"The label {label!r} is not one token after prompt {prompt.number}: the text ends in "
-            f"the tokens {list(before)}, with the label in {list(after)}. Choose other labels, or "
-            f"a template that ends in another way."
+            f"the tokens {list(before)}, and with the label in {list(after)}. Choose other labels, "
+            f"or a template with another ending."
         )
 
 
@@ -66,28 +66,28 @@ class OptionIsUnknown(Refused):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizedPrompt:
-    """One prompt as a language model reads it; the label is predicted from its last token."""
+    """The tokens of a prompt; the label is predicted from the last one."""
 
     number: int
     item: str
     input_ids: tuple[int, ...]
     label_ids: tuple[int, ...]
     correct: int
-    unknown: int = 0  # tokens of the text, outside labels and options, that are the unknown token
+    unknown: int = 0  # unknown tokens in the text, outside labels and options
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A prompt's own tokens, and the ids that the tokenizer puts before every text."""
+    """A prompt's own tokens, and the special tokens that the tokenizer puts before every text."""
 
     leading: tuple[int, ...]
     tokens: Encoding
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a tokenizer.json, never padding and never cutting; share it, do not set it.
+    """The tokenizer in a tokenizer.json, without padding or truncation. Shared: do not modify it.
 
-    Raises `UnreadableTokenizer`, `TooMuch` and `NotRegular`.
+    Raises `UnreadableTokenizer`, `TooMuch` or `NotRegular`.
     """
     try:
         return tokenizer_of(content(path, most=TOKENIZER_BYTES), path)
@@ -96,19 +96,19 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def tokenizer_of(text: bytes, path: Path) -> Tokenizer:
-    """The same, of what a tokenizer.json holds; `path` is for the sentence if it cannot be read."""
+    """The tokenizer in the bytes of a tokenizer.json; `path` is for the error message."""
     try:
         return _tokenizer(text)
     except (Refused, MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # the library raises Exception, or ends what it cannot do
+    except BaseException as error:  # the library raises Exception, or panics
         raise UnreadableTokenizer(path, error) from None
 
 
 @lru_cache(maxsize=8)
 def _tokenizer(text: bytes) -> Tokenizer:
-    """Those read last are kept: the library never frees the words that a tokenizer has seen, so
-    that each one made anew costs memory for good.
+    """Cached: the library never frees the words that a tokenizer has seen, so that each new
+    instance leaks memory.
     """
     tokenizer: Tokenizer = Tokenizer.from_buffer(text)
     tokenizer.no_padding()
@@ -117,7 +117,7 @@ def _tokenizer(text: bytes) -> Tokenizer:
 
 
 def read(tokenizer: Tokenizer, prompt: Prompt) -> Reading:
-    """The tokens of a prompt. What is put after a text, an end of text, is left out."""
+    """The tokens of a prompt, without special tokens after it. Raises a `Refused`."""
     tokens = tokenizer.encode(prompt.text, add_special_tokens=False)
     text, whole = tokens.ids, tokenizer.encode(prompt.text).ids
     for start in range(len(whole) - len(text) + 1):
@@ -129,7 +129,7 @@ def read(tokenizer: Tokenizer, prompt: Prompt) -> Reading:
 
 
 def tokenize(tokenizer: Tokenizer, prompt: Prompt) -> TokenizedPrompt:
-    """The prompt's tokens and, for each label, the one token that continues them."""
+    """The prompt's tokens and, for each label, the single token that continues them."""
     return tokenize_all(tokenizer, [prompt])[0]
 
 
@@ -138,9 +138,9 @@ def tokenize_all(
     prompts: Iterable[Prompt],
     where: Callable[[Prompt], str] = lambda prompt: f"prompt {prompt.number}",
 ) -> list[TokenizedPrompt]:
-    """Every prompt's tokens and, for each of its labels, the one token that continues them.
+    """Every prompt's tokens and, for each of its labels, the single token that continues them.
 
-    Raises `SameTokens` for all prompts at once, which `where` names.
+    Raises `SameTokens` for all prompts at once; `where` gives a prompt's name in the message.
     """
     labels, collisions = _Labels(tokenizer), Collisions(tokenizer)
     found, same = [], []
@@ -167,7 +167,7 @@ def _tokenized(tokenizer: Tokenizer, prompt: Prompt, labels: "_Labels") -> Token
 
 
 def _unknown(tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding) -> int:
-    """How many tokens are unknown; none may be in a label or an option."""
+    """The number of unknown tokens. Raises a `Refused` if one is in a label or an option."""
     unknown = unknown_id(tokenizer)
     if unknown is None or unknown not in tokens.ids:
         return 0
@@ -187,10 +187,10 @@ def _unknown(tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding) -> int:
 
 
 class _Labels:
-    """Which token a label is after a prompt.
+    """Finds the token of a label after a prompt.
 
-    It depends on the prompt's last line only, where that line is read the same way alone; so the
-    answer is remembered by line. Where it is not, the whole text is read again for each label.
+    If the prompt's last line is tokenized the same way on its own, the token depends only on that
+    line and is cached by it. Otherwise the whole text is tokenized again for each label.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -226,7 +226,7 @@ class _Labels:
 
 
 def _line(tokens: Encoding, start: int) -> tuple[int, ...]:
-    """The ids of the line from that character on; none where a token reaches into it."""
+    """The ids of the line from character `start` on; empty if a token spans its start."""
     first = next((n for n, (_, stop) in enumerate(tokens.offsets) if stop > start), None)
     if first is None or tokens.offsets[first][0] < start:
         return ()
@@ -241,7 +241,7 @@ def _known(tokenizer: Tokenizer, id: int, label: str) -> int:
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:
-    """The id of the token that stands for all that a tokenizer does not know, if it has one."""
+    """The id of the tokenizer's unknown token, or None."""
     token = getattr(tokenizer.model, "unk_token", None)
     if token is not None:
         known: int | None = tokenizer.token_to_id(token)
@@ -250,5 +250,5 @@ def unknown_id(tokenizer: Tokenizer) -> int | None:
 
 
 def token_name(tokenizer: Tokenizer, id: int) -> str:
-    """The token as its vocabulary writes it."""
+    """The token as in the vocabulary."""
     return tokenizer.id_to_token(id) or f"#{id}"

@@ -1,4 +1,4 @@
-"""A plan in words: the text of a prompt, and where in it everything stands."""
+"""A worded plan: the text of a prompt and the spans of its parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """A prompt's text, with the spans that were noted while it was put together.
+    """A prompt's text, with the spans recorded while it was built.
 
-    A label continues the text after `joint`: a space, or nothing.
+    A label continues the text after `joint`, which is a space or empty.
     """
 
     text: str
@@ -24,13 +24,13 @@ class Written:
     question_span: Span
     label_spans: tuple[Span, ...]
     option_spans: tuple[Span, ...]
-    line_stops: tuple[int, ...]  # where each option's line ends, behind its newline
+    line_stops: tuple[int, ...]  # where each option's line ends, after its newline
 
 
 def line_stops(text: str, labels: Sequence[Span], options: Sequence[Span]) -> tuple[int, ...]:
-    """Where the line of each option ends: behind the next newline, if no label stands before it.
+    """Where the line of each option ends: after the next newline, if no label comes before it.
 
-    Options that share a line, or end the text, end with themselves.
+    Otherwise, and at the end of the text, where the option itself ends.
     """
     stops = []
     for option in options:

@@ -84,7 +84,7 @@ CSV = [
     Hostile("long cell", text(f"{HEADER}{'q' * 3_000_000},{PAIR},0\n"), "3,000,000 characters"),
     Hostile("long answer", text(f"{HEADER}q,{PAIR},{'1' * 3_000_000}\n"), "3,000,000 characters"),
     Hostile("digits", text(f"{HEADER}q,{PAIR},{'1' * 99_999}\n"), "no choice, no index"),
-    Hostile("deep list", text(f'{HEADER}q,"{"[" * 50_000}",0\n'), "holds no list"),
+    Hostile("deep list", text(f'{HEADER}q,"{"[" * 50_000}",0\n'), "is not a list"),
     Hostile("choices", text(f'{HEADER}q,"[{"1," * 40_000}1]",0\n'), "has 40,001 choices, and 100"),
     Hostile("UTF-16", lambda path: path.write_bytes(HEADER.encode("utf-16")), "is not UTF-8 text"),
     Hostile(
@@ -125,19 +125,19 @@ CSV = [
 JSONL = [
     Hostile("no newline", again("", "[[[[[[[[[[", 3_000_000), "row of more than 4,194,304 bytes"),
     Hostile("spaces", again("", " " * 100, 300_000), "row of more than 4,194,304 bytes"),
-    Hostile("deep", text("[" * 1_000_000), "too deep inside each other"),
-    Hostile("deep objects", text('{"a":' * 500_000), "too deep inside each other"),
-    Hostile("deep question", line(question=json.loads("[" * 900 + "]" * 900)), "holds no text"),
-    Hostile("deep subject", line(subject=json.loads("[" * 900 + "]" * 900)), "holds no text"),
-    Hostile("wide question", line(question=[[]] * 1_000_000), "holds no text"),
-    Hostile("digits", raw(f'"x": {"9" * 100_000}'), "number of too many digits"),
+    Hostile("deep", text("[" * 1_000_000), "nested too deeply"),
+    Hostile("deep objects", text('{"a":' * 500_000), "nested too deeply"),
+    Hostile("deep question", line(question=json.loads("[" * 900 + "]" * 900)), "is not text"),
+    Hostile("deep subject", line(subject=json.loads("[" * 900 + "]" * 900)), "is not text"),
+    Hostile("wide question", line(question=[[]] * 1_000_000), "is not text"),
+    Hostile("digits", raw(f'"x": {"9" * 100_000}'), "number with too many digits"),
     Hostile("fraction", raw(f'"x": 0.{"9" * 1_000_000}'), ""),
     Hostile("infinity", line(choices=[float("inf"), float("nan")]), "no number: inf"),
     Hostile("huge exponent", text('{"question": 1e999, "choices": [1, 2], "answer": 0}'), "number"),
     Hostile(
         "key twice",
         raw(",".join(f'"{n}": 0' for n in range(150_000)) + ', "149999": 0'),
-        "it holds '149999' twice",
+        "it has the key '149999' twice",
     ),
     Hostile("keys", raw(",".join(f'"{n}": 0' for n in range(150_000))), "columns, and 1,000"),
     Hostile("choices", line(choices=[str(n) for n in range(100_000)]), "100,000 choices, and 100"),
@@ -146,8 +146,8 @@ JSONL = [
     Hostile("lists", raw(f'"x": [{"[]," * 1_000_000}[]]'), ""),
     Hostile("rows", again("", "{}\n", 6_000), "than 5,000 rows", bounds={"rows": 5_000}),
     Hostile("time", again("", "{}\n", 9_000), "more than 0 seconds", bounds={"seconds": 0}),
-    Hostile("no rows", again("", "\n" * 100, 20_000), "holds no rows"),
-    Hostile("halves", text('{"question": "' + "\\ud800" * 10_000 + '"}'), "half a character"),
+    Hostile("no rows", again("", "\n" * 100, 20_000), "has no rows"),
+    Hostile("halves", text('{"question": "' + "\\ud800" * 10_000 + '"}'), "a lone surrogate"),
     Hostile("UTF-16", lambda path: path.write_bytes("{}\n".encode("utf-16")), "it is not UTF-8"),
 ]  # fmt: skip
 
@@ -233,13 +233,13 @@ PARQUET = [
     Hostile("sparse footer", _footer(100, before=b"\0" * 10), "cannot be read"),
     Hostile("encrypted", _footer(100, b"PARE"), "it is encrypted"),
     Hostile("noise", _noise, "cannot be read"),
-    Hostile("cut", _cut, "no Parquet file, or not all of one"),
+    Hostile("cut", _cut, "not a Parquet file, or is truncated"),
     Hostile("no text", _bad_text, "cannot be read"),
     Hostile("same names", _same_names, "two columns are called 'question'"),
-    Hostile("bytes", table(question=[b"\0" * 1_000_000]), "holds no text: b'"),
+    Hostile("bytes", table(question=[b"\0" * 1_000_000]), "is not text: b'"),
     Hostile("pickled type", _pickled, "it has no column 'choices'"),
     Hostile("long name", table(**{"c" * 2_000_000: [0]}), "cannot|no column"),
-    Hostile("compressed", lambda path: path.write_bytes(zlib.compress(b"PAR1")), "no Parquet"),
+    Hostile("compressed", lambda path: path.write_bytes(zlib.compress(b"PAR1")), "not a Parquet"),
 ]  # fmt: skip
 
 

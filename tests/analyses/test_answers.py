@@ -109,7 +109,9 @@ def test_the_same_answers_in_a_table_are_judged_alike(tmp_path) -> None:
 def test_a_row_with_two_values_under_one_key_is_refused(tmp_path, key: str) -> None:
     row = '{"question": "q?", "choices": ["x", "y"], "answer": 0, "%s": 1}\n'
     (tmp_path / "x.jsonl").write_text(row % "other" + row % key)
-    with pytest.raises(BadRows, match=rf"^1 of the 2 rows (?s:.*)line 2: it holds '{key}' twice"):
+    with pytest.raises(
+        BadRows, match=rf"^1 of the 2 rows (?s:.*)line 2: it has the key '{key}' twice"
+    ):
         read(tmp_path / "x.jsonl")
 
 

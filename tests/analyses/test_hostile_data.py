@@ -44,11 +44,19 @@ SPECIAL = [
     ("x.csv", lambda path: path.symlink_to("/dev/stdin"), "only regular files are read|No f"),
     ("x.csv", lambda path: path.mkdir(), "is a folder, and only"),
     ("x.csv", lambda path: path.symlink_to(path), "No file at"),
-    ("x.csv", lambda path: path.symlink_to("/proc/self/maps"), "holds more than it says"),
-    ("x.jsonl", lambda path: path.symlink_to("/proc/self/environ"), "holds more than it says"),
+    ("x.csv", lambda path: path.symlink_to("/proc/self/maps"), "is longer than its reported size"),
+    (
+        "x.jsonl",
+        lambda path: path.symlink_to("/proc/self/environ"),
+        "is longer than its reported size",
+    ),
     ("x.parquet", lambda path: path.symlink_to("/proc/self/pagemap"), "cannot be read|holds more"),
     ("x.jinja", os.mkfifo, "is a pipe, and only"),
-    ("x.jinja", lambda path: path.symlink_to("/proc/self/maps"), "holds more than it says"),
+    (
+        "x.jinja",
+        lambda path: path.symlink_to("/proc/self/maps"),
+        "is longer than its reported size",
+    ),
     ("x.jinja", hostile_data_files.sparse(2**40), "has more than 20,000 characters"),
 ]
 

@@ -60,7 +60,7 @@ def test_other_letters_are_none_of_the_labels(base):
 
 
 def test_more_than_thirteen_letters_have_no_others():
-    with pytest.raises(Refused, match="only 12 are left of A to Z"):
+    with pytest.raises(Refused, match="only 12 of A to Z are left"):
         labels.other_letters(ascii_uppercase[:14], Stream(0))
 
 

@@ -112,18 +112,21 @@ def test_an_answer_is_an_index_a_letter_or_the_text(tmp_path, choices, answer, r
 
 BAD = [
     ({"choices": ["x", "y"], "answer": 0}, "it has no column 'question' (its columns: 'choices',"),
-    ({"question": None, "choices": ["x", "y"], "answer": 0}, "'question' holds no text: None"),
+    ({"question": None, "choices": ["x", "y"], "answer": 0}, "'question' is not text: None"),
     ({"question": "  ", "choices": ["x", "y"], "answer": 0}, "'question' is empty"),
-    ({"question": "a\0?", "choices": ["x", "y"], "answer": 0}, "'question' holds half a character"),
-    ({"question": "?", "choices": "x", "answer": 0}, "'choices' holds no list: 'x'"),
+    (
+        {"question": "a\0?", "choices": ["x", "y"], "answer": 0},
+        "'question' contains a lone surrogate",
+    ),
+    ({"question": "?", "choices": "x", "answer": 0}, "'choices' is not a list: 'x'"),
     ({"question": "?", "choices": ["x"], "answer": 0}, "it has 1 choices, at least 2 are needed"),
-    ({"question": "?", "choices": ["x", " x"], "answer": 0}, "the choice 'x' stands in it twice"),
+    ({"question": "?", "choices": ["x", " x"], "answer": 0}, "the choice 'x' appears twice"),
     ({"question": "?", "choices": ["x", ""], "answer": 0}, "'choices' is empty"),
-    ({"question": "?", "choices": ["x", True], "answer": 0}, "'choices' holds no text: True"),
+    ({"question": "?", "choices": ["x", True], "answer": 0}, "'choices' is not text: True"),
     ({"question": "?", "choices": ["x", "y"], "answer": 2}, "is 2, and the choices are 0 to 1"),
     ({"question": "?", "choices": ["x", "y"], "answer": -1}, "is -1, and the choices are 0 to 1"),
     ({"question": "?", "choices": ["x", "y"], "answer": "z"}, "no choice, no index and no letter"),
-    ({"question": "?", "choices": ["x", "y"], "answer": None}, "neither an index, nor a letter"),
+    ({"question": "?", "choices": ["x", "y"], "answer": None}, "not an index, a letter"),
     ({"question": "?", "choices": ["1", "0"], "answer": "1"}, "could be a choice's text or its"),
     ({"question": "?", "choices": ["B", "A"], "answer": "A"}, "could be a choice's text or its"),
     ({"question": "same", "choices": ["y", "x"], "answer": 0}, "asks the same as x.jsonl line 1, "),
@@ -152,7 +155,7 @@ def test_all_bad_rows_are_named_with_line_and_reason(tmp_path):
 def test_a_csv_row_of_another_width_is_named_with_the_line_it_ends_in(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text('question,choices,answer\n"two\nlines?","[""x"",""y""]",0\nshort,x\n')
-    with pytest.raises(BadRows, match=r"x\.csv line 4: it has 2 cells under a header of 3"):
+    with pytest.raises(BadRows, match=r"x\.csv line 4: it has 2 cells, but the header has 3"):
         items(path)
 
 
@@ -178,7 +181,7 @@ def test_fixed_choices_are_asked_once_and_split_by_item(tmp_path):
     data = f"file:{jsonl(tmp_path / 'x.jsonl', rows)}"
     whole = build(DistributionSpec(data=data, size=200))
     assert len({item.id for item in whole.items}) == 200
-    with pytest.raises(Refused, match=r"200 items, and with 4 options 200 prompts .*1 to 200"):
+    with pytest.raises(Refused, match=r"200 items, which give 200 different prompts .*1 to 200"):
         build(DistributionSpec(data=data, size=201))
     halves = {}
     for split in ("train", "test"):
@@ -210,9 +213,9 @@ def test_a_folder_is_read_file_by_file(tmp_path):
     [
         ("file:{}/none.jsonl", "No file at"),
         ("folder:{}/none", "No folder at"),
-        ("folder:{}/empty", "holds no file that was asked for and ends in .jsonl, .csv, .parquet"),
+        ("folder:{}/empty", "Files must end in .jsonl, .csv, .parquet"),
         ("file:{}/x.txt", "Save it as .jsonl, .csv, .parquet"),
-        ("file:{}/empty.jsonl", "holds no rows"),
+        ("file:{}/empty.jsonl", "has no rows"),
         ("file:{}/broken.parquet", "broken.parquet cannot be read"),
         ("file:{}/latin.csv", "latin.csv is not UTF-8 text"),
     ],
@@ -235,9 +238,9 @@ def test_files_outside_the_roots_are_refused(tmp_path):
     roots = [tmp_path / "data"]
     assert load(DistributionSpec(data=f"file:{inside}"), roots=roots).items
     for path in (outside, link, tmp_path / "data" / ".." / "x.jsonl"):
-        with pytest.raises(Refused, match="does not lie below a data root"):
+        with pytest.raises(Refused, match="is outside the data roots"):
             load(DistributionSpec(data=f"file:{path}"), roots=roots)
-    with pytest.raises(Refused, match="does not lie below a data root"):
+    with pytest.raises(Refused, match="is outside the data roots"):
         load(DistributionSpec(data=f"folder:{tmp_path}"), roots=roots)
 
 
@@ -287,7 +290,7 @@ def test_a_part_that_a_hub_data_set_lacks_is_refused_with_those_it_has(hub_serve
 
 
 def test_a_hub_that_does_not_have_it_is_one_sentence(hub_server):
-    with pytest.raises(Refused, match=r"does not show hub:cais/mmlu@"):
+    with pytest.raises(Refused, match=r"hub:cais/mmlu@.* was not found on the hub"):
         load(DistributionSpec(data=f"hub:cais/mmlu@{COMMIT}"))
 
 
@@ -295,7 +298,7 @@ def test_a_hub_that_does_not_have_it_is_one_sentence(hub_server):
     ("name", "content", "says"),
     [
         ("x.csv", 'question,choices,answer\nq,"[""a"", ""b""]",0\nq,"[""a""]"x,0\nq,y,0\n',
-         r"2 of the 3 rows.*line 3: it is not CSV.*line 4: 'choices' holds no list"),
+         r"2 of the 3 rows.*line 3: it is not CSV.*line 4: 'choices' is not a list"),
         ("x.csv", "question,answer,answer,choices\n", "two columns are called 'answer'"),
         ("x.jsonl", "[" * 100_000, "line 1: it is not JSON"),
         ("x.jsonl", json.dumps(ROWS[0] | {"answer": "1" * 5000}), "'answer' is '111"),

@@ -121,12 +121,12 @@ def test_a_piece_that_is_missing_doubled_or_changed_is_refused(refused, source, 
         ("{{ question|center(1000000000) }}", "the filter 'center'"),
         ("{{ question|random }}", "the filter 'random'"),
         ("{% for o in options recursive %}{% endfor %}", "a recursive loop"),
-        ("{{ '\\U000F0000' }}", "a private use character"),
-        ("\U000f0001", "a private use character"),
+        ("{{ '\\U000F0000' }}", "a private-use character"),
+        ("\U000f0001", "a private-use character"),
         ("{{ nothing }}", "'nothing' is undefined"),
-        ("{{ options }}", "it prints something that is no text: list"),
-        ("{{ question.upper }}", "it prints something that is no text"),
-        ("{{ range }}", "it prints something that is no text"),
+        ("{{ options }}", "it prints a value that is not text: list"),
+        ("{{ question.upper }}", "it prints a value that is not text"),
+        ("{{ range }}", "it prints a value that is not text"),
         ("{{ question", "in line 1"),
         ("{% for %}", "in line 1"),
         ("{{ 1 + question }}", "unsupported operand"),
@@ -161,7 +161,7 @@ def test_data_with_private_characters_is_refused(tmp_path, refused):
     path = tmp_path / "data.jsonl"
     row = {"question": "a \U000f0002?", "choices": ["x", "y"], "answer": 0}
     path.write_text(json.dumps(row))
-    assert "private use" in refused(PLAIN, data=f"file:{path}", options=2, size=1)
+    assert "private-use" in refused(PLAIN, data=f"file:{path}", options=2, size=1)
 
 
 def test_the_text_of_a_template_is_part_of_the_hash_and_its_newlines_are_not(made):
@@ -176,7 +176,7 @@ def test_the_text_of_a_template_is_part_of_the_hash_and_its_newlines_are_not(mad
 def test_a_template_outside_the_roots_is_refused(tmp_path):
     path = tmp_path / "own.jinja"
     path.write_text(PLAIN)
-    with pytest.raises(Refused, match="does not lie below a data root"):
+    with pytest.raises(Refused, match="is outside the data roots"):
         own_wording(path, prelude=True, roots=[tmp_path / "data"])
     assert own_wording(path, prelude=True, roots=[tmp_path]).source == PLAIN
     with pytest.raises(Refused, match="No file at"):
@@ -187,7 +187,7 @@ def test_a_template_outside_the_roots_is_refused(tmp_path):
     ("body", "says"),
     [
         ("{% if 'x' in range(100000000) %}{% endif %}", "takes more than 50,000 steps"),
-        ("{{ '\\ud800' }}", "half a character or a null"),
+        ("{{ '\\ud800' }}", "a lone surrogate or a null"),
     ],
 )
 def test_what_would_take_for_ever_or_cannot_be_stored_is_refused(tmp_path, body, says):

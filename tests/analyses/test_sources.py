@@ -180,9 +180,9 @@ def test_a_mutation_asks_the_same_with_other_labels_or_words(spec, mutation, see
 
 
 def test_what_cannot_be_told_otherwise_is_refused():
-    with pytest.raises(NoMutation, match="without a prelude already"):
+    with pytest.raises(NoMutation, match="already have no prelude"):
         pairs(build(DistributionSpec(prelude=False)), Mutation.NO_PRELUDE)
-    with pytest.raises(NoMutation, match="labelled 1, 2, 3, 4 already"):
+    with pytest.raises(NoMutation, match="labels already are 1, 2, 3, 4"):
         pairs(build(DistributionSpec(labels="numbers")), Mutation.NUMBERS)
 
 

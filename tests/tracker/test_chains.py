@@ -69,5 +69,5 @@ def test_a_key_site_that_no_option_has_is_refused_at_the_door(
     spec = DistributionSpec(template=f"file:{template}", size=8, split="test")
     asked = {"analysis": "subspace", "distribution": spec}
     submit(**asked, params={"key_site": "bracket"})
-    with pytest.raises(InvalidRequest, match="no token of their own for the key site 'option_end'"):
+    with pytest.raises(InvalidRequest, match="no separate token for the key site 'option_end'"):
         submit(**asked, params={"key_site": "option_end"})
