@@ -1,4 +1,4 @@
-"""What the analyses refuse, as sentences that name the thing, the value and the way out."""
+"""Errors of the analyses, whose messages say what is wrong, with its value, and what to do."""
 
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-MOST_SHOWN = 100  # characters of a value in a sentence
-MOST_MISTAKES = 10  # that one sentence names
+MOST_SHOWN = 100  # characters of a value in a message
+MOST_MISTAKES = 10  # validation errors in one message
 
 _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = MOST_SHOWN
@@ -17,29 +17,29 @@ _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 10
 
 
 class Refused(Exception):
-    """The input cannot be worked on as it is; the message says what would make it work."""
+    """The input cannot be used as it is; the message says how to fix it."""
 
 
 def shown(value: object) -> str:
-    """The value as Python writes it, without its middle where it is long, wide or deep."""
+    """The value's repr, with the middle left out if it is long or deeply nested."""
     return _REPR.repr(value)
 
 
 def mistakes(error: "ValidationError", whole: str) -> str:
-    """What pydantic found, field by field, in one sentence; `whole` is what has the fields."""
-    found = error.errors(include_url=False, include_context=False)
-    said = [
+    """pydantic's errors, field by field, in one sentence; `whole` names the object itself."""
+    errors = error.errors(include_url=False, include_context=False)
+    parts = [
         f"{'.'.join(map(str, each['loc']))[:MOST_SHOWN] or whole}: {each['msg']} "
         f"(given: {shown(each['input'])})"
-        for each in found[:MOST_MISTAKES]
+        for each in errors[:MOST_MISTAKES]
     ]
-    if len(found) > MOST_MISTAKES:
-        said.append(f"and {len(found) - MOST_MISTAKES} more")
-    return "; ".join(said)
+    if len(errors) > MOST_MISTAKES:
+        parts.append(f"and {len(errors) - MOST_MISTAKES} more")
+    return "; ".join(parts)
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """A question to put after the sentence about an unknown name, or nothing."""
+    """A suggestion to append to a message about an unknown name, or an empty string."""
     if len(name) > MOST_SHOWN:
         return ""
     close = get_close_matches(name, known, n=1)
@@ -47,10 +47,10 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
 
 
 class MayNotBeRead(Refused):
-    """It is there, or may be, and this user is not let in: never the same as no such file."""
+    """This user lacks permission to read a path; says nothing about whether it exists."""
 
     def __init__(self, error: OSError, path: object) -> None:
         super().__init__(
-            f"{error.filename or path} may not be read by this user. Let it be read (`chmod`, and "
-            "the folders above it), or give a copy that may."
+            f"Permission denied: this user cannot read {error.filename or path}. Change its "
+            "permissions (`chmod`, also on the folders above it), or give a readable copy."
         )

@@ -1,4 +1,4 @@
-"""Exceptions of libraries, as sentences: what was done, with which model, and what went wrong."""
+"""Turns library exceptions into messages: the step, the model, and what went wrong."""
 
 import errno
 import textwrap
@@ -11,7 +11,7 @@ import torch
 
 from analyses.errors import Refused
 
-_LETTERS = 300  # of what an exception says
+_MOST_MESSAGE = 300  # characters of an exception's message
 
 
 class EndedWith(Refused):
@@ -20,14 +20,14 @@ class EndedWith(Refused):
     def __init__(self, what: str, error: BaseException) -> None:
         super().__init__(
             f"{what} ended with {said_by(error)}{_place(error)}. transformers may not support this "
-            f"config, or the family does something that is not accounted for: check the config, "
-            f"use a model of another family, or report this one."
+            f"config, or this family may not be supported: check the config, use another model "
+            f"family, or report this one."
         )
 
 
 def said_by(error: BaseException) -> str:
-    """An exception's class and message, short, in one line."""
-    message = textwrap.shorten(str(error), _LETTERS, placeholder=" …").rstrip(".")
+    """An exception's class and message in one line, shortened."""
+    message = textwrap.shorten(str(error), _MOST_MESSAGE, placeholder=" …").rstrip(".")
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
@@ -39,14 +39,17 @@ def _place(error: BaseException) -> str:
 class DoesNotFit(Refused):
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what} does not fit into the memory that is free here. Close other programs, use a "
-            f"smaller dtype, or a machine with more memory."
+            f"{what} does not fit in the free memory (out of memory). Close other programs, use a "
+            f"smaller dtype, or use a machine with more memory."
         )
 
 
 @contextmanager
 def in_free_memory(what: str) -> Iterator[None]:
-    """Inside the block, a lack of memory becomes `DoesNotFit`; a worker lets it end the attempt."""
+    """Inside the block, running out of memory raises `DoesNotFit`.
+
+    A worker does not use this: there, running out of memory ends the attempt.
+    """
     try:
         yield
     except Exception as error:
@@ -57,9 +60,9 @@ def in_free_memory(what: str) -> Iterator[None]:
 
 @contextmanager
 def in_words(what: str) -> Iterator[None]:
-    """Inside the block, what the model may be to blame for becomes `EndedWith`.
+    """Inside the block, an exception that the model may have caused becomes `EndedWith`.
 
-    That is neither what was `Refused`, nor a lack of memory, of disk or of rights.
+    A `Refused`, and a lack of memory, disk space or permissions, are raised unchanged.
     """
     try:
         yield
@@ -76,7 +79,7 @@ def _is_full(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """On a GPU torch has a class for it, on the CPU only a sentence."""
+    """Whether memory ran out: torch has an exception for it on GPUs, only a message on CPUs."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

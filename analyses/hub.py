@@ -1,4 +1,4 @@
-"""Files of the Hugging Face hub at one revision, in the hub's own cache; never code."""
+"""Downloads files of one Hugging Face hub revision into the hub's own cache; never code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from analyses.errors import Refused
 class NotOnHub(Refused):
     def __init__(self, which: "HubRevision") -> None:
         super().__init__(
-            f"The hub does not show {which}. Check the name and the revision; if it is private or "
-            f"gated, ask for access on its page and run `hf auth login` here."
+            f"{which} was not found on the hub. Check the name and the revision; if it is private "
+            f"or gated, request access on its page and run `hf auth login` here."
         )
 
 
@@ -20,7 +20,7 @@ class HubUnreachable(Refused):
     def __init__(self, which: "HubRevision", error: Exception) -> None:
         reason = str(error).strip().partition("\n")[0]
         super().__init__(
-            f"{which} is not on this machine and cannot be fetched from the hub "
+            f"{which} is not on this machine and cannot be downloaded from the hub "
             f"({type(error).__name__}: {reason}). Try again later, or copy the cache of a machine "
             f"that has it (HF_HOME)."
         )
@@ -41,9 +41,10 @@ class HubRevision:
 
 
 def fetch(which: HubRevision, names: Sequence[str]) -> Path:
-    """The folder with these files (patterns), downloaded now where they are not there yet.
+    """The folder with the files that match these patterns; downloads those that are missing.
 
-    Without network, what was downloaded before is used.
+    Without network, files that were downloaded before are used. Raises `NotOnHub` or
+    `HubUnreachable`.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -60,13 +61,13 @@ def fetch(which: HubRevision, names: Sequence[str]) -> Path:
         raise NotOnHub(which) from None
     except MemoryError:
         raise
-    except Exception as error:  # a connection can break in every way, a disk be full
+    except Exception as error:  # any network error, or a full disk
         raise HubUnreachable(which, error) from error
     return Path(folder)
 
 
 def fetched(which: HubRevision, names: Sequence[str]) -> Path | None:
-    """The folder if these files were fetched before; the hub is not asked."""
+    """The folder if it was downloaded before, or None; without network access."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -84,12 +85,12 @@ def fetched(which: HubRevision, names: Sequence[str]) -> Path | None:
 
 
 def listed(which: HubRevision) -> set[str]:
-    """What the revision holds, after a first fetch; nothing when an older client made that."""
+    """The files of a revision, known after the first download; empty if an older client made it."""
     return set(sizes(which))
 
 
 def sizes(which: HubRevision) -> dict[str, int]:
-    """The same, with the bytes of each file."""
+    """The size of each file in bytes; see `listed`."""
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 

@@ -1,9 +1,9 @@
-"""What may be a name: of a model, a study, a person, an analysis, a metric, a tensor, a host.
+"""Validates names: of models, studies, people, analyses, metrics, tensors and hosts.
 
-Names are stored, printed, drawn, put into addresses and read by people, so all have one length and
-one alphabet. `checked` is called where a name comes in, and gives it as it is kept; `checked_line`
-does the same for what is no name but stands in one line, such as a path or a column of a file.
-`alike` says which names a reader would take for the same.
+Names are stored, printed, drawn and put into URLs, so all have the same maximum length and
+character set. `checked` validates and normalises a name where it enters the system; `checked_line`
+does the same for other text of one line, such as a path or a column of a file. `alike` gives a key
+that is equal for names that a reader would confuse.
 """
 
 import re
@@ -13,44 +13,44 @@ from analyses.errors import Refused
 
 LONGEST = 200  # characters of a name
 LONGEST_HOST = 255
-LONGEST_LINE = 1000  # of a path, an address, a column
-_SHOWN = 40  # characters of a refused name that the refusal repeats
+LONGEST_LINE = 1000  # of a path, a URL, a column
+_SHOWN = 40  # characters of an invalid name that the message repeats
 _MARKS = 4  # accents on one letter: Vietnamese and vocalised Hebrew have fewer
 
-# Blank or invisible although Unicode counts them among letters, marks and symbols.
+# Blank or invisible although Unicode classifies them as letters, marks or symbols.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _CATEGORIES = {
     "Cc": "a control character",
     "Cf": "an invisible character",
-    "Cs": "a byte that is no text in UTF-8",
-    "Co": "a character of private use",
-    "Cn": "no character of Unicode",
+    "Cs": "a byte that is not valid UTF-8",
+    "Co": "a private-use character",
+    "Cn": "an unassigned code point",
     "Zl": "a line break",
     "Zp": "a line break",
 }
 
 
 class BadName(Refused):
-    """Something cannot be called so."""
+    """A name is not valid."""
 
     def __init__(self, what: str, name: str, why: str) -> None:
-        super().__init__(f"The name of the {what} {why}: {_repeated(name)}. Choose another one.")
+        super().__init__(f"The name of the {what} {why}: {_repeated(name)}. Choose another name.")
 
 
 class BadLine(Refused):
-    """A text does not fit where it is kept and shown in one line."""
+    """A text is too long or cannot be shown in one line."""
 
     def __init__(self, what: str, text: str, why: str) -> None:
-        super().__init__(f"The {what} {why}: {_repeated(text)}. Write it otherwise.")
+        super().__init__(f"The {what} {why}: {_repeated(text)}. Change it.")
 
 
 def checked(what: str, name: str, *, most: int = LONGEST) -> str:
-    """The name as it is kept, composed (NFC); raises `BadName`.
+    """The name, normalised (NFC). Raises `BadName`.
 
-    It has 1 to `most` characters of any script that can be seen, and single plain spaces inside;
-    it begins with no `-`, which would be an option, and with no accent.
+    A name has 1 to `most` visible characters of any script, and single plain spaces between them;
+    it does not start with `-`, which would make it an option, or with a combining mark.
     """
     composed = unicodedata.normalize("NFC", name[: 4 * most])
     why = _length(name, composed, most) or _unseen(composed) or _shape(composed)
@@ -60,24 +60,24 @@ def checked(what: str, name: str, *, most: int = LONGEST) -> str:
 
 
 def checked_line(what: str, text: str, *, most: int = LONGEST_LINE) -> str:
-    """The text as it is, which may be empty; raises `BadLine` where it cannot be seen as it is."""
-    why = f"has {len(text)} characters, and {most} at the most are kept" if len(text) > most else ""
+    """The text, unchanged; may be empty. Raises `BadLine` if it is too long or not all visible."""
+    why = f"has {len(text)} characters, and the maximum is {most}" if len(text) > most else ""
     if why := why or _unseen(text):
         raise BadLine(what, text, why)
     return text
 
 
 def alike(name: str) -> str:
-    """The same for names that differ in case, width or spelling of the same letters only."""
+    """A key that is equal for names that differ only in case, width or encoding of a letter."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return unicodedata.normalize("NFKC", folded)
 
 
-def _length(given: str, composed: str, most: int) -> str:
-    if not given:
+def _length(name: str, composed: str, most: int) -> str:
+    if not name:
         return "is empty"
-    if len(given) > 4 * most or len(composed) > most:
-        return f"has {len(given)} characters, and {most} at the most are kept"
+    if len(name) > 4 * most or len(composed) > most:
+        return f"has {len(name)} characters, and the maximum is {most}"
     return ""
 
 
@@ -87,18 +87,18 @@ def _unseen(text: str) -> str:
         if why is None and _UNSEEN.match(character):
             why = _CATEGORIES["Cf"]
         if why is None and character.isspace() and character != " ":
-            why = "a space that is none of the keyboard"
+            why = "a space other than the plain one"
         if why:
-            return f"holds U+{ord(character):04X}, {why}"
+            return f"contains U+{ord(character):04X}, {why}"
     return ""
 
 
 def _shape(name: str) -> str:
     if name != name.strip(" ") or "  " in name:
-        return "begins or ends with a space, or has two in a row"
+        return "starts or ends with a space, or has two in a row"
     if name.startswith("-"):
-        return "begins with -, as options do"
-    marks = [unicodedata.category(each).startswith("M") for each in name]
+        return "starts with -, like an option"
+    marks = [unicodedata.category(character).startswith("M") for character in name]
     if marks[0] or any(all(marks[at : at + _MARKS + 1]) for at in range(len(marks) - _MARKS)):
         return "has accents without a letter, or too many on one"
     return ""

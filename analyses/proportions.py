@@ -1,7 +1,7 @@
-"""Intervals of proportions over items, also where all prompts are right or none; plain numpy.
+"""Confidence intervals of proportions over items, valid also at 0 and 1; plain numpy.
 
-A bootstrap draws nothing but what was seen: of 25 right answers out of 25 it gives an error of 0.
-See docs/methods.md, section 3.
+A bootstrap only draws observed values: for 25 correct answers out of 25 its error is 0. See
+docs/methods.md, section 3.
 """
 
 from statistics import NormalDist
@@ -14,7 +14,7 @@ Z = NormalDist().inv_cdf(0.975)  # of a 95 % interval
 
 
 class Interval(NamedTuple):
-    """The ends of a 95 % interval; `sem` is what such an interval has for half its width."""
+    """A 95 % interval; `sem` is the standard error of a normal interval of the same width."""
 
     low: float
     high: float
@@ -25,7 +25,7 @@ class Interval(NamedTuple):
 
 
 def wilson(p: float, n: float) -> Interval:
-    """Wilson's score interval of a proportion p among n independent trials:
+    """Wilson's score interval of a proportion `p` of `n` independent trials:
 
     (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)
 
@@ -40,17 +40,21 @@ def wilson(p: float, n: float) -> Interval:
 
 
 def interval(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> Interval:
-    """Of items whose prompts, `counts` of each, add up to `sums`; n over the design effect."""
+    """The Wilson interval of the mean over prompts, with n divided by the design effect.
+
+    `sums` (item) are the correct prompts of each item, `counts` (item) all its prompts.
+    """
     n = counts.sum()
     return wilson(float(sums.sum() / n), float(n / design_effect(sums, counts)))
 
 
 def design_effect(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
-    """How many prompts tell as much as one independent prompt; 1 where each item has one.
+    """How many prompts carry as much information as one independent prompt; 1 if items have one.
 
-    The variance of the mean with items as clusters over that of independent prompts, at least 1.
-    Two more items of mean size count, one all right and one all wrong: where all items agree, there
-    is no variance to see, and each item tells about as much as one prompt.
+    The variance of the mean with items as clusters, over that of independent prompts, at least 1.
+    Two pseudo-items of mean size are added, one all correct and one all wrong: if all items agree,
+    there is no variance to estimate, and an item carries about as much information as one prompt.
+    `sums` and `counts` as in `interval`.
     """
     size = counts.mean()
     sums = np.append(sums, [0.0, size])

@@ -1,4 +1,4 @@
-"""Files opened so that nothing but a regular file is read, and no more than is due."""
+"""Opens files safely: only regular files are read, and no more bytes than allowed."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ _KINDS = {
 class NotRegular(Refused):
     def __init__(self, path: object, mode: int) -> None:
         super().__init__(
-            f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'no regular file')}, and only regular files "
+            f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a special file')}, and only regular files "
             f"are read. Put a regular file in its place."
         )
 
@@ -28,13 +28,13 @@ class NotRegular(Refused):
 class ChangedWhileRead(Refused):
     def __init__(self, path: object) -> None:
         super().__init__(
-            f"{path} was changed while it was read, or holds more than it says. Try again when "
-            f"nothing writes to it, or take a copy."
+            f"{path} was changed while it was read, or is longer than its reported size. Try again "
+            f"when nothing writes to it, or use a copy."
         )
 
 
 def opened(path: Path) -> BinaryIO:
-    """The file to which the path leads, for reading; raises `NotRegular`, waits for no writer."""
+    """Open a file for reading, following links; never blocks. Raises `NotRegular`."""
     check(path)  # a device may do something when it is opened
     file = os.fdopen(descriptor(path.resolve()), "rb")
     try:
@@ -46,42 +46,42 @@ def opened(path: Path) -> BinaryIO:
 
 
 def descriptor(path: Path) -> int:
-    """Open for reading; follows no link, and waits for nobody at the other end of a pipe."""
+    """A file descriptor for reading; follows no link and does not block on a pipe."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
     return os.open(path, flags)
 
 
 def check(path: Path) -> None:
-    """Raises `NotRegular`, and `FileNotFoundError` where nothing is."""
+    """Raises `NotRegular`, or `FileNotFoundError` if there is no such file."""
     check_mode(path, path.stat().st_mode)
 
 
 def check_mode(path: object, mode: int) -> None:
-    """Raises `NotRegular`."""
+    """Raises `NotRegular` unless `mode` is that of a regular file."""
     if not stat.S_ISREG(mode):
         raise NotRegular(path, mode)
 
 
 def content(path: Path, *, most: int) -> bytes:
-    """All bytes of a file; raises `TooMuch` before it reads more than `most`."""
+    """All bytes of a file. Raises `TooMuch`, without reading more, if it has more than `most`."""
     with opened(path) as file:
         bounds.check(path, "its size in bytes", size_of(file), most)
-        read = file.read(most + 1)
-    bounds.check(path, "its size in bytes", len(read), most)
-    return read
+        data = file.read(most + 1)
+    bounds.check(path, "its size in bytes", len(data), most)
+    return data
 
 
 def size_of(file: BinaryIO) -> int:
-    """In bytes."""
+    """The size of an open file in bytes."""
     return os.fstat(file.fileno()).st_size
 
 
 def identity(path: Path, file: BinaryIO) -> str:
-    """Another one whenever the file is another, or its bytes were written to.
+    """A key that changes whenever the file is replaced or written to.
 
-    Whoever puts the time of its last change back cannot put back when its inode changed. Opening a
-    file asks a network file system for its times, which it may otherwise remember.
+    Its modification time can be set back, but not its inode change time. The file must be open,
+    because a network file system may otherwise return cached times.
     """
-    found = os.fstat(file.fileno())
-    seen = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    return f"{path.resolve()}\n{':'.join(map(str, seen))}"
+    status = os.fstat(file.fileno())
+    parts = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return f"{path.resolve()}\n{':'.join(map(str, parts))}"

@@ -57,7 +57,7 @@ def test_a_distribution_at_which_the_model_raises_is_told_and_the_others_are_ask
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
 def test_a_command_says_that_a_model_does_not_fit(error: Exception) -> None:
-    says = "big does not fit into the memory that is free here"
+    says = "big does not fit in the free memory"
     with pytest.raises(DoesNotFit, match=says), in_free_memory("big"):
         raise error
 

@@ -183,11 +183,11 @@ def test_data_that_may_not_be_read_are_not_missing(shared: Path) -> None:
     secret.chmod(0o600)
     reader = rows.Reader(str(shared), ["question"], bounds=Bounds())
     with as_other():
-        with pytest.raises(MayNotBeRead, match=f"{shut} may not be read"):
+        with pytest.raises(MayNotBeRead, match=f"cannot read {shut}"):
             list(reader.of_folder(FolderName(shared, "", "")))
-        with pytest.raises(MayNotBeRead, match=f"{secret} may not be read"):
+        with pytest.raises(MayNotBeRead, match=f"cannot read {secret}"):
             list(reader.of_file(secret))
-        with pytest.raises(MayNotBeRead, match=f"{shut / 'b.jsonl'} may not be read"):
+        with pytest.raises(MayNotBeRead, match=f"cannot read {shut / 'b.jsonl'}"):
             files.existing(shut / "b.jsonl")
 
 
@@ -199,9 +199,9 @@ def test_a_model_that_may_not_be_read_is_not_missing(shared: Path) -> None:
     shut.chmod(0o700)
     (closed / "config.json").chmod(0o600)
     with as_other():
-        with pytest.raises(MayNotBeRead, match=f"{shut / 'model.gguf'} may not be read"):
+        with pytest.raises(MayNotBeRead, match=f"cannot read {shut / 'model.gguf'}"):
             checkpoints.resolve(str(shut / "model.gguf"))
-        with pytest.raises(MayNotBeRead, match=f"{closed / 'config.json'} may not be read"):
+        with pytest.raises(MayNotBeRead, match=f"cannot read {closed / 'config.json'}"):
             checkpoints.read(closed)
 
 
