@@ -107,7 +107,7 @@ def test_a_picture_is_drawn_from_means_intervals_units_and_tensors(
     head = ScoreKey(Component(kind=Kind.HEAD, layer=1, index=1), Quantity("size"))
     estimate = found.scores[head]
     assert (estimate.n, estimate.mean, estimate.ci_low, estimate.ci_high) == (8, 1.0, 1.0, 1.0)
-    assert found.said("size") == "size (metres)"
+    assert found.axis_label("size") == "size (metres)"
     assert found.grid == Grid(layers=2, heads=4, kv_heads=2)  # only two heads were measured
     assert found.with_x == {ScoreKey(head.component, Quantity("by_rank"))}
     assert found.tensor("row").values.shape == (8, 3)
