@@ -154,8 +154,14 @@ def raising(error: Exception) -> object:
     return raises
 
 
+@pytest.mark.parametrize("on_the_spot", [False, True])
 def test_sizes_that_the_config_does_not_say_are_checked_again_once_it_is_proved(
-    model_folder: Path, sessions: Sessions, home: Home, bench: WorkerContext, tmp_path: Path
+    model_folder: Path,
+    sessions: Sessions,
+    home: Home,
+    bench: WorkerContext,
+    tmp_path: Path,
+    on_the_spot: bool,
 ) -> None:
     """Keys of 20 dimensions, of which the config says 8; then as if it had said 50."""
     folder = tmp_path / "latent"
@@ -169,6 +175,10 @@ def test_sizes_that_the_config_does_not_say_are_checked_again_once_it_is_proved(
         low, high = (
             queue(sessions, home, analysis="sizes", parameters={"rank": rank}) for rank in (20, 30)
         )
+        if on_the_spot:
+            models.add_model(
+                str(folder), name="m", dtype="float32", home=home, roots=(), sessions=sessions
+            )
         work(bench, hint=None)
     assert now(sessions, model).d_head == 20
     assert detail(sessions, low.id).line.done == 4

@@ -100,7 +100,11 @@ def add_model(session: Session, *, name: str, **facts: Any) -> Model:
     statement = _insert(session, name, facts)
     again = [*RENEWED, *(_OF_SHAPE if facts.get("shapes") else ())]
     known = {each: statement.excluded[each] for each in again}
-    return _recorded(session, statement, known | _proof(ProofState.PROVED))
+    was_proved = ModelRow.proof == ProofState.PROVED
+    # Runs that were queued before are checked again: its sizes were not known.
+    proved_at = case((was_proved, ModelRow.proved_at), else_=func.clock_timestamp())
+    known |= {**_proof(ProofState.PROVED), "proved_at": proved_at}
+    return _recorded(session, statement, known)
 
 
 def add_unproved(session: Session, *, name: str, **facts: Any) -> Model:
