@@ -108,7 +108,7 @@ def test_a_run_that_waits_says_what_it_waits_for_and_can_be_cancelled(visit, que
 
 @pytest.mark.parametrize("run_id", ["nonsense", "00000000-0000-4000-8000-000000000000"])
 def test_an_unknown_run_is_one_sentence(visit, run_id):
-    assert f"No run '{run_id}'" in words(visit("run", id=run_id).error)
+    assert f"Run '{run_id}' not found" in words(visit("run", id=run_id).error)
 
 
 def test_the_page_without_a_run_leads_to_the_list(visit):

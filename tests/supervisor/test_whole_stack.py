@@ -126,7 +126,7 @@ def test_the_stack_comes_up_and_ends_with_its_supervisor(work):
         assert len(children) > 12
         psutil.Process(state.pid).kill()
         when(lambda: not still_there(children))
-        assert "No stack runs here" in run(work, "down").stdout
+        assert "No stack is running here" in run(work, "down").stdout
     finally:
         run(work, "down")
 

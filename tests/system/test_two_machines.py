@@ -251,7 +251,7 @@ def test_a_member_of_a_role_logs_in_as_themselves(site: Site, readers: None) -> 
 
 
 def test_only_the_owner_changes_schema_and_passwords(site: Site) -> None:
-    said = "The database has the schema of this version.\n"
+    said = "The database schema is up to date.\n"
     assert site.one.headbook("db", "upgrade") == said  # nothing is to be changed
     done = site.one.run("db", "password", "headbook_worker", given="mine\n")
     assert done.returncode == 1

@@ -188,7 +188,7 @@ def test_what_the_database_does_not_keep_is_refused_in_a_sentence(
     sessions: Sessions, make_run: MakeRun, value: str
 ) -> None:
     for how in ({"created_by": value}, {"params": {"text": value}}, {"params": {value: 1}}):
-        with pytest.raises(NotText, match="cannot be kept"):
+        with pytest.raises(NotText, match="cannot be stored"):
             make_run(**how)
 
 

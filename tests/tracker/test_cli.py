@@ -87,7 +87,7 @@ def test_the_page_about_analyses_is_held_against_what_they_say(cli: Stack, tmp_p
     page.write_text(page.read_text().replace("| high |", "| low |", 1))
     done = cli.run("analyses", "docs", "--check", str(page))
     assert done.returncode == 1
-    assert f"Renew it: headbook analyses docs > {page}" in done.stderr
+    assert f"Regenerate it: headbook analyses docs > {page}" in done.stderr
     (was,) = [line for line in done.stderr.splitlines() if line.startswith("-|")]
     assert "| low |" in was
     assert cli.headbook("analyses", "docs", "behaviour").count("\n## ") == 1
@@ -268,7 +268,7 @@ def test_scores_are_the_same_in_a_table_in_csv_and_in_json(
     cli: Stack, submit: Submit, bench: WorkerContext
 ) -> None:
     run = submit().run
-    assert "has no such scores; it is queued" in cli.headbook("scores", str(run.id))
+    assert "has no such scores. It is queued" in cli.headbook("scores", str(run.id))
     work(bench, hint=None)
     as_json = cli.json("scores", str(run.id), "--kind", "head")
     as_csv = list(
@@ -355,15 +355,15 @@ def test_the_strongest_of_an_order_are_its_first(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("runs", "show", "zzz"), "No run 'zzz'"),
+        (("runs", "show", "zzz"), "Run 'zzz' not found"),
         (("runs", "show", str(uuid4())), "headbook runs list"),
-        (("scores", "0"), "No run '0'"),
+        (("scores", "0"), "Run '0' not found"),
         (("models", "add", "/no/such/model"), "neither a folder nor a .gguf file"),
         (("distributions", "show", "fact"), "Did you mean 'facts'"),
         (("submit", "attribution", "--model", "m", "--distribution", "facts"), "models add"),
         (
             ("submit", "attribution", "--model", "m", "--distribution", "facts", "-p", "x"),
-            "not of the form NAME=VALUE",
+            "Write it as NAME=VALUE",
         ),
         (("worker",), "No broker is known"),
         (("dispatch",), "No broker is known"),
@@ -382,7 +382,7 @@ def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("DATABASE_URL", "foo", "DATABASE_URL is not the address of a Postgres database"),
+        ("DATABASE_URL", "foo", "DATABASE_URL is not a valid Postgres URL"),
         ("DATABASE_URL", "mysql://me@host/db", "DATABASE_URL is not the address"),
         ("HEADBOOK_LEASE_SECONDS", "abc", "HEADBOOK_LEASE_SECONDS is 'abc'"),
     ],

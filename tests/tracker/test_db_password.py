@@ -18,7 +18,7 @@ def sent(text: bytes, url: str) -> None:
     ran = CliRunner().invoke(
         app, ["db", "password", ROLE], input=text, env={"DATABASE_URL": url}, catch_exceptions=False
     )
-    assert ran.output == f"{ROLE} may log in.\n"
+    assert ran.output == f"{ROLE} can log in now.\n"
 
 
 def enters(url: str, password: str) -> bool:

@@ -143,7 +143,7 @@ def test_submitting_and_cancelling_wait_for_the_failover_and_say_so(
         with failover.read_only_until_refused(database_url):
             done = headbook.invoke(app, command)
         assert done.exit_code == 0, done.output
-        assert done.stderr.count("Trying again: The database cannot do it now") == 1
+        assert done.stderr.count("Trying again: The database is busy") == 1
     assert state_of(sessions, run.id) is RunState.CANCELLED
 
 

@@ -62,7 +62,7 @@ def test_every_combination_is_a_cell_and_what_is_given_twice_counts_once() -> No
     assert cells[1] == RunRequest(analysis="sizes", model="a", seed=3, parameters={"rank": 2})
     assert told_apart(cells[:1]) == [""]
     many = Grid(analysis="sizes", model="a", seed=list(range(50)), recipe={"seed": list(range(50))})
-    with pytest.raises(TooManyCells, match="makes 2500 runs, and at most 1000"):
+    with pytest.raises(TooManyCells, match="makes 2500 runs, but at most 1000"):
         many.expand()
 
 
@@ -81,7 +81,7 @@ def test_every_field_may_have_several_values_and_a_list_in_a_list_is_one() -> No
     )
     last = DistributionSpec(data="colours", template="mmlu", labels="numbers", shots=1)
     assert (cells[-1].recipe, cells[-1].parameters) == (last, {"layers": [2]})
-    with pytest.raises(InvalidRequest, match=r"list without values for recipe\.shots"):
+    with pytest.raises(InvalidRequest, match=r"list of values for recipe\.shots"):
         Grid(analysis="sizes", model="a", recipe={"shots": []}).expand()
 
 
@@ -146,7 +146,7 @@ def test_values_with_commas_and_lists_are_one_value_each(sessions: Sessions) -> 
         (("-p", "rank=2", "-p", "rank=9"), "-p rank=9: rank: 9 is more than the 8 dimensions"),
         (("--options", "4", "--options", "99"), "--options=99: The distribution cannot be made"),
         (("--model", "no-d"), "--model=no-d: The label 'D' is not one token"),
-        (("--model", "none"), "No model named 'none'"),
+        (("--model", "none"), "Model 'none' not found"),
     ],
 )
 def test_one_bad_cell_refuses_all_is_named_and_nothing_is_written(

@@ -119,11 +119,11 @@ def test_a_parameter_is_refused_in_a_sentence(analysis: str, params: dict[str, A
 def test_a_password_without_end_is_not_read(tmp_path: Path) -> None:
     command = ("db", "password", "headbook_reader")
     ended = attack(commanded, command, {"HEADBOOK_HOME": str(tmp_path)}, "/dev/zero")
-    assert "holds a zero byte" in ended.said
+    assert "contains a NUL byte" in ended.said
     path = tmp_path / "long"
     path.write_text("x" * 2_000_000)
     ended = attack(commanded, command, {"HEADBOOK_HOME": str(tmp_path)}, str(path))
-    assert "The password has more than 1000 bytes" in ended.said
+    assert "The password is longer than 1000 bytes" in ended.said
 
 
 @pytest.mark.parametrize("prefix", ["a" * 100_000, "x" * 100_000, "0" * 37, "%" * 1000])

@@ -63,7 +63,7 @@ def test_adding_a_model_again_under_another_name_renames_nothing(
     for folder in (model_folder, copy):
         with pytest.raises(NamedOtherwise) as refused:
             add(folder, sessions, home, name="my model")
-        assert "there already, as 'tiny'" in str(refused.value)
+        assert "already exists as 'tiny'" in str(refused.value)
         assert "headbook models rename tiny 'my model'" in str(refused.value)
     assert names_of(sessions) == ["tiny"]
 
@@ -89,7 +89,7 @@ def test_other_weights_do_not_take_a_name_nor_one_that_looks_like_it(
     content = bytearray(weights.read_bytes())
     content[-3] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(NameTaken, match="Nothing else can be called"):
+    with pytest.raises(NameTaken, match="is already taken"):
         add(copy, sessions, home, name=name)
     assert names_of(sessions) == ["tiny"]
 
@@ -172,7 +172,7 @@ def test_a_name_is_not_taken_by_renaming(model: Model, sessions: Sessions) -> No
 def test_the_command_says_what_it_changed(cli: Stack, make_run: MakeRun) -> None:
     make_run()
     said = cli.headbook("models", "rename", "tiny", "tiny one")
-    assert said.strip() == "tiny is tiny one from now on, in 1 model and 1 run."
+    assert said.strip() == "Renamed tiny to tiny one, in 1 model and 1 run."
     told = cli.json("models", "rename", "tiny one", "tiny")
     assert told == {"old": "tiny one", "new": "tiny", "models": 1, "runs": 1}
     assert "U+001B" in cli.refusal("models", "rename", "tiny", "a\x1b[31mb")

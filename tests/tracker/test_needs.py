@@ -130,9 +130,10 @@ def test_what_a_run_needs_is_as_urgent_as_itself(submit: Submit, sessions: Sessi
         ({"analysis": "shares", "params": {"rank": 50}}, "^rank: 50 is more than the 8 dimensions"),
         (
             {"analysis": "again", "distribution": DistributionSpec(seed=MOST_SEED, size=8)},
-            "It needs 'shares', a run of 'shares': The distribution cannot be made: seed",
+            r"It needs a run of 'shares' \('shares'\), which cannot be queued: The distribution "
+            "cannot be made: seed",
         ),
-        ({"analysis": "endless"}, "More than 8 runs in a row need each other.*'endless'"),
+        ({"analysis": "endless"}, "nested more than 8 levels deep.*'endless'"),
         ({"analysis": "shares", "seed": -1}, "seed: Input should be greater than or equal to 0"),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_log_is_shown_as_text_and_as_json_whole_or_of_one_part(
 def test_a_part_that_the_run_has_not_is_one_sentence(cli: Stack, make_run: MakeRun) -> None:
     run = make_run()
     said = cli.refusal("runs", "logs", str(run.id), "--part", "3")
-    assert f"Run {run.id} has no part 3: its parts are 0 to 2." in said
+    assert f"Run {run.id} has no part 3. Its parts are 0 to 2." in said
 
 
 def test_following_shows_lines_as_they_come_and_exits_with_0_when_the_run_has_succeeded(

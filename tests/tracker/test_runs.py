@@ -116,7 +116,7 @@ def test_a_run_is_found_by_how_its_id_begins(sessions: Sessions, make_run: MakeR
     with transaction(sessions) as session:
         beginnings = [str(each)[0] for each in session.scalars(select(RunRow.id))]
         shared = next(each for each in beginnings if beginnings.count(each) > 1)
-        with pytest.raises(AmbiguousRun, match="Write more of the id"):
+        with pytest.raises(AmbiguousRun, match="Type more of the id"):
             runs.find_run(session, shared)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tracker.cli.streams import _another
+from tracker.cli.streams import _replace
 
 PRINTS = """
 import sys, typer, uuid
@@ -61,4 +61,4 @@ def test_another_character_stands_for_one_that_cannot_be_shown_and_json_stays_ex
 
 def test_a_codec_that_fails_to_read_is_none_of_our_business() -> None:
     with pytest.raises(UnicodeDecodeError):
-        _another(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"))
+        _replace(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"))

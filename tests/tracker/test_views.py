@@ -130,7 +130,7 @@ def test_an_upgrade_that_would_break_a_view_on_top_of_ours_names_it(database: st
         MINE,
         OLDER,
     )
-    with pytest.raises(ViewsInUse, match=r"others read them: public\.mine\. Drop those"):
+    with pytest.raises(ViewsInUse, match=r"views depend on them: public\.mine\. Drop those"):
         schema.upgrade(database)
     assert run(database, "SELECT layer, head, mean FROM public.mine") == []
     assert run(database, "SELECT DISTINCT sha256 FROM headbook.view_file") == [("of another file",)]

@@ -53,9 +53,9 @@ app.command()(stack.app)
 
 
 def main() -> None:
-    """Run the command; what a person can put right is one sentence on stderr and exit code 1.
+    """Run the command. An error that the user can fix prints one sentence to stderr and exits 1.
 
-    No traceback shows a password.
+    Passwords are removed from everything that is printed, tracebacks included.
     """
     use_streams()
     environment.adopt()
@@ -63,18 +63,18 @@ def main() -> None:
     try:
         app()
     except (TrackerError, Refused) as error:
-        said = f"Error: {error}"
+        message = f"Error: {error}"
     except ModuleNotFoundError:
         raise  # the public package says what to install
     except PermissionError as error:
-        said = f"Error: {NotReadable(Path(error.filename))}" if error.filename else format_exc()
+        message = f"Error: {NotReadable(Path(error.filename))}" if error.filename else format_exc()
     except OSError as error:
-        said = f"Error: {DiskFull(error)}" if is_full(error) else format_exc()
+        message = f"Error: {DiskFull(error)}" if is_full(error) else format_exc()
     except Exception:
-        said = format_exc()
+        message = format_exc()
     else:
         return
     finally:
         output.end()
-    typer.echo(in_lines(without_credentials(said)), err=True)
+    typer.echo(in_lines(without_credentials(message)), err=True)
     sys.exit(1)

@@ -19,42 +19,42 @@ app = typer.Typer(help="The database.", no_args_is_help=True)
 
 class NoPassword(TrackerError):
     def __init__(self) -> None:
-        super().__init__("No password was given. Type one, or send it as the first line of stdin.")
+        super().__init__("No password was given. Type one, or pass it as the first line of stdin.")
 
 
 class PasswordNotText(TrackerError):
     def __init__(self) -> None:
         super().__init__(
-            "The password is not UTF-8 text, or holds a zero byte. Type it, or send it as UTF-8."
+            "The password is not valid UTF-8, or contains a NUL byte. Type it, or pass it as UTF-8."
         )
 
 
 class NotHardened(TrackerError):
     def __init__(self) -> None:
         super().__init__(
-            "This user may not take all of it away from everybody, so nothing was changed. Run it "
-            "with the DATABASE_URL of the server's administrator, or give psql what "
-            "`headbook db harden --print` prints."
+            "Permission denied: this database user cannot revoke all of these rights, so nothing "
+            "was changed. Run the command with the DATABASE_URL of the server's administrator, or "
+            "pipe the output of `headbook db harden --print` into psql."
         )
 
 
 class LongPassword(TrackerError):
     def __init__(self) -> None:
-        super().__init__(f"The password has more than {LONGEST} bytes. Choose a shorter one.")
+        super().__init__(f"The password is longer than {LONGEST} bytes. Choose a shorter one.")
 
 
 @app.command()
 def upgrade() -> None:
-    """Bring the database to the schema of this version. Safe to run again."""
+    """Upgrade the database to the schema of this version. Safe to run again."""
     from tracker.database import schema  # Alembic, which no other command needs
 
     settings = Settings()
     schema.upgrade(settings.owner_database())
-    typer.echo("The database has the schema of this version.")
+    typer.echo("The database schema is up to date.")
     if not roles.harden(settings.owner_database()):
         typer.echo(
-            "Readers may still hold up others: its administrator has to run, once, what "
-            "`headbook db harden --print` prints.",
+            "Readers can still slow down or block other users. The server's administrator should "
+            "run the output of `headbook db harden --print` in psql once.",
             err=True,
         )
 
@@ -65,7 +65,7 @@ def harden(
         bool, typer.Option("--print", help="Print the SQL, for psql, and change nothing.")
     ] = False,
 ) -> None:
-    """Take from everybody what lets one reader hold up all others. Safe to run again.
+    """Revoke the public rights with which one reader could block all others. Safe to run again.
 
     Run it as the administrator of the server, after `headbook db upgrade`.
     """
@@ -74,35 +74,37 @@ def harden(
         return
     if not roles.harden(Settings().owner_database()):
         raise NotHardened
-    typer.echo("Nothing stands open to everybody, and readers have their limits.")
+    typer.echo("The public rights are revoked, and readers have limits.")
 
 
 @app.command()
 def password(
-    role: Annotated[Role, typer.Argument(help="headbook_worker works and queues; a reader reads.")],
+    role: Annotated[
+        Role, typer.Argument(help="headbook_worker queues and runs; headbook_reader only reads.")
+    ],
 ) -> None:
-    """Let a role of the schema log in, with a password that is asked for or read from stdin.
+    """Let a role log in, with a password that is prompted for or read from stdin.
 
-    The server gets its scram verifier only. Run it as the owner of the schema.
+    Only its SCRAM verifier is sent to the server. Run it as the owner of the schema.
     """
     if sys.stdin.isatty():
-        given = typer.prompt(f"Password of {role}", hide_input=True, confirmation_prompt=True)
+        new = typer.prompt(f"Password of {role}", hide_input=True, confirmation_prompt=True)
     else:
-        given = _first_line(sys.stdin.buffer.readline(LONGEST + 2))  # which may have no end
-    if not given:
+        new = _decoded(sys.stdin.buffer.readline(LONGEST + 2))  # the line may be endless
+    if not new:
         raise NoPassword
-    if "\0" in given:
+    if "\0" in new:
         raise PasswordNotText
-    if len(given.encode()) > LONGEST:
+    if len(new.encode()) > LONGEST:
         raise LongPassword
-    learn_secret(given)
-    roles.give_password(Settings().owner_database(), role, given)
-    typer.echo(f"{role} may log in.")
+    learn_secret(new)
+    roles.give_password(Settings().owner_database(), role, new)
+    typer.echo(f"{role} can log in now.")
 
 
-def _first_line(sent: bytes) -> str:
-    """The line without its ending, of Windows as well; spaces belong to the password."""
+def _decoded(line: bytes) -> str:
+    """The line without its line ending (LF or CRLF); spaces are part of the password."""
     try:
-        return sent.decode("utf-8-sig").rstrip("\r\n")
+        return line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise PasswordNotText from None

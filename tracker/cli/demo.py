@@ -1,4 +1,4 @@
-"""`headbook demo`: from nothing to the strongest heads of a real language model."""
+"""`headbook demo`: start the stack, run one analysis, and show the strongest heads."""
 
 from enum import StrEnum
 from importlib.util import find_spec
@@ -30,12 +30,12 @@ TOP = 10
 
 
 class DemoModel(StrEnum):
-    MCQ_SMALL = "mcq-small"  # ours: small, trained on these questions, and answers them
-    SMOLLM2 = "smollm2"  # a real language model, which answers them at chance
+    MCQ_SMALL = "mcq-small"  # shipped: small, trained on such questions, answers them correctly
+    SMOLLM2 = "smollm2"  # a pretrained language model, at chance on these questions
 
 
-# What a model is asked: questions whose sets of options the shipped model has never seen.
-ASKED = {
+# The prompts for each model; the shipped model was not trained on these sets of options.
+PROMPTS = {
     DemoModel.MCQ_SMALL: DistributionSpec.parse("colours", split="test"),
     DemoModel.SMOLLM2: DistributionSpec.parse("facts"),
 }
@@ -56,17 +56,17 @@ def demo(
 ) -> None:
     """Queue attribution of a model over 64 prompts and show its strongest heads."""
     home = Home(Settings().home)
-    if given := Settings().database_url:
-        typer.echo(f"Using the database of DATABASE_URL: {without_password(given)}")
+    if database_url := Settings().database_url:
+        typer.echo(f"Using the database of DATABASE_URL: {without_password(database_url)}")
     if home.running() is None:
         typer.echo("Starting Postgres, Valkey, MLflow, a worker and the app …")
         control.up(home, detach=True)
     ref = model.value if model is DemoModel.MCQ_SMALL else str(gguf_file().resolve())
     if not _known(model, ref):
-        typer.echo(f"Adding {model.value}: hashed, loaded, proved layer by layer …")
+        typer.echo(f"Adding {model.value}: hashing, loading and proving every layer …")
         add(ref, name=model.value, here=True)
     request = RunRequest(
-        analysis="attribution", model=model.value, recipe=ASKED[model], study="demo"
+        analysis="attribution", model=model.value, recipe=PROMPTS[model], study="demo"
     )
     (queued,) = queue([request], wait=True)
     run = queued.run
@@ -85,9 +85,12 @@ def demo(
 
 
 def gguf_file() -> Path:
-    """The model file in its package, which itself does not import without what it depends on."""
-    found = find_spec(PACKAGE)
-    folders = list(found.submodule_search_locations or []) if found else []
+    """The GGUF file in the package of SmolLM2; the package is not imported.
+
+    Its own dependencies are not installed. Raises `NoDemoModel` if there is no such file.
+    """
+    spec = find_spec(PACKAGE)
+    folders = list(spec.submodule_search_locations or []) if spec else []
     files = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
     if not files:
         raise NoDemoModel
@@ -95,10 +98,10 @@ def gguf_file() -> Path:
 
 
 def _known(model: DemoModel, ref: str) -> bool:
-    """Whether the model was added, and from where it is now: an environment may have moved."""
+    """Whether the model was already added from this path; the environment may have moved."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         return any(
-            (each.name, each.ref) == (model.value, ref) for each in store.all_models(session)
+            (added.name, added.ref) == (model.value, ref) for added in store.all_models(session)
         )
 
 
@@ -111,5 +114,5 @@ def _print_addresses(home: Home, run_id: object) -> None:
     if sql := addresses(state)["sql"]:
         rows.append(("SQL", sql))
     rows.append(("stop it", ".venv/bin/headbook down"))
-    for name, value in rows:  # no table: it would break a link in two
+    for name, value in rows:  # not a table: it would wrap links
         typer.echo(f"{name:<10}{value}")

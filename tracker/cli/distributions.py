@@ -1,4 +1,4 @@
-"""`headbook distributions`: prompt distributions, down to the text of every prompt."""
+"""`headbook distributions`: list prompt distributions, and show the text of every prompt."""
 
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ RECIPE = Fields(
 
 @app.command("list")
 def list_distributions(as_json: AsJson = False) -> None:
-    """Show the recipes there are, and the distributions that were used."""
+    """List the available recipes, and the distributions that runs have used."""
     recipes = distributions.recipes()
     used = _used()
     if as_json:
@@ -39,7 +39,7 @@ def list_distributions(as_json: AsJson = False) -> None:
     print_table(
         ["used", "made with", "hash", "prompts", "seed", "runs"],
         [(d.name, _made_with(d), d.hash[:12], d.size, d.seed, d.runs) for d in used],
-        empty="None was used yet. Queue a run: headbook submit --help",
+        empty="No distribution has been used yet. Queue a run: headbook submit --help",
     )
 
 
@@ -48,7 +48,7 @@ def _made_with(line: results.DistributionLine) -> str:
 
 
 def _used() -> list[results.DistributionLine]:
-    """The stored distributions; recipes can be looked at without a database."""
+    """The stored distributions, or none without a database: recipes can be shown anyway."""
     try:
         with open_sessions(Settings()) as sessions, transaction(sessions) as session:
             return results.distributions(session)
@@ -63,9 +63,9 @@ def show(
     *,
     recipe: dict[str, Any],
     sources: Annotated[
-        SourceKind | None, typer.Option(help="Show beside each prompt its source of that kind.")
+        SourceKind | None, typer.Option(help="Show each prompt next to its source of this kind.")
     ] = None,
-    source_seed: Annotated[int, typer.Option(help="Another seed draws other sources.")] = 0,
+    source_seed: Annotated[int, typer.Option(help="Seed for drawing the sources.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Show every prompt of a distribution: text, labels, options, correct position."""
@@ -89,9 +89,9 @@ def show(
 
 
 def _print_pair(pair: Pair) -> None:
-    """Base and source side by side, under what differs."""
+    """Print base and source side by side, headed by their differences."""
     table = Table.grid(Column(ratio=1), Column(ratio=1), expand=True, padding=(0, 2))
-    differs = ", ".join(each.value for each in Difference if each in pair.differs)
+    differs = ", ".join(kind.value for kind in Difference if kind in pair.differs)
     answer = pair.source.labels[pair.source.correct]
     table.add_row(Text("base"), Text(f"source · {answer} · differs in {differs}"))
     table.add_row(Text(pair.base.text), Text(pair.source.text))

@@ -1,4 +1,4 @@
-"""`headbook models`: the language models that runs may name."""
+"""`headbook models`: add, check, rename and list language models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Language models.", no_args_is_help=True)
 
 _PROOF = {
-    ProofState.UNPROVED: "The next worker that is free proves it; runs of it can be queued.",
+    ProofState.UNPROVED: "The next free worker proves it; runs of it can be queued.",
     ProofState.PROVING: "A worker is proving it; runs of it can be queued.",
     ProofState.PROVED: "Every layer closes.",
     ProofState.REFUSED: "It was refused.",
@@ -38,29 +38,29 @@ def add(
     ],
     name: Annotated[
         str | None,
-        typer.Option(help="What to call it; default: the name these weights have, or the file's."),
+        typer.Option(help="Its name; default: the name these weights already have, or the file's."),
     ] = None,
     dtype: Annotated[
         str, typer.Option(help="Type of the weights in memory: float32, bfloat16, float16.")
     ] = "float32",
     here: Annotated[
-        bool, typer.Option("--here", help="Load and prove it here and now, not on a worker.")
+        bool, typer.Option("--here", help="Load and prove it in this process, not on a worker.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a model: hash its weights, and let a worker prove that every layer closes.
+    """Add a model: hash its weights, and have a worker prove that every layer closes.
 
-    Runs of it can be queued at once; they wait until a worker has proved it.
+    Its runs can be queued immediately; they start once a worker has proved the model.
     """
     settings = Settings()
     with open_sessions(settings) as sessions:
-        with transaction(sessions) as session:  # no proof for a database that cannot take it
+        with transaction(sessions) as session:  # fail early if the database cannot be used
             store.all_models(session)
         from analyses.foreign import in_free_memory  # loads torch
         from tracker.queueing.models import add_model, record_model
 
-        doing = "hashing, loading and proving …" if here else "hashing …"
-        with in_free_memory(ref), console.status(doing):
+        status = "hashing, loading and proving …" if here else "hashing …"
+        with in_free_memory(ref), console.status(status):
             model = (add_model if here else record_model)(
                 ref,
                 name=name,
@@ -85,12 +85,10 @@ def check(
         typer.Argument(help="A shipped model, a folder, a GGUF file, or hub:OWNER/NAME@REVISION."),
     ],
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16.")] = "float32",
-    prompts: Annotated[
-        int, typer.Option(min=2, max=1000, help="How many of each distribution.")
-    ] = 64,
+    prompts: Annotated[int, typer.Option(min=2, max=1000, help="Prompts per distribution.")] = 64,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a model closes, what it answers, and what of it may not be trusted."""
+    """Check whether every layer closes, how well the model answers, and what not to trust."""
     settings = Settings()
     cache = Home(settings.home).models
     from analyses import checkup  # loads torch with the model
@@ -157,52 +155,52 @@ def _kv_heads(model: Model) -> str:
 
 
 def _span(of_layers: Sequence[int]) -> str:
-    """One number where all layers have as many."""
+    """`8`, or `4 to 8` if layers differ."""
     least, most = min(of_layers), max(of_layers)
     return str(most) if least == most else f"{least} to {most}"
 
 
 def _with_interval(answers: "Answers", name: str) -> str:
-    """A mean and its 95 % interval, where there is one: `0.812 (0.703 to 0.906)`."""
-    interval = answers.intervals.get(name)
-    reach = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-    return f"{getattr(answers, name):.3f}{reach}"
+    """A mean and its 95 % interval, if it has one: `0.812 (0.703 to 0.906)`."""
+    ends = answers.intervals.get(name)
+    interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+    return f"{getattr(answers, name):.3f}{interval}"
 
 
 @app.command()
 def rename(
-    old: Annotated[str, typer.Argument(help="What a model is called.")],
-    new: Annotated[str, typer.Argument(help="What it is to be called; no other model is.")],
+    old: Annotated[str, typer.Argument(help="Current name of the model.")],
+    new: Annotated[str, typer.Argument(help="New name; no other model may have it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Call a model otherwise, for everybody, past runs included.
+    """Rename a model for everybody, past runs included.
 
-    Who renamed it and when is kept: `results.model_renamings`. MLflow's parameter `model` of runs
-    that it shows already stays, since it lets none be changed.
+    The view results.model_renamings records who renamed it and when. Runs that are already in
+    MLflow keep the old name in their parameter `model`: MLflow parameters cannot be changed.
     """
     with open_sessions(Settings()) as sessions:
 
-        def done() -> store.Renaming:
+        def rename_once() -> store.Renaming:
             with transaction(sessions) as session:
                 return store.rename(session, old, new, renamed_by=user())
 
-        renaming = while_busy(done)
+        renaming = while_busy(rename_once)
     if as_json:
         print_json(renaming)
         return
     typer.echo(
-        f"{renaming.old} is {renaming.new} from now on, in {counted(renaming.models, 'model')} and "
+        f"Renamed {renaming.old} to {renaming.new}, in {counted(renaming.models, 'model')} and "
         f"{counted(renaming.runs, 'run')}."
     )
 
 
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """Show every model that was added, the newest first."""
+    """List the models, newest first."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
-        found = store.all_models(session)
+        models = store.all_models(session)
     if as_json:
-        print_json(found)
+        print_json(models)
         return
     print_table(
         ["model", "proof", "family", "layers", "heads", "kv heads", "d_model", "dtype", "ref"],
@@ -218,18 +216,18 @@ def list_models(as_json: AsJson = False) -> None:
                 m.dtype,
                 m.ref,
             )
-            for m in found
+            for m in models
         ],
-        empty="No model yet. Add one: headbook models add FOLDER",
+        empty="No models yet. Add one: headbook models add FOLDER",
     )
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="What it is called.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a model: what it is, and whether a worker has proved it."""
+    """Show a model: its source, its sizes, and whether it is proved."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         model = store.model_named(session, name)
     if as_json:

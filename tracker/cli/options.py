@@ -1,4 +1,4 @@
-"""Options of a command from the fields of pydantic models, with their meanings and defaults."""
+"""Builds options of a command from pydantic fields: their descriptions, types and defaults."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ Command = Callable[..., None]
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """Fields of a model that a command asks for; of `several`, an option may be given again."""
+    """Fields of a pydantic model that become options; options of `several` may be repeated."""
 
     model: type[BaseModel]
     names: Collection[str]
     several: Collection[str] = ()
-    spelled: Callable[[str], str] = "--{}".format
-    usual: Mapping[str, str] = field(default_factory=dict)  # in place of a default, in words
+    spelled: Callable[[str], str] = "--{}".format  # the option of a field
+    usual: Mapping[str, str] = field(default_factory=dict)  # shown instead of a default value
 
     def parameters(self, place: str) -> list[Parameter]:
         return [
@@ -36,31 +36,34 @@ class Fields:
         ]
 
     def typed(self, place: str, given: dict[str, Any]) -> dict[str, Any]:
-        """What was typed, taken out of what the command is given; lists of those of `several`."""
+        """Remove this place's options from `given`; their values by field, if any was typed.
+
+        Values of repeatable options are lists.
+        """
         values = {name: given.pop(f"{place}_{name}") for name in self.names}
         return {
-            name: [value] if name in self.several and not self._again(name) else value
+            name: [value] if name in self.several and not self._repeats(name) else value
             for name, value in values.items()
             if value is not None
         }
 
-    def _again(self, name: str) -> bool:
-        """Whether a list of its values is typed, not one value."""
-        of = self.model.model_fields[name]
-        return name in self.several and not _is_list(of) and of.annotation is not bool
+    def _repeats(self, name: str) -> bool:
+        """Whether the option may be repeated to give several values of the field."""
+        info = self.model.model_fields[name]
+        return name in self.several and not _is_list(info) and info.annotation is not bool
 
-    def _annotation(self, name: str, of: FieldInfo) -> Any:
-        """The type and the option of a field; None where nothing is typed."""
+    def _annotation(self, name: str, info: FieldInfo) -> Any:
+        """The annotation of the option of a field; its value is None if it is not typed."""
         option = self.spelled(name)
-        if of.annotation is bool:
-            return Annotated[bool | None, _flag(option, of)]
-        kind = _kind(of)
-        default = ", ".join(of.default) if _is_list(of) else of.default
+        if info.annotation is bool:
+            return Annotated[bool | None, _flag(option, info)]
+        kind = _kind(info)
+        default = ", ".join(info.default) if _is_list(info) else info.default
         return Annotated[
-            (list[kind] if self._again(name) or _is_list(of) else kind) | None,  # type: ignore[valid-type]
+            (list[kind] if self._repeats(name) or _is_list(info) else kind) | None,  # type: ignore[valid-type]
             typer.Option(
                 option,
-                help=of.description,
+                help=info.description,
                 metavar=f"<{kind.__name__}>" if kind in (int, str) else None,
                 show_default=self.usual.get(name, default is not None and str(default)),
             ),
@@ -68,41 +71,43 @@ class Fields:
 
 
 def options(**places: Fields) -> Callable[[Command], Command]:
-    """The command with the options of some fields in place of each of its parameters named here.
+    """Decorate a command: replace each parameter named here by the options of its fields.
 
-    In each place it is given the values that were typed, by field.
+    The command receives a dict in its place: the values that were typed, by field.
     """
 
     def with_options(command: Command) -> Command:
         @wraps(command)
         def called(**given: Any) -> None:
-            command(**{place: each.typed(place, given) for place, each in places.items()}, **given)
+            typed = {place: fields.typed(place, given) for place, fields in places.items()}
+            command(**typed, **given)
 
         own = signature(command)
         parameters = [
-            each
-            for name, parameter in own.parameters.items()
-            for each in (places[name].parameters(name) if name in places else [parameter])
+            parameter
+            for name, declared in own.parameters.items()
+            for parameter in (places[name].parameters(name) if name in places else [declared])
         ]
         vars(called)["__signature__"] = own.replace(parameters=parameters)
-        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return called
 
     return with_options
 
 
-def _flag(option: str, of: FieldInfo) -> Any:
-    if not of.default:
-        return typer.Option(option, help=of.description, show_default=False)
+def _flag(option: str, info: FieldInfo) -> Any:
+    if not info.default:
+        return typer.Option(option, help=info.description, show_default=False)
     both = f"{option}/{option.replace('--', '--no-')}"
-    return typer.Option(both, help=of.description, show_default=option[2:])
+    return typer.Option(both, help=info.description, show_default=option[2:])
 
 
-def _is_list(of: FieldInfo) -> bool:
-    return get_origin(of.annotation) is tuple
+def _is_list(info: FieldInfo) -> bool:
+    return get_origin(info.annotation) is tuple
 
 
-def _kind(of: FieldInfo) -> type:
-    """What is typed: a number, a word of a few, or a text that the model checks."""
-    kinds = [each for each in (of.annotation, *get_args(of.annotation)) if isinstance(each, type)]
-    return next((each for each in kinds if each is int or issubclass(each, StrEnum)), str)
+def _kind(info: FieldInfo) -> type:
+    """The type of an option: a number, one of a few words, or text that pydantic checks."""
+    annotations = info.annotation, *get_args(info.annotation)
+    kinds = [kind for kind in annotations if isinstance(kind, type)]
+    return next((kind for kind in kinds if kind is int or issubclass(kind, StrEnum)), str)

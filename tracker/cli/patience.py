@@ -1,4 +1,4 @@
-"""How long a command waits for a database that is away for a moment, and what it says meanwhile."""
+"""Retries while the database is briefly unavailable, with one notice per outage."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,33 +11,33 @@ from tracker.errors import TrackerError
 
 T = TypeVar("T")
 
-_OUTAGE = 300.0  # seconds that who looks at a run under way waits for the database
-_BUSY = 30.0  # seconds that who asks for something waits for a database that says: not now
+_OUTAGE = 300.0  # seconds for which reads of a run in progress are retried
+_BUSY = 30.0  # seconds for which a change is retried while the database is busy
 
 
-def through_outages(look: Callable[[], T]) -> T:
-    """What it gives, tried again while the database is away; said once for each outage."""
-    return repeated(look, seconds=_OUTAGE, again=passes, notice=_said_once())
+def through_outages(read: Callable[[], T]) -> T:
+    """The result of `read`, retried while the database is unavailable; one notice per outage."""
+    return repeated(read, seconds=_OUTAGE, again=passes, notice=_notice_once())
 
 
-def while_busy(ask: Callable[[], T]) -> T:
-    """What it gives, tried again while the database takes nothing, as in a failover.
+def while_busy(change: Callable[[], T]) -> T:
+    """The result of `change`, retried while the database is busy, as during a failover.
 
-    Nothing of a try that failed so is left. A database that is not there is not waited for.
+    A failed try leaves nothing behind. An unreachable database is not waited for.
     """
-    return repeated(ask, seconds=_BUSY, again=_is_busy, notice=_said_once())
+    return repeated(change, seconds=_BUSY, again=_is_busy, notice=_notice_once())
 
 
 def _is_busy(error: BaseException) -> bool:
     return isinstance(error, BusyDatabase)
 
 
-def _said_once() -> Callable[[TrackerError], None]:
-    said: list[TrackerError] = []
+def _notice_once() -> Callable[[TrackerError], None]:
+    seen: list[TrackerError] = []
 
-    def say(error: TrackerError) -> None:
-        if not said:
+    def notice(error: TrackerError) -> None:
+        if not seen:
             typer.echo(in_lines(f"Trying again: {error}"), err=True)
-        said.append(error)
+        seen.append(error)
 
-    return say
+    return notice

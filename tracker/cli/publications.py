@@ -1,4 +1,4 @@
-"""`headbook publish`: MLflow brought up to date, its tensor files held against their hashes."""
+"""`headbook publish`: bring MLflow up to date, and check its tensor files against their hashes."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -17,31 +17,31 @@ from tracker.settings.settings import Settings
 from tracker.store import publications, runs
 
 RunId = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="Only this run: its id, or how it begins.")
+    str | None, typer.Argument(metavar="[RUN]", help="Only this run: its id, or a prefix.")
 ]
 Check = Annotated[
-    bool, typer.Option("--check", help="Also read back the tensors of what is published already.")
+    bool, typer.Option("--check", help="Also verify the tensor files of published runs.")
 ]
 
 
 def publish(run: RunId = None, check: Check = False) -> None:
     """Bring MLflow up to date with every run that has ended.
 
-    Tensor files that are missing or changed are uploaded again from the spool of HEADBOOK_HOME;
-    with --check those of published runs as well, the newest first, and what runs have left that
-    ended without a result is deleted. Exits with 1 where something could not be put right.
+    Tensor files that are missing or changed are uploaded again from the spool of HEADBOOK_HOME.
+    With --check this covers published runs too, newest first, and files left by runs that ended
+    without a result are deleted. Exits with 1 if anything could not be fixed.
     """
     settings = Settings()
     with open_sessions(settings) as sessions:
         with transaction(sessions) as session:
             only = None if run is None else runs.find_run(session, run).id
-            waiting = _chosen(publications.pending(session), only)
-            stored = _chosen(publications.checkable(session), only) if check else []
+            pending = _selected(publications.pending(session), only)
+            checkable = _selected(publications.checkable(session), only) if check else []
         from tracker.publishing import mirror
         from tracker.publishing.artifacts import ArtifactStore
         from tracker.publishing.publication import mlflow_client
 
-        looked_at: set[UUID] = set()
+        checked: set[UUID] = set()
         spool = Spool(Home(settings.home).spool)
         artifacts = ArtifactStore(mlflow=mlflow_client(settings.tracking()), spool=spool)
 
@@ -53,24 +53,24 @@ def publish(run: RunId = None, check: Check = False) -> None:
             for path, condition in mirror.check(
                 sessions, artifacts, run_id, app_url=settings.app()
             ):
-                looked_at.add(run_id)
+                checked.add(run_id)
                 typer.echo(f"{run_id}: {path} is {condition}")
 
-        failed = _each(publish_one, waiting) + _each(check_one, stored)
-    if not waiting and not check:
+        failed = _for_each(publish_one, pending) + _for_each(check_one, checkable)
+    if not pending and not check:
         typer.echo("MLflow is up to date.")
-    if check and not (waiting or looked_at or failed):
+    if check and not (pending or checked or failed):
         typer.echo("There are no published tensors to check.")
     if failed:
         raise typer.Exit(1)
 
 
-def _chosen(run_ids: list[UUID], only: UUID | None) -> list[UUID]:
-    return [each for each in run_ids if only in (None, each)]
+def _selected(run_ids: list[UUID], only: UUID | None) -> list[UUID]:
+    return [run_id for run_id in run_ids if only in (None, run_id)]
 
 
-def _each(do: Callable[[UUID], None], run_ids: Iterable[UUID]) -> int:
-    """Do it for every run; how many failed, which are told and do not keep the others waiting."""
+def _for_each(do: Callable[[UUID], None], run_ids: Iterable[UUID]) -> int:
+    """Call `do` for every run, print the errors and go on; the number of failures."""
     failed = 0
     for run_id in run_ids:
         try:

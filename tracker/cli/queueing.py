@@ -1,4 +1,4 @@
-"""Queueing at the command line: what would be queued, and what was."""
+"""Queues runs from the command line, or shows what would be queued."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ from tracker.settings.settings import Settings, user
 
 @dataclass(frozen=True, kw_only=True)
 class Queued:
-    """The run of a request, as it was last seen, and the runs that it needs, by name."""
+    """The run of a request in its last known state, and the runs that it needs, by name."""
 
     cell: str
     new: bool
     run: RunLine
     inputs: Mapping[str, UUID]
-    remarks: tuple[str, ...]  # what was made of the data and the parameters
+    remarks: tuple[str, ...]  # how data and parameters were interpreted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Foreseen:
-    """What queueing a request would do: find its run, or make one after those it `needs`."""
+    """What queueing a request would do: find its run, or queue one after those it `needs`."""
 
     cell: str
     new: bool
@@ -45,8 +45,8 @@ class Foreseen:
 
 
 def queue(requests: Sequence[RunRequest], *, wait: bool, quiet: bool = False) -> list[Queued]:
-    """Queue runs, all or none, print them unless `quiet`, and wait for them to end if asked."""
-    _known(requests)
+    """Queue all runs or none, print them unless `quiet`, and with `wait` wait until they end."""
+    _check_analyses(requests)
     with open_sessions(Settings()) as sessions:
         checked = _checked(requests, sessions)
         _print_warnings(checked)
@@ -55,11 +55,13 @@ def queue(requests: Sequence[RunRequest], *, wait: bool, quiet: bool = False) ->
         if len(checked) > 1 and not quiet:
             _print_ahead(checked, submission.outlook(checked, sessions=sessions))
         person = user()
-        found = while_busy(lambda: submission.record(checked, created_by=person, sessions=sessions))
+        submitted = while_busy(
+            lambda: submission.record(checked, created_by=person, sessions=sessions)
+        )
         if not quiet:
-            _print_queued(checked, found)
-        ids = [each.run.id for each in found]
-        seen = waiting.wait(ids, sessions, quiet=quiet) if wait else waiting.lines(ids, sessions)
+            _print_queued(checked, submitted)
+        ids = [each.run.id for each in submitted]
+        lines = waiting.wait(ids, sessions, quiet=quiet) if wait else waiting.lines(ids, sessions)
     return [
         Queued(
             cell=request.name,
@@ -68,13 +70,13 @@ def queue(requests: Sequence[RunRequest], *, wait: bool, quiet: bool = False) ->
             inputs={name: run.id for name, run in each.inputs.items()},
             remarks=each.remarks,
         )
-        for request, each, line in zip(checked, found, seen, strict=True)
+        for request, each, line in zip(checked, submitted, lines, strict=True)
     ]
 
 
 def foresee(requests: Sequence[RunRequest], *, quiet: bool = False) -> list[Foreseen]:
     """What `queue` would do; nothing is written."""
-    _known(requests)
+    _check_analyses(requests)
     with open_sessions(Settings()) as sessions:
         checked = _checked(requests, sessions)
         ahead = submission.outlook(checked, sessions=sessions)
@@ -85,8 +87,8 @@ def foresee(requests: Sequence[RunRequest], *, quiet: bool = False) -> list[Fore
     return [_foreseen(each, of) for each, of in zip(checked, ahead, strict=True)]
 
 
-def _known(requests: Sequence[RunRequest]) -> None:
-    """Raises `Refused` for an analysis that cannot be used, whether there is a database or not."""
+def _check_analyses(requests: Sequence[RunRequest]) -> None:
+    """Raises `Refused` if an analysis is unknown or broken, before any database is needed."""
     for analysis in dict.fromkeys(request.analysis for request in requests):
         usual_split(analysis)
 
@@ -103,27 +105,27 @@ def _checked(requests: Sequence[RunRequest], sessions: Sessions) -> list[Checked
 
 
 def _print_warnings(checked: Sequence[Checked]) -> None:
-    """On stderr, each once, however many requests it is about."""
+    """Print each distinct warning once, to stderr."""
     runs = (run for each in checked for run in each.planned.with_inputs)
     for warning in dict.fromkeys(warning for run in runs for warning in run.warnings):
         typer.echo(f"Warning: {warning}", err=True)
 
 
 def _foreseen(checked: Checked, ahead: Outlook) -> Foreseen:
-    there = ahead.there
+    existing = ahead.existing
     return Foreseen(
         cell=checked.name,
         new=ahead.new,
-        run=there.id if there else None,
-        state=there.state if there else None,
+        run=existing.id if existing else None,
+        state=existing.state if existing else None,
         needs=tuple(each.analysis.name for each in ahead.inputs),
         remarks=checked.planned.remarks,
     )
 
 
 def _print_remarks(checked: Sequence[Checked]) -> None:
-    """How data and parameters were read, once where several requests share it."""
-    for remark in dict.fromkeys(said for each in checked for said in each.planned.remarks):
+    """Print each distinct remark on how data and parameters were interpreted once."""
+    for remark in dict.fromkeys(remark for each in checked for remark in each.planned.remarks):
         typer.echo(remark)
 
 
@@ -133,11 +135,11 @@ def _print_ahead(checked: Sequence[Checked], ahead: Sequence[Outlook]) -> None:
         ["request", "already exists", "needs first"],
         [
             (
-                each.cell or asked.request.analysis,
+                each.cell or request.request.analysis,
                 f"{str(each.run)[:8]}, {each.state}" if each.run else "",
                 ", ".join(each.needs),
             )
-            for each, asked in zip(foreseen, checked, strict=True)
+            for each, request in zip(foreseen, checked, strict=True)
         ],
         empty="",
     )
@@ -147,16 +149,16 @@ def _print_ahead(checked: Sequence[Checked], ahead: Sequence[Outlook]) -> None:
 def _summary(checked: Sequence[Checked], ahead: Sequence[Outlook]) -> str:
     new = {each.planned.fingerprint for each, of in zip(checked, ahead, strict=True) if of.new}
     needed = {each.fingerprint for of in ahead for each in of.inputs} - new
-    there = sum(not of.new for of in ahead)
+    existing = sum(not of.new for of in ahead)
     first = f", after {len(needed)} that they need" if needed else ""
-    asked = counted(len(checked), "request")
-    return f"{asked}: {there} already exist, {len(new)} to be queued{first}."
+    requests = counted(len(checked), "request")
+    return f"{requests}: {existing} already exist, {len(new)} to be queued{first}."
 
 
-def _print_queued(checked: Sequence[Checked], found: Sequence[Submitted]) -> None:
-    for request, each in zip(checked, found, strict=True):
-        said = "queued" if each.new else f"already exists, {each.run.state}"
-        typer.echo(f"{each.run.id}: {said}" + (f"  {request.name}" if request.name else ""))
-        if each.new and len(found) == 1:
+def _print_queued(checked: Sequence[Checked], submitted: Sequence[Submitted]) -> None:
+    for request, each in zip(checked, submitted, strict=True):
+        outcome = "queued" if each.new else f"already exists, {each.run.state}"
+        typer.echo(f"{each.run.id}: {outcome}" + (f"  {request.name}" if request.name else ""))
+        if each.new and len(submitted) == 1:
             for name, run in each.inputs.items():
                 typer.echo(f"  needs {name}: run {run.id} ({run.analysis}), {run.state}")

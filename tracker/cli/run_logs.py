@@ -1,4 +1,4 @@
-"""`headbook runs logs`: what happened to a run, and what was said while it was worked on."""
+"""`headbook runs logs`: the events of a run, and what its workers logged and printed."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -22,13 +22,13 @@ from tracker.results.log_lines import Read
 from tracker.settings.settings import Settings
 from tracker.store import runs as store
 
-_LOOK_EVERY = 1.0  # seconds
-_INTERRUPTED = 130  # exit code of what Ctrl-C has ended
+_POLL_EVERY = 1.0  # seconds
+_INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 class UnknownPart(TrackerError):
     def __init__(self, run: Run, part: int) -> None:
-        super().__init__(f"Run {run.id} has no part {part}: its parts are 0 to {run.n_parts}.")
+        super().__init__(f"Run {run.id} has no part {part}. Its parts are 0 to {run.n_parts}.")
 
 
 def logs(
@@ -36,7 +36,7 @@ def logs(
     follow: Annotated[
         bool,
         typer.Option(
-            "--follow", "-f", help="Go on until the run has ended; exit 1 if it did not succeed."
+            "--follow", "-f", help="Follow until the run ends; exit 1 if it did not succeed."
         ),
     ] = False,
     part: Annotated[
@@ -44,29 +44,29 @@ def logs(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happened to a run, and what its workers logged and printed. Times are UTC.
+    """Show the events of a run, and what its workers logged and printed. Times are UTC.
 
-    With --follow and --json together every line is an object of its own.
+    With both --follow and --json, every line is one JSON object.
     """
     with open_sessions(Settings()) as sessions:
         with transaction(sessions) as session:
             found = store.find_run(session, run)
         if part is not None and part > found.n_parts:
             raise UnknownPart(found, part)
-        news = _news(sessions, found.id, part)
+        batches = _batches(sessions, found.id, part)
         if not follow:
-            _show(next(news), as_json=as_json)
+            _show(next(batches), as_json=as_json)
             return
         try:
-            for line in (line for new in news for line in new):
+            for line in (line for batch in batches for line in batch):
                 print_json_line(line) if as_json else typer.echo(results.as_text(line))
         except KeyboardInterrupt:
             raise typer.Exit(_INTERRUPTED) from None
         exit_unless_succeeded(through_outages(lambda: lines([found.id], sessions)))
 
 
-def _news(sessions: Sessions, run_id: UUID, part: int | None) -> Iterator[Sequence[LogLine]]:
-    """The lines so far, then those that have come since, until no more may come."""
+def _batches(sessions: Sessions, run_id: UUID, part: int | None) -> Iterator[Sequence[LogLine]]:
+    """The lines so far, then the new ones at every poll, until the log is complete."""
     read = results.BEGINNING
     while True:
         log = through_outages(partial(_since, sessions, run_id, part, read))
@@ -74,7 +74,7 @@ def _news(sessions: Sessions, run_id: UUID, part: int | None) -> Iterator[Sequen
         if not log.live:
             return
         read = log.read
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_POLL_EVERY)
 
 
 def _since(sessions: Sessions, run_id: UUID, part: int | None, read: Read) -> results.RunLog:
@@ -82,11 +82,11 @@ def _since(sessions: Sessions, run_id: UUID, part: int | None, read: Read) -> re
         return results.run_log(session, run_id, part=part, after=read)
 
 
-def _show(said: Sequence[LogLine], *, as_json: bool) -> None:
+def _show(lines: Sequence[LogLine], *, as_json: bool) -> None:
     if as_json:
-        print_json(said)
+        print_json(lines)
         return
-    for line in said:
+    for line in lines:
         typer.echo(results.as_text(line))
-    if not said:
+    if not lines:
         typer.echo("Nothing has happened yet.")

@@ -1,4 +1,4 @@
-"""`headbook runs`: what was queued, how far it is, how it ended."""
+"""`headbook runs`: list, show and cancel runs."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -19,9 +19,9 @@ from tracker.store import runs as store
 
 app = typer.Typer(help="Runs.", no_args_is_help=True)
 
-MOST_LINKS = 8  # runs that a line names
+MOST_LINKS = 8  # linked runs that are listed by name
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or how it begins.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or a prefix of it.")]
 
 
 @app.command("list")
@@ -30,19 +30,22 @@ def list_runs(
         list[RunState] | None, typer.Option(help="Only runs in this state; may be repeated.")
     ] = None,
     analysis: Annotated[str | None, typer.Option(help="Only runs of this analysis.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at the most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of runs.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Show the newest runs."""
+    """List the newest runs."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
-        found = results.runs(session, states=state or [], analysis=analysis, limit=limit)
+        runs = results.runs(session, states=state or [], analysis=analysis, limit=limit)
     if as_json:
-        print_json(found)
+        print_json(runs)
         return
     print_table(
         ["run", "analysis", "model", "prompts", "params", "state", "measured", "seconds", "why"],
-        [_row(line) for line in found],
-        empty="No run. Queue one: headbook submit attribution --model MODEL --distribution facts",
+        [_row(line) for line in runs],
+        empty="No runs match these filters."
+        if state or analysis
+        else "No runs yet. Queue one: "
+        "headbook submit attribution --model MODEL --distribution facts",
     )
 
 
@@ -63,7 +66,7 @@ def _row(line: RunLine) -> tuple[object, ...]:
 
 @app.command()
 def show(run: RunId, as_json: AsJson = False) -> None:
-    """Show a run: what was asked, how it went, what it was measured with."""
+    """Show a run: its request, its progress, and the environment it was measured in."""
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         detail = results.run_detail(session, store.find_run(session, run).id)
     if as_json:
@@ -102,16 +105,16 @@ def show(run: RunId, as_json: AsJson = False) -> None:
 
 
 def _linked(runs: Sequence[results.LinkedRun]) -> str:
-    said = [f"{each.name}: {str(each.id)[:8]} ({each.analysis}), {each.state}" for each in runs]
-    more = [f"{len(said) - MOST_LINKS} more"] if len(said) > MOST_LINKS else []
-    return "; ".join(said[:MOST_LINKS] + more)
+    linked = [f"{run.name}: {str(run.id)[:8]} ({run.analysis}), {run.state}" for run in runs]
+    more = [f"{len(linked) - MOST_LINKS} more"] if len(linked) > MOST_LINKS else []
+    return "; ".join(linked[:MOST_LINKS] + more)
 
 
 @app.command()
 def cancel(run: RunId) -> None:
-    """Ask a run to stop, and with it those that need it.
+    """Cancel a run, and with it the runs that need it.
 
-    A part under way stops after its current batch.
+    A part in progress stops after its current batch.
     """
     with open_sessions(Settings()) as sessions:
         found = while_busy(lambda: _cancelled(sessions, run))

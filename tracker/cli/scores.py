@@ -1,4 +1,4 @@
-"""`headbook scores`: the numbers of a run."""
+"""`headbook scores`: print the scores of a run."""
 
 from typing import Annotated
 
@@ -25,15 +25,15 @@ def scores(
         int | None,
         typer.Option(
             min=1,
-            help="Only the strongest, of the score that the analysis shows first, or of the first "
-            "of those that are asked for.",
+            help="Only the strongest scores of the analysis's headline metric, or of the first "
+            "metric listed.",
         ),
     ] = None,
     as_csv: Annotated[
         bool,
         typer.Option(
             "--csv",
-            help="Print CSV in place of a table; what a spreadsheet would calculate begins with '.",
+            help="Print CSV instead of a table; cells that could be formulas start with '.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -49,11 +49,11 @@ def scores(
     elif as_csv:
         typer.echo(results.as_csv(lines), nl=False)
     else:
-        print_scores(lines, empty=f"Run {found.id} has no such scores; it is {found.state}.")
+        print_scores(lines, empty=f"Run {found.id} has no such scores. It is {found.state}.")
 
 
 def print_scores(lines: list[results.ScoreLine], *, empty: str) -> None:
-    """A table of scores with their intervals, and why some have none."""
+    """Print scores with their intervals, and the reason for each missing interval."""
     print_table(
         ["component", "metric", "x", "mean", "ci low", "ci high", "sem", "n"],
         [

@@ -1,4 +1,4 @@
-"""The database of a command, closed when the command ends."""
+"""Opens the database for a command, and closes it when the command ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from tracker.settings.settings import Settings
 
 @contextmanager
 def open_sessions(settings: Settings) -> Iterator[Sessions]:
-    """Sessions on the settings' database; raises `NoDatabase` at once where none is known."""
+    """Sessions on the settings' database. Raises `NoDatabase` if none is configured."""
     sessions = db.connect(settings.database())
     try:
         yield sessions

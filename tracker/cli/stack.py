@@ -1,4 +1,4 @@
-"""`headbook up | down`, and the processes that a stack runs of ours, each alone."""
+"""`headbook up | down`, and each process of the stack as a command: worker, dispatch, app."""
 
 import os
 from typing import Annotated
@@ -15,27 +15,30 @@ from tracker.settings.settings import Settings
 from tracker.supervisor import control, passwords, services
 from tracker.supervisor.options import StackOptions
 
-APP_PORT = 8501  # where HEADBOOK_APP_PORT names no other
+APP_PORT = 8501  # unless HEADBOOK_APP_PORT is set
 
 
 def up(
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Return once it is ready; it runs on.")
+        bool,
+        typer.Option(
+            "--detach", "-d", help="Return once the stack is ready, and leave it running."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the embedded stack: Postgres, Valkey, MLflow, dispatcher, worker and app.
 
-    DATABASE_URL, CELERY_BROKER_URL and MLFLOW_TRACKING_URI each replace one of them.
+    DATABASE_URL, CELERY_BROKER_URL and MLFLOW_TRACKING_URI replace the first three.
     """
 
     def show(state: StackState) -> None:
         if as_json:
             print_json(addresses(state) | {"secret_links": links(state)})
             return
-        open_here = links(state)
-        typer.echo(f"app       {open_here['app']}{'' if state.app_token else UNGUARDED}")
-        typer.echo(f"MLflow    {open_here['mlflow']}")
+        secret_links = links(state)
+        typer.echo(f"app       {secret_links['app']}{'' if state.app_token else UNGUARDED}")
+        typer.echo(f"MLflow    {secret_links['mlflow']}")
         if state.reader_url:
             typer.echo(f"SQL       {without_psycopg(state.reader_url)}")
         for note in restarted(control.status(home)) if detach else ():
@@ -47,20 +50,20 @@ def up(
 
 
 def down() -> None:
-    """Stop the stack that runs on the home."""
+    """Stop the stack of HEADBOOK_HOME."""
     stopped = control.down(Home(Settings().home))
-    typer.echo("Stopped." if stopped else "No stack runs here.")
+    typer.echo("Stopped." if stopped else "No stack is running here.")
 
 
 def worker() -> None:
-    """Work on queued runs until stopped."""
+    """Run a worker until it is stopped."""
     from tracker.working.worker import run_worker
 
     raise typer.Exit(run_worker(Settings()))
 
 
 def dispatch() -> None:
-    """Wake workers up for what is due in the database, until stopped. One is enough."""
+    """Run a dispatcher, which wakes workers up, until it is stopped. One is enough."""
     from tracker.database import db
     from tracker.queueing import broker
     from tracker.queueing.dispatcher import dispatch_forever
@@ -81,37 +84,39 @@ def dispatch() -> None:
 
 
 def app() -> None:
-    """Serve the app on 127.0.0.1, until stopped; `up` does it for its own stack."""
+    """Serve the app on 127.0.0.1 until it is stopped; `up` does so for its own stack."""
     settings, options = Settings(), StackOptions.from_environment()
-    settings.database()  # an app without one does not start
+    settings.database()  # raises if no database is configured
     policy = services.app_access(
         options.app_port or APP_PORT,
         token=options.app_token or _own_token(settings),
         asks=options.app_asks,
         app_url=settings.app_url,
     )
-    _say_who_may_come_in(policy, given=options.app_token is not None)
+    _print_access(policy, token_was_set=options.app_token is not None)
     argv = services.app_argv(policy)
     os.environ.update({"HEADBOOK_HOME": str(settings.home), **policy.environment})
     os.umask(0o077)
-    os.chdir(services.APP.parent)  # a .streamlit folder where one stands is for other apps
+    os.chdir(services.APP.parent)  # ignore a .streamlit folder in the working directory
     os.execv(argv[0], argv)
 
 
 def _own_token(settings: Settings) -> str:
-    """The home's, made now where it has none."""
+    """The token of the home, which is created if it is missing."""
     home = Home(settings.home)
     home.make()
     return passwords.of_home(home).token
 
 
-def _say_who_may_come_in(policy: AccessPolicy, *, given: bool) -> None:
-    """On stderr, for who has started it; a token that was given is known already."""
+def _print_access(policy: AccessPolicy, *, token_was_set: bool) -> None:
+    """Print to stderr how to open the app; a token from the environment is not repeated."""
     address = f"http://127.0.0.1:{policy.port}/"
     if not policy.asks:
-        said = f"HEADBOOK_APP_LOGIN is none: whoever reaches {address} may queue and cancel."
-    elif given:
-        said = f"The app is at {address}; a link with HEADBOOK_APP_TOKEN as its token opens it."
+        message = (
+            f"HEADBOOK_APP_LOGIN is none: anyone who can reach {address} can queue and cancel runs."
+        )
+    elif token_was_set:
+        message = f"The app is at {address}; open it with a link that has HEADBOOK_APP_TOKEN."
     else:
-        said = f"The app is at {with_token(address, policy.token)}"
-    typer.echo(said, err=True)
+        message = f"The app is at {with_token(address, policy.token)}"
+    typer.echo(message, err=True)

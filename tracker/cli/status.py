@@ -1,4 +1,4 @@
-"""`headbook status`: what runs on the home, and how the queue stands, wherever it is."""
+"""`headbook status`: the processes of the stack, and the state of the queue."""
 
 from typing import TYPE_CHECKING
 
@@ -17,35 +17,35 @@ from tracker.supervisor.control import StackStatus
 if TYPE_CHECKING:
     from tracker.reports import QueueState
 
-UNGUARDED = "  (HEADBOOK_APP_LOGIN is none: it asks nobody who they are)"
+UNGUARDED = "  (HEADBOOK_APP_LOGIN is none: no login is required)"
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show what runs here, with addresses, and the queue: runs by state, and workers."""
+    """Show the processes of the stack with their addresses, and runs by state and workers."""
     settings = Settings()
     home = Home(settings.home)
-    found, state = control.status(home), home.running()
+    stack, state = control.status(home), home.running()
     queue, trouble = _queue(settings)
     if as_json:
-        shown, secret = (addresses(state), links(state)) if state else (None, None)
+        public, secret = (addresses(state), links(state)) if state else (None, None)
         print_json(
-            {"stack": found, "addresses": shown, "secret_links": secret}
+            {"stack": stack, "addresses": public, "secret_links": secret}
             | {"queue": queue, "trouble": trouble}
         )
         return
-    typer.echo(f"{found.home}: {found.state}" + (f", pid {found.pid}" if found.pid else ""))
-    if found.components:
+    typer.echo(f"{stack.home}: {stack.state}" + (f", pid {stack.pid}" if stack.pid else ""))
+    if stack.components:
         print_table(
             ["component", "state", "pid", "address", "restarts"],
-            [(c.name, c.state, c.pid, c.address, c.restarts or "") for c in found.components],
+            [(c.name, c.state, c.pid, c.address, c.restarts or "") for c in stack.components],
             empty="",
         )
-    for note in restarted(found):
+    for note in restarted(stack):
         typer.echo(note)
     if state:
-        open_here = links(state)
-        typer.echo(f"app: {open_here['app']}{'' if state.app_token else UNGUARDED}")
-        typer.echo(f"MLflow: {open_here['mlflow']}")
+        secret_links = links(state)
+        typer.echo(f"app: {secret_links['app']}{'' if state.app_token else UNGUARDED}")
+        typer.echo(f"MLflow: {secret_links['mlflow']}")
     if state and state.reader_url:
         typer.echo(f"SQL (read only): {without_psycopg(state.reader_url)}")
     if trouble:
@@ -55,7 +55,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 def _queue(settings: Settings) -> tuple["QueueState | None", str | None]:
-    """The queue, or why it cannot be told; neither where no database is known."""
+    """The queue, or the error of reading it; neither if no database is configured."""
     from tracker import reports
     from tracker.cli.session import open_sessions
     from tracker.database.db import transaction
@@ -71,8 +71,8 @@ def _queue(settings: Settings) -> tuple["QueueState | None", str | None]:
 
 def _show(queue: "QueueState") -> None:
     counts = [f"{count} {state}" for state, count in queue.runs.items() if count]
-    late = f", {queue.unpublished} not in MLflow yet" if queue.unpublished else ""
-    typer.echo(f"runs: {', '.join(counts) or 'none'}{late}")
+    unpublished = f", {queue.unpublished} not in MLflow yet" if queue.unpublished else ""
+    typer.echo(f"runs: {', '.join(counts) or 'none'}{unpublished}")
     if queue.too_large:
         typer.echo(f"{counted(queue.too_large, 'run')} of these wait for a larger worker.")
     print_table(
@@ -88,16 +88,16 @@ def _show(queue: "QueueState") -> None:
             )
             for worker in queue.workers
         ],
-        empty="No worker. Start one: headbook worker",
+        empty="No workers. Start one: headbook worker",
     )
 
 
-def restarted(found: StackStatus) -> list[str]:
-    """What had to be started again, and why."""
+def restarted(stack: StackStatus) -> list[str]:
+    """A sentence for each component that was restarted, with the reason."""
     return [
-        f"{each.name} was started again: {each.last_end} (log: {each.log})"
-        for each in found.components
-        if each.last_end
+        f"{component.name} was restarted: {component.last_end} (log: {component.log})"
+        for component in stack.components
+        if component.last_end
     ]
 
 
@@ -110,7 +110,7 @@ def addresses(state: StackState) -> dict[str, str | None]:
 
 
 def links(state: StackState, page: str = "") -> dict[str, str]:
-    """The addresses that open app and MLflow for whoever has them, as no one else should."""
+    """Links that log in to app and MLflow; they hold secret tokens."""
     return {
         "app": with_token(f"{state.app_url}/{page}", state.app_token),
         "mlflow": _within(for_people(state.mlflow_tracking_uri), state.mlflow_token),

@@ -1,4 +1,4 @@
-"""What commands print, on terminals and in files that cannot take every character."""
+"""Output streams that never fail on a character, and never let text control the terminal."""
 
 import codecs
 import io
@@ -10,11 +10,11 @@ from typing import Any
 
 from analyses.shown import plain
 
-_ANOTHER = "headbook.another"  # for the codecs that cannot write a character
+_HANDLER = "headbook.another"  # name of the codec error handler
 
 _BAR = re.compile(r"\r|(?:\n|\x1b\[A)+\Z")
-# What is printed for a character that a stream cannot take; others lose their accents or are "?".
-_INSTEAD = {
+# Replacements for characters that an encoding lacks; others lose their accents or become "?".
+_REPLACEMENTS = {
     **{"…": "...", "·": "-", "•": "*", "→": "->", "←": "<-", "■": "#", "█": "#"},
     **{"\N{MULTIPLICATION SIGN}": "x", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "—": "-"},
     **{"≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "±": "+/-", "Δ": "d", "Σ": "sum", "√": "sqrt"},
@@ -24,17 +24,17 @@ _INSTEAD = {
 
 
 def use_streams() -> None:
-    """From now on a print never fails for a character, and no text steers a terminal.
+    """Make stdout and stderr safe: printing never fails, and no text controls the terminal.
 
-    What cannot be written has another in its place; what would move the cursor, change colours or
-    titles, hide text or turn its order is spelled, whoever prints it.
+    Characters that cannot be encoded are replaced. Characters that would move the cursor, change
+    colours or titles, hide text or reverse it are spelled out, whoever prints them.
     """
-    codecs.register_error(_ANOTHER, _another)
-    sys.stdout, sys.stderr = _able(sys.stdout), _able(sys.stderr, bars=True)
+    codecs.register_error(_HANDLER, _replace)
+    sys.stdout, sys.stderr = _safe(sys.stdout), _safe(sys.stderr, bars=True)
 
 
 def takes(text: str) -> bool:
-    """Whether standard output can print all of a text as it is."""
+    """Whether standard output can encode every character of a text."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
@@ -43,29 +43,29 @@ def takes(text: str) -> bool:
 
 
 def drawn_on(stream: Any) -> Any:
-    """The stream that takes colours, and what else rich draws with."""
+    """The underlying stream, which accepts the escape sequences that rich writes."""
     return stream.stream if isinstance(stream, _Plain) else stream
 
 
-def _able(stream: Any, *, bars: bool = False) -> Any:
+def _safe(stream: Any, *, bars: bool = False) -> Any:
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    stream.reconfigure(errors=_ANOTHER)
+    stream.reconfigure(errors=_HANDLER)
     return _Plain(stream, bars=bars)
 
 
 class _Plain:
-    """A stream on which every character of a text is seen."""
+    """A stream that writes control characters in visible form."""
 
     def __init__(self, stream: io.TextIOWrapper, *, bars: bool) -> None:
-        """`bars` says that libraries draw progress there: they begin their line again."""
+        """`bars`: libraries draw progress bars on it, and return to the start of the line."""
         self.stream, self._bars = stream, bars
-        # Typer writes UTF-8 past a stream that says it takes ASCII, where it finds a buffer.
+        # Typer bypasses an ASCII stream that has a buffer, and writes UTF-8 to the buffer.
         self._is_ascii = codecs.lookup(stream.encoding).name == "ascii"
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
-            return self.stream.write(text)  # which raises: so Typer finds that it takes text
+            return self.stream.write(text)  # raises TypeError, by which Typer detects text streams
         bar = _BAR.match(text) if self._bars else None
         drawn = bar[0] if bar else ""
         self.stream.write(drawn + plain(text[len(drawn) :]))
@@ -81,22 +81,23 @@ class _Plain:
         return getattr(self.stream, name)
 
 
-def _another(error: UnicodeError) -> tuple[str, int]:
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """The codec error handler: a replacement for the characters that cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    return "".join(_for(each, error.encoding) for each in text), error.end
+    return "".join(_replacement(char, error.encoding) for char in text), error.end
 
 
-def _for(character: str, encoding: str) -> str:
-    plain = unicodedata.normalize("NFKD", character)
-    for each in (_INSTEAD.get(character), plain, plain[:1]):
-        if each and _fits(each, encoding):
-            return each
+def _replacement(char: str, encoding: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", char)
+    for candidate in (_REPLACEMENTS.get(char), decomposed, decomposed[:1]):
+        if candidate and _can_encode(candidate, encoding):
+            return candidate
     return "?"
 
 
-def _fits(text: str, encoding: str) -> bool:
+def _can_encode(text: str, encoding: str) -> bool:
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""`headbook submit`: queue runs, and wait for them if asked."""
+"""`headbook submit`: queue runs, and wait for them with `--wait`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,18 +22,18 @@ from tracker.errors import TrackerError
 
 class NotAParam(TrackerError):
     def __init__(self, given: str) -> None:
-        super().__init__(f"The parameter {shown(given)} is not of the form NAME=VALUE.")
+        super().__init__(f"Invalid parameter {shown(given)}. Write it as NAME=VALUE.")
 
 
 class TooDeep(TrackerError):
     def __init__(self, written: str) -> None:
         super().__init__(
-            f"The value {shown(written)} has lists or objects too deep inside each other. No "
-            f"parameter is written so: `headbook analyses show NAME` says how each is."
+            f"The value {shown(written)} has lists or objects that are nested too deeply. "
+            f"`headbook analyses show NAME` shows what each parameter accepts."
         )
 
 
-class NothingAsked(TrackerError):
+class IncompleteRequest(TrackerError):
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(
             f"Missing: {', '.join(missing)}. Name an analysis, a --model and a --distribution, or "
@@ -41,10 +41,11 @@ class NothingAsked(TrackerError):
         )
 
 
-class AskedTwice(TrackerError):
+class FileWithOptions(TrackerError):
     def __init__(self, fields: Sequence[str]) -> None:
         super().__init__(
-            f"A study file names all of its runs. Leave out --file, or: {', '.join(fields)}."
+            "--file cannot be combined with other options of a run: a study file describes its "
+            f"runs completely. Leave out --file, or: {', '.join(fields)}."
         )
 
 
@@ -74,7 +75,7 @@ def submit(
     model: Annotated[list[str] | None, typer.Option(metavar="<str>", help=_help("model"))] = None,
     distribution: Annotated[
         list[str] | None,
-        typer.Option(metavar="<str>", help="Data, template and labels in one: facts/mmlu/ABCD."),
+        typer.Option(metavar="<str>", help="Data, template and labels together: facts/mmlu/ABCD."),
     ] = None,
     *,
     recipe: dict[str, Any],
@@ -96,29 +97,29 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs have ended.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a run, or a grid of them: an option that is given again is tried with each value.
+    """Queue a run, or a grid of runs: repeat an option to try each of its values.
 
-    `--model a --model b -p rank=1 -p rank=2` are four runs, queued all or none. Every option may be
-    given again that says what is run and has a value, and -p with the same name; --choices-column
-    names one more column.
+    `--model a --model b -p rank=1 -p rank=2` queues four runs, all or none. Options that describe
+    the run and take a value can be repeated, and so can -p with the same name. The exception is
+    --choices-column: each one adds a column.
 
-    Prompts are of split 'test' for an analysis that learns from split 'train', and of both for
-    others, unless --split is given.
+    Unless --split is given, an analysis that learns from split 'train' runs on split 'test'; other
+    analyses run on both.
 
-    The same run is never queued twice: its fingerprint finds the first one. Runs that a run needs
-    are queued before it. With --wait the exit code is not 0 when a run did not succeed.
+    The same run is never queued twice: its fingerprint finds the existing one. Runs that a run
+    needs are queued before it. With --wait the exit code is 1 if a run did not succeed.
 
     A study file lists requests and grids in YAML; `--print yaml` writes one.
     """
     if distribution:
         recipe["name"] = distribution
-    asked = {
+    fields = {
         "analysis": analysis,
         "model": model,
         "recipe": recipe,
         "parameters": _parameters(param or []),
     }
-    given = {field: value for field, value in asked.items() if value} | terms
+    given = {field: value for field, value in fields.items() if value} | terms
     requests = _of_file(file, given) if file else _of_options(given)
     if printed:
         typer.echo(_written(requests, printed))
@@ -132,17 +133,17 @@ def submit(
 
 
 def _of_options(given: Mapping[str, Any]) -> tuple[RunRequest, ...]:
-    missing = {"an analysis": "analysis" in given, "--model": "model" in given}
-    missing["--distribution"] = bool({"name", "data"} & given.get("recipe", {}).keys())
-    if not all(missing.values()):
-        raise NothingAsked([what for what, there in missing.items() if not there])
+    required = {"an analysis": "analysis" in given, "--model": "model" in given}
+    required["--distribution"] = bool({"name", "data"} & given.get("recipe", {}).keys())
+    if not all(required.values()):
+        raise IncompleteRequest([what for what, is_given in required.items() if not is_given])
     return Grid(**given).expand()
 
 
 def _of_file(path: Path, given: Mapping[str, Any]) -> tuple[RunRequest, ...]:
-    """The requests of a study file; raises `InvalidRequest`, which names it."""
+    """The requests of a study file. Raises `InvalidRequest`, which names the file."""
     if given:
-        raise AskedTwice(list(given))
+        raise FileWithOptions(list(given))
     try:
         with path.open("rb") as file:
             return study_file.read(file.read(study_file.MOST_BYTES + 1))
@@ -153,24 +154,24 @@ def _of_file(path: Path, given: Mapping[str, Any]) -> tuple[RunRequest, ...]:
 
 
 def _parameters(given: Sequence[str]) -> dict[str, list[Any]]:
-    """The values of each parameter; raises `NotAParam` and `TooDeep`."""
-    found: dict[str, list[Any]] = {}
-    for each in given:
-        name, equals, written = each.partition("=")
+    """The values of each parameter. Raises `NotAParam` and `TooDeep`."""
+    values: dict[str, list[Any]] = {}
+    for argument in given:
+        name, equals, text = argument.partition("=")
         if not equals or not name:
-            raise NotAParam(each)
-        found.setdefault(name, []).append(_value(written))
-    return found
+            raise NotAParam(argument)
+        values.setdefault(name, []).append(_value(text))
+    return values
 
 
-def _value(written: str) -> Any:
-    """JSON, or the text itself where it is none; raises `TooDeep`."""
+def _value(text: str) -> Any:
+    """The value of a JSON text, or the text itself if it is not JSON. Raises `TooDeep`."""
     try:
-        return json.loads(written)
+        return json.loads(text)
     except RecursionError:
-        raise TooDeep(written) from None
+        raise TooDeep(text) from None
     except ValueError:
-        return written
+        return text
 
 
 def _written(requests: Sequence[RunRequest], form: Printed) -> str:
@@ -183,7 +184,7 @@ def _written(requests: Sequence[RunRequest], form: Printed) -> str:
     return code[0] if len(code) == 1 else f"[{', '.join(code)}]"
 
 
-def _print_json(found: Sequence[object], *, as_json: bool) -> None:
-    """A list for a grid; the run alone where there is one."""
+def _print_json(runs: Sequence[object], *, as_json: bool) -> None:
+    """Print a list of runs, or a single run as an object."""
     if as_json:
-        print_json(found if len(found) > 1 else found[0])
+        print_json(runs if len(runs) > 1 else runs[0])

@@ -18,13 +18,13 @@ from rich.text import Text
 from analyses.shown import in_json, one_line, plain
 from tracker.cli.streams import drawn_on, takes
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-_WIDE = 200  # columns when nobody looks: a file has no edge to wrap at
+_WIDE = 200  # columns when output is not a terminal
 
 
 class _Console(Console):
-    """Draws what it is given and nothing that a text asks for: no markup, no escape sequence."""
+    """Prints text literally: neither markup nor escape sequences in it have any effect."""
 
     @property
     def file(self) -> IO[str]:
@@ -47,22 +47,24 @@ console = _Console(
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; dataclasses become objects."""
+    """Print one JSON document to stdout; dataclasses become objects."""
     typer.echo(_as_json(value, indent=2))
 
 
 def print_json_line(value: Any) -> None:
-    """A JSON document in one line, for programs that read while more may come."""
+    """Print a JSON document on one line, for programs that read a stream of them."""
     typer.echo(_as_json(value))
 
 
 def _as_json(value: Any, *, indent: int | None = None) -> str:
-    """As it is where the stream takes all of it, else with escapes, which mean the same."""
-    written = json.dumps(value, default=_plain, indent=indent, ensure_ascii=False)
-    return in_json(written if takes(written) else json.dumps(value, default=_plain, indent=indent))
+    """JSON in Unicode if the stream can encode it, else with \\u escapes."""
+    text = json.dumps(value, default=_json_value, indent=indent, ensure_ascii=False)
+    if not takes(text):
+        text = json.dumps(value, default=_json_value, indent=indent)
+    return in_json(text)
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, datetime):
@@ -79,7 +81,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """A table, or the sentence `empty` that says how to get a first row."""
+    """Print a table, or without rows the sentence `empty`."""
     lines = [[("" if cell is None else one_line(cell)) for cell in row] for row in rows]
     if not lines:
         console.print(empty)

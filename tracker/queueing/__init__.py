@@ -1,1 +1,1 @@
-"""How a request becomes a run: planned, recorded, and workers told of it."""
+"""Turns requests into runs: plans them, records them, and wakes workers up."""

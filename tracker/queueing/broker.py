@@ -1,4 +1,4 @@
-"""Sends wake-ups to workers through Celery. Messages may be lost or repeated without harm."""
+"""Sends wake-ups to workers through Celery. Lost or repeated messages do no harm."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ Wake = Callable[[Celery, UUID], None]
 
 QUEUE = "headbook"
 
-# Without timeouts, a broker that accepts a connection and never answers would block for ever.
+# Without timeouts, a broker that accepts a connection and never answers would block forever.
 _REDIS: Mapping[str, Any] = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
@@ -26,7 +26,7 @@ _REDIS: Mapping[str, Any] = {
     "health_check_interval": 10,
     "socket_keepalive": True,
     "global_keyprefix": "headbook:",
-    "priority_steps": [0],  # one list: workers read no other
+    "priority_steps": [0],  # a single Redis list, the only one that workers read
 }
 _AMQP: Mapping[str, Any] = {"read_timeout": 5, "write_timeout": 5, "confirm_publish": True}
 
@@ -40,8 +40,8 @@ SETTINGS: Mapping[str, Any] = {
     "worker_concurrency": 1,
     "worker_pool": "prefork",
     "worker_pool_start_method": "spawn",  # CUDA does not survive a fork
-    # On a busy machine a fresh interpreter takes longer than the default of 4 s; then each child
-    # would be killed before it is ready, and its successor as well, for ever.
+    # On a busy machine an interpreter takes longer to start than the default of 4 s. Every child
+    # would then be killed before it is ready, in an endless loop.
     "worker_proc_alive_timeout": 120.0,
     "worker_max_tasks_per_child": 20,
     "worker_enable_remote_control": False,
@@ -59,22 +59,22 @@ class RefusedByBroker(TrackerError):
     """The broker answers and rejects the login: a retry will not help."""
 
     def __init__(self, error: Exception) -> None:
-        said = first_line(error).rstrip(".")
+        reason = first_line(error).rstrip(".")
         super().__init__(
-            f"The broker rejected the login: {said}. Check the user, the password and the path of "
-            "CELERY_BROKER_URL."
+            f"The broker rejected the login: {reason}. Check the user, the password and the path "
+            "of CELERY_BROKER_URL."
         )
 
 
 class _Loader(AppLoader):
-    """Imports as Python does. Celery's own loader puts the working directory first."""
+    """Imports as Python does. Celery's own loader searches the working directory first."""
 
     def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> Any:
         return (imp or self.import_module)(module, package=package)
 
 
 class _App(Celery):
-    """Has our two tasks, and none of Celery's own."""
+    """A Celery app with our two tasks and none of Celery's built-in ones."""
 
     def finalize(self, auto: bool = False) -> None:
         super().finalize(auto)
@@ -84,31 +84,31 @@ class _App(Celery):
 
 
 def celery_app(broker_url: str | None = None) -> Celery:
-    """A Celery app with our settings; connects with the first message."""
+    """A Celery app with our settings. It connects when the first message is sent."""
     app = _App("headbook", set_as_current=False, loader=_Loader)
     app.conf.update(SETTINGS)
     if broker_url is not None:
         options = _AMQP if broker_url.startswith(("amqp", "pyamqp")) else _REDIS
         url = _verifying(broker_url)
-        # Celery prefers the environment's CELERY_BROKER_URL to `broker_url` alone.
+        # With `broker_url` alone, Celery would prefer CELERY_BROKER_URL from the environment.
         app.conf.update(broker_url=url, broker_read_url=url, broker_write_url=url)
         app.conf.update(broker_transport_options=dict(options))
     return app
 
 
 def _verifying(broker_url: str) -> str:
-    """The URL with certificates verified: by default kombu accepts any for `rediss`."""
+    """The URL with certificate checks on: by default kombu accepts any certificate (`rediss`)."""
 
-    def one(url: str) -> str:
+    def verifying_one(url: str) -> str:
         if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
             return url
         return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
 
-    return ";".join(map(one, broker_url.split(";")))
+    return ";".join(map(verifying_one, broker_url.split(";")))
 
 
 def check(app: Celery) -> None:
-    """Raise `RefusedByBroker`; a broker that does not answer is only logged."""
+    """Raises `RefusedByBroker` if the login is rejected; an unreachable broker is only logged."""
     from amqp.exceptions import AccessRefused, NotAllowed
     from redis.exceptions import AuthenticationError, NoPermissionError
 
@@ -117,25 +117,25 @@ def check(app: Celery) -> None:
             connection.connect()
     except (AccessRefused, AuthenticationError, NoPermissionError, NotAllowed) as error:
         raise RefusedByBroker(error) from error
-    except Exception as error:  # the transports' errors are many
+    except Exception as error:  # each transport has exceptions of its own
         log.warning("the broker does not answer yet", error=first_line(error))
 
 
 def unread(app: Celery) -> int:
-    """How many wake-ups no worker has read yet."""
-    pool: Any = app.pool  # of connections, whatever its stubs say
+    """The number of wake-ups that no worker has read yet."""
+    pool: Any = app.pool  # a connection pool; the stubs have another type
     with pool.acquire(block=True, timeout=5) as connection:
-        # Declared as the workers declare it: RabbitMQ rejects other arguments for the same queue,
-        # and a passive declaration fails on Redis with a key prefix.
+        # The same declaration as in the workers: RabbitMQ rejects other arguments for an existing
+        # queue, and a passive declaration fails on Redis with a key prefix.
         queue: Any = app.amqp.queues[QUEUE].bind(connection.default_channel)
         return int(queue.queue_declare().message_count)
 
 
 def wake(app: Celery, run_id: UUID) -> None:
-    """Tell one of the workers to look at a run."""
+    """Tell one worker that a run has work."""
     app.send_task(HELP_WITH_RUN, args=[str(run_id)])
 
 
 def wake_to_publish(app: Celery, run_id: UUID) -> None:
-    """Tell one of the workers to publish a run that has ended."""
+    """Tell one worker to publish a run that has ended."""
     app.send_task(PUBLISH_RUN, args=[str(run_id)])

@@ -1,4 +1,4 @@
-"""Wakes workers up for what is due in the database, and takes parts back from lost workers."""
+"""Wakes workers up for runs and publications that are due, and reaps parts of lost workers."""
 
 import time
 from uuid import UUID
@@ -19,11 +19,11 @@ _REMOVE_EVERY = 10.0  # seconds between two searches for unneeded chunks
 
 
 def wake_due(app: Celery, sessions: Sessions) -> int:
-    """Send wake-ups for due runs and publications, after the commit; how many were sent.
+    """Send wake-ups for due runs and publications, after the commit. Returns the number sent.
 
-    A worker that is woken up works until nothing is waiting, so one wake-up for each worker is
-    enough: while so many are unread, no more are sent. One that the broker rejects or loses does no
-    harm: its row is due again a little later.
+    A worker that is woken up works until nothing is waiting, so one unread wake-up per worker is
+    enough; no more are sent. If the broker rejects or loses one, its row is due again a little
+    later.
     """
     with transaction(sessions) as session:
         room = max(1, workers.live(session))
@@ -36,7 +36,7 @@ def wake_due(app: Celery, sessions: Sessions) -> int:
             wake(app, run_id)
     except TrackerError:
         raise
-    except Exception as error:  # the transports' errors are many
+    except Exception as error:  # each transport has exceptions of its own
         log.warning("the broker accepts no wake-ups", error=str(error))
         return 0
     return len(due)
@@ -51,7 +51,7 @@ def _due(sessions: Sessions, room: int) -> list[tuple[broker.Wake, UUID]]:
 
 
 def reap(sessions: Sessions) -> list[UUID]:
-    """Take back every part whose lease has expired; the runs of these parts."""
+    """Take back every part whose lease has expired. Returns the runs of these parts."""
     with transaction(sessions) as session:
         lost = parts.runs_with_lost_parts(session)
     reaped = []
@@ -65,13 +65,13 @@ def reap(sessions: Sessions) -> list[UUID]:
 
 
 def remove_unneeded_chunks(sessions: Sessions) -> int:
-    """Delete some of the chunks of tensors that no run needs any more; how many."""
+    """Delete a batch of tensor chunks that no run needs any more. Returns their number."""
     with transaction(sessions) as session:
         return part_tensors.remove_unneeded_chunks(session)
 
 
 def tend_readers(sessions: Sessions) -> int:
-    """End sessions of readers that exceed their limits; how many."""
+    """End sessions of readers that exceed their limits. Returns their number."""
     try:
         with transaction(sessions) as session:
             ended = readers.tend(session)
@@ -79,26 +79,27 @@ def tend_readers(sessions: Sessions) -> int:
         log.warning("readers could not be checked", error=str(error))
         return 0
     if ended:
-        log.warning("readers beyond their limits were ended", sessions=ended)
+        log.warning("ended sessions of readers that exceeded their limits", sessions=ended)
     return ended
 
 
 def dispatch_forever(
     app: Celery, sessions: Sessions, *, every: float, reap_every: float, grace: float
 ) -> None:
-    """Wake workers up and reap parts until the process ends, through outages of its servers.
+    """Wake workers up and reap parts until the process ends, through outages of the servers.
 
-    After an outage, and at the start, workers first get `grace` seconds to renew their leases.
+    Times are in seconds. At the start and after each outage, workers get `grace` seconds to renew
+    their leases before parts are reaped.
     """
     announced = False
     next_reap = time.monotonic() + grace
-    next_look = next_removal = 0.0
+    next_tend = next_removal = 0.0
     while True:
         try:
             wake_due(app, sessions)
             announced = announced or readiness.announce()
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + _TEND_EVERY
+            if time.monotonic() >= next_tend:
+                next_tend = time.monotonic() + _TEND_EVERY
                 tend_readers(sessions)
             if time.monotonic() >= next_reap:
                 next_reap = time.monotonic() + reap_every

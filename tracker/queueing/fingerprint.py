@@ -1,4 +1,4 @@
-"""The fingerprint of a run: one hash over everything its numbers depend on."""
+"""The fingerprint of a run: one hash over everything that its scores depend on."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ def run_fingerprint(
     seed: int,
     needs: Sequence[str] = (),
 ) -> str:
-    """sha256; `needs` are the fingerprints of runs whose results this one reads."""
+    """SHA-256 in hex. `needs` are the fingerprints of the runs whose results this run reads."""
     parts = {
         "analysis": analysis.name,
         "analysis_version": analysis.version,

@@ -1,11 +1,12 @@
-"""Adding language models: checked and hashed, and proved here or by a worker. Loads torch."""
+"""Adds language models: checks and hashes them; proves them here or by a worker. Loads torch."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from analyses import names
-from analyses.checkpoints import contents, refs
+from analyses.checkpoints import contents as checkpoint_contents
+from analyses.checkpoints import refs
 from analyses.checkpoints.contents import Contents
 from analyses.checkpoints.refs import Shipped
 from analyses.foreign import in_words
@@ -29,18 +30,22 @@ def add_model(
     roots: Sequence[Path],
     sessions: Sessions,
 ) -> Model:
-    """Record a model after it was loaded and proved: every layer closes, or it is refused.
+    """Load and prove a model, then record it. Raises `Refused` if a layer does not close.
 
-    Without a name it has that of the same weights, or that of its file.
+    The default name is the one that these weights already have, or that of the file.
     """
-    read, named, identity = _read(ref, name, dtype, home, roots, sessions)
+    contents, resolved_name, identity = _read(ref, name, dtype, home, roots, sessions)
     lm = LanguageModel.load(
-        read.files.folder, dtype=dtype, device="cpu", expect=read.fingerprint, cache=home.models
+        contents.files.folder,
+        dtype=dtype,
+        device="cpu",
+        expect=contents.fingerprint,
+        cache=home.models,
     )
     with transaction(sessions) as session:
         return store.add_model(
             session,
-            name=named,
+            name=resolved_name,
             family=lm.shape.family,
             **identity,
             n_bytes=lm.n_bytes,
@@ -58,18 +63,20 @@ def record_model(
     roots: Sequence[Path],
     sessions: Sessions,
 ) -> Model:
-    """Record a model that a worker is to prove; runs of it may be queued, and wait for that.
+    """Hash and record a model for a worker to prove; its runs can be queued, and wait for that.
 
-    It is hashed here, and has the sizes that its config says until it is proved. A model that is
-    there and proved stays as it is. Names are as in `add_model`.
+    Until it is proved, its sizes are those in its config. A model that already exists and is
+    proved does not change. Names are as in `add_model`.
     """
     torch_dtype(dtype)
-    read, named, identity = _read(ref, name, dtype, home, roots, sessions)
+    contents, resolved_name, identity = _read(ref, name, dtype, home, roots, sessions)
     with in_words(f"Reading {ref}"):
-        shape = expected_shape(read)
+        shape = expected_shape(contents)
     facts = store.shape_facts(shape) | {"shapes": None}
     with transaction(sessions) as session:
-        return store.add_unproved(session, name=named, family=shape.family, **identity, **facts)
+        return store.add_unproved(
+            session, name=resolved_name, family=shape.family, **identity, **facts
+        )
 
 
 def _read(
@@ -80,25 +87,26 @@ def _read(
     roots: Sequence[Path],
     sessions: Sessions,
 ) -> tuple[Contents, str, dict[str, str]]:
-    """What its files hold, what it is to be called, and what makes it this model and no other."""
+    """The contents of its files, its name, and the columns that identify it."""
     source = refs.parse(ref, roots=roots)
     names.checked_line("place of the model", str(source), most=_LONGEST_REF)
     if name is not None:
         names.checked("model", name)
     with in_words(f"Reading {ref}"):
         files = refs.fetched(ref, cache=home.models, roots=roots)
-        read = contents.of(files, remembered=refs.hashes(home.models))
+        contents = checkpoint_contents.of(files, remembered=refs.hashes(home.models))
+    fingerprint = contents.fingerprint
     identity = {
         "ref": str(source),
-        "revision": source.revision if isinstance(source, HubRevision) else read.fingerprint[:40],
+        "revision": source.revision if isinstance(source, HubRevision) else fingerprint[:40],
         "dtype": dtype,
-        "fingerprint": read.fingerprint,
+        "fingerprint": fingerprint,
     }
     with transaction(sessions) as session:
-        known = store.name_of_weights(session, **identity)
-        named = names.checked("model", name or known or _file_name(source))
-        store.check_name(session, named, **identity)  # before the work
-    return read, named, identity
+        known_name = store.name_of_weights(session, **identity)
+        resolved_name = names.checked("model", name or known_name or _file_name(source))
+        store.check_name(session, resolved_name, **identity)  # fail before the model is loaded
+    return contents, resolved_name, identity
 
 
 def _file_name(source: Path | HubRevision | Shipped) -> str:

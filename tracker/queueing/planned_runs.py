@@ -1,4 +1,4 @@
-"""Runs that were checked and can be recorded, with the runs that they need."""
+"""Checks requests and plans their runs, together with the runs that these need."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,31 +27,33 @@ from tracker.domain import Model, RunRequest
 from tracker.home.home import Home
 from tracker.queueing.fingerprint import run_fingerprint
 
-MOST_NEEDS = 100  # runs that one run reads, and kinds of prompts beside its own
-DEEPEST = 8  # runs that need each other in a row
+MOST_NEEDS = 100  # runs that one run needs, and kinds of companion prompts
+DEEPEST = 8  # levels of runs that need other runs
 
 
 class RefusedNeed(Refused):
     def __init__(self, need: Need, error: Refused) -> None:
-        super().__init__(f"It needs {need.name!r}, a run of {need.analysis!r}: {error}")
+        super().__init__(
+            f"It needs a run of {need.analysis!r} ({need.name!r}), which cannot be queued: {error}"
+        )
 
 
 class TooDeep(Refused):
     def __init__(self, analysis: str) -> None:
         super().__init__(
-            f"More than {DEEPEST} runs in a row need each other, the last one of {analysis!r}. "
-            "Do the needs of its parameters come back to themselves?"
+            f"The runs that this run needs are nested more than {DEEPEST} levels deep; the deepest "
+            f"is of {analysis!r}. Check whether `needs` of its parameters is circular."
         )
 
 
 def usual_split(analysis: str) -> Split:
-    """The split of an analysis's prompts where none is asked for; raises `UnknownAnalysis`."""
+    """The split that an analysis uses if the recipe names none. Raises `UnknownAnalysis`."""
     return registry.find(analysis).params.usual_split
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """A run that can be recorded; `inputs` are those it needs, by the name it has for each."""
+    """A run that can be recorded; `inputs` are the runs it needs, by their names in `needs`."""
 
     analysis: Analysis
     params: Params
@@ -61,30 +63,30 @@ class PlannedRun:
     seed: int
     inputs: Mapping[str, "PlannedRun"]
     fingerprint: str
-    warnings: tuple[str, ...]  # about what the model is to read
-    needs_memory: int | None = None  # bytes at the least; None: not known, or no model is loaded
-    remarks: tuple[str, ...] = ()  # what was made of the data and the parameters, in sentences
+    warnings: tuple[str, ...]  # about prompts near the limits of the model
+    needs_memory: int | None = None  # bytes, at least; None: not known, or no model is loaded
+    remarks: tuple[str, ...] = ()  # sentences on how data and parameters were interpreted
 
     @property
     def with_inputs(self) -> Iterator["PlannedRun"]:
-        """All that it needs, directly or not, and itself."""
-        for each in self.inputs.values():
-            yield from each.with_inputs
+        """The runs that it needs, directly or indirectly, then the run itself."""
+        for needed in self.inputs.values():
+            yield from needed.with_inputs
         yield self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planner:
-    """Plans runs; what several of them share is read and checked once."""
+    """Plans runs; prompts that several of them share are built and tokenized once."""
 
     home: Home
     roots: Sequence[Path]
     bounds: Bounds = field(default_factory=Bounds)
     _built: dict[DistributionSpec, Distribution] = field(default_factory=dict)
-    _read: dict[object, "_Prompts | Refused"] = field(default_factory=dict)
+    _prompts: dict[object, "_Prompts | Refused"] = field(default_factory=dict)
 
     def asked(self, request: RunRequest, *, model: Model) -> PlannedRun:
-        """The run of a request, of the analysis's usual split where none is named.
+        """The run of a request; without a split, on the usual split of the analysis.
 
         Raises `Refused`.
         """
@@ -116,28 +118,28 @@ class Planner:
         seed: int,
         depth: int = 0,
     ) -> PlannedRun:
-        """The run that is asked for, with those it needs; raises `Refused`."""
-        found = registry.find(analysis)
-        checked = found.ask(lambda: _checked(found, params, model, distribution))
+        """The run, with the runs that it needs. Raises `Refused`."""
+        registered = registry.find(analysis)
+        checked = registered.ask(lambda: _checked(registered, params, model, distribution))
         if depth > DEEPEST:
             raise TooDeep(analysis)
         built = self._distribution(distribution)
         prompts = [self._own(built, model=model)]
-        beside = {
-            kind: self._beside(built, kind, model=model, seed=seed)
-            for kind in found.ask(lambda: tuple(islice(checked.companions, MOST_NEEDS)))
+        companions = {
+            kind: self._companions(built, kind, model=model, seed=seed)
+            for kind in registered.ask(lambda: tuple(islice(checked.companions, MOST_NEEDS)))
         }
-        unreadable = {kind: each for kind, each in beside.items() if isinstance(each, Refused)}
-        if unreadable:
-            checked = found.ask(lambda: checked.without(unreadable))
-        prompts += [each for each in beside.values() if not isinstance(each, Refused)]
-        found.ask(lambda: _check_places(checked, prompts))
+        refused = {kind: each for kind, each in companions.items() if isinstance(each, Refused)}
+        if refused:
+            checked = registered.ask(lambda: checked.without(refused))
+        prompts += [each for each in companions.values() if not isinstance(each, Refused)]
+        registered.ask(lambda: _check_places(checked, prompts))
+        needs = registered.ask(lambda: tuple(islice(checked.needs(distribution), MOST_NEEDS)))
         inputs = {
-            need.name: self._needed(need, model=model, seed=seed, depth=depth + 1)
-            for need in found.ask(lambda: tuple(islice(checked.needs(distribution), MOST_NEEDS)))
+            need.name: self._needed(need, model=model, seed=seed, depth=depth + 1) for need in needs
         }
         return PlannedRun(
-            analysis=found,
+            analysis=registered,
             params=checked,
             model=model,
             distribution=built,
@@ -145,16 +147,16 @@ class Planner:
             seed=seed,
             inputs=inputs,
             fingerprint=run_fingerprint(
-                found,
-                found.ask(lambda: checked.model_dump(mode="json")),
+                registered,
+                registered.ask(lambda: checked.model_dump(mode="json")),
                 model,
                 distribution_hash=built.hash,
                 seed=seed,
-                needs=[each.fingerprint for each in inputs.values()],
+                needs=[needed.fingerprint for needed in inputs.values()],
             ),
-            warnings=_limits(model).warnings([each for some in prompts for each in some.tokens]),
-            needs_memory=_memory(model, prompts) if found.needs_model else None,
-            remarks=(*built.remarks, *_left_out(unreadable)),
+            warnings=_limits(model).warnings([row for each in prompts for row in each.tokens]),
+            needs_memory=_memory(model, prompts) if registered.needs_model else None,
+            remarks=(*built.remarks, *_left_out(refused)),
         )
 
     def _needed(self, need: Need, *, model: Model, seed: int, depth: int) -> PlannedRun:
@@ -178,27 +180,27 @@ class Planner:
         return self._built[spec]
 
     def _own(self, distribution: Distribution, *, model: Model) -> "_Prompts":
-        """The prompts of the distribution, read as the model reads them; raises `Refused`."""
-        found = self._once(
+        """The prompts of the distribution, tokenized for the model. Raises `Refused`."""
+        prompts = self._once(
             (distribution.spec, model.id),
-            lambda: self._reading(distribution, (), distribution.prompts, model),
+            lambda: self._tokenized(distribution, (), distribution.prompts, model),
         )
-        if isinstance(found, Refused):
-            raise found
-        return found
+        if isinstance(prompts, Refused):
+            raise prompts
+        return prompts
 
-    def _beside(
+    def _companions(
         self, distribution: Distribution, kind: Companion, *, model: Model, seed: int
     ) -> "_Prompts | Refused":
-        """The prompts beside those of the distribution, or why there are none for the model."""
+        """The companion prompts of that kind, or why the model cannot have them."""
 
         def make() -> _Prompts:
             made = pairs(distribution, kind, seed=seed)
-            return self._reading(distribution, made, [pair.source for pair in made], model)
+            return self._tokenized(distribution, made, [pair.source for pair in made], model)
 
         return self._once((distribution.spec, kind, model.id, seed), make)
 
-    def _reading(
+    def _tokenized(
         self,
         distribution: Distribution,
         made: tuple[Pair, ...],
@@ -221,13 +223,13 @@ class Planner:
             places=tuple(places(tokenizer, prompt) for prompt in prompts),
         )
 
-    def _once(self, shared: object, make: "Callable[[], _Prompts]") -> "_Prompts | Refused":
-        if shared not in self._read:
+    def _once(self, key: object, make: "Callable[[], _Prompts]") -> "_Prompts | Refused":
+        if key not in self._prompts:
             try:
-                self._read[shared] = make()
+                self._prompts[key] = make()
             except Refused as refused:
-                self._read[shared] = refused
-        return self._read[shared]
+                self._prompts[key] = refused
+        return self._prompts[key]
 
 
 def _checked(
@@ -245,7 +247,7 @@ def _check_places(params: Params, prompts: "Sequence[_Prompts]") -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Prompts:
-    """Prompts as a model reads them: the pairs they are of, if any, and the places of tokens."""
+    """Tokenized prompts, their token places, and the pairs they belong to, if any."""
 
     pairs: tuple[Pair, ...]
     places: tuple[Places, ...]
@@ -253,7 +255,7 @@ class _Prompts:
 
 
 def _memory(model: Model, prompts: Sequence[_Prompts]) -> int | None:
-    """Bytes that a run of the model on such prompts takes at the least; None: not known."""
+    """Lower bound on the bytes that a run on these prompts needs; None: not known."""
     if model.n_bytes is None:
         return None
     return least_memory(
@@ -262,7 +264,7 @@ def _memory(model: Model, prompts: Sequence[_Prompts]) -> int | None:
         n_bytes=model.n_bytes,
         item=ITEM[model.dtype],
         longest=max(
-            (len(tokens.input_ids) for some in prompts for tokens in some.tokens), default=0
+            (len(tokens.input_ids) for each in prompts for tokens in each.tokens), default=0
         ),
     )
 
@@ -281,14 +283,14 @@ def _check_limits(
     prompts: Sequence[Prompt],
     tokens: Sequence[TokenizedPrompt],
 ) -> None:
-    """Raises `TokenBeyondEmbedding` and `PromptTooLong`."""
+    """Raises `TokenBeyondEmbedding` or `PromptTooLong` if the model cannot read a prompt."""
     limits = _limits(model)
     limits.check(tokens)
     if model.n_embeddings is not None and tokenizer.get_vocab_size() > model.n_embeddings:
-        for prompt in prompts:  # options are read after the question alone as well
-            found = content(tokenizer, prompt)
-            limits.check_tokens(prompt.number, [*found.context, *chain(*found.options)])
+        for prompt in prompts:  # each option is also scored directly after the question
+            tokenized = content(tokenizer, prompt)
+            limits.check_tokens(prompt.number, [*tokenized.context, *chain(*tokenized.options)])
 
 
-def _left_out(unreadable: Mapping[Companion, Refused]) -> list[str]:
-    return [f"The mutation {kind.value} is left out: {why}" for kind, why in unreadable.items()]
+def _left_out(refused: Mapping[Companion, Refused]) -> list[str]:
+    return [f"The mutation {kind.value} is left out: {why}" for kind, why in refused.items()]

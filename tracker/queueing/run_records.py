@@ -1,4 +1,4 @@
-"""Enters planned runs into the database, with their prompts and with the runs they need."""
+"""Writes planned runs to the database, with their prompts and the runs they need."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from tracker.store import runs as run_store
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """Who asks for a run, how soon it should start, how it is cut into parts."""
+    """Who submits a run, how soon it should start, and how it is split into parts."""
 
     created_by: str
     priority: Priority
@@ -27,17 +27,17 @@ class Terms:
 
 
 class Ledger:
-    """What one transaction enters; `known` stand for their fingerprints, new ones among them."""
+    """Records runs in one transaction; `known` holds the current run of each fingerprint."""
 
     def __init__(self, session: Session, fingerprints: Collection[str]) -> None:
         run_store.take_turn(session)
         self.session = session
         self.known = run_store.standing(session, fingerprints)
         self.distributions: dict[str, int] = {}
-        self.beside: set[object] = set()  # companions that were stored
+        self.companions: set[object] = set()  # keys of the companions that are stored
 
     def enter(self, planned: PlannedRun, terms: Terms, *, nonce: str | None = None) -> Run:
-        """A new run, after those it needs; it repeats the one that stands for its fingerprint."""
+        """Record a new run after those it needs; a rerun if its fingerprint has a run already."""
         known = self.known.get(planned.fingerprint)
         size = len(planned.distribution.prompts)
         run = run_store.insert_run(
@@ -62,34 +62,35 @@ class Ledger:
             else null(),
             created_by=terms.created_by,
         )
-        assert run is not None  # in this transaction nobody else can have entered it
+        assert run is not None  # `take_turn` keeps other submissions out
         self.known.setdefault(planned.fingerprint, run)
         return run
 
     def _inputs(self, planned: PlannedRun, terms: Terms) -> dict[str, UUID]:
-        """The runs that it needs: those that stand, as urgent as itself now, or new ones."""
-        found = {
-            name: self.known.get(each.fingerprint) or self.enter(each, terms)
-            for name, each in planned.inputs.items()
+        """The runs that it needs, existing or new; existing ones get at least its priority."""
+        runs = {
+            name: self.known.get(needed.fingerprint) or self.enter(needed, terms)
+            for name, needed in planned.inputs.items()
         }
-        ids = {name: run.id for name, run in found.items()}
+        ids = {name: run.id for name, run in runs.items()}
         needed = input_store.with_inputs(self.session, ids.values()) if ids else []
         run_store.hasten(self.session, needed, terms.priority)
         return ids
 
     def _distribution(self, planned: PlannedRun) -> int:
-        of, beside = planned.distribution, planned.params.companions
-        if of.hash not in self.distributions:
-            added = distribution_store.add_distribution(self.session, of)
-            self.distributions[of.hash] = added
-        stored = self.distributions[of.hash]
-        if beside and (of.hash, beside, planned.seed) not in self.beside:
-            self.beside.add((of.hash, beside, planned.seed))
-            pair_store.add_pairs(self.session, stored, planned.pairs, seed=planned.seed)
-        return stored
+        distribution, companions = planned.distribution, planned.params.companions
+        if distribution.hash not in self.distributions:
+            added = distribution_store.add_distribution(self.session, distribution)
+            self.distributions[distribution.hash] = added
+        distribution_id = self.distributions[distribution.hash]
+        key = distribution.hash, companions, planned.seed
+        if companions and key not in self.companions:
+            self.companions.add(key)
+            pair_store.add_pairs(self.session, distribution_id, planned.pairs, seed=planned.seed)
+        return distribution_id
 
 
 def part_bounds(size: int, batch_size: int, prompts_per_part: int) -> list[tuple[int, int]]:
-    """Cut `size` prompts into parts that never split a batch, so that the cut changes no number."""
+    """Split `size` prompts into parts; no batch is divided, so that scores do not change."""
     step = max(1, round(prompts_per_part / batch_size)) * batch_size
     return [(start, min(start + step, size)) for start in range(0, size, step)]

@@ -1,7 +1,7 @@
-"""Queueing runs: every request is checked, then all are recorded in one transaction.
+"""Queues runs: checks every request, then records all of them in one transaction.
 
-Nothing is sent to the broker here: the row is the outbox, and the dispatcher sends the wake-up.
-Torch is never imported.
+Nothing is sent to the broker here: the run's row is the outbox from which the dispatcher sends
+wake-ups. Torch is never imported.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,31 +31,31 @@ PROMPTS_PER_PART = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A request that can be queued, and the run it asks for."""
+    """A request that can be queued, and its planned run."""
 
     request: RunRequest
     planned: PlannedRun
-    name: str = ""  # what tells it from the others that were checked with it
+    name: str = ""  # how it differs from the other requests that were checked with it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
     """What queueing a checked request would do; `inputs` would be queued before a new run."""
 
-    there: Run | None  # the run that exists with its fingerprint
+    existing: Run | None  # the run that already has its fingerprint
     new: bool
     inputs: tuple[PlannedRun, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """The run of a request, and those it needs; `new` if this request made it."""
+    """The run of a request, and the runs it needs; `new` if this request created it."""
 
     run: Run
     new: bool
     inputs: Mapping[str, Run]
     study: UUID | None
-    remarks: tuple[str, ...] = ()  # how data and parameters were read, in sentences
+    remarks: tuple[str, ...] = ()  # sentences on how data and parameters were interpreted
 
 
 def submit(
@@ -68,10 +68,10 @@ def submit(
     prompts_per_part: int = PROMPTS_PER_PART,
     nonce: str | None = None,
 ) -> Submitted:
-    """Record the run of a request, or find the one that is live or done already.
+    """Record the run of a request, or find the one that is active or has succeeded.
 
-    Raises `InvalidRequest` for what the analyses refuse, `BadName`, and other `TrackerError`s. The
-    same nonce, which a form sends, never makes a second run.
+    A nonce, which a form sends, never creates a second run. Raises `InvalidRequest` if an analysis
+    refuses the request, `BadName`, and other `TrackerError`s.
     """
     (submitted,) = record(
         check([request], sessions=sessions, home=home, roots=roots),
@@ -107,13 +107,14 @@ def check(
     roots: Sequence[Path] = (),
     bounds: Bounds | None = None,
 ) -> list[Checked]:
-    """Check that every request can run; raises `InvalidRequest` and other `TrackerError`s.
+    """Check that every request can run, and plan its run.
 
-    Data are read within the usual bounds where no others are given.
+    `bounds` limit the size of data files; by default they are the standard ones. Raises
+    `InvalidRequest` and other `TrackerError`s.
     """
     with transaction(sessions) as session:
-        asked = dict.fromkeys(request.model for request in requests)
-        models = {name: model_store.model_named(session, name) for name in asked}
+        model_names = dict.fromkeys(request.model for request in requests)
+        models = {name: model_store.model_named(session, name) for name in model_names}
     for model in models.values():
         model_store.check_proof(model)
     planner = Planner(home=home, roots=roots, bounds=bounds or Bounds())
@@ -136,15 +137,15 @@ def outlook(checked: Sequence[Checked], *, sessions: Sessions) -> list[Outlook]:
 
 def _outlook(checked: Checked, known: Mapping[str, Run]) -> Outlook:
     planned = checked.planned
-    there = known.get(planned.fingerprint)
-    if there is not None and not checked.request.force:
-        return Outlook(there=there, new=False, inputs=())
+    existing = known.get(planned.fingerprint)
+    if existing is not None and not checked.request.force:
+        return Outlook(existing=existing, new=False, inputs=())
     missing = {
         each.fingerprint: each
         for each in planned.with_inputs
         if each is not planned and each.fingerprint not in known
     }
-    return Outlook(there=there, new=True, inputs=tuple(missing.values()))
+    return Outlook(existing=existing, new=True, inputs=tuple(missing.values()))
 
 
 def record(
@@ -157,7 +158,7 @@ def record(
 ) -> list[Submitted]:
     """Record the runs of checked requests, and those they need, in one transaction.
 
-    A nonce is that of a single request.
+    `nonce` is allowed for a single request only.
     """
     person = names.checked("person who asks", created_by)
     with transaction(sessions) as session:
@@ -191,22 +192,22 @@ def _enter(
     checked: Checked, ledger: Ledger, terms: Terms, *, nonce: str | None
 ) -> tuple[Run, bool]:
     """The run of a request, and whether it is new."""
-    there = run_store.made_by(ledger.session, nonce) if nonce else None
-    if there is None and not checked.request.force:
-        there = ledger.known.get(checked.planned.fingerprint)
-    if there is not None:
-        return there, False
+    existing = run_store.made_by(ledger.session, nonce) if nonce else None
+    if existing is None and not checked.request.force:
+        existing = ledger.known.get(checked.planned.fingerprint)
+    if existing is not None:
+        return existing, False
     return ledger.enter(checked.planned, terms, nonce=nonce), True
 
 
 def _studies(
     session: Session, checked: Sequence[Checked], runs: Sequence[Run], *, created_by: str
 ) -> dict[str, UUID]:
-    """The studies that are named, with the runs and all that those need in them."""
-    asked: dict[str, list[UUID]] = {}
+    """Add the runs, and all runs they need, to the studies that requests name; ids by name."""
+    by_name: dict[str, list[UUID]] = {}
     for each, run in zip(checked, runs, strict=True):
         if each.request.study:
-            asked.setdefault(each.request.study, []).append(run.id)
+            by_name.setdefault(each.request.study, []).append(run.id)
     return {
         name: study_store.add_to_study(
             session,
@@ -214,5 +215,5 @@ def _studies(
             created_by=created_by,
             runs=input_store.with_inputs(session, members),
         )
-        for name, members in sorted(asked.items())
+        for name, members in sorted(by_name.items())
     }
