@@ -1,1 +1,1 @@
-"""Headbook's migrations, of schemas `headbook` and `results`; applied by `headbook db upgrade`."""
+"""Headbook's migrations of the schemas `headbook` and `results`, for `headbook db upgrade`."""

@@ -1,7 +1,7 @@
-"""`python -m migrations.drift`: do migrations, tables and the checked-in schema.sql agree?
+"""`python -m migrations.drift`: check that migrations, tables and schema.sql agree.
 
-Alembic's own comparison does not see triggers, views, grants and CHECKs; a dump does. With
-`--write` the dump is renewed.
+Alembic does not compare triggers, views, grants and CHECKs, so this also compares a dump of the
+schema with schema.sql. `--write` updates schema.sql.
 """
 
 import difflib
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def compare_tables(url: str) -> list[str]:
-    """What a migration would have to change for the tables in tracker/tables."""
+    """The differences between the migrated schema and the tables in tracker/tables."""
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", "migrations:")
     engine = postgres_session.engine(url)
@@ -62,7 +62,7 @@ def compare_tables(url: str) -> list[str]:
 
 
 def dump(url: str) -> str:
-    """The schema as pg_dump writes it, without what differs from one server to the next."""
+    """The schema as written by pg_dump, without lines that differ between servers."""
     where = make_url(url)
     query: dict[str, Any] = dict(where.query)
     result = subprocess.run(
@@ -82,24 +82,25 @@ def dump(url: str) -> str:
         text=True,
         check=True,
     )
-    of_this_server = re.compile(r"--|SET |SELECT pg_|\\|(GRANT|REVOKE) .* ON LANGUAGE")
-    kept = [line for line in result.stdout.splitlines() if not of_this_server.match(line)]
+    server_specific = re.compile(r"--|SET |SELECT pg_|\\|(GRANT|REVOKE) .* ON LANGUAGE")
+    kept = [line for line in result.stdout.splitlines() if not server_specific.match(line)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip() + "\n"
 
 
-def compare_dump(found: str, *, write: bool) -> list[str]:
+def compare_dump(actual: str, *, write: bool) -> list[str]:
+    """The differences between schema.sql and the dump; with `write`, update schema.sql."""
     if write:
-        EXPECTED.write_text(found)
+        EXPECTED.write_text(actual)
         return []
     expected = EXPECTED.read_text() if EXPECTED.exists() else ""
     lines = difflib.unified_diff(
         expected.splitlines(keepends=True),
-        found.splitlines(keepends=True),
+        actual.splitlines(keepends=True),
         "migrations/schema.sql",
-        "what the migrations make",
+        "schema made by the migrations",
     )
     diff = list(lines)
-    return [*diff, "Renew it with: python -m migrations.drift --write\n"] if diff else []
+    return [*diff, "Update it with: python -m migrations.drift --write\n"] if diff else []
 
 
 if __name__ == "__main__":

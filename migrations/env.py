@@ -1,4 +1,4 @@
-"""Runs migrations and makes the views: one transaction, under timeouts, one process at a time."""
+"""Runs migrations and creates the views: one transaction, with timeouts, one process at a time."""
 
 import os
 
@@ -9,11 +9,11 @@ from tracker.database import postgres_session, views
 from tracker.secrets.urls import with_psycopg
 from tracker.tables import Row
 
-LOCK = 7_309_458  # any number; the same for everybody who migrates
+LOCK = 7_309_458  # key of the advisory lock of everyone who migrates; an arbitrary number
 
 
 def ours(name: str | None, kind: str, parent: object) -> bool:
-    """Compare only the tables of the product: `results` holds views alone."""
+    """Whether to compare an object: only our tables, since `results` contains only views."""
     return name == "headbook" if kind == "schema" else (kind, name) != ("table", views.RECORD)
 
 
@@ -27,7 +27,7 @@ def migrate(connection: Connection) -> None:
     connection.execute(text("SET statement_timeout = '10min'"))
     connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS headbook"))
-    # A migration waits for whoever uses a table, and everybody else waits behind it.
+    # While a migration waits for the lock of a table, everybody else queues up behind it.
     connection.execute(text("SET lock_timeout = '3s'"))
     connection.commit()
     context.configure(

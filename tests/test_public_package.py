@@ -85,7 +85,7 @@ def test_the_command_runs_there_and_says_so_where_the_path_leads_there(tmp_path:
     done = subprocess.run(command, env=misled, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: Headbook cannot run: `import analyses` finds {tmp_path}")
-    assert "take its folder out of PYTHONPATH" in done.stderr
+    assert "remove its folder from PYTHONPATH" in done.stderr
 
 
 @pytest.fixture

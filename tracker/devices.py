@@ -1,4 +1,4 @@
-"""What a process can compute on, and with how much memory; torch is not needed to find out."""
+"""Finds the devices and the memory that a process can use, without torch."""
 
 import csv
 import os
@@ -18,12 +18,12 @@ _LIMITS = {"": "memory.max", "memory": "memory/memory.limit_in_bytes"}  # cgroup
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A GPU of this machine, as nvidia-smi lists it."""
+    """A GPU of this machine, as listed by nvidia-smi."""
 
     index: str
     uuid: str
     name: str
-    memory: int | None  # bytes; None: it shares the host's
+    memory: int | None  # bytes; None: it shares the host's memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,25 +33,25 @@ class Device:
     kind: str  # "cpu" or "cuda"
     name: str
     memory: int  # bytes
-    uuid: str = ""  # of a GPU
+    uuid: str = ""  # GPUs only
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capability:
-    """What a worker computes on, and how much a model and its recordings can take there."""
+    """The devices of a worker, and the memory for a model and its recordings."""
 
     devices: tuple[Device, ...]
-    spreads: bool  # whether one model may lie on all of the devices
+    spreads: bool  # whether one model may be spread over all of the devices
     host_memory: int  # bytes
 
     @property
     def memory(self) -> int:
-        """Bytes for one model and what is recorded of it, at the most."""
-        return sum(each.memory for each in self.devices[: None if self.spreads else 1])
+        """Maximum bytes for one model and its recorded activations."""
+        return sum(device.memory for device in self.devices[: None if self.spreads else 1])
 
 
 def survey(device: str) -> Capability | None:
-    """What a worker with that `HEADBOOK_DEVICE` has; None where it cannot be told."""
+    """The capability of a worker with that `HEADBOOK_DEVICE`; None if it cannot be determined."""
     visible = seen_by(os.environ, gpus())
     return capability(device, visible, host_memory=host_memory(), cpu=platform.machine())
 
@@ -59,24 +59,28 @@ def survey(device: str) -> Capability | None:
 def capability(
     device: str, gpus: Sequence[Gpu] | None, *, host_memory: int, cpu: str
 ) -> Capability | None:
-    """What a worker has for whom these GPUs are visible; None where they are not known."""
+    """The capability of a worker that sees these GPUs; None if it cannot be determined.
+
+    `gpus` None means that the GPUs are not known; `host_memory` is in bytes, and `cpu` is the name
+    of the processor.
+    """
     if device != "cpu" and gpus is None:
         return None
-    found = [
-        Device(kind="cuda", name=each.name, memory=each.memory, uuid=each.uuid)
-        for each in gpus or ()
-        if each.memory is not None
+    devices = [
+        Device(kind="cuda", name=gpu.name, memory=gpu.memory, uuid=gpu.uuid)
+        for gpu in gpus or ()
+        if gpu.memory is not None
     ]
-    if device != "cpu" and len(found) < len(gpus or ()):
+    if device != "cpu" and len(devices) < len(gpus or ()):
         return None
-    if device == "cpu" or (device == "auto" and not found):
-        found = [Device(kind="cpu", name=cpu, memory=host_memory)]
+    if device == "cpu" or (device == "auto" and not devices):
+        devices = [Device(kind="cpu", name=cpu, memory=host_memory)]
     elif device != "auto":
         number = device.removeprefix("cuda").removeprefix(":") or "0"
-        found = found[int(number) :][:1] if number.isdecimal() else []
-    if not found:  # it names a device that is not there: the worker itself will say so
+        devices = devices[int(number) :][:1] if number.isdecimal() else []
+    if not devices:  # no such device: the worker reports it when it starts
         return None
-    return Capability(devices=tuple(found), spreads=len(found) > 1, host_memory=host_memory)
+    return Capability(devices=tuple(devices), spreads=len(devices) > 1, host_memory=host_memory)
 
 
 def seen_by(environment: Mapping[str, str], gpus: Sequence[Gpu] | None) -> list[Gpu] | None:
@@ -84,19 +88,19 @@ def seen_by(environment: Mapping[str, str], gpus: Sequence[Gpu] | None) -> list[
     chosen = environment.get("CUDA_VISIBLE_DEVICES")
     if gpus is None or chosen is None:
         return None if gpus is None else list(gpus)
-    found = []
+    visible = []
     for word in filter(None, map(str.strip, chosen.split(","))):
-        if word == "-1":  # CUDA sees none of what follows
+        if word == "-1":  # CUDA ignores everything after it
             break
-        named = [each for each in gpus if each.index == word or each.uuid.startswith(word)]
-        if len(named) != 1:  # a slice of a GPU, or a number that nvidia-smi does not know
+        matches = [gpu for gpu in gpus if gpu.index == word or gpu.uuid.startswith(word)]
+        if len(matches) != 1:  # a MIG slice, or an index that nvidia-smi does not list
             return None
-        found += named
-    return found
+        visible += matches
+    return visible
 
 
 def gpus() -> list[Gpu] | None:
-    """The GPUs of this machine; None where there may be some that nothing is known of."""
+    """The GPUs of this machine; None if there may be GPUs that cannot be listed."""
     if not (tool := shutil.which("nvidia-smi")):
         others = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("kfd")]
         return None if others else []
@@ -109,19 +113,19 @@ def gpus() -> list[Gpu] | None:
 
 
 def listed_gpus(text: str) -> list[Gpu] | None:
-    """What nvidia-smi has said; None where that is no list of GPUs."""
-    found = []
+    """The GPUs in the output of nvidia-smi; None if it is not a list of GPUs."""
+    listed = []
     for row in csv.reader(text.splitlines(), skipinitialspace=True):
         if len(row) != 4 or not row[0].isdecimal():
             return None
-        index, uuid, name, said = row
-        memory = int(said) * _MIB if said.isdecimal() else None
-        found.append(Gpu(index=index, uuid=uuid, name=name, memory=memory))
-    return found
+        index, uuid, name, mib = row
+        memory = int(mib) * _MIB if mib.isdecimal() else None
+        listed.append(Gpu(index=index, uuid=uuid, name=name, memory=memory))
+    return listed
 
 
 def host_memory() -> int:
-    """Bytes that this process may have: of the machine and its swap, or of its control group."""
+    """Bytes that this process may use: the machine's memory and swap, or its cgroup's limit."""
     machine = psutil.virtual_memory().total + psutil.swap_memory().total
     return min([machine, *group_limits()])
 
@@ -129,7 +133,7 @@ def host_memory() -> int:
 def group_limits(
     groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> Iterator[int]:
-    """The limits of the control groups that this process is in, from its own to the root's."""
+    """Memory limits in bytes of the cgroups of this process, from its own up to the root."""
     try:
         lines = [line.split(":", 2) for line in own.read_text().splitlines()]
     except OSError:
@@ -141,8 +145,8 @@ def group_limits(
         inside = Path(path.strip("/"))
         for folder in (inside, *inside.parents):
             try:
-                said = (groups / root / folder / file).read_text().strip()
+                limit = (groups / root / folder / file).read_text().strip()
             except OSError:
                 continue
-            if said.isdecimal():  # "max": no limit
-                yield int(said)
+            if limit.isdecimal():  # "max": no limit
+                yield int(limit)

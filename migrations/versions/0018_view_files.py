@@ -1,6 +1,6 @@
-"""Views are made from the files in migrations/views; the studies of a run have an index.
+"""Views are created from the files in migrations/views; an index finds the studies of a run.
 
-A migration from here on need not know the views: they are dropped before it and made after it.
+Later migrations can ignore the views: they are dropped before a migration and created after it.
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from tracker.database import views
 revision = "0018"
 down_revision = "0017"
 
-# The views as the migrations up to 0017 have made them.
+# The views as created by the migrations up to 0017.
 NAMES = ("head_scores", "model_renamings", "run_inputs", "run_logs")
 BEFORE = """
 CREATE OR REPLACE VIEW results.head_scores WITH (security_barrier) AS

@@ -1,10 +1,11 @@
-"""What was varied is stored as values beside its text, in scores and in the notes of runs.
+"""Store what was varied as values, in scores and in the notes of runs.
 
-Scores keep their text; what it says is read from it once, that of older versions and of other
-packages too (`q/placebo`, `mutation=shuffled/confined`). Notes of runs have values in its place.
+Scores keep the text `condition`, which is parsed once into the new column, including texts from
+older versions and other packages (`q/placebo`, `mutation=shuffled/confined`). In the notes of
+runs, the values replace the text.
 
-A worker of an older version may still be at work. It knows no values: what it stores is refused as
-by a schema without the column, so that its part goes back to the queue and no run fails.
+A worker of an older version may still be running. It does not know the column: its scores are
+refused as by a schema without it, so its part goes back to the queue and no run fails.
 """
 
 import json
@@ -79,7 +80,7 @@ def downgrade() -> None:
 
 
 def _rewrite_notes(**changes: Callable[[Any], Any]) -> None:
-    """Change a part of all notes; those of runs that have ended otherwise stay as they are."""
+    """Rewrite fields of all notes, with the trigger off that protects runs that have ended."""
     op.execute("ALTER TABLE headbook.run DISABLE TRIGGER guard_run")
     for name, change in changes.items():
         _replace(NOTED.format(name=name), NOTE.format(name=name), change)
@@ -87,14 +88,14 @@ def _rewrite_notes(**changes: Callable[[Any], Any]) -> None:
 
 
 def _replace(query: str, update: str, change: Callable[[Any], Any]) -> None:
-    """Replace each of the values that a query finds; they are few, and the rows many."""
+    """Replace each distinct value that the query finds; distinct values are few, rows many."""
     connection = op.get_bind()
     pairs = [{"old": old, "new": change(old)} for old in connection.scalars(sa.text(query))]
     connection.execute(sa.text(update), {"pairs": json.dumps(pairs)})
 
 
 def _read(condition: str) -> dict[str, Any]:
-    """What a text says; a label is a text, also where it is a digit."""
+    """The values of a condition; a label stays text even if it is a digit."""
     varied = Varied.read(condition)
     return {name: spelled(each) if name == "label" else each for name, each in varied.items()}
 

@@ -1,4 +1,4 @@
-"""What workers have of devices and memory, what runs need of it, and proofs that workers do."""
+"""Devices and memory of workers, memory needs of runs, and proofs of models by workers."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _BYTES = sa.BigInteger()
 
 
 def _columns() -> dict[str, list[sa.Column[Any]]]:
-    """Of each table."""
+    """The new columns of each table."""
     return {
         "model": [
             sa.Column(
@@ -135,7 +135,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Models count as proved: a worker proves each whenever it loads it."""
+    """All models count as proved, since a worker proves a model each time it loads it."""
     op.drop_index("model_unproved", "model", schema="headbook")
     for name in CHECKS:
         op.drop_constraint(op.f(f"model_{name}_check"), "model", schema="headbook")

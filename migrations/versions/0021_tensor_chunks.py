@@ -1,6 +1,6 @@
-"""The bytes of a part's tensor are chunks of 4 MB in a table of their own.
+"""Store the bytes of a part's tensors as chunks of 4 MiB in a table of their own.
 
-Tensors of runs under way are cut into chunks, and put together again on the way down.
+Tensors of runs in progress are split into chunks; the downgrade joins them again.
 """
 
 import sqlalchemy as sa
@@ -71,7 +71,7 @@ def upgrade() -> None:
         comment="Bytes of a slice of a tensor: little-endian, C order. They count once part_tensor "
         "names their epoch; they are removed when the run has ended.",
     )
-    # Floats hardly get smaller, and trying costs more time than writing them.
+    # Floats hardly compress, and trying to takes longer than writing them.
     op.execute("ALTER TABLE headbook.part_tensor_chunk ALTER COLUMN data SET STORAGE EXTERNAL")
     op.execute("GRANT SELECT, INSERT, DELETE ON headbook.part_tensor_chunk TO headbook_worker")
     op.add_column(

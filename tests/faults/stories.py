@@ -155,7 +155,7 @@ class Act:
         if self.signal is signal.SIGSTOP:
             db.LIMITS["idle_in_transaction_session_timeout"] = IDLE
         logs.configure()
-        publications._LONGEST_TRY = 1
+        publications._HOLD = 1
         unfinished_parts._MLFLOW_WAIT = 0.1
         with registered():
             arm(self.point, lambda: os.kill(os.getpid(), self.signal))

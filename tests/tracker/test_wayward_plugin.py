@@ -47,7 +47,7 @@ FAILS = {  # what it does where, and a part of the reason that its run has
     "summarise:raises": "ended with ZeroDivisionError",
     "summarise:exits": "called sys.exit(0)",
     "summarise:nothing": "`summarise` of the analysis returned a NoneType, not a Mapping",
-    "summarise:not_finite": "gave nan as the number 'odd' of MODEL",
+    "summarise:not_finite": "returned nan for number 'odd' of MODEL",
     "summarise:no_number": "returned 'many' as the 'odd', which is not a number",
     "summarise:endless_map": "more than 1000 scores",
     "summarise:escapes": r"'\x1b[31mred' in its name",

@@ -1,4 +1,4 @@
-"""The door to Postgres: an engine, sessions, one transaction at a time."""
+"""Connects to Postgres: sessions, transactions, and retries through outages."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,49 +20,48 @@ from tracker.secrets.urls import first_line
 Sessions = sessionmaker[Session]
 T = TypeVar("T")
 
-# A worker frozen inside a transaction must not hold its locks for ever: without these limits the
-# reaper would skip its part as locked. Others wait for a lock longer than it can be held so.
+# A worker that freezes inside a transaction must not hold its locks forever: without these limits
+# its part would stay locked, and the reaper could not take it back. The lock timeout of the others
+# is longer than such a lock can be held.
 LIMITS = {
     "idle_in_transaction_session_timeout": "10s",
-    "transaction_timeout": "30s",  # passed over by servers before Postgres 17
+    "transaction_timeout": "30s",  # ignored by servers before Postgres 17
     "lock_timeout": "15s",
     "statement_timeout": "30s",
-    # A plan that was made for a short queue is slow on a long one; planning costs less than that.
+    # A plan cached for a short queue is slow on a long one; planning anew costs less.
     "plan_cache_mode": "force_custom_plan",
 }
-PATIENCE = 45.0  # seconds a worker tries one transaction; its lease is longer
-_SHOWN = 60  # characters of a text that cannot be kept
-_TRIES = 3  # of a transaction that failed for a reason that nobody knows
+PATIENCE = 45.0  # seconds for which a worker retries one transaction; its lease is longer
+_SHOWN = 60  # characters shown of a text that cannot be stored
+_TRIES = 3  # of a transaction that failed for an unknown reason
 
 Notice = Callable[[TrackerError], None]
 
 
 class BusyDatabase(TrackerError):
     def __init__(self, error: BaseException) -> None:
-        super().__init__(
-            f"The database cannot do it now: {first_line(error)}. Try again in a moment."
-        )
+        super().__init__(f"The database is busy: {first_line(error)}. Try again in a moment.")
 
 
 class ReadOnlyDatabase(BusyDatabase):
-    """A failover is under way, or a connection leads to a server that has handed over."""
+    """A failover is in progress, or the connection leads to a former primary server."""
 
 
 class TroubledDatabase(TrackerError):
-    """What it says is neither known to pass nor to stay."""
+    """An error of the database that may be temporary or permanent; retried a few times."""
 
     def __init__(self, error: BaseException, sqlstate: str) -> None:
         super().__init__(
-            f"The database failed: {first_line(error)} (SQLSTATE {sqlstate}). If it "
-            "does so again, the log of the server says more."
+            f"The database failed: {first_line(error)} (SQLSTATE {sqlstate}). If this "
+            "happens again, look in the log of the server."
         )
 
 
 class ForbiddenByDatabase(TrackerError):
     def __init__(self, error: BaseException) -> None:
         super().__init__(
-            f"This database user may not do that: {first_line(error)}. Use the address of a member "
-            "of headbook_worker; that of a reader only reads the views of schema results."
+            f"This database user lacks the rights: {first_line(error)}. Set DATABASE_URL to a user "
+            "who is a member of headbook_worker; readers can only read the views of schema results."
         )
 
 
@@ -76,19 +75,16 @@ class NotMigrated(TrackerError):
 
 class NotText(TrackerError):
     def __init__(self, error: BaseException) -> None:
-        held = one_line(getattr(error, "object", ""), most=_SHOWN)
+        text = one_line(getattr(error, "object", ""), most=_SHOWN)
         super().__init__(
-            f"What was given cannot be kept{held and f': {held}'}. The database takes no NUL "
-            "characters and no bytes that are no UTF-8 (such as in file names of another encoding, "
-            "shown as \\udc80 to \\udcff). Write it without them."
+            f"This text cannot be stored{text and f': {text}'}. The database accepts neither NUL "
+            "characters nor invalid UTF-8 (for example from file names in another encoding, shown "
+            "as \\udc80 to \\udcff). Remove them."
         )
 
 
 def connect(database_url: str | URL, *, pool_size: int = 3) -> Sessions:
-    """Sessions on a database. Nothing is opened before the first use.
-
-    Raises `BadDatabaseUrl`.
-    """
+    """Sessions on a database; connections are opened on first use. Raises `BadDatabaseUrl`."""
     network = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
     engine = postgres_session.engine(
         database_url,
@@ -103,42 +99,42 @@ def connect(database_url: str | URL, *, pool_size: int = 3) -> Sessions:
 
 
 def check(sessions: Sessions) -> None:
-    """Raise what waiting would not change, such as a wrong password; an outage is passed over."""
+    """Raises an error that waiting would not fix, such as a wrong password; ignores outages."""
 
-    def look() -> None:
+    def read() -> None:
         with transaction(sessions) as session:
             session.execute(text("SELECT FROM headbook.run LIMIT 0"))
 
     try:
-        repeated(look, again=lambda _error: False)
+        repeated(read, again=lambda _error: False)
     except TrackerError as error:
         if not passes(error):
             raise
 
 
 def beside(sessions: Sessions) -> Sessions:
-    """Sessions on the same database with connections of their own, outside the pool."""
+    """Sessions on the same database with a separate pool of connections."""
     return connect(sessions.kw["bind"].url, pool_size=2)
 
 
 def close(sessions: Sessions) -> None:
-    """Give back the pooled connections."""
+    """Close the pooled connections."""
     sessions.kw["bind"].dispose()
 
 
 @contextmanager
 def transaction(sessions: Sessions) -> Iterator[Session]:
-    """Commit at the end of the block, roll back when it raises.
+    """Commit at the end of the block, or roll back if it raises.
 
     Raises `UnreachableDatabase`, `RefusedByDatabase`, `BusyDatabase`, `NotMigrated`, `NotText`,
-    `ForbiddenByDatabase` and `TroubledDatabase` in place of the driver's errors.
+    `ForbiddenByDatabase` and `TroubledDatabase` instead of the driver's errors.
     """
     try:
         with sessions.begin() as session:
             yield session
     except UnicodeEncodeError as error:  # raised by the driver before anything is sent
         raise NotText(error) from error
-    except (DBAPIError, psycopg.Error) as error:  # a COPY is the driver's own
+    except (DBAPIError, psycopg.Error) as error:  # COPY raises the driver's errors directly
         translated = _translated(error, sessions)
         if translated is None:
             raise
@@ -146,7 +142,7 @@ def transaction(sessions: Sessions) -> Iterator[Session]:
 
 
 def _translated(error: DBAPIError | psycopg.Error, sessions: Sessions) -> TrackerError | None:
-    """What the code means; None for what only a change of the program would mend."""
+    """Our error for the SQLSTATE; None if it is a bug of the program."""
     original = error.orig or error if isinstance(error, DBAPIError) else error
     state = str(getattr(original, "sqlstate", None) or "")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
@@ -160,7 +156,7 @@ def _translated(error: DBAPIError | psycopg.Error, sessions: Sessions) -> Tracke
         case Meaning.AWAY:
             return UnreachableDatabase(original)
         case Meaning.READ_ONLY:
-            if not lost:  # the driver's own: nobody has thrown the connections away
+            if not lost:  # raised by the driver directly: SQLAlchemy has kept the connections
                 close(sessions)
             return ReadOnlyDatabase(original)
         case Meaning.BUSY:
@@ -175,29 +171,30 @@ def _translated(error: DBAPIError | psycopg.Error, sessions: Sessions) -> Tracke
 
 
 def _is_not_text(error: BaseException, state: str) -> bool:
-    """NUL is refused by the driver, or in JSON by the server, as are halves of surrogate pairs."""
+    """Whether the text has NUL or lone surrogates, which the driver or the server refuse."""
     if state in ("22021", "22P05"):
         return True
-    said = str(error)
-    return isinstance(error, psycopg.DataError) and ("NUL" in said or "surrogate" in said)
+    message = str(error)
+    return isinstance(error, psycopg.DataError) and ("NUL" in message or "surrogate" in message)
 
 
 def _conninfo(sessions: Sessions) -> str:
-    """How the driver is asked to connect."""
+    """The connection string that the driver uses."""
     engine = sessions.kw["bind"]
-    _, given = engine.dialect.create_connect_args(engine.url)
-    return psycopg.conninfo.make_conninfo(**{key: given[key] for key in given if key != "context"})
+    _, args = engine.dialect.create_connect_args(engine.url)
+    return psycopg.conninfo.make_conninfo(**{key: args[key] for key in args if key != "context"})
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the same transaction may succeed a little later: a schema may be on its way, too."""
+    """Whether a retry may succeed: after an outage, a failover, or a migration in progress."""
     return isinstance(error, UnreachableDatabase | BusyDatabase | NotMigrated)
 
 
 def patiently(sessions: Sessions, work: Callable[[Session], T]) -> T:
-    """Do `work` in one transaction, again and again through a short outage or an upgrade.
+    """Do `work` in one transaction, and retry it through a short outage or an upgrade.
 
-    A commit whose answer was lost is done twice: `work` must stand that, as fenced writes do.
+    If the answer to a commit is lost, the work is done twice: it must be idempotent, as fenced
+    writes are.
     """
 
     def once() -> T:
@@ -214,12 +211,12 @@ def repeated(
     again: Callable[[BaseException], bool] = passes,
     notice: Notice | None = None,
 ) -> T:
-    """What it gives, tried for so many seconds while what it raises is to be tried `again`.
+    """The result of `once`, retried for `seconds` while `again` is true of the error it raises.
 
-    What nobody knows is tried a few times. `notice` is told of every failure before the last.
+    Unknown database errors are retried a few times. `notice` gets every error but the last.
     """
 
-    def may_pass(state: RetryCallState) -> bool:
+    def should_retry(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         unknown = isinstance(error, TroubledDatabase) and state.attempt_number < _TRIES
         return error is not None and (unknown or again(error))
@@ -230,7 +227,7 @@ def repeated(
             notice(error)
 
     retrying = Retrying(
-        retry=may_pass,
+        retry=should_retry,
         wait=wait_exponential(multiplier=0.2, max=5),
         stop=stop_after_delay(seconds),
         before_sleep=tell,

@@ -1,7 +1,7 @@
-"""What a Postgres server says to who wants to connect, as a code.
+"""Finds the SQLSTATE with which a Postgres server rejects a connection.
 
-libpq leaves only a sentence of a login that failed, in the language of the server. The code stands
-in the messages themselves, which libpq writes down where it is asked to.
+For a failed login libpq reports only a sentence, in the server's language. The SQLSTATE is in the
+protocol messages, which libpq can trace.
 """
 
 import os
@@ -15,9 +15,9 @@ from functools import lru_cache
 import psycopg
 from psycopg.pq import ConnStatus, PGconn, PollingStatus, abc
 
-_SECONDS = 3.0  # in which the server answers, or does not
-_KEPT = 5.0  # seconds for which an answer is good
-_NOBODY = (ConnStatus.BAD, ConnStatus.STARTED)  # has taken the connection yet
+_TIMEOUT = 3.0  # seconds
+_CACHED_FOR = 5.0  # seconds
+_NOT_CONNECTED = (ConnStatus.BAD, ConnStatus.STARTED)
 _ERROR = re.compile(rb'\tErrorResponse\t.*? C "([0-9A-Z]{5})"')
 _TLS = re.compile(rb"\tSSLResponse\t ?[NS]")
 _STARTUP = re.compile(rb"\tStartupMessage\t")
@@ -25,49 +25,49 @@ _STARTUP = re.compile(rb"\tStartupMessage\t")
 
 @dataclass(frozen=True, kw_only=True)
 class Greeting:
-    """How an attempt to connect went; nothing is set where there was no answer, or a welcome."""
+    """The server's answer to a connection attempt; unset if it accepted or did not answer."""
 
-    sqlstate: str | None = None  # of the refusal
-    without_tls: bool = False  # no encrypted connection came about; nothing was asked over it
+    sqlstate: str | None = None  # of the rejection
+    without_tls: bool = False  # the TLS handshake failed, so the login was never sent
 
 
 def greeting(conninfo: str) -> Greeting:
-    """Connect once more, and read what the server answers."""
-    return _greeting(conninfo, int(time.monotonic() / _KEPT))
+    """Connect once more, and read the server's answer."""
+    return _greeting(conninfo, int(time.monotonic() / _CACHED_FOR))
 
 
-@lru_cache(maxsize=8)  # libpq's stream of messages is never freed, so that not every failure asks
+@lru_cache(maxsize=8)  # libpq never frees the stream of a trace, so do not trace every failure
 def _greeting(conninfo: str, _moment: int) -> Greeting:
-    with tempfile.TemporaryFile() as written:
-        stream = os.dup(written.fileno())
+    with tempfile.TemporaryFile() as trace:
+        stream = os.dup(trace.fileno())
         try:
             _connect(PGconn.connect_start(conninfo.encode()), stream)
-        except psycopg.Error:  # on this system libpq writes no messages down
+        except psycopg.Error:  # libpq cannot trace on this system
             return Greeting()
         finally:
             os.close(stream)
-        written.seek(0)
-        said = written.read()
-    codes = _ERROR.findall(said)
+        trace.seek(0)
+        messages = trace.read()
+    codes = _ERROR.findall(messages)
     if codes:
         return Greeting(sqlstate=codes[-1].decode())
-    return Greeting(without_tls=bool(_TLS.search(said)) and not _STARTUP.search(said))
+    return Greeting(without_tls=bool(_TLS.search(messages)) and not _STARTUP.search(messages))
 
 
 def _connect(connection: abc.PGconn, stream: int) -> None:
-    """Go through the connection's states, until it stands or has failed or time is up."""
-    end = time.monotonic() + _SECONDS
+    """Poll the connection until it is established, has failed or has timed out."""
+    end = time.monotonic() + _TIMEOUT
     traced = False
     try:
         while True:
-            if not traced and connection.status not in _NOBODY:
+            if not traced and connection.status not in _NOT_CONNECTED:
                 traced = True
                 connection.trace(stream)
             wanted = connection.connect_poll()
             if wanted not in (PollingStatus.READING, PollingStatus.WRITING):
                 return
-            here = [connection.socket]
-            reads, writes = (here, []) if wanted == PollingStatus.READING else ([], here)
+            socket = [connection.socket]
+            reads, writes = (socket, []) if wanted == PollingStatus.READING else ([], socket)
             if not any(select.select(reads, writes, [], max(0.0, end - time.monotonic()))):
                 return
     finally:

@@ -1,4 +1,4 @@
-"""What a session on Postgres is like, whatever the server, its databases and roles say."""
+"""Postgres sessions with the same settings, whatever the server, database or role sets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,37 +11,37 @@ from tracker.errors import TrackerError
 ENCODING = "utf8"
 SETTINGS = {
     "timezone": "UTC",
-    # In what forms values are sent to the driver: it reads no others, or loses digits.
+    # Formats of values on the wire: with others the driver fails, or loses digits.
     "datestyle": "ISO, YMD",
     "intervalstyle": "postgres",
     "bytea_output": "hex",
     "extra_float_digits": "1",
-    # How statements are read. All names are written with their schema: another of the same name,
-    # or one that is named like the user, must not come first.
+    # How statements are parsed. Our statements write every name with its schema, so that no object
+    # of the same name in another schema, such as the user's own, takes precedence.
     "search_path": "public",
     "standard_conforming_strings": "on",
     "array_nulls": "on",
     "transform_null_equals": "off",
     "quote_all_identifiers": "off",
     "row_security": "on",
-    # Statements that decide (`UPDATE … WHERE state = …`) are written for this level.
+    # Conditional statements (`UPDATE … WHERE state = …`) rely on this isolation level.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
 }
-OLDEST = 150_000  # as `server_version_num` has it
+OLDEST = 150_000  # in the format of `server_version_num`
 
 
 class BadDatabaseUrl(TrackerError):
     def __init__(self) -> None:
         super().__init__(
-            "DATABASE_URL is not the address of a Postgres database. It looks like "
+            "DATABASE_URL is not a valid Postgres URL. Write it as "
             "postgresql://user:password@host:5432/database, with %40 for an @ in the password."
         )
 
 
 class UnfitDatabase(TrackerError):
     def __init__(self, database: str, reason: str) -> None:
-        super().__init__(f"The database {database!r} cannot hold runs: {reason}")
+        super().__init__(f"The database {database!r} cannot be used: {reason}")
 
 
 def engine(
@@ -51,10 +51,10 @@ def engine(
     connect_args: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Engine:
-    """An engine whose sessions have our settings; nothing is opened. Raises `BadDatabaseUrl`."""
-    given = {"client_encoding": ENCODING, **(connect_args or {})}
+    """An engine whose sessions have our settings; it is not connected. Raises `BadDatabaseUrl`."""
+    args = {"client_encoding": ENCODING, **(connect_args or {})}
     try:
-        made = create_engine(database_url, connect_args=given, **options)
+        new = create_engine(database_url, connect_args=args, **options)
     except (ArgumentError, ValueError, ImportError, TypeError):
         raise BadDatabaseUrl from None
     wanted = SETTINGS | dict(limits or {})
@@ -68,33 +68,33 @@ def engine(
         )
         connection.commit()
 
-    event.listen(made, "connect", set_all, insert=True)  # before the dialect asks who comes first
-    return made
+    event.listen(new, "connect", set_all, insert=True)  # before the dialect's own listeners
+    return new
 
 
 def check_fit(connection: Connection) -> None:
-    """Raise `UnfitDatabase` for one in which the schema cannot be made, or could not be used."""
-    found = connection.execute(text(_FACTS)).one()
-    if found.version < OLDEST:
-        reason = f"its server is Postgres {found.version // 10_000}. Use version 16 or newer."
-    elif found.encoding != "UTF8":
+    """Raises `UnfitDatabase` if the schema could not be created or used in this database."""
+    facts = connection.execute(text(_FACTS)).one()
+    if facts.version < OLDEST:
+        reason = f"its server is Postgres {facts.version // 10_000}. Use version 16 or newer."
+    elif facts.encoding != "UTF8":
         reason = (
-            f"its encoding is {found.encoding}. Make another with CREATE DATABASE … "
-            "ENCODING 'UTF8' TEMPLATE template0, and name that in DATABASE_URL."
+            f"its encoding is {facts.encoding}. Create one with CREATE DATABASE … "
+            "ENCODING 'UTF8' TEMPLATE template0, and set DATABASE_URL to it."
         )
-    elif found.standby or found.read_only == "on":
+    elif facts.standby or facts.read_only == "on":
         reason = (
-            "it may only be read now. Let DATABASE_URL name the primary server, or its "
-            "administrator lift default_transaction_read_only."
+            "it is read-only. Set DATABASE_URL to the primary server, or ask the administrator to "
+            "turn default_transaction_read_only off."
         )
-    elif not found.may_create:
+    elif not facts.may_create:
         reason = (
-            f"user {found.user!r} may not make a schema there. Let its owner run: "
-            f'GRANT CREATE ON DATABASE "{found.database}" TO "{found.user}";'
+            f"permission denied: user {facts.user!r} cannot create a schema. Ask its owner to run: "
+            f'GRANT CREATE ON DATABASE "{facts.database}" TO "{facts.user}";'
         )
     else:
         return
-    raise UnfitDatabase(found.database, reason)
+    raise UnfitDatabase(facts.database, reason)
 
 
 _FACTS = """

@@ -1,4 +1,4 @@
-"""Who may log in to Postgres: a role with a password, whose verifier is all the server sees."""
+"""Lets roles log in to Postgres with a password; only its SCRAM verifier is sent to the server."""
 
 import psycopg
 from psycopg import sql
@@ -12,13 +12,16 @@ from tracker.secrets.urls import first_line, without_psycopg
 class MayNotLetIn(TrackerError):
     def __init__(self, role: str, error: psycopg.Error) -> None:
         super().__init__(
-            f"This user may not set the password of {role}: {first_line(error)}. Do it as who made "
-            "the role: the user that ran `headbook db upgrade` first, or the administrator."
+            f"This user may not set the password of {role}: {first_line(error)}. Connect as the "
+            "user who created the role (who first ran `headbook db upgrade`) or as administrator."
         )
 
 
 def give_password(database_url: str, role: str, password: str) -> None:
-    """Let a role of the schema log in to that database; raises `MayNotLetIn`."""
+    """Let a role of the schema log in to the database with this password.
+
+    Raises `MayNotLetIn`, `UnreachableDatabase` and `RefusedByDatabase`.
+    """
     url = without_psycopg(database_url)
     try:
         with psycopg.connect(url, connect_timeout=5, client_encoding="utf8") as connection:
@@ -32,9 +35,9 @@ def give_password(database_url: str, role: str, password: str) -> None:
 
 
 def harden(database_url: str) -> bool:
-    """Close to everybody what this user may; whether nothing stands open.
+    """Revoke the public rights that this user can revoke. True if the database is hardened now.
 
-    Raises `UnreachableDatabase`, `RefusedByDatabase`.
+    Raises `UnreachableDatabase` and `RefusedByDatabase`.
     """
     url = without_psycopg(database_url)
     try:
@@ -48,10 +51,10 @@ def harden(database_url: str) -> bool:
 
 
 def let_in(connection: psycopg.Connection, role: str, password: str) -> None:
-    """Make the role where it is missing, and let it log in with that password."""
+    """Create the role if it is missing, and let it log in with that password."""
     name = sql.Identifier(role)
-    found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
-    if not found:
+    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    if not exists:
         connection.execute(sql.SQL("CREATE ROLE {}").format(name))
     verifier = connection.pgconn.encrypt_password(
         password.encode(), role.encode(), b"scram-sha-256"

@@ -1,4 +1,4 @@
-"""Brings a database to the schema of this version: roles, then migrations and views."""
+"""Upgrades a database to the schema of this version: roles, then migrations and views."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,11 +21,11 @@ from tracker.errors import TrackerError
 from tracker.secrets.urls import first_line, without_psycopg
 
 ROLES = tuple(role.value for role in Role)
-_LOCKED = ("40P01", "55P03")  # by a deadlock, by who holds a lock for too long
-_LOOK = 0.25  # seconds between two looks at whom a migration waits for
+_LOCKED = ("40P01", "55P03")  # deadlock, lock timeout
+_POLL_EVERY = 0.25  # seconds between two checks of the sessions that block a migration
 Migrate = Callable[[Config, str], None]
 
-# Where there is no guard: whom this user may end, as a member of pg_signal_backend or their role.
+# Without a guard: ends the readers that this user may end (pg_signal_backend, or their role).
 _END_READERS = f"""
 SELECT pg_terminate_backend(blocking) FROM pg_stat_activity AS waiting
 CROSS JOIN LATERAL unnest(pg_blocking_pids(waiting.pid)) AS blocking
@@ -34,7 +34,7 @@ WHERE waiting.wait_event_type = 'Lock' AND waiting.usename = current_user
   AND reader.usename <> current_user AND pg_has_role(reader.usesysid, '{Role.READER}', 'USAGE')
 """
 
-# Roles belong to the cluster: another database may be making them at this moment.
+# Roles belong to the whole cluster: an upgrade of another database may create them concurrently.
 _MAKE_ROLE = """
 DO $$ BEGIN
   CREATE ROLE {role} NOLOGIN;
@@ -47,7 +47,7 @@ class NoRoles(TrackerError):
     def __init__(self, missing: list[str]) -> None:
         statements = " ".join(f"CREATE ROLE {role} NOLOGIN;" for role in missing)
         super().__init__(
-            f"The database lacks the roles {', '.join(missing)} and this user may not make them. "
+            f"The roles {', '.join(missing)} are missing, and this user may not create them. "
             f"Ask its administrator to run: {statements}"
         )
 
@@ -55,23 +55,23 @@ class NoRoles(TrackerError):
 class NotMigratable(TrackerError):
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"The database cannot be brought to the schema of this version: {reason}. "
-            "Run it as the owner of the database, with the newest headbook."
+            f"The database cannot be upgraded to the schema of this version: {reason}. "
+            "Run the upgrade as the owner of the database, with the latest headbook."
         )
 
 
 class NotMigratableNow(TrackerError):
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"The database cannot be brought to the schema of this version now: {reason}. "
+            f"The database cannot be upgraded to the schema of this version now: {reason}. "
             "Nothing was changed. Run `headbook db upgrade` again in a moment."
         )
 
 
 def ensure_roles(connection: Connection, roles: Sequence[str] = ROLES) -> None:
-    """Make the cluster's roles where they are missing; raises `NoRoles` where that is forbidden."""
-    have = set(connection.scalars(text("SELECT rolname FROM pg_roles")))
-    missing = [role for role in roles if role not in have]
+    """Create missing roles. Raises `NoRoles` if this user may not."""
+    existing = set(connection.scalars(text("SELECT rolname FROM pg_roles")))
+    missing = [role for role in roles if role not in existing]
     try:
         for role in missing:
             connection.execute(text(_MAKE_ROLE.format(role=role)))
@@ -82,34 +82,34 @@ def ensure_roles(connection: Connection, roles: Sequence[str] = ROLES) -> None:
 
 
 def upgrade(database_url: str) -> None:
-    """Make roles and bring the schema to the latest revision. Safe to run twice, and at once."""
+    """Create roles and upgrade the schema to the latest revision. Safe to run repeatedly."""
     migrate(database_url, "head")
 
 
 def migrate(database_url: str, revision: str) -> None:
-    """Bring the schema to `revision`, up or down.
+    """Upgrade or downgrade the schema to `revision`.
 
-    A schema that is there already needs no right to change it. Raises `BadDatabaseUrl`,
+    If it is up to date already, no right to change it is needed. Raises `BadDatabaseUrl`,
     `UnreachableDatabase`, `RefusedByDatabase`, `UnfitDatabase`, `NoRoles`, `NotMigratable`,
-    `NotMigratableNow`, `ViewsInUse`, `ViewNameTaken`.
+    `NotMigratableNow`, `ViewsInUse` and `ViewNameTaken`.
     """
     config = Config()
     config.set_main_option("script_location", "migrations:")
     engine = postgres_session.engine(database_url)
     try:
         with engine.connect() as connection:
-            there = _revision(connection)
-            if there is None:
+            current = _revision(connection)
+            if current is None:
                 postgres_session.check_fit(connection)
             ensure_roles(connection)
-            if revision == "head" and there == _newest(config) and views.up_to_date(connection):
+            if revision == "head" and current == _latest(config) and views.up_to_date(connection):
                 return
         how = command.downgrade if revision == "base" else command.upgrade
         apply(engine, config, how, revision)
     except DBAPIError as error:
         raise _not_migrated(error, database_url) from error
-    except CommandError as error:  # a revision that this version does not know
-        raise NotMigratable(f"{error}; is it the database of a newer version?") from error
+    except CommandError as error:  # an unknown revision
+        raise NotMigratable(f"{error}; was it made by a newer version?") from error
     finally:
         engine.dispose()
 
@@ -121,25 +121,25 @@ def _not_migrated(error: DBAPIError, database_url: str) -> TrackerError:
         return not_connected(original, without_psycopg(database_url))
     if meaning(state) is Meaning.AWAY:
         return UnreachableDatabase(original)
-    said = first_line(original)
+    reason = first_line(original)
     if state in _LOCKED:
-        return NotMigratableNow(f"its tables are in use: {said}")
-    return NotMigratableNow(said) if _gives_way(error) else NotMigratable(said)
+        return NotMigratableNow(f"its tables are in use: {reason}")
+    return NotMigratableNow(reason) if _is_temporary(error) else NotMigratable(reason)
 
 
 def _sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or "")
 
 
-def _gives_way(error: BaseException) -> bool:
-    """Whether another try may succeed: somebody held a lock, or a standby has yet to take over."""
+def _is_temporary(error: BaseException) -> bool:
+    """Whether a retry may succeed: after a lock is released, or after a failover."""
     if not isinstance(error, DBAPIError):
         return False
     return meaning(_sqlstate(error)) in (Meaning.BUSY, Meaning.READ_ONLY)
 
 
 @retry(
-    retry=retry_if_exception(_gives_way),
+    retry=retry_if_exception(_is_temporary),
     wait=wait_fixed(0.5),
     stop=stop_after_delay(60),
     reraise=True,
@@ -147,43 +147,43 @@ def _gives_way(error: BaseException) -> bool:
 def apply(engine: Engine, config: Config, how: Migrate, revision: str) -> None:
     """Migrate up or down to `revision` in one transaction, while workers work.
 
-    One that gives way to a worker, as `migrations/env.py` has it, is tried again.
+    If it times out on a worker's lock (see `migrations/env.py`), it is retried.
     """
-    with engine.connect() as connection, _readers_give_way(engine):
+    with engine.connect() as connection, _ending_readers(engine):
         config.attributes["connection"] = connection
         how(config, revision)
 
 
 @contextmanager
-def _readers_give_way(engine: Engine) -> Iterator[None]:
-    """Within the block, readers are ended whom a migration waits for; workers never are."""
-    over = Event()
+def _ending_readers(engine: Engine) -> Iterator[None]:
+    """Within the block, end the sessions of readers that block a migration, but never workers."""
+    done = Event()
 
-    def end_them() -> None:
+    def end_blocking() -> None:
         with suppress(DBAPIError), engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            while not over.wait(_LOOK):
-                with suppress(DBAPIError):  # whom this user may not end is waited for
+            while not done.wait(_POLL_EVERY):
+                with suppress(DBAPIError):  # sessions that this user may not end are waited for
                     guarded = connection.scalar(text(guard.may_call(guard.TEND)))
                     connection.execute(text(f"SELECT {guard.TEND}" if guarded else _END_READERS))
 
-    thread = Thread(target=end_them, name="readers give way")
+    thread = Thread(target=end_blocking, name="end blocking readers")
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        done.set()
         thread.join()
 
 
-def _newest(config: Config) -> str | None:
+def _latest(config: Config) -> str | None:
     return ScriptDirectory.from_config(config).get_current_head()
 
 
 def _revision(connection: Connection) -> str | None:
-    """The revision the schema has; None where there is no schema, or it may not be seen."""
-    there = "SELECT has_table_privilege(to_regclass('headbook.alembic_version')::oid, 'SELECT')"
-    if not connection.scalar(text(there)):
+    """The revision of the schema; None if there is no schema, or this user cannot read it."""
+    readable = "SELECT has_table_privilege(to_regclass('headbook.alembic_version')::oid, 'SELECT')"
+    if not connection.scalar(text(readable)):
         return None
-    have = connection.scalars(text("SELECT version_num FROM headbook.alembic_version"))
-    return have.one_or_none()
+    revisions = connection.scalars(text("SELECT version_num FROM headbook.alembic_version"))
+    return revisions.one_or_none()

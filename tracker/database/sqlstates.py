@@ -1,54 +1,54 @@
-"""What Postgres' error codes mean for who asked: the code decides, never the sentence beside it.
+"""Classifies errors of Postgres by SQLSTATE, never by the message, which may be translated.
 
-The classes are those of the manual's Appendix A.
+The classes are those of Appendix A of the manual.
 """
 
 from enum import StrEnum
 
 
 class Meaning(StrEnum):
-    """What becomes of the same request a little later."""
+    """What an error says about retrying the same request."""
 
-    AWAY = "away"  # the server is gone, going or coming: another connection may reach one
-    BUSY = "busy"  # it is there and cannot do it now: the same connection may go on
-    READ_ONLY = "read only"  # this connection leads to a server that may only be read
-    UNDEFINED = "undefined"  # no such schema, table or column: a migration may be on its way
-    FORBIDDEN = "forbidden"  # this user may not do it
-    REFUSED = "refused"  # the request or the login is wrong, however often it comes
-    UNKNOWN = "unknown"  # worth another try, and not many
+    AWAY = "away"  # the server is down, stopping or starting: retry on another connection
+    BUSY = "busy"  # it is running but cannot do it now: retry on the same connection
+    READ_ONLY = "read only"  # this connection leads to a read-only server
+    UNDEFINED = "undefined"  # no such schema, table or column: a migration may be in progress
+    FORBIDDEN = "forbidden"  # permission denied
+    REFUSED = "refused"  # the request or the login is wrong: a retry will not help
+    UNKNOWN = "unknown"  # retry a few times
 
 
 WRONG_PASSWORD = "28P01"
 
-# The longest beginning of a code counts.
+# The longest matching prefix of a code decides.
 _MEANINGS = {
     "08": Meaning.AWAY,  # connection exceptions
     "22": Meaning.REFUSED,  # data exceptions
     "23": Meaning.REFUSED,  # constraints
-    "25006": Meaning.READ_ONLY,  # a standby, or a server that has handed over
+    "25006": Meaning.READ_ONLY,  # a standby, or a former primary
     "25P03": Meaning.BUSY,  # idle in a transaction for too long
     "25P04": Meaning.BUSY,  # a transaction that took too long
     "28": Meaning.REFUSED,  # password, pg_hba.conf, a role that may not log in
     "3D": Meaning.REFUSED,  # no such database
     "3F000": Meaning.UNDEFINED,
-    "40": Meaning.BUSY,  # serialization, deadlocks, statements whose end is unknown
+    "40": Meaning.BUSY,  # serialization failures, deadlocks, unknown outcomes
     "42": Meaning.REFUSED,  # syntax and names
     "42501": Meaning.FORBIDDEN,
     "42703": Meaning.UNDEFINED,
     "42P01": Meaning.UNDEFINED,
     "53": Meaning.BUSY,  # no memory, no disk, no connection left
-    "54": Meaning.REFUSED,  # beyond a limit of the program
+    "54": Meaning.REFUSED,  # program limits
     "55006": Meaning.BUSY,  # in use by others
-    "55P03": Meaning.BUSY,  # a lock that was waited for too long
-    "57014": Meaning.BUSY,  # cancelled by a limit of time
+    "55P03": Meaning.BUSY,  # lock timeout
+    "57014": Meaning.BUSY,  # statement timeout
     "57P": Meaning.AWAY,  # shut down, starting up
     "57P04": Meaning.REFUSED,  # the database was dropped
-    "HB": Meaning.REFUSED,  # rules of our own schema, which no move may break
+    "HB": Meaning.REFUSED,  # raised by our own triggers, such as for illegal state changes
 }
 
 
 def meaning(sqlstate: str | None) -> Meaning:
-    """What a code says; `UNKNOWN` for those that no line is about, and where there is none."""
+    """The meaning of a code; `UNKNOWN` for an unlisted code and for None."""
     code = sqlstate or ""
-    beginnings = (code[:length] for length in range(len(code), 1, -1))
-    return next((_MEANINGS[each] for each in beginnings if each in _MEANINGS), Meaning.UNKNOWN)
+    prefixes = (code[:length] for length in range(len(code), 1, -1))
+    return next((_MEANINGS[prefix] for prefix in prefixes if prefix in _MEANINGS), Meaning.UNKNOWN)

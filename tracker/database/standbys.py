@@ -1,4 +1,4 @@
-"""Connections that a failover has left on a server which may only be read are given up."""
+"""Drops pooled connections that a failover has left on a read-only server."""
 
 import time
 from typing import Any
@@ -9,33 +9,33 @@ from sqlalchemy.exc import DisconnectionError
 
 from tracker.database.sqlstates import Meaning, meaning
 
-_SETTLED = 5.0  # seconds after which a session is given up whose server may only be read
-_REPORTED = ("default_transaction_read_only", "in_hot_standby")  # with any answer, since 14
+_SETTLED = 5.0  # age in seconds from which a connection to a read-only server is dropped
+_REPORTED = ("default_transaction_read_only", "in_hot_standby")  # by servers since Postgres 14
 
 
 def leave(engine: Engine) -> None:
-    """Let the engine's pool keep no connection that leads to a standby.
+    """Keep the engine's pool free of connections to a standby.
 
-    It would see nothing new, and nothing of what is written could be put there.
+    Such a connection may read stale data, and cannot write.
     """
-    event.listen(engine, "connect", _note_the_time)
-    event.listen(engine, "checkout", _connect_again)
-    event.listen(engine, "handle_error", _throw_all_away)
+    event.listen(engine, "connect", _record_time)
+    event.listen(engine, "checkout", _reconnect_if_read_only)
+    event.listen(engine, "handle_error", _invalidate_pool)
 
 
-def _note_the_time(_connection: object, record: Any) -> None:
+def _record_time(_connection: object, record: Any) -> None:
     record.info["since"] = time.monotonic()
 
 
-def _connect_again(connection: Any, record: Any, _proxy: object) -> None:
-    """A young connection may read all the same: there may be no other server."""
-    behind = any(connection.info.parameter_status(name) == "on" for name in _REPORTED)
-    if behind and time.monotonic() - record.info["since"] > _SETTLED:
-        raise DisconnectionError("this server may only be read")
+def _reconnect_if_read_only(connection: Any, record: Any, _proxy: object) -> None:
+    """New connections are used even if read-only: there may be no other server."""
+    read_only = any(connection.info.parameter_status(name) == "on" for name in _REPORTED)
+    if read_only and time.monotonic() - record.info["since"] > _SETTLED:
+        raise DisconnectionError("this server is read-only")
 
 
-def _throw_all_away(context: ExceptionContext) -> None:
-    """Where a write was refused, those that are open lead to the same server."""
+def _invalidate_pool(context: ExceptionContext) -> None:
+    """If a write was refused as read-only, all pooled connections lead to the same server."""
     state = getattr(context.original_exception, "sqlstate", None)
     if meaning(state) is Meaning.READ_ONLY:
         context.is_disconnect = True

@@ -1,4 +1,4 @@
-"""What it means that no connection to the database came about."""
+"""Errors for failed connections: the server is unreachable, or it rejects the login."""
 
 from psycopg.errors import ConnectionTimeout
 
@@ -17,18 +17,18 @@ class UnreachableDatabase(TrackerError):
 
 
 class RefusedByDatabase(TrackerError):
-    """The server answers, and says no: waiting changes nothing."""
+    """The server answers and rejects the login: a retry will not help."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(
-            f"The database refuses this login: {first_line(error)}. Check the user, the password, "
+            f"The database rejected the login: {first_line(error)}. Check the user, the password, "
             "the database and the sslmode of DATABASE_URL."
         )
 
 
 def not_connected(error: BaseException, conninfo: str) -> RefusedByDatabase | UnreachableDatabase:
-    """The error for a failed connection, which the driver describes in a sentence only."""
-    if isinstance(error, ConnectionTimeout):  # who did not answer once is not asked again
+    """The error for a failed connection, which the driver describes only in a sentence."""
+    if isinstance(error, ConnectionTimeout):  # no answer: do not connect once more
         return UnreachableDatabase(error)
     answer = greeting(conninfo)
     refused = meaning(answer.sqlstate) in (Meaning.REFUSED, Meaning.FORBIDDEN)

@@ -1,7 +1,7 @@
-"""The views of schema `results`: one SQL file each in `migrations/views`, made by every upgrade.
+"""Creates the views of schema `results` at every upgrade, from the files in `migrations/views`.
 
-A view that nobody else reads is dropped before the migrations and made after them. One that a view
-of somebody else reads stays, and is replaced. `headbook.view_file` records what was made.
+A view is dropped before the migrations and created after them. If a view of another user depends
+on it, it stays and is replaced. The table `headbook.view_file` records which views were created.
 """
 
 import re
@@ -21,9 +21,9 @@ from tracker.errors import TrackerError
 
 RECORD = "view_file"
 _READ = re.compile(r"\b(?:FROM|JOIN)\s+results\.(\w+)", re.IGNORECASE)
-_STILL_READ = "2BP01"
-# What a view that stays in place for its readers forbids: to change its columns, or those below.
-_IN_THE_WAY = (_STILL_READ, "0A000", "42P16")
+_HAS_DEPENDENTS = "2BP01"
+# Errors of changing the columns of a view, or of its tables, while others depend on the view.
+_BLOCKED = (_HAS_DEPENDENTS, "0A000", "42P16")
 
 _READERS = """
 SELECT DISTINCT format('%I.%I', nspname, reader.relname)
@@ -49,7 +49,7 @@ WHERE relnamespace = to_regnamespace('results') AND relname = ANY(:ours) AND gra
 class ViewsInUse(TrackerError):
     def __init__(self, readers: Iterable[str]) -> None:
         super().__init__(
-            f"The views of schema results cannot be changed while others read them: "
+            f"The views of schema results cannot be changed, because other views depend on them: "
             f"{', '.join(readers)}. Drop those, run `headbook db upgrade`, and create them again. "
             "Nothing was changed."
         )
@@ -59,14 +59,14 @@ class ViewNameTaken(TrackerError):
     def __init__(self, names: Iterable[str]) -> None:
         taken = ", ".join(f"results.{name}" for name in names)
         super().__init__(
-            f"Headbook has a view of its own with the name of another that already exists: {taken}."
-            " Rename or drop that one and run `headbook db upgrade` again. Nothing was changed."
+            f"A view of the same name as one of Headbook's already exists: {taken}."
+            " Rename or drop it and run `headbook db upgrade` again. Nothing was changed."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewFile:
-    """A view and its comments, as statements."""
+    """The SQL statements that create a view with its comments."""
 
     name: str
     sql: str
@@ -82,7 +82,7 @@ class ViewFile:
 
 
 def view_files() -> list[ViewFile]:
-    """The views of this version, each after those that it reads."""
+    """The views of this version, each after the views that it selects from."""
     files = {
         path.name.removesuffix(".sql"): ViewFile(
             name=path.name.removesuffix(".sql"), sql=path.read_text("utf-8")
@@ -95,24 +95,24 @@ def view_files() -> list[ViewFile]:
 
 
 def up_to_date(connection: Connection) -> bool:
-    """Whether the views are those of this version; the schema is at its latest revision."""
-    made = connection.execute(
+    """Whether the views are those of this version, for a schema at the latest revision."""
+    recorded = connection.execute(
         text(
             f"SELECT name, sha256 FROM headbook.{RECORD}"
             " WHERE to_regclass(format('results.%I', name)) IS NOT NULL"
         )
     )
-    found: dict[str, str] = dict(made.all())
-    return found == {file.name: file.sha256 for file in view_files()}
+    existing: dict[str, str] = dict(recorded.all())
+    return existing == {file.name: file.sha256 for file in view_files()}
 
 
 @contextmanager
 def made_anew(connection: Connection, is_newest: Callable[[], bool]) -> Iterator[None]:
-    """Drop the views before the block, which migrates, and make them after it.
+    """Drop the views before the block, which migrates, and create them after it.
 
-    In one transaction. Of a schema that is not the newest, those views are made that its tables
-    allow; before revision 0018 the migrations made the views. Raises `ViewsInUse` and
-    `ViewNameTaken`.
+    All in one transaction. In a schema that is not at the latest revision, views that need missing
+    tables or columns are left out; before revision 0018 the migrations created the views. Raises
+    `ViewsInUse` and `ViewNameTaken`.
     """
     ours = {"ours": sorted({file.name for file in view_files()} | _recorded(connection))}
     readers = connection.scalars(text(_READERS), ours).all()
@@ -121,9 +121,9 @@ def made_anew(connection: Connection, is_newest: Callable[[], bool]) -> Iterator
         drop(connection)
         yield
         if _has_record(connection):
-            _make(connection, all_of_them=is_newest())
+            _create(connection, all_of_them=is_newest())
     except DBAPIError as error:
-        if readers and getattr(error.orig, "sqlstate", None) in _IN_THE_WAY:
+        if readers and getattr(error.orig, "sqlstate", None) in _BLOCKED:
             raise ViewsInUse(readers) from error
         raise
     for name, grant in rights:
@@ -132,10 +132,10 @@ def made_anew(connection: Connection, is_newest: Callable[[], bool]) -> Iterator
 
 
 def drop(connection: Connection) -> None:
-    """Drop the recorded views, the last made first; one that others read stays where it may."""
+    """Drop the recorded views in reverse order; one that other views depend on stays if it can."""
     order = [file.name for file in view_files()]
     recorded = _recorded(connection)
-    gone = sorted(recorded - set(order))  # files of another version
+    gone = sorted(recorded - set(order))  # views that this version does not have
     for name in [*gone, *(name for name in reversed(order) if name in recorded)]:
         try:
             with connection.begin_nested():
@@ -144,11 +144,11 @@ def drop(connection: Connection) -> None:
                     text(f"DELETE FROM headbook.{RECORD} WHERE name = :name"), {"name": name}
                 )
         except DBAPIError as error:
-            if name in gone or getattr(error.orig, "sqlstate", None) != _STILL_READ:
+            if name in gone or getattr(error.orig, "sqlstate", None) != _HAS_DEPENDENTS:
                 raise
 
 
-def _make(connection: Connection, *, all_of_them: bool) -> None:
+def _create(connection: Connection, *, all_of_them: bool) -> None:
     files, recorded = view_files(), _recorded(connection)
     taken = [f.name for f in files if f.name not in recorded and _exists(connection, f.name)]
     if taken:
@@ -156,13 +156,13 @@ def _make(connection: Connection, *, all_of_them: bool) -> None:
     for file in files:
         try:
             with connection.begin_nested():
-                _make_one(connection, file)
-        except ProgrammingError:  # a column or table that the schema does not have
+                _create_one(connection, file)
+        except ProgrammingError:  # the schema lacks a table or column
             if all_of_them:
                 raise
 
 
-def _make_one(connection: Connection, file: ViewFile) -> None:
+def _create_one(connection: Connection, file: ViewFile) -> None:
     connection.exec_driver_sql(file.sql, execution_options={"no_parameters": True})
     connection.execute(text(f"GRANT SELECT ON results.{file.name} TO {Role.READER}, {Role.WORKER}"))
     connection.execute(
@@ -175,7 +175,7 @@ def _make_one(connection: Connection, file: ViewFile) -> None:
 
 
 def _recorded(connection: Connection) -> set[str]:
-    """The names of the views that an upgrade has made from files."""
+    """The names of the views that upgrades have created from files."""
     if not _has_record(connection):
         return set()
     return set(connection.scalars(text(f"SELECT name FROM headbook.{RECORD}")))

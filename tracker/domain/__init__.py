@@ -1,4 +1,4 @@
-"""What the tracker is about, as frozen values: requests, models, runs, parts and their states."""
+"""The tracker's domain, as immutable values: requests, models, runs, parts and their states."""
 
 from tracker.domain.grid import Grid
 from tracker.domain.model import Model

@@ -1,4 +1,4 @@
-"""`python -m tracker.domain [--check] PAGE`: the state diagram of a run, written into a page."""
+"""`python -m tracker.domain [--check] PAGE`: write the state diagram of a run into a page."""
 
 import re
 import sys
@@ -10,21 +10,21 @@ _DIAGRAM = re.compile(r"(?<=```mermaid\n)stateDiagram-v2\n.*?(?=```)", re.DOTALL
 
 
 def main(arguments: list[str]) -> int:
-    """1 where `--check` finds another diagram in the page."""
+    """The exit code: 1 if the page has no diagram, or `--check` finds it out of date."""
     page = Path(arguments[-1])
     text = page.read_text(encoding="utf-8")
-    drawn, found = _DIAGRAM.subn(diagram(), text)
-    if not found:
+    updated, n_diagrams = _DIAGRAM.subn(diagram(), text)
+    if not n_diagrams:
         sys.stderr.write(f"{page} has no ```mermaid block that begins with stateDiagram-v2.\n")
         return 1
     if "--check" in arguments:
-        if drawn != text:
+        if updated != text:
             sys.stderr.write(
                 f"The state diagram in {page} differs from tracker/domain/run_moves.py. "
-                f"Renew it with: python -m tracker.domain {page}\n"
+                f"Update it with: python -m tracker.domain {page}\n"
             )
-        return int(drawn != text)
-    page.write_text(drawn, encoding="utf-8")
+        return int(updated != text)
+    page.write_text(updated, encoding="utf-8")
     return 0
 
 

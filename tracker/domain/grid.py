@@ -1,4 +1,4 @@
-"""A grid: requests for every combination of the values of some fields."""
+"""A grid: one request for every combination of the values of several fields."""
 
 import json
 import math
@@ -20,33 +20,33 @@ from tracker.domain.request import (
 )
 from tracker.errors import TrackerError
 
-VARIED = ("analysis", "model", "seed")  # beside each field of the recipe and each parameter
+VARIED = ("analysis", "model", "seed")  # as well as fields of the recipe and parameters
 MOST_CELLS = 1000
-MOST_COUNTED = 10**15  # what is beyond is no number that anybody reads
+MOST_COUNTED = 10**15  # larger counts are not printed
 
 
 class TooManyCells(TrackerError):
     def __init__(self, count: int) -> None:
         counted = str(count) if count < MOST_COUNTED else "very many"
         super().__init__(
-            f"This makes {counted} runs, and at most {MOST_CELLS} are queued at once. Queue them "
-            "in several commands or files, in one study if you like."
+            f"This makes {counted} runs, but at most {MOST_CELLS} can be queued at once. Use "
+            "several commands or files; they can share a study."
         )
 
 
 class NoValues(InvalidRequest):
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"The grid has a list without values for {'.'.join(path)}. Write at least one; a value "
-            "that is an empty list itself is written [[]]."
+            f"The list of values for {'.'.join(path)} in the grid is empty. Write at least one "
+            "value. For an empty list as the value, write [[]]."
         )
 
 
 class Grid(Asked):
-    """A request for every combination of values: a list holds the values that a field takes.
+    """One request for every combination of values; a list gives several values for a field.
 
-    `analysis`, `model`, `seed`, each field of `recipe` and each of `parameters` may be a list. A
-    value that is a list itself is written inside another: `{"layers": [[0, 1]]}` is one value.
+    `analysis`, `model`, `seed`, each field of `recipe` and each of `parameters` may be a list. For
+    a value that is itself a list, nest it: `{"layers": [[0, 1]]}` is one value.
 
     >>> grid = Grid(analysis="patching", model=["a", "b"], parameters={"direction": "noise"})
     >>> [request.model for request in grid.expand()]
@@ -63,7 +63,10 @@ class Grid(Asked):
     force: Force = False
 
     def expand(self) -> tuple[RunRequest, ...]:
-        """The requests, the last field varying fastest; raises `InvalidRequest`, `TooManyCells`."""
+        """The requests; the last field varies fastest.
+
+        Raises `InvalidRequest`, or `TooManyCells` for more than `MOST_CELLS`.
+        """
         check_count(self.count)
         axes = self._axes()
         several = [path for path, values in axes.items() if len(values) > 1]
@@ -72,18 +75,18 @@ class Grid(Asked):
 
     @property
     def count(self) -> int:
-        """How many requests there are; raises `NoValues`."""
+        """The number of requests. Raises `NoValues` if a list is empty."""
         return math.prod(map(len, self._axes().values()))
 
     def _axes(self) -> dict[Path, list[Any]]:
-        given: dict[Path, Any] = {
+        fields: dict[Path, Any] = {
             ("analysis",): self.analysis,
             ("model",): self.model,
-            **{("recipe", field): given for field, given in self.recipe.items()},
+            **{("recipe", field): value for field, value in self.recipe.items()},
             ("seed",): self.seed,
-            **{("parameters", name): given for name, given in self.parameters.items()},
+            **{("parameters", name): value for name, value in self.parameters.items()},
         }
-        return {path: _values(path, each) for path, each in given.items()}
+        return {path: _values(path, value) for path, value in fields.items()}
 
     def _request(self, cell: Mapping[Path, Any], several: Sequence[Path]) -> RunRequest:
         try:
@@ -92,7 +95,7 @@ class Grid(Asked):
                 model=cell["model",],
                 recipe={path[1]: value for path, value in cell.items() if path[0] == "recipe"},
                 parameters={
-                    path[1]: each for path, each in cell.items() if path[0] == "parameters"
+                    path[1]: value for path, value in cell.items() if path[0] == "parameters"
                 },
                 seed=cell["seed",],
                 priority=self.priority,
@@ -105,14 +108,14 @@ class Grid(Asked):
 
 
 def check_count(count: int) -> None:
-    """Raises `TooManyCells`."""
+    """Raises `TooManyCells` if `count` exceeds `MOST_CELLS`."""
     if count > MOST_CELLS:
         raise TooManyCells(count)
 
 
 def _values(path: Path, given: Any) -> list[Any]:
-    """The values of a field, each once; raises `NoValues`."""
+    """The distinct values of a field. Raises `NoValues` for an empty list."""
     values = given if isinstance(given, (list, tuple)) else [given]
     if not values:
         raise NoValues(path)
-    return list({json.dumps(each, default=str): each for each in values}.values())
+    return list({json.dumps(value, default=str): value for value in values}.values())

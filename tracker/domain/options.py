@@ -1,4 +1,4 @@
-"""How a request is written as options of `headbook submit`."""
+"""Writes a request as options of `headbook submit`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +9,10 @@ from analyses.prompts.spec import PARTS, DistributionSpec
 if TYPE_CHECKING:
     from tracker.domain.request import RunRequest
 
-Path = tuple[str, ...]  # where a value stands in a request: ("recipe", "size")
+Path = tuple[str, ...]  # the location of a value in a request: ("recipe", "size")
 
 MOST_SHOWN = 100  # characters of a value in the name of a cell
-_OWN = {  # fields of the recipe that are not called as their option
+_RENAMED = {  # options that are named differently from their field of the recipe
     "name": "--distribution",
     "size": "--prompts",
     "seed": "--prompt-seed",
@@ -21,8 +21,8 @@ _OWN = {  # fields of the recipe that are not called as their option
 
 
 def of_recipe(field: str) -> str:
-    """The option of a field of the recipe."""
-    return _OWN.get(field) or "--" + field.replace("_", "-")
+    """The option for a field of the recipe."""
+    return _RENAMED.get(field) or "--" + field.replace("_", "-")
 
 
 def words(request: "RunRequest") -> Iterator[str]:
@@ -47,12 +47,12 @@ def _recipe(recipe: DistributionSpec) -> Iterator[str]:
         if isinstance(value, bool):
             yield option if value else option.replace("--", "--no-")
             continue
-        for each in value if isinstance(value, list) else [value]:
-            yield from _option(option, str(each))
+        for item in value if isinstance(value, list) else [value]:
+            yield from _option(option, str(item))
 
 
 def _name(recipe: DistributionSpec) -> Iterator[str]:
-    """The name, or its parts where the names of files would be read otherwise."""
+    """The name, or its parts if file names in it would make the name ambiguous."""
     if (name := recipe.short_name) is not None:
         yield from _option(of_recipe("name"), name)
         return
@@ -65,7 +65,7 @@ def _option(option: str, value: str, *, short: str = "") -> list[str]:
 
 
 def written(value: Any) -> str:
-    """The value of a parameter: JSON, or the text itself where it can be typed and is no JSON."""
+    """The value of a parameter as JSON, or as plain text if it is printable and not valid JSON."""
     if not isinstance(value, str) or not value.isprintable() or _is_json(value):
         return json.dumps(value, ensure_ascii=False)
     return value
@@ -82,11 +82,11 @@ def _is_json(text: str) -> bool:
 
 
 def told_apart(requests: Sequence["RunRequest"]) -> list[str]:
-    """What tells each request from the others, as it is written in a shell."""
+    """How each request differs from the others, as options of a shell command."""
     flat = [_flat(request) for request in requests]
-    paths = dict.fromkeys(path for each in flat for path in each)
-    varied = [path for path in paths if len({repr(each.get(path)) for each in flat}) > 1]
-    return [cell({path: each[path] for path in varied if path in each}) for each in flat]
+    paths = dict.fromkeys(path for fields in flat for path in fields)
+    varied = [path for path in paths if len({repr(fields.get(path)) for fields in flat}) > 1]
+    return [cell({path: fields[path] for path in varied if path in fields}) for fields in flat]
 
 
 def _flat(request: "RunRequest") -> dict[Path, Any]:
@@ -103,11 +103,11 @@ def _flat(request: "RunRequest") -> dict[Path, Any]:
 
 
 def cell(varied: Mapping[Path, Any]) -> str:
-    """What tells a request from others of its grid, as it is written in a shell."""
-    return " ".join(_told(path, value) for path, value in varied.items())
+    """How a request differs from others of its grid, as options of a shell command."""
+    return " ".join(_assignment(path, value) for path, value in varied.items())
 
 
-def _told(path: Path, value: Any) -> str:
+def _assignment(path: Path, value: Any) -> str:
     match path:
         case ("parameters", name):
             return f"-p {name}={_short(written(value))}"

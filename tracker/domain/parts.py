@@ -1,4 +1,4 @@
-"""A part of a run, as a worker holds it."""
+"""Claims: a worker's hold on a part of a run, or on the proof of a model."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -7,14 +7,14 @@ from uuid import UUID
 
 class PartKind(StrEnum):
     PROMPTS = "prompts"  # measures a slice of the prompts
-    FINISH = "finish"  # puts the slices together; appears when the last of them is in
+    FINISH = "finish"  # joins the slices; added when the last of them has succeeded
 
 
 class PartClaim(NamedTuple):
     """A worker's hold on one part. A write with an old epoch is refused."""
 
     run_id: UUID
-    number: int  # place in the run, from 0
+    number: int  # index in the run, from 0
     kind: PartKind
     epoch: int  # rises with every claim, release and reap
     start: int  # first prompt

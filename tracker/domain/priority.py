@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Priority(StrEnum):
-    """How soon a run should start, in words."""
+    """How soon a run should start."""
 
     NOW = "now"  # before everything else
     NORMAL = "normal"
@@ -12,5 +12,5 @@ class Priority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """The number the queue sorts by; lower goes first."""
+        """The number by which the queue is sorted; lower numbers start first."""
         return {"now": 0, "normal": 3, "later": 9}[self.value]

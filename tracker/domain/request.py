@@ -1,4 +1,4 @@
-"""What a person asks for: one run, as a value."""
+"""A request for one run: analysis, model, prompts and parameters."""
 
 import json
 import shlex
@@ -24,19 +24,19 @@ from tracker.domain.priority import Priority
 from tracker.errors import TrackerError
 
 MOST_SEED = 2**63 - 1
-MOST_DEEP = 20  # lists and objects of a parameter inside each other
-_ENDLESS = 2**31  # columns of YAML: no text is broken into lines
+MOST_DEEP = 20  # nesting depth of lists and objects in parameters
+_ENDLESS = 2**31  # columns of YAML, so that no text is wrapped
 
 
 class InvalidRequest(TrackerError):
-    """The request cannot be queued; the message is that of what was wrong with it."""
+    """The request cannot be queued; the message says why."""
 
 
 class MalformedRequest(InvalidRequest):
-    def __init__(self, asked: type[BaseModel], error: ValidationError) -> None:
-        said = mistakes(error, "request")
-        fields = ", ".join(asked.model_fields)
-        super().__init__(f"The request cannot be made: {said}. Its fields are: {fields}.")
+    def __init__(self, kind: type[BaseModel], error: ValidationError) -> None:
+        problems = mistakes(error, "request")
+        fields = ", ".join(kind.model_fields)
+        super().__init__(f"Invalid request: {problems}. Its fields are: {fields}.")
 
 
 def _study(name: str | None) -> str | None:
@@ -55,12 +55,12 @@ Force = Annotated[
 
 
 class Asked(BaseModel):
-    """A value that a person writes; what is wrong with it is told in one sentence."""
+    """Base of requests that people write; validation errors become one sentence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, **given: Any) -> None:
-        """Raises `InvalidRequest` and `Refused`."""
+        """Raises `InvalidRequest` or `Refused` if a field is not valid."""
         try:
             super().__init__(**given)
         except ValidationError as error:
@@ -70,8 +70,8 @@ class Asked(BaseModel):
 class RunRequest(Asked):
     """One analysis of one model on the prompts of one recipe.
 
-    A recipe may be given as its fields, with `name` for data, template and labels together. Where
-    it names no split, the prompts are of the split that the analysis needs.
+    The recipe may be a mapping of its fields, with `name` for data, template and labels together.
+    If it names no split, the default split of the analysis is used.
 
     >>> request = RunRequest(analysis="attention", model="m", recipe={"name": "facts", "size": 8})
     >>> request.as_command()
@@ -97,27 +97,27 @@ class RunRequest(Asked):
     study: Study = None
     force: Force = False
 
-    if TYPE_CHECKING:  # without pydantic's plugin no mapping would do for a recipe
+    if TYPE_CHECKING:  # so that type checkers accept a mapping as recipe
 
         def __init__(self, **given: Any) -> None: ...
 
     @property
     def said(self) -> dict[str, Any]:
-        """The fields that are not as by default, as JSON, and the split where one is named."""
+        """The fields that differ from their defaults, as JSON, and the split if it was named."""
         said = self.model_dump(mode="json", exclude_defaults=True) | {"recipe": self.recipe.said}
         return {field: said[field] for field in type(self).model_fields if said.get(field)}
 
     def as_command(self) -> str:
-        """A line for the shell that queues it."""
+        """A shell command that queues it."""
         return shlex.join(["headbook", "submit", *options.words(self)])
 
     def as_python(self) -> str:
-        """An expression that makes it again."""
+        """A Python expression that recreates it."""
         fields = "".join(f"    {field}={value!r},\n" for field, value in self.said.items())
         return f"headbook.RunRequest(\n{fields})"
 
     def as_yaml(self) -> str:
-        """A study file with this request alone."""
+        """A study file with only this request."""
         return study_yaml([self])
 
     @field_validator("analysis", "model")
@@ -127,14 +127,14 @@ class RunRequest(Asked):
 
     @field_validator("recipe", mode="before")
     @classmethod
-    def _of_its_name(cls, given: Any) -> Any:
+    def _parse_name(cls, given: Any) -> Any:
         named = isinstance(given, Mapping) and "name" in given
         return DistributionSpec.parse(**given) if named else given
 
     @field_validator("parameters", mode="before")
     @classmethod
     def _as_json(cls, given: Any) -> Any:
-        """As they are stored and printed: tuples as lists, no infinity."""
+        """Parameters in their stored form: tuples become lists, and infinity is refused."""
         try:
             text = json.dumps(given, allow_nan=False, ensure_ascii=False)
             text.encode()
@@ -145,27 +145,27 @@ class RunRequest(Asked):
             pass
         except (TypeError, ValueError) as error:
             raise ValueError(f"not JSON: {error}") from None
-        raise ValueError("lists or objects are too deep inside each other")
+        raise ValueError("lists or objects are nested too deeply")
 
     @field_validator("parameters")
     @classmethod
     def _named(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
         for name in given:
             if not name or "=" in name:
-                raise ValueError(f"a parameter cannot be called {name!r}")
+                raise ValueError(f"{name!r} is not a valid parameter name")
         return given
 
 
 def study_yaml(requests: Iterable[RunRequest]) -> str:
     """A study file with these requests."""
-    said = {"requests": [each.said for each in requests]}
-    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=_ENDLESS)
+    content = {"requests": [request.said for request in requests]}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=_ENDLESS)
 
 
 def _depth(value: Any) -> int:
-    """How many lists and objects stand inside each other."""
+    """The nesting depth of lists and objects."""
     depth, level = 0, [value]
-    while level := [inner for each in level for inner in _inside(each)]:
+    while level := [inner for outer in level for inner in _inside(outer)]:
         depth += 1
     return depth
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """A role of the database; migrations say what it may do."""
+    """A role of the database; the migrations grant its rights."""
 
-    WORKER = "headbook_worker"  # works, queues and cancels
+    WORKER = "headbook_worker"  # queues, cancels and executes runs
     READER = "headbook_reader"  # reads the views of schema results

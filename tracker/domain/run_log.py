@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class LogLevel(StrEnum):
-    """How severe a line of a run's log is, or the stream that it was printed to."""
+    """The level of a log line, or the stream to which it was printed."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -17,8 +17,8 @@ class LogLevel(StrEnum):
 
 
 class SaidLine(NamedTuple):
-    """A line that was logged or printed while a part was worked on."""
+    """A line that was logged or printed during the work on a part."""
 
-    at: float  # monotonic seconds of the worker
+    at: float  # seconds on the worker's monotonic clock
     level: LogLevel
     line: str

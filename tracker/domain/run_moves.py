@@ -1,13 +1,13 @@
-"""The legal moves of a run between its states, and their picture.
+"""The legal transitions between the states of a run, and their diagram.
 
-The trigger `headbook.guard_run` enforces them; docs/architecture.md draws them.
+The trigger `headbook.guard_run` enforces them; docs/architecture.md shows the diagram.
 """
 
 from collections.abc import Mapping
 
 from tracker.domain import TERMINAL, RunState
 
-# Why a run goes from one state to the other.
+# (from, to) and the cause of the transition.
 MOVES: Mapping[tuple[RunState, RunState], str] = {
     (RunState.QUEUED, RunState.RUNNING): "a worker claims a part",
     (RunState.QUEUED, RunState.FAILED): "it cannot be run",
@@ -23,7 +23,7 @@ MOVES: Mapping[tuple[RunState, RunState], str] = {
 
 
 def diagram() -> str:
-    """The moves as a state diagram in Mermaid's notation."""
+    """The transitions as a Mermaid state diagram."""
     moves = [f"{origin.value} --> {to.value}: {why}" for (origin, to), why in MOVES.items()]
     ends = [f"{state.value} --> [*]" for state in RunState if state in TERMINAL]
     lines = [f"[*] --> {RunState.QUEUED.value}: submitted", *moves, *ends]

@@ -1,4 +1,4 @@
-"""What is noted of a run: how its numbers are to be read, and what to be warned of."""
+"""Notes of a run: conventions for reading its scores, their descriptions, and warnings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from analyses.stored import Stored
 
 @dataclass(frozen=True, kw_only=True)
 class RunNotes:
-    """Notes of a run, as its analysis was when it ran; before it has ended, warnings alone.
+    """Notes that the analysis left when the run ended; before that, only warnings.
 
-    `scores` describe what is stored, without their meanings, which only a page tells.
+    `scores` describe the stored metrics without their meanings, which are in the documentation.
     """
 
     conventions: Mapping[str, str] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class RunNotes:
     scores: tuple[Stored, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """What the database holds of them."""
+        """The notes in their stored form."""
         return {
             "conventions": dict(self.conventions),
             "warnings": list(self.warnings),
@@ -31,13 +31,13 @@ class RunNotes:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any] | None) -> "RunNotes":
-        """Notes as the database holds them; None where there are none."""
-        kept = kept or {}
-        headline = kept.get("headline")
+    def from_json(cls, notes: Mapping[str, Any] | None) -> "RunNotes":
+        """Notes from their stored form; None means no notes."""
+        notes = notes or {}
+        headline = notes.get("headline")
         return cls(
-            conventions=kept.get("conventions") or {},
-            warnings=tuple(kept.get("warnings") or ()),
+            conventions=notes.get("conventions") or {},
+            warnings=tuple(notes.get("warnings") or ()),
             headline=Quantity(**headline) if headline else None,
-            scores=stored.from_json(kept.get("scores") or ()),
+            scores=stored.from_json(notes.get("scores") or ()),
         )

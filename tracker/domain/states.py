@@ -1,4 +1,4 @@
-"""The states of runs, of their parts and of their publication."""
+"""The states of runs, of their parts, of publications and of proofs."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 class RunState(StrEnum):
     QUEUED = "queued"  # waiting for a worker
     RUNNING = "running"  # at least one part was claimed
-    FINISHING = "finishing"  # all parts are in; scores are being put together
+    FINISHING = "finishing"  # all prompts are measured; scores are being joined
     SUCCEEDED = "succeeded"  # all scores and tensors are stored
     FAILED = "failed"  # Run.reason says why
     CANCELLED = "cancelled"  # by a person, or because a run that it needs ended badly
@@ -16,7 +16,7 @@ class PartState(StrEnum):
     QUEUED = "queued"  # waiting for a worker
     RUNNING = "running"  # claimed by a worker, under a lease
     SUCCEEDED = "succeeded"  # measured and committed
-    FAILED = "failed"  # and with it the run
+    FAILED = "failed"  # so the run failed
     CANCELLED = "cancelled"  # with its run, or because another part failed
 
 
@@ -26,7 +26,7 @@ class PublicationState(StrEnum):
 
 
 class ProofState(StrEnum):
-    """Whether a worker has shown that a model's layers add up and can be replayed."""
+    """Whether a worker has verified that a model's layers close and can be replayed."""
 
     UNPROVED = "unproved"  # waits for a worker
     PROVING = "proving"  # under a lease
@@ -35,4 +35,4 @@ class ProofState(StrEnum):
 
 
 TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
-ACTIVE = frozenset(RunState) - TERMINAL  # moves between them: run_moves.MOVES
+ACTIVE = frozenset(RunState) - TERMINAL  # for transitions see run_moves.MOVES

@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 
 
 class BadStudyFile(InvalidRequest):
-    """A study file cannot be used; the message says at which line."""
+    """A study file is not valid; the message gives the line."""
 
     def __init__(self, mark: Mark | None, why: str) -> None:
         super().__init__(f"line {mark.line + 1}: {why}" if mark else why)
@@ -43,24 +43,24 @@ class UnknownKey(BadStudyFile):
         near = did_you_mean(key.value, known)
         super().__init__(
             key.start_mark,
-            f"{shown(key.value)} is not known here.{near} Known: {', '.join(known)}.",
+            f"Unknown key {shown(key.value)}.{near} Known keys: {', '.join(known)}.",
         )
 
 
 class NotOfKind(BadStudyFile):
     def __init__(self, node: Node, kind: str) -> None:
-        super().__init__(node.start_mark, f"{kind} is expected here, not {shown(node.value)}.")
+        super().__init__(node.start_mark, f"Expected {kind}, got {shown(node.value)}.")
 
 
 class NoRequests(BadStudyFile):
     def __init__(self) -> None:
-        super().__init__(None, "it asks for no run. List runs under 'requests:' or 'grids:'.")
+        super().__init__(None, "it contains no runs. List runs under 'requests:' or 'grids:'.")
 
 
 def read(content: bytes) -> tuple[RunRequest, ...]:
-    """The requests of a study file, those of its grids last; raises `InvalidRequest`."""
+    """The requests of a study file, those of its grids last. Raises `InvalidRequest`."""
     if len(content) > MOST_BYTES:
-        raise BadStudyFile(None, f"it has more than {MOST_BYTES:,} bytes. Write several files.")
+        raise BadStudyFile(None, f"it is larger than {MOST_BYTES:,} bytes. Split it.")
     top = _fields(_root(content), ("requests", "grids"))
     single, several = _items(top.get("requests")), _items(top.get("grids"))
     if not single and not several:
@@ -94,12 +94,12 @@ def _entry(node: Node, kind: type[Entry]) -> Entry:
     fields = _fields(node, kind.model_fields)
     if "recipe" in fields:
         _fields(fields["recipe"], _RECIPE)
-    values = {name: _value(each) for name, each in fields.items()}
+    values = {name: _value(field) for name, field in fields.items()}
     return _at(node, lambda: kind(**values))
 
 
 def _fields(node: Node, known: Collection[str]) -> dict[str, Node]:
-    """The values of a mapping by key; raises `UnknownKey` and `NotOfKind`."""
+    """The values of a mapping by key. Raises `UnknownKey` or `NotOfKind`."""
     if not isinstance(node, MappingNode):
         raise NotOfKind(node, f"a mapping with some of {', '.join(known)}")
     for key in keys(node):
@@ -119,12 +119,12 @@ def _items(node: Node | None) -> list[Node]:
 def _value(node: Node) -> Any:
     try:
         return SafeConstructor().construct_document(node)
-    except ValueError as error:  # no date, or a number of too many digits
+    except ValueError as error:  # an invalid date, or a number with too many digits
         raise BadStudyFile(node.start_mark, f"{error}.") from error
 
 
 def _at(node: Node, make: Callable[[], Value]) -> Value:
-    """What is made, or its refusal with the line of the node."""
+    """The result of `make`; its errors become `BadStudyFile` with the line of the node."""
     try:
         return make()
     except (Refused, InvalidRequest) as error:

@@ -1,7 +1,7 @@
-"""A wake-up message: what a worker is asked to do, and for which run.
+"""Parses wake-up messages: the name of a task and the id of a run.
 
-Everybody who can write to the broker decides what its messages contain, so nothing in them is
-unpickled, imported or called: a task's name and a run's id are read, everything else is ignored.
+Messages are untrusted, because anyone who can write to the broker can send them. Nothing in them
+is unpickled, imported or called; everything but the task name and the run id is ignored.
 """
 
 import json
@@ -15,8 +15,8 @@ HELP_WITH_RUN = "headbook.help_with_run"
 PUBLISH_RUN = "headbook.publish_run"
 TASKS = (HELP_WITH_RUN, PUBLISH_RUN)
 
-MOST_BYTES = 64 * 1024  # a wake-up has fewer than 2,000
-_ID = 36  # characters
+MOST_BYTES = 64 * 1024  # a real wake-up has fewer than 2,000
+_ID = 36  # characters of a UUID
 
 
 @dataclass(frozen=True)
@@ -28,25 +28,25 @@ class Wakeup:
 
 
 class NotAWakeup(Exception):
-    """Why a message is not a wake-up."""
+    """A message is not a wake-up; the text says why."""
 
 
 def in_envelope(message: bytes) -> Wakeup:
-    """The wake-up in an element of a Redis list, as kombu writes it; raises `NotAWakeup`."""
+    """The wake-up in an element of a Redis list, as kombu writes it. Raises `NotAWakeup`."""
     envelope = _json(message, "the message")
     match envelope:
         case {"body": str(body), "headers": dict(headers), "properties": dict(properties)}:
             if properties.get("body_encoding") != "base64":
                 raise NotAWakeup("its body is not in base64")
             return of(headers, _decoded(body))
-    raise NotAWakeup("it is not the message of a task")
+    raise NotAWakeup("it is not a task message")
 
 
 def of(headers: Mapping[str, Any], body: bytes | str) -> Wakeup:
-    """The wake-up in the headers and the body of a task's message; raises `NotAWakeup`."""
+    """The wake-up in the headers and the body of a task message. Raises `NotAWakeup`."""
     task = headers.get("task")
     if not isinstance(task, str) or task not in TASKS:
-        raise NotAWakeup("it names no task of our workers")
+        raise NotAWakeup("it does not name a task of our workers")
     if len(body) > MOST_BYTES:
         raise too_long(len(body))
     match _json(body, "its body"):
@@ -56,7 +56,7 @@ def of(headers: Mapping[str, Any], body: bytes | str) -> Wakeup:
 
 
 def too_long(size: int) -> NotAWakeup:
-    return NotAWakeup(f"it has {size:,} bytes, and a wake-up at most {MOST_BYTES:,}")
+    return NotAWakeup(f"it has {size:,} bytes; the limit is {MOST_BYTES:,}")
 
 
 def _decoded(body: str) -> bytes:
@@ -75,9 +75,9 @@ def _json(text: bytes | str, what: str) -> Any:
 
 def _uuid(text: str) -> UUID:
     try:
-        found = UUID(text[:_ID])
+        run_id = UUID(text[:_ID])
     except ValueError:
-        found = None
-    if found is None or str(found) != text:
-        raise NotAWakeup("what it names is not the id of a run")
-    return found
+        run_id = None
+    if run_id is None or str(run_id) != text:
+        raise NotAWakeup("its argument is not the id of a run")
+    return run_id

@@ -1,4 +1,4 @@
-"""How the queue stands: runs by state, and workers. It reads the tables themselves."""
+"""The state of the queue: runs by state, and workers. Reads the tables, not the views."""
 
 from tracker.reports.queue_state import QueueState, counts_by_state, queue_state
 from tracker.reports.worker_lines import WorkerLine, workers

@@ -1,4 +1,4 @@
-"""The queue as a whole: what waits, and who works."""
+"""The state of the queue as a whole: counts of runs, and the workers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from tracker.tables import RunRow
 
 @dataclass(frozen=True, kw_only=True)
 class QueueState:
-    """How many runs are in each state, how many MLflow does not show as ended, how many
-    wait because no worker has the memory for them, and the workers."""
+    """The number of runs in each state and the workers."""
 
     runs: Mapping[RunState, int]
-    unpublished: int
-    too_large: int
+    unpublished: int  # ended runs that MLflow does not show as ended
+    too_large: int  # runs that wait because no worker has enough memory
     workers: tuple[WorkerLine, ...]
 
 
 def counts_by_state(session: Session) -> dict[RunState, int]:
-    """How many runs are in each state; every state is there."""
+    """The number of runs in each state, 0 included."""
     query = select(RunRow.state, func.count()).group_by(RunRow.state)
-    found = dict(session.execute(query).all())
-    return {state: found.get(state.value, 0) for state in RunState}
+    counts = dict(session.execute(query).all())
+    return {state: counts.get(state.value, 0) for state in RunState}
 
 
 def queue_state(session: Session) -> QueueState:
+    """The current state of the queue."""
     return QueueState(
         runs=counts_by_state(session),
         unpublished=len(publications.pending(session)),

@@ -1,4 +1,4 @@
-"""Worker processes and whether they live."""
+"""Worker processes, and whether they are alive."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,13 +11,13 @@ from tracker.tables import WorkerRow
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerLine:
-    """A worker process; `fresh` while its last sign of life is younger than a minute."""
+    """A worker process; `fresh` if it was seen within the last minute."""
 
     name: str
     device: str
-    devices: tuple[str, ...]  # their names; none: not known
-    spreads: bool  # whether one model may lie on all of them
-    memory: int | None  # bytes that a model and its recordings may take
+    devices: tuple[str, ...]  # names; empty: not known
+    spreads: bool  # whether one model may be spread over all of them
+    memory: int | None  # bytes available for a model and its recordings; None: not known
     loaded_model: str | None
     busy_with: str | None
     last_seen: datetime
@@ -25,7 +25,7 @@ class WorkerLine:
 
 
 def workers(session: Session) -> list[WorkerLine]:
-    """Workers that have not said goodbye and were seen within the last hour, the latest first."""
+    """Workers that have not stopped and were seen within the last hour, latest first."""
     age = func.clock_timestamp() - WorkerRow.last_seen
     query = (
         select(WorkerRow, (age < func.make_interval(0, 0, 0, 0, 0, 1)).label("fresh"))
@@ -36,7 +36,7 @@ def workers(session: Session) -> list[WorkerLine]:
         WorkerLine(
             name=row.name,
             device=row.device,
-            devices=tuple(each["name"] for each in row.devices or ()),
+            devices=tuple(device["name"] for device in row.devices or ()),
             spreads=row.spreads,
             memory=row.memory,
             loaded_model=row.loaded_model,

@@ -1,4 +1,4 @@
-"""What people read: runs, logs, distributions and scores, all of it from the views of `results`."""
+"""Reads runs, logs, distributions and scores from the views of schema `results`."""
 
 from tracker.results.distribution_lines import DistributionLine, distributions
 from tracker.results.log_lines import BEGINNING, EVENT, LogLine, RunLog, as_text, run_log

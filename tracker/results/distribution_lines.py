@@ -1,4 +1,4 @@
-"""Stored prompt distributions and how much they are used."""
+"""Stored prompt distributions, with the number of runs that use each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class DistributionLine:
     hash: str
     size: int
     seed: int
-    recipe: Mapping[str, Any]  # every field of it
+    recipe: Mapping[str, Any]  # all of its fields
     runs: int
     created_at: datetime
 
 
 def distributions(session: Session) -> list[DistributionLine]:
-    """Stored prompt distributions, the newest first, with the number of runs over each."""
+    """Stored prompt distributions, newest first, with the number of runs on each."""
     query = select(DISTRIBUTIONS).order_by(DISTRIBUTIONS.c.distribution_id.desc())
     return [
         DistributionLine(

@@ -1,4 +1,4 @@
-"""What happened to a run, and what was said while its parts were worked on."""
+"""The log of a run: its events, and what workers logged and printed while they worked on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 from analyses.shown import one_line
 from tracker.results.views import RUN_LOGS, RUNS
 
-EVENT = "event"  # the level of what happened
-_SETTLED = 3  # seconds after its end in which workers may still write what was said of a run
+EVENT = "event"  # the level of events
+_SETTLED = 3  # seconds after the end of a run during which workers may still write lines
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogLine:
-    """Something that happened or was said; `level` is `EVENT` or a `LogLevel`."""
+    """An event or a logged line; `level` is `EVENT` or a `LogLevel`."""
 
     at: datetime
     part: int | None  # None: the run itself
@@ -29,7 +29,7 @@ class LogLine:
 
 
 class Read(NamedTuple):
-    """How far a log was read, by numbers that rise with the commits of a run."""
+    """A position in a log: the highest sequence numbers read so far."""
 
     events: int = 0
     lines: int = 0
@@ -40,12 +40,12 @@ BEGINNING = Read()
 
 @dataclass(frozen=True, kw_only=True)
 class RunLog:
-    """What was not read yet of a log, in the order of time."""
+    """The new lines of a log, in order of time."""
 
     lines: Sequence[LogLine]
     cut: bool  # whether older lines were left out
-    live: bool  # whether more may come
-    read: Read
+    live: bool  # whether more lines may follow
+    read: Read  # position after these lines
 
 
 def run_log(
@@ -56,8 +56,8 @@ def run_log(
     after: Read = BEGINNING,
     last: int | None = None,
 ) -> RunLog:
-    """The log of a run, or of one of its parts; of long ones the `last` lines only."""
-    live = _live(session, run_id)  # looked at first, so that a log that has ended is whole
+    """The log of a run or of one of its parts, after a position; at most the `last` lines."""
+    live = _live(session, run_id)  # read first: if the log has ended, no line can be missed
     events = _newest(session, RUN_LOGS.c.level == EVENT, run_id, part, after.events, last)
     lines = _newest(session, RUN_LOGS.c.level != EVENT, run_id, part, after.lines, last)
     together = sorted(map(_line_of, [*events, *lines]), key=lambda line: line.at)
@@ -74,7 +74,7 @@ def run_log(
 
 
 def as_text(line: LogLine) -> str:
-    """A line as it is shown, always one; the time is UTC."""
+    """The log line as one line of text; the time is UTC."""
     about = "run" if line.part is None else f"part {line.part}"
     worker = f" on {line.worker}" if line.worker else ""
     level = "" if line.level == EVENT else f"{line.level}: "
@@ -96,7 +96,7 @@ def _newest(
     after: int,
     last: int | None,
 ) -> Sequence[Any]:
-    """What is newer than `after`, in order; one more than `last`, where more there are."""
+    """The rows after sequence number `after`, in order; at most the newest `last` + 1."""
     log = RUN_LOGS.c
     query = select(RUN_LOGS).where(log.run_id == run_id, kind, log.seq > after)
     if part is not None:

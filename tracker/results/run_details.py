@@ -1,4 +1,4 @@
-"""A run with all that is known about it but its scores."""
+"""A run in full, except its scores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class RunEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkedRun:
-    """A run that another needs or that needs it; `name` is what the result is called there."""
+    """A run that another run needs, or that needs it; `name` is the name of the input."""
 
     name: str
     id: UUID
@@ -46,18 +46,18 @@ class LinkedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDetail:
-    """A run with all that is known about it but its scores."""
+    """A run in full, except its scores."""
 
     line: RunLine
     fingerprint: str
     model_fingerprint: str
     n_layers: int
-    n_heads: int  # of the layer with most
-    heads_of: tuple[int, ...]  # of each layer
+    n_heads: int  # the maximum over layers
+    heads_of: tuple[int, ...]  # heads of each layer
     n_kv_heads: int
     provenance: Mapping[str, Any]
     notes: RunNotes
-    not_published: str | None  # why MLflow does not show it yet, where a try has failed
+    not_published: str | None  # the last error of publishing it to MLflow
     studies: Mapping[str, str]  # names by id
     inputs: tuple[LinkedRun, ...]  # the runs that it needs
     dependants: tuple[LinkedRun, ...]  # the runs that need it
@@ -65,7 +65,7 @@ class RunDetail:
 
 
 def run_detail(session: Session, run_id: UUID) -> RunDetail:
-    """All that is known about a run but its scores; raises `UnknownRun`."""
+    """A run in full, except its scores. Raises `UnknownRun`."""
     query = (
         select(*LINE, *_RECORD, *_MODEL)
         .join(MODELS, MODELS.c.model_id == RUNS.c.model_id)
@@ -91,7 +91,7 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
         provenance=row.provenance or {},
         notes=RunNotes.from_json(row.notes),
         not_published=row.publication_error,
-        studies={str(each.study_id): each.study for each in studies},
+        studies={str(row.study_id): row.study for row in studies},
         inputs=_linked(session, RUN_INPUTS.c.run_id, run_id, to=RUN_INPUTS.c.input_run_id),
         dependants=_linked(session, RUN_INPUTS.c.input_run_id, run_id, to=RUN_INPUTS.c.run_id),
         events=tuple(_events(session, run_id)),
@@ -101,7 +101,7 @@ def run_detail(session: Session, run_id: UUID) -> RunDetail:
 def _linked(
     session: Session, end: ColumnElement[UUID], run_id: UUID, *, to: ColumnElement[UUID]
 ) -> tuple[LinkedRun, ...]:
-    """The runs at the other ends of the links that have the run at one end."""
+    """The runs at the other end (`to`) of the links that have the run at `end`."""
     query = (
         select(RUN_INPUTS.c.name, RUNS.c.run_id, RUNS.c.analysis, RUNS.c.state)
         .join(RUNS, RUNS.c.run_id == to)

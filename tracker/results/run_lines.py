@@ -1,4 +1,4 @@
-"""Runs as a list shows them."""
+"""Runs as shown in lists."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tracker.results.views import RUNS, STUDY_RUNS
 
 @dataclass(frozen=True, kw_only=True)
 class RunLine:
-    """A run as a list shows it."""
+    """A run as shown in lists."""
 
     id: UUID
     analysis: str
@@ -26,21 +26,21 @@ class RunLine:
     dtype: str
     distribution: str
     distribution_hash: str
-    recipe: Mapping[str, Any]  # every field of the prompt distribution
+    recipe: Mapping[str, Any]  # all fields of the recipe of its prompts
     params: Mapping[str, Any]
     seed: int
     state: RunState
     reason: str | None
     done: int  # prompts measured so far
     n_prompts: int
-    stopping: bool  # a person has cancelled it; a part is still under way
+    stopping: bool  # it was cancelled, but a part is still in progress
     attempt: int
     max_attempts: int
     created_by: str
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    seconds: float | None  # from start to end, or to now
+    seconds: float | None  # from start to end, or until now
     mlflow_experiment_id: str | None
     mlflow_run_id: str | None
     published: bool
@@ -50,7 +50,7 @@ class RunLine:
         return self.finished_at is not None
 
 
-# What a list shows of a run, by the names that `RunLine` has for it.
+# The columns of the view that are fields of `RunLine` under the same name.
 _SHOWN = [RUNS.c[name] for name in RunLine.__dataclass_fields__ if name in RUNS.c]
 _END = func.coalesce(RUNS.c.finished_at, func.clock_timestamp())
 LINE = (
@@ -62,7 +62,7 @@ LINE = (
 
 
 def line_of(row: Any) -> RunLine:
-    """The value of a row with the columns of `LINE`."""
+    """The run of a row with the columns `LINE`."""
     shown = {column.name: getattr(row, column.name) for column in _SHOWN}
     return RunLine(
         **shown
@@ -84,7 +84,10 @@ def runs(
     ids: Sequence[UUID] | None = None,
     limit: int = 100,
 ) -> list[RunLine]:
-    """The newest runs; an empty `states` means every state, `ids` None every run."""
+    """The newest runs that match all filters, newest first; without filters, all runs.
+
+    An empty `states` means every state.
+    """
     newest_first = RUNS.c.created_at.desc(), RUNS.c.run_id
     query = select(*LINE).order_by(*newest_first).limit(limit)
     if states:

@@ -1,4 +1,4 @@
-"""What a run is called: by all that makes it another run than others, in words."""
+"""Names runs for people, by everything that distinguishes them."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from analyses.prompts.spec import in_short
 from analyses.registry import Analysis
 from tracker.results import RunLine
 
-REVISION = 7  # digits of a model's revision
+REVISION = 7  # digits shown of a model's revision
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunName:
-    """The parts of a name; what is as it usually is stays unsaid."""
+    """The parts of a name; default values are left out."""
 
     analysis: str
     model: str
@@ -29,7 +29,7 @@ class RunName:
 
 
 def name_of(line: RunLine) -> RunName:
-    """The name of a run; of an analysis that is not installed here it holds every parameter."""
+    """The name of a run; it includes every parameter if the analysis is not installed here."""
     try:
         analysis = registry.find(line.analysis)
     except Refused:
@@ -45,23 +45,23 @@ def name_of(line: RunLine) -> RunName:
 
 def _version(line: RunLine, analysis: Analysis | None) -> str:
     installed = (analysis.version, registry.ENGINE_VERSION) if analysis else None
-    own = line.analysis_version, line.engine_version
-    return "" if own == installed else f" version {own[0]} on engine {own[1]}"
+    used = line.analysis_version, line.engine_version
+    return "" if used == installed else f" version {used[0]} on engine {used[1]}"
 
 
-def _params(line: RunLine, usual: Mapping[str, Any]) -> str:
-    chosen = {
+def _params(line: RunLine, defaults: Mapping[str, Any]) -> str:
+    changed = {
         name: value
         for name, value in line.params.items()
-        if name not in usual or usual[name] != value
+        if name not in defaults or defaults[name] != value
     }
-    said = [f"{name}={_said(value)}" for name, value in chosen.items()]
-    return ", ".join([*said, *([f"bootstrap seed {line.seed}"] if line.seed else [])])
+    words = [f"{name}={_text(value)}" for name, value in changed.items()]
+    return ", ".join([*words, *([f"bootstrap seed {line.seed}"] if line.seed else [])])
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return " ".join(map(_said, value)) or "none"
+        return " ".join(map(_text, value)) or "none"
     return json.dumps(value)

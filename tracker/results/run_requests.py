@@ -1,4 +1,4 @@
-"""The request that a recorded run answers."""
+"""Recreates the request of a recorded run."""
 
 from analyses.prompts.spec import DistributionSpec
 from tracker.domain import RunRequest
@@ -6,7 +6,7 @@ from tracker.results.run_lines import RunLine
 
 
 def request_of(line: RunLine, *, force: bool = False) -> RunRequest:
-    """The request; raises `Refused` and `InvalidRequest` where it could not be made today."""
+    """The request of a run. Raises `Refused` or `InvalidRequest` if it is no longer valid."""
     return RunRequest(
         analysis=line.analysis,
         model=line.model,

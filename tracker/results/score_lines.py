@@ -1,4 +1,4 @@
-"""The scores of a run, each with what its analysis says of it."""
+"""The scores of a run, each with its description by the analysis."""
 
 import csv
 import io
@@ -23,8 +23,9 @@ from tracker.tables import BY_CODE
 class ScoreLine:
     """One quantity of one component in one run.
 
-    `has_x` says that x is a coordinate, which may be 0; `better` which way is better, None for an
-    effect of either sign; `no_interval` why there is none, where that is not for want of items.
+    `has_x`: x is a coordinate, which may be 0. `better`: whether high or low is better; None for
+    effects of either sign. `no_interval`: why the score has no interval, unless there are too few
+    items.
     """
 
     component: Component
@@ -47,7 +48,7 @@ class ScoreLine:
 
     @property
     def coordinate(self) -> str:
-        """x, where it is a coordinate: a rank of 0, but not the 0 of what has no rank."""
+        """x as text if it is a coordinate, else empty: a rank of 0 is shown, a missing rank not."""
         return f"{self.x:g}" if self.has_x or self.x else ""
 
 
@@ -59,10 +60,10 @@ def scores(
     metric: str | None = None,
     condition: str | None = None,
 ) -> list[ScoreLine]:
-    """The scores of a run, by component, metric and coordinate; none before it has succeeded.
+    """The scores of a run, sorted by component, metric and coordinate; empty until it succeeds.
 
-    Of each component, the score that its analysis calls the headline comes first; of a metric at
-    several sites, that of what heads give.
+    The headline of the analysis comes first in each component. Of a metric at several sites, the
+    output of heads comes first.
     """
     stored = session.scalar(select(RUNS.c.notes).where(RUNS.c.run_id == run_id))
     notes = RunNotes.from_json(stored)
@@ -90,29 +91,29 @@ def scores(
     if condition is not None:
         query = query.where(score.condition == condition)
     rows = [(_key(row), row) for row in session.execute(query)]
-    said = _Said(notes, [key for key, _ in rows])
-    return [_score(key, row, said) for key, row in rows]
+    descriptions = _Descriptions(notes, [key for key, _ in rows])
+    return [_score(key, row, descriptions) for key, row in rows]
 
 
-class _Said:
-    """What is known of the scores of a run.
+class _Descriptions:
+    """The descriptions of the scores of a run.
 
-    Where its analysis says nothing of a score, x is a coordinate if it is not 0 in all that differ
-    from it in x and component alone.
+    If the analysis does not describe a score, x is taken for a coordinate unless it is 0 in all
+    scores of the same quantity and kind of component.
     """
 
     def __init__(self, notes: RunNotes, keys: Sequence[ScoreKey]) -> None:
         self._meanings = Meanings(notes.scores)
         self._headline = notes.headline and notes.headline.at_any_site
-        self._with_x = {_alike(key) for key in keys if key.x}
+        self._with_x = {_kind_and_quantity(key) for key in keys if key.x}
 
     def of(self, key: ScoreKey) -> dict[str, Any]:
-        said = self._meanings.of(key)
+        stored = self._meanings.of(key)
         return {
-            "has_x": bool(said.x) if said else _alike(key) in self._with_x,
-            "better": said.better if said else None,
+            "has_x": bool(stored.x) if stored else _kind_and_quantity(key) in self._with_x,
+            "better": stored.better if stored else None,
             "headline": key.quantity.at_any_site == self._headline,
-            "no_interval": said.no_interval if said else "",
+            "no_interval": stored.no_interval if stored else "",
         }
 
 
@@ -121,11 +122,11 @@ def _key(row: Any) -> ScoreKey:
     return ScoreKey(component, Quantity(row.metric, row.site, row.varied), row.x)
 
 
-def _alike(key: ScoreKey) -> tuple[Kind, Quantity]:
+def _kind_and_quantity(key: ScoreKey) -> tuple[Kind, Quantity]:
     return key.component.kind, key.quantity
 
 
-def _score(key: ScoreKey, row: Any, said: _Said) -> ScoreLine:
+def _score(key: ScoreKey, row: Any, descriptions: _Descriptions) -> ScoreLine:
     return ScoreLine(
         component=key.component,
         quantity=key.quantity,
@@ -136,31 +137,32 @@ def _score(key: ScoreKey, row: Any, said: _Said) -> ScoreLine:
         sem=row.sem,
         ci_low=row.ci_low,
         ci_high=row.ci_high,
-        **said.of(key),
+        **descriptions.of(key),
     )
 
 
 def strongest(lines: Sequence[ScoreLine], count: int) -> list[ScoreLine]:
-    """The best of one quantity at any site: of the headline where it is there, or of the first.
+    """The `count` best scores of the headline quantity, or of the first quantity, at any site.
 
-    The highest or the lowest, as is better; where neither is, the largest of either sign.
+    They are the highest or lowest, whichever is better; otherwise the largest in absolute value.
     """
-    known = [line for line in lines if line.mean is not None]
-    if not known:
+    with_mean = [line for line in lines if line.mean is not None]
+    if not with_mean:
         return []
-    first = next((line for line in known if line.headline), known[0])
-    what = first.quantity.at_any_site
-    alike = [line for line in known if line.quantity.at_any_site == what]
-    return sorted(alike, key=lambda line: (_place(line), line.component))[:count]
+    first = next((line for line in with_mean if line.headline), with_mean[0])
+    quantity = first.quantity.at_any_site
+    same_quantity = [line for line in with_mean if line.quantity.at_any_site == quantity]
+    return sorted(same_quantity, key=lambda line: (_rank(line), line.component))[:count]
 
 
-def _place(line: ScoreLine) -> float:
+def _rank(line: ScoreLine) -> float:
+    """A sort key: lower is stronger."""
     mean = line.mean or 0.0
     return {"high": -mean, "low": mean}.get(line.better or "", -abs(mean))
 
 
 def without_interval(lines: Sequence[ScoreLine]) -> list[str]:
-    """Why some of the scores have no interval, a sentence for each metric."""
+    """Why some scores have no interval: one sentence for each metric."""
     reasons = {line.quantity.metric: line.no_interval for line in lines if line.no_interval}
     return [f"{metric} has no interval: {reason}." for metric, reason in reasons.items()]
 
@@ -173,7 +175,7 @@ COLUMNS = (
 
 
 def as_row(line: ScoreLine) -> dict[str, object]:
-    """A score as a flat row under `COLUMNS`, every digit kept."""
+    """A score as a flat row with the columns `COLUMNS`, in full precision."""
     component, quantity = line.component, line.quantity
     key = {
         "kind": component.kind.value,
@@ -187,7 +189,7 @@ def as_row(line: ScoreLine) -> dict[str, object]:
 
 
 def as_csv(lines: Sequence[ScoreLine]) -> str:
-    """Scores as CSV with a header; a text that would be a formula begins with an apostrophe."""
+    """Scores as CSV with a header; text that could be a formula is prefixed by an apostrophe."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()

@@ -1,6 +1,6 @@
-"""The views of schema `results`, as queries name their columns; a test holds them to the database.
+"""The views of schema `results` with the columns that queries use; a test compares them.
 
-They are files in `migrations/views`, each with a comment on every column.
+The views are defined by the files in `migrations/views`, with a comment on every column.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ _TYPES |= dict.fromkeys(("metric", "site", "condition", "name"), Text)
 
 
 def _view(name: str, *columns: str) -> FromClause:
-    return table(name, *(column(each, _TYPES.get(each)) for each in columns), schema="results")
+    return table(name, *(column(c, _TYPES.get(c)) for c in columns), schema="results")
 
 
 RUNS = _view(

@@ -1,1 +1,1 @@
-"""What is written to and read from the tables by id; every function takes the caller's session."""
+"""Reads and writes the tables; every function takes the caller's session."""

@@ -1,4 +1,4 @@
-"""Prompt distributions, their items and prompts."""
+"""Stores prompt distributions with their items and prompts, and reads them back."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tracker.tables import DistributionRow, ItemRow, PromptPairRow, PromptRow
 
 
 def add_distribution(session: Session, distribution: Distribution) -> int:
-    """The id of the distribution, stored with its items and prompts where it is new."""
+    """The id of the distribution, which is stored with its items and prompts if it is new."""
     new: int | None = session.scalar(
         insert(DistributionRow)
         .values(
@@ -26,7 +26,7 @@ def add_distribution(session: Session, distribution: Distribution) -> int:
         .returning(DistributionRow.id)
     )
     if new is None:
-        # The same questions from another place: from now on it is where they were found last.
+        # The same questions from another source: record the source that was used last.
         known = session.scalars(
             update(DistributionRow)
             .where(DistributionRow.hash == distribution.hash)
@@ -68,7 +68,7 @@ def add_distribution(session: Session, distribution: Distribution) -> int:
 
 
 def prompts(session: Session, distribution_id: int, start: int, stop: int) -> list[Prompt]:
-    """Prompts `start` to `stop` - 1 of a stored distribution, in their order."""
+    """Prompts `start` to `stop` - 1 of a stored distribution, in order."""
     query = (
         select(PromptRow)
         .where(
@@ -82,13 +82,13 @@ def prompts(session: Session, distribution_id: int, start: int, stop: int) -> li
 
 
 def spec(session: Session, distribution_id: int) -> DistributionSpec:
-    """The recipe that the distribution was made by."""
+    """The recipe of the distribution."""
     row = session.get_one(DistributionRow, distribution_id)
     return DistributionSpec.model_validate(row.spec)
 
 
 def asked(session: Session, distribution_id: int) -> list[str]:
-    """What each prompt asks, in the order of the prompts: the same for equal questions."""
+    """A key of each prompt's question, in the order of the prompts; equal questions share one."""
     query = (
         select(ItemRow.question, ItemRow.answer)
         .join(
@@ -103,7 +103,7 @@ def asked(session: Session, distribution_id: int) -> list[str]:
 
 
 def to_prompt(row: PromptRow | PromptPairRow, *, number: int) -> Prompt:
-    """The prompt of a row, or the source of a pair's."""
+    """The prompt of a row, or the source prompt of a pair's row."""
     return Prompt(
         number=number,
         item=row.item_key,
@@ -120,7 +120,7 @@ def to_prompt(row: PromptRow | PromptPairRow, *, number: int) -> Prompt:
 
 
 def stored_spans(prompt: Prompt) -> dict[str, Any]:
-    """Where everything stands in a prompt's text, as JSON."""
+    """The character spans of a prompt's text, as JSON."""
     return {
         "question": prompt.question_span,
         "labels": prompt.label_spans,

@@ -1,8 +1,8 @@
 """How parts and runs end or go back to the queue: done, failed, cancelled, released, lost.
 
-Every function locks the run's row first (see `runs.lock`), or follows `parts.fence`. A part of a
-run that was asked to stop never goes back to the queue. A run that ends badly takes those that wait
-for it along.
+Every function locks the run's row first (see `runs.lock`), or is called after `parts.fence`. If
+the run was asked to stop, its parts never go back to the queue. When a run fails or is cancelled,
+the runs that wait for it are cancelled too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,18 +24,18 @@ from tracker.tables import PartRow, PartScoreRow, PartTensorRow, RunRow, WorkerR
 
 
 def finish_part(session: Session, claim: PartClaim, *, provenance: Mapping[str, Any]) -> None:
-    """End a fenced part of prompts; the last one makes the run finishing, with a part for that."""
+    """End a fenced part of prompts. After the last one, the run is finishing: add that part."""
     session.execute(
         update(PartRow)
         .where(held(claim))
         .values(_ended(PartState.SUCCEEDED) | {"done": PartRow.stop - PartRow.start})
     )
-    known = func.coalesce(RunRow.provenance, cast(dict(provenance), JSONB))
-    session.execute(update(RunRow).where(RunRow.id == claim.run_id).values(provenance=known))
-    left = select(func.count()).where(
+    first = func.coalesce(RunRow.provenance, cast(dict(provenance), JSONB))
+    session.execute(update(RunRow).where(RunRow.id == claim.run_id).values(provenance=first))
+    unfinished = select(func.count()).where(
         PartRow.run_id == claim.run_id, PartRow.state != PartState.SUCCEEDED
     )
-    if session.scalars(left).one() > 0:
+    if session.scalars(unfinished).one() > 0:
         return
     run = runs.run(session, claim.run_id)
     session.execute(
@@ -52,16 +52,16 @@ def finish_part(session: Session, claim: PartClaim, *, provenance: Mapping[str, 
 
 
 def finish_run(session: Session, claim: PartClaim, *, notes: RunNotes) -> None:
-    """End a fenced finishing part and its run; what the parts had measured is in `score` by now.
+    """End a fenced finishing part and its run, and delete the scores and tensors of its parts.
 
-    What the run was warned of when it was queued stays, before the warnings in `notes`. Runs that
-    waited only for this one are due from this commit on.
+    The run's scores are in `score` by now. Warnings from when it was queued are kept, before those
+    in `notes`. Runs that waited only for this one are due once this commits.
     """
     for table in (PartScoreRow, PartTensorRow):
         session.query(table).filter(table.run_id == claim.run_id).delete(synchronize_session=False)
     session.execute(update(PartRow).where(held(claim)).values(_ended(PartState.SUCCEEDED)))
-    queued = session.scalar(select(RunRow.notes).where(RunRow.id == claim.run_id))
-    warnings = (*RunNotes.from_json(queued).warnings, *notes.warnings)
+    when_queued = session.scalar(select(RunRow.notes).where(RunRow.id == claim.run_id))
+    warnings = (*RunNotes.from_json(when_queued).warnings, *notes.warnings)
     _move_run(
         session,
         claim.run_id,
@@ -73,7 +73,7 @@ def finish_run(session: Session, claim: PartClaim, *, notes: RunNotes) -> None:
 
 
 def fail(session: Session, claim: PartClaim, *, reason: str) -> bool:
-    """End the run as failed, its other parts as cancelled; False if the claim is lost."""
+    """End the run as failed and its other parts as cancelled. False if the claim is lost."""
     runs.lock(session, claim.run_id)
     if not _end(session, held(claim), PartState.FAILED):
         return False
@@ -82,14 +82,14 @@ def fail(session: Session, claim: PartClaim, *, reason: str) -> bool:
 
 
 def cancelled(session: Session, claim: PartClaim) -> None:
-    """End the part because its run was asked to stop, and the run when this was its last one."""
+    """End the part because its run was asked to stop; with its last part, the run ends too."""
     runs.lock(session, claim.run_id)
     _end(session, held(claim), PartState.CANCELLED)
     runs.end_if_idle(session, claim.run_id)
 
 
 def release(session: Session, claim: PartClaim, *, reason: str, wait: float = 0) -> None:
-    """Give the part back, without blame; it can be claimed again after `wait` seconds."""
+    """Return the part to the queue without counting an attempt, for `wait` seconds or later."""
     runs.lock(session, claim.run_id)
     if _give_back(session, claim.run_id, held(claim)):
         later = NOW + seconds(wait)
@@ -99,7 +99,7 @@ def release(session: Session, claim: PartClaim, *, reason: str, wait: float = 0)
 
 
 def retry(session: Session, claim: PartClaim, *, reason: str) -> None:
-    """Give the part back after a failed attempt; the last attempt ends the run as failed."""
+    """Return the part to the queue after a failed attempt; after the last, the run fails."""
     run = runs.lock(session, claim.run_id)
     if run is None:
         return
@@ -110,18 +110,18 @@ def retry(session: Session, claim: PartClaim, *, reason: str) -> None:
 
 
 def too_small(session: Session, claim: PartClaim, *, worker: str, reason: str) -> None:
-    """Give the part back, without blame, to workers that have more memory than this one.
+    """Return the part to the queue, without counting an attempt, for workers with more memory.
 
-    How much was too little stays on record, so that nobody with as little claims a part of the run
-    again. The run fails when no worker of the last hour may have more. Where it is not known what
-    the worker has, an attempt has failed.
+    The memory that was too small is recorded, so that no worker with as little claims a part of
+    the run again. If no worker of the last hour may have more, the run fails. If this worker's
+    memory is not known, it counts as a failed attempt.
     """
     runs.lock(session, claim.run_id)
-    its = select(WorkerRow.memory).where(WorkerRow.name == worker).scalar_subquery()
+    worker_memory = select(WorkerRow.memory).where(WorkerRow.name == worker).scalar_subquery()
     refused = session.scalar(
         update(RunRow)
-        .where(RunRow.id == claim.run_id, exists().where(held(claim)), its.is_not(None))
-        .values(refused_memory=func.greatest(RunRow.refused_memory, its))
+        .where(RunRow.id == claim.run_id, exists().where(held(claim)), worker_memory.is_not(None))
+        .values(refused_memory=func.greatest(RunRow.refused_memory, worker_memory))
         .returning(RunRow.refused_memory)
     )
     if refused is None:
@@ -131,22 +131,22 @@ def too_small(session: Session, claim: PartClaim, *, worker: str, reason: str) -
     ):
         release(session, claim, reason=f"too large for {worker}: {reason}")
     else:
-        said = memory.too_large_in_words(session, memory.RUN, RunRow.id == claim.run_id)
-        fail(session, claim, reason=f"{reason.rstrip('.')}. {said}")
+        advice = memory.too_large_in_words(session, memory.RUN, RunRow.id == claim.run_id)
+        fail(session, claim, reason=f"{reason.rstrip('.')}. {advice}")
 
 
 def reap(session: Session, run_id: UUID) -> int:
-    """Take back the run's parts whose leases ran out; how many."""
-    return _take_back(session, run_id, PartRow.lease_expires_at < NOW, _silent)
+    """Take back the run's parts whose leases have expired. Returns their number."""
+    return _take_back(session, run_id, PartRow.lease_expires_at < NOW, _no_heartbeat)
 
 
 def lost(session: Session, run_id: UUID, *, worker: str) -> int:
-    """Take back the run's parts that a worker holds whose process is known to have ended."""
-    said = f"lost: the process of {worker} ended, killed or out of memory"
-    return _take_back(session, run_id, PartRow.worker == worker, lambda parts: said)
+    """Take back the run's parts held by a worker whose process has ended. Returns their number."""
+    reason = f"lost: the process of {worker} ended, killed or out of memory"
+    return _take_back(session, run_id, PartRow.worker == worker, lambda parts: reason)
 
 
-def _silent(parts: Sequence[PartRow]) -> str:
+def _no_heartbeat(parts: Sequence[PartRow]) -> str:
     names = ", ".join(sorted({str(part.worker) for part in parts}))
     since = min(part.lease_expires_at for part in parts if part.lease_expires_at)
     return f"lost: no heartbeat of {names} until {since.astimezone(UTC):%H:%M:%S} UTC"
@@ -158,21 +158,21 @@ def _take_back(
     which: ColumnElement[bool],
     why: Callable[[Sequence[PartRow]], str],
 ) -> int:
-    """Take parts back, as one crash of the run.
+    """Take parts back, as one crash of the run. Returns their number.
 
-    However many of its workers an outage ends, and however late each is missed, it is one crash:
-    parts that were claimed before the last crash was counted go back without blame.
+    An outage that ends several workers counts as a single crash, however late each loss is
+    noticed: parts that were claimed before the last counted crash go back without counting.
     """
     run = runs.lock(session, run_id)
-    held_so = and_(PartRow.run_id == run_id, PartRow.state == PartState.RUNNING, which)
-    # Heartbeats do not lock the run: the parts are locked, so that none is renewed meanwhile.
-    parts = session.scalars(select(PartRow).where(held_so).with_for_update()).all()
+    running = and_(PartRow.run_id == run_id, PartRow.state == PartState.RUNNING, which)
+    # Heartbeats do not lock the run. Lock the parts, so that no lease is renewed meanwhile.
+    parts = session.scalars(select(PartRow).where(running).with_for_update()).all()
     if run is None or not parts:
         return 0
     reason = why(parts)
     these = and_(PartRow.run_id == run_id, PartRow.number.in_([part.number for part in parts]))
-    counted = session.scalars(select(RunRow.crashed_at).where(RunRow.id == run_id)).one()
-    if counted and all(part.started_at and part.started_at < counted for part in parts):
+    last_crash = session.scalars(select(RunRow.crashed_at).where(RunRow.id == run_id)).one()
+    if last_crash and all(part.started_at and part.started_at < last_crash for part in parts):
         if _give_back(session, run_id, these):
             _back_to_queue(session, run_id, reason=reason, dispatch_due_at=NOW)
         return len(parts)
@@ -203,7 +203,7 @@ def _ended(state: PartState) -> dict[str, Any]:
 
 
 def _give_back(session: Session, run_id: UUID, which: ColumnElement[bool]) -> bool:
-    """Put parts back into the queue; where the run was asked to stop, end them instead."""
+    """Put parts back into the queue, or end them if the run was asked to stop."""
     if _asked_to_stop(session, run_id):
         _end(session, which, PartState.CANCELLED)
         runs.end_if_idle(session, run_id)
@@ -234,22 +234,22 @@ def _next_attempt(session: Session, run: Run, reason: str) -> None:
 
 
 def _back_to_queue(session: Session, run_id: UUID, **values: Any) -> None:
-    """Say why, and let a run none of whose parts is under way wait as a queued one."""
-    under_way = exists().where(PartRow.run_id == run_id, PartRow.state == PartState.RUNNING)
-    idle = and_(RunRow.state == RunState.RUNNING, ~under_way)
+    """Record the reason; a running run without a running part becomes queued again."""
+    in_progress = exists().where(PartRow.run_id == run_id, PartRow.state == PartState.RUNNING)
+    idle = and_(RunRow.state == RunState.RUNNING, ~in_progress)
     state = case((idle, RunState.QUEUED.value), else_=RunRow.state)
     _move_run(session, run_id, state=state, dispatch_count=0, **values)
 
 
 def _end_failed(session: Session, run_id: UUID, reason: str) -> None:
-    left = PartRow.state.in_([PartState.QUEUED, PartState.RUNNING])
-    _end(session, and_(PartRow.run_id == run_id, left), PartState.CANCELLED)
+    unfinished = PartRow.state.in_([PartState.QUEUED, PartState.RUNNING])
+    _end(session, and_(PartRow.run_id == run_id, unfinished), PartState.CANCELLED)
     _move_run(session, run_id, state=RunState.FAILED, finished_at=NOW, reason=reason)
     inputs.cancel_dependants(session, run_id)
 
 
 def _move_run(session: Session, run_id: UUID, **values: Any) -> None:
-    """Change the run; a reason is read by whoever reads results, and holds no secret."""
+    """Update the run. Credentials are removed from a reason: all readers of results see it."""
     if isinstance(reason := values.get("reason"), str):
         values["reason"] = without_credentials(reason)
     session.execute(update(RunRow).where(RunRow.id == run_id).values(**values))

@@ -1,7 +1,8 @@
-"""Which runs need which: a run waits for its inputs, and is cancelled when one of them ends badly.
+"""Dependencies between runs: a run waits for its inputs, and is cancelled if one does not succeed.
 
-A run that waits has never been claimed, so it ends without a worker. It needs no wake-up either
-when its last input succeeds: until then nobody was woken for it, and from that commit on it is due.
+A waiting run has never been claimed, so it can be cancelled without a worker. When its last input
+succeeds it needs no wake-up of its own: it becomes due with that commit, and the dispatcher wakes
+a worker for it.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,7 +20,7 @@ _ENDED = {RunState.FAILED: "failed", RunState.CANCELLED: "was cancelled"}
 
 
 def add(session: Session, run_id: UUID, inputs: Mapping[str, UUID]) -> None:
-    """Make a new run wait for others, each under the name it is handed over by."""
+    """Make a new run wait for its inputs: run ids by the name under which it reads each."""
     rows = [
         {"run_id": run_id, "name": name, "needs_run_id": needed} for name, needed in inputs.items()
     ]
@@ -28,7 +29,7 @@ def add(session: Session, run_id: UUID, inputs: Mapping[str, UUID]) -> None:
 
 
 def with_inputs(session: Session, run_ids: Collection[UUID]) -> list[UUID]:
-    """The runs, and all that they need, directly or not."""
+    """The runs, and all runs that they need, directly or indirectly."""
     known = select(RunRow.id).where(RunRow.id.in_(run_ids)).cte("known", recursive=True)
     known = known.union(select(RunInputRow.needs_run_id).where(RunInputRow.run_id == known.c.id))
     return list(session.scalars(select(known.c.id)))
@@ -42,15 +43,15 @@ def all_there() -> ColumnElement[bool]:
         needed.id == RunInputRow.needs_run_id,
         needed.state != RunState.SUCCEEDED,
     )
-    return ~exists(missing.correlate(RunRow).offset(0))  # as `runs.has_waiting_part` says
+    return ~exists(missing.correlate(RunRow).offset(0))  # see `runs.has_waiting_part`
 
 
 def lock_with_dependants(session: Session, run_ids: Collection[UUID]) -> None:
-    """Hold runs, and all that wait for them, until the transaction ends.
+    """Lock runs, and all runs that wait for them, until the transaction ends.
 
-    Whoever locks several runs locks them in the order in which they were recorded: an input comes
-    before what needs it, so who holds one run and goes on to its dependants keeps to that order,
-    and no two transactions wait for each other.
+    Every transaction that locks several runs locks them in the order in which they were recorded.
+    Inputs come before their dependants, so going on from a locked run to its dependants keeps that
+    order, and transactions never deadlock.
     """
     known = select(RunRow.id).where(RunRow.id.in_(run_ids)).cte("known", recursive=True)
     known = known.union(select(RunInputRow.run_id).where(RunInputRow.needs_run_id == known.c.id))
@@ -63,7 +64,7 @@ def lock_with_dependants(session: Session, run_ids: Collection[UUID]) -> None:
 
 
 def cancel_dependants(session: Session, run_id: UUID) -> None:
-    """End all that waits, directly or not, for a run that has failed or was cancelled."""
+    """Cancel all runs that wait, directly or indirectly, for a run that failed or was cancelled."""
     lock_with_dependants(session, [run_id])
     _cancel_waiting(session, run_id)
 
@@ -87,5 +88,5 @@ def _cancel_waiting(session: Session, run_id: UUID) -> None:
         .where(PartRow.run_id.in_(cancelled), PartRow.state == PartState.QUEUED)
         .values(state=PartState.CANCELLED, finished_at=NOW)
     )
-    for each in cancelled:
-        _cancel_waiting(session, each)
+    for dependant in cancelled:
+        _cancel_waiting(session, dependant)

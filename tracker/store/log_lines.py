@@ -1,4 +1,4 @@
-"""Lines of the logs of runs, each in the order it was said."""
+"""Writes the lines of the logs of runs, in the order in which they were logged."""
 
 import time
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from tracker.domain import PartClaim, SaidLine
 from tracker.store.scores import copy_rows
 from tracker.tables import RunLogRow
 
-_TURN = 7_309_460  # any number; the same for everybody who writes lines
+_LOCK = 7_309_460  # key of the advisory lock of everyone who writes lines; an arbitrary number
 _COLUMNS = ("run_id", "at", "part", "epoch", "worker", "level", "line")
 
 
 class Kept(NamedTuple):
-    """How many lines of a claim the database holds, and when the last of them was said."""
+    """How many lines of a claim are stored, and the time of the last one."""
 
     lines: int = 0
     until: datetime = datetime.min.replace(tzinfo=UTC)
@@ -32,15 +32,15 @@ def insert_lines(
     kept: Kept,
     in_doubt: bool = False,
 ) -> Kept:
-    """Add lines of a claim, also when its part was taken back or its run has ended.
+    """Add lines of a claim, even if its part was taken back or its run has ended.
 
-    Writers of one run take turns, so that its `seq` rises with the commits and a reader who has
-    seen one number misses none below it. `in_doubt` says that the last commit was not answered:
-    the lines that it has kept all the same are left out.
+    Writers of one run take turns, so that `seq` rises with the commits, and a reader who has seen
+    one number has missed none below it. `in_doubt`: it is not known whether the last commit
+    succeeded; lines that it stored are not written again.
     """
-    # Nobody waits for the disk: should Postgres crash, the last lines may be gone with it.
+    # Do not wait for the disk: if Postgres crashes, the last lines may be lost.
     session.execute(text("SET LOCAL synchronous_commit TO off"))
-    session.execute(select(func.pg_advisory_xact_lock(_TURN, func.hashtext(str(claim.run_id)))))
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(str(claim.run_id)))))
     new = lines[_count(session, claim) - kept.lines :] if in_doubt else lines
     times = _times(session, new, not_before=kept.until)
     rows = (
@@ -54,9 +54,9 @@ def insert_lines(
 def _times(
     session: Session, lines: Sequence[SaidLine], *, not_before: datetime
 ) -> Sequence[datetime]:
-    """When lines were said by the clock of the database: the worker's tells only how long ago.
+    """The times of lines by the database's clock; the worker's clock only gives their age.
 
-    It is looked at before its answer comes, so no line seems to be later than it was.
+    The database's clock is read before the worker's, so no line appears later than it was.
     """
     now = session.scalars(select(func.clock_timestamp())).one()
     here = time.monotonic()

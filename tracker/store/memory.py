@@ -1,4 +1,4 @@
-"""Which workers have the memory for which runs. What is not known of either stands in no way."""
+"""Which workers have enough memory for which runs. An unknown size never excludes a worker."""
 
 from typing import NamedTuple
 
@@ -12,25 +12,25 @@ from tracker.tables import ModelRow, RunRow, WorkerRow
 Column = InstrumentedAttribute[int | None]
 
 NOW = func.clock_timestamp()
-SEEN = func.make_interval(0, 0, 0, 0, 1)  # how long a worker counts after its last sign of life
-FRESH = func.make_interval(0, 0, 0, 0, 0, 1)  # how long it counts as being there
+SEEN = func.make_interval(0, 0, 0, 0, 1)  # 1 hour: a worker seen within it may come back
+FRESH = func.make_interval(0, 0, 0, 0, 0, 1)  # 1 minute: a worker seen within it is running
 
 
 class Need(NamedTuple):
-    """Where a row says what it needs, and how much was too little for it."""
+    """Columns of a row: the bytes that it needs, and the bytes that were too few for it."""
 
     at_least: Column
     refused: Column
 
 
 RUN = Need(RunRow.needs_memory, RunRow.refused_memory)
-PROOF = Need(ModelRow.n_bytes, ModelRow.refused_memory)  # of a model, which is loaded for it
+PROOF = Need(ModelRow.n_bytes, ModelRow.refused_memory)  # to load a model and prove it
 
 
 def fits(worker: str | None, need: Need) -> ColumnElement[bool]:
-    """True of a run's or a model's row if that worker may try it.
+    """True of the row of a run or model that this worker may try.
 
-    A worker for large runs alone leaves the others to others; see `shared_gpus` for when it works.
+    A worker for large runs only skips smaller ones; `shared_gpus` decides when it may work.
     """
 
     def mine(column: Column) -> ColumnElement[int | None]:
@@ -46,14 +46,14 @@ def fits(worker: str | None, need: Need) -> ColumnElement[bool]:
 
 
 def run_fits(worker: str | None) -> ColumnElement[bool]:
-    """The same of a run's row; to finish a run takes no model."""
+    """As `fits`, for the row of a run. A finishing run needs no model, so any worker fits."""
     return or_(RunRow.state == RunState.FINISHING, fits(worker, RUN))
 
 
 def some_worker_fits(need: Need) -> ColumnElement[bool]:
-    """Whether a worker that was seen within the last hour, stopped or not, may have the memory.
+    """Whether any worker seen within the last hour, stopped or not, may have enough memory.
 
-    One that is started again within that time takes the work up.
+    A worker that is restarted within that time can do the work.
     """
     return exists().where(WorkerRow.last_seen > NOW - SEEN, _may_hold(WorkerRow.memory, need))
 
@@ -66,28 +66,28 @@ def _may_hold(memory: ColumnElement[int | None] | Column, need: Need) -> ColumnE
 
 
 def need_in_words(need: Need = RUN) -> ColumnElement[str]:
-    """What a row is known to need: `18 GB`, or `more than 16 GB`."""
+    """The memory that a row is known to need: `18 GB`, or `more than 16 GB`."""
     refused = func.concat("more than ", func.pg_size_pretty(need.refused))
     was_refused = need.refused >= func.coalesce(need.at_least, 0)
     return case((was_refused, refused), else_=func.pg_size_pretty(need.at_least))
 
 
 def count_too_large(session: Session) -> int:
-    """How many runs wait because no running worker has the memory for them.
+    """The number of runs that wait because no running worker has enough memory for them.
 
-    `results.runs` says of each of them what it needs, by the same conditions.
+    The view `results.runs` uses the same conditions for the reason of such a run.
     """
     running = WorkerRow.stopped_at.is_(None), WorkerRow.last_seen > NOW - FRESH
     known = exists().where(*running, WorkerRow.memory.is_not(None))
-    nobody = ~exists().where(*running, _may_hold(WorkerRow.memory, RUN)).correlate(RunRow)
+    none_fits = ~exists().where(*running, _may_hold(WorkerRow.memory, RUN)).correlate(RunRow)
     waiting = RunRow.state.in_([*ACTIVE - {RunState.FINISHING}])
     return session.scalars(
-        select(func.count()).select_from(RunRow).where(waiting, known, nobody)
+        select(func.count()).select_from(RunRow).where(waiting, known, none_fits)
     ).one()
 
 
 def too_large_in_words(session: Session, need: Need, of: ColumnElement[bool]) -> str:
-    """What the row needs, the largest worker of the last hour, and what to do."""
+    """A message: what the row needs, the largest worker of the last hour, and what to do."""
     needs = session.scalar(select(need_in_words(need)).where(of))
     name, size = session.execute(
         select(WorkerRow.name, func.pg_size_pretty(WorkerRow.memory))

@@ -1,4 +1,4 @@
-"""Language models and the ids of their components."""
+"""Adds, renames and finds language models, and gives ids to their components."""
 
 import shlex
 import unicodedata
@@ -21,38 +21,38 @@ from tracker.errors import TrackerError
 from tracker.store import publications
 from tracker.tables import ComponentRow, ModelRenamingRow, ModelRow, RunRow
 
-_TURN = 7_309_461  # any number; the same for everybody who gives names
-_OF_SHAPE = ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_vocab", "shapes")
-# What a model that is there already is told anew: older versions did not ask for all of it.
-WEIGHTS = ("ref", "revision", "dtype", "fingerprint")  # what makes it another model
+_LOCK = 7_309_461  # key of the advisory lock of everyone who names models; an arbitrary number
+_SHAPE = ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_vocab", "shapes")
+WEIGHTS = ("ref", "revision", "dtype", "fingerprint")  # columns that identify a model
+# Columns that are updated when a model is added again: older versions did not fill all of them.
 RENEWED = ("n_embeddings", "max_positions", "trained_positions", "n_bytes")
 
 
 class UnknownModel(TrackerError):
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(
-            f"No model named {shown(name)}.{did_you_mean(name, known)} "
+            f"Model {shown(name)} not found.{did_you_mean(name, known)} "
             f"Known models: {', '.join(known) or 'none'}. "
             "Add one with `headbook models add REF`."
         )
 
 
 class NamedOtherwise(TrackerError):
-    """These weights have a name, which every run of them shows."""
+    """These weights already have another name, under which all of their runs are shown."""
 
-    def __init__(self, ref: str, name: str, asked: str) -> None:
+    def __init__(self, ref: str, name: str, new: str) -> None:
         super().__init__(
-            f"{ref} is there already, as {name!r}: these are the same weights. Use that name, or "
+            f"{ref} already exists as {name!r}: these are the same weights. Use that name, or "
             "rename it for everybody, past runs included: "
-            f"headbook models rename {shlex.join([name, asked])}"
+            f"headbook models rename {shlex.join([name, new])}"
         )
 
 
 class NameTaken(TrackerError):
     def __init__(self, name: str, other: Model) -> None:
         super().__init__(
-            f"Nothing else can be called {name!r}: {other.name!r} is the model of {other.ref}. "
-            f"Choose another name, with --name where one is added, or rename that one first: "
+            f"The name {name!r} is already taken: {other.name!r} is the model of {other.ref}. "
+            f"Choose another name (when adding a model, with --name), or rename that one first: "
             f"headbook models rename {shlex.quote(other.name)} NEW"
         )
 
@@ -60,15 +60,15 @@ class NameTaken(TrackerError):
 class ModelRefused(TrackerError):
     def __init__(self, model: Model) -> None:
         super().__init__(
-            f"The model {model.name!r} was refused by the worker that tried it: "
-            f"{model.proof_reason} Add it again once that is mended: "
+            f"The model {model.name!r} was refused by the worker that tried to prove it: "
+            f"{model.proof_reason} Fix that and add it again: "
             f"headbook models add {shlex.quote(model.ref)}"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renaming:
-    """A name that became another, of so many models, which so many runs show."""
+    """A renaming, with the numbers of models and runs that it affects."""
 
     old: str
     new: str
@@ -85,54 +85,53 @@ def to_model(row: ModelRow) -> Model:
 
 
 def shape_facts(shape: ModelShape) -> dict[str, Any]:
-    """What is recorded of how a model ran."""
-    facts = {name: getattr(shape, name) for name in _OF_SHAPE if name != "shapes"}
+    """The columns that record the shape of a model, layer by layer."""
+    facts = {name: getattr(shape, name) for name in _SHAPE if name != "shapes"}
     return facts | {"shapes": [asdict(layer) for layer in shape.layers]}
 
 
 def add_model(session: Session, *, name: str, **facts: Any) -> Model:
-    """Record a model that is proved; the same ref, revision and dtype again tells it anew.
+    """Record a proved model, or update the one with the same ref, revision and dtype.
 
-    A proof that a worker has begun is dropped. The name goes over to it where it is that of an
-    older revision or of the same weights. Raises `NamedOtherwise` and `NameTaken`: nothing is
-    renamed here.
+    A proof that a worker has begun is dropped. An older revision or the same weights in another
+    dtype may share the name; nothing is renamed. Raises `NamedOtherwise` and `NameTaken`.
     """
     statement = _insert(session, name, facts)
-    again = [*RENEWED, *(_OF_SHAPE if facts.get("shapes") else ())]
-    known = {each: statement.excluded[each] for each in again}
+    updated = [*RENEWED, *(_SHAPE if facts.get("shapes") else ())]
+    values = {column: statement.excluded[column] for column in updated}
     was_proved = ModelRow.proof == ProofState.PROVED
-    # Runs that were queued before are checked again: its sizes were not known.
+    # Runs that were queued before are checked again: the model's sizes were not known.
     proved_at = case((was_proved, ModelRow.proved_at), else_=func.clock_timestamp())
-    known |= {**_proof(ProofState.PROVED), "proved_at": proved_at}
-    return _recorded(session, statement, known)
+    values |= {**_proof(ProofState.PROVED), "proved_at": proved_at}
+    return _recorded(session, statement, values)
 
 
 def add_unproved(session: Session, *, name: str, **facts: Any) -> Model:
-    """Record a model that a worker is to prove; one that was refused is tried once more.
+    """Record a model for a worker to prove; a refused one is queued for another proof.
 
-    One that is there already stays as it is. Raises as `add_model` does.
+    Any other existing model does not change. Raises `NamedOtherwise` and `NameTaken`.
     """
     statement = _insert(session, name, facts | {"proof": ProofState.UNPROVED})
     refused = ModelRow.proof == ProofState.REFUSED
-    anew = {
+    updated = {
         column: case((refused, null() if value is None else value), else_=getattr(ModelRow, column))
         for column, value in _proof(ProofState.UNPROVED).items()
     }
-    return _recorded(session, statement, anew)
+    return _recorded(session, statement, updated)
 
 
 def _insert(session: Session, name: str, facts: dict[str, Any]) -> Insert:
     _take_turn(session)
     facts["name"] = names.checked("model", name)
-    check_name(session, name, **{each: facts[each] for each in WEIGHTS})
+    check_name(session, name, **{column: facts[column] for column in WEIGHTS})
     return insert(ModelRow).values(**facts)
 
 
-def _recorded(session: Session, statement: Insert, again: dict[str, Any]) -> Model:
-    """The row that is inserted, or the one that was there, changed so."""
+def _recorded(session: Session, statement: Insert, updated: dict[str, Any]) -> Model:
+    """The inserted row, or the existing one with the updated values."""
     row = session.scalars(
         statement.on_conflict_do_update(
-            index_elements=[ModelRow.ref, ModelRow.revision, ModelRow.dtype], set_=again
+            index_elements=[ModelRow.ref, ModelRow.revision, ModelRow.dtype], set_=updated
         ).returning(ModelRow),
         execution_options={"populate_existing": True},
     ).one()
@@ -140,7 +139,7 @@ def _recorded(session: Session, statement: Insert, again: dict[str, Any]) -> Mod
 
 
 def _proof(state: ProofState) -> dict[str, Any]:
-    """How a model's row stands after its proof was begun anew, or ended by who adds it."""
+    """The proof columns of a model whose proof starts over, or is done by the adding process."""
     return {
         "proof": state.value,
         "proof_reason": None,
@@ -155,46 +154,51 @@ def _proof(state: ProofState) -> dict[str, Any]:
 def name_of_weights(
     session: Session, *, ref: str, revision: str, dtype: str, fingerprint: str
 ) -> str | None:
-    """What weights are called that are there already, in that dtype: first those of that place."""
+    """The name that these weights already have in that dtype, preferably at that ref."""
     same = and_(ModelRow.fingerprint == fingerprint, ModelRow.dtype == dtype)
-    of_place = and_(ModelRow.ref == ref, ModelRow.revision == revision)
-    newest = of_place.desc(), ModelRow.id.desc()
-    return session.scalars(select(ModelRow.name).where(same).order_by(*newest).limit(1)).first()
+    same_ref = and_(ModelRow.ref == ref, ModelRow.revision == revision)
+    preferred = same_ref.desc(), ModelRow.id.desc()
+    return session.scalars(select(ModelRow.name).where(same).order_by(*preferred).limit(1)).first()
 
 
 def check_name(
     session: Session, name: str, *, ref: str, revision: str, dtype: str, fingerprint: str
 ) -> None:
-    """Raises `NamedOtherwise` or `NameTaken` where a model cannot be added under that name.
+    """Raises `NamedOtherwise` or `NameTaken` if a model cannot be added under that name.
 
-    In another dtype the same weights are another model, and may have another name. Older versions
-    gave one name to several weights, and several to one: what has a name already keeps it.
+    The same weights in another dtype are another model, and may have another name. Older versions
+    allowed one name for several weights and several names for the same weights: existing names
+    stay.
     """
-    known = all_models(session)
-    there = [
-        each for each in known if (each.ref, each.revision, each.dtype) == (ref, revision, dtype)
+    models = all_models(session)
+    existing = [
+        model
+        for model in models
+        if (model.ref, model.revision, model.dtype) == (ref, revision, dtype)
     ]
-    same = there or [
-        each for each in known if (each.fingerprint, each.dtype) == (fingerprint, dtype)
+    same = existing or [
+        model for model in models if (model.fingerprint, model.dtype) == (fingerprint, dtype)
     ]
-    if same and name not in {each.name for each in same}:
+    if same and name not in {model.name for model in same}:
         raise NamedOtherwise(ref, same[0].name, name)
-    for each in known:
-        its_own = each.fingerprint == fingerprint or _place(each.ref) == _place(ref)
-        if each.name == name and its_own:
+    for model in models:
+        related = model.fingerprint == fingerprint or _without_revision(
+            model.ref
+        ) == _without_revision(ref)
+        if model.name == name and related:
             return
-    for each in known:
-        if names.alike(each.name) == names.alike(name):
-            raise NameTaken(name, each)
+    for model in models:
+        if names.alike(model.name) == names.alike(name):
+            raise NameTaken(name, model)
 
 
-def _place(ref: str) -> str:
-    """Where a model lies, whatever its revision."""
+def _without_revision(ref: str) -> str:
+    """The location of a model, without the revision of a hub ref."""
     return ref.partition("@")[0] if ref.startswith(hub.PREFIX) else ref
 
 
 def rename(session: Session, old: str, new: str, *, renamed_by: str) -> Renaming:
-    """Call every model of a name otherwise, in past runs as well; it is kept who did so.
+    """Rename every model of a name, for past runs too, and record who did it.
 
     Raises `UnknownModel`, `NameTaken` and `BadName`.
     """
@@ -206,23 +210,23 @@ def rename(session: Session, old: str, new: str, *, renamed_by: str) -> Renaming
             raise NameTaken(new, other)
     renamed = select(ModelRow.id).where(ModelRow.name == old)
     ids = session.scalars(renamed.order_by(ModelRow.id).with_for_update()).all()
-    theirs = select(RunRow.id).where(RunRow.model_id.in_(ids))
-    runs = session.scalars(select(func.count()).select_from(theirs.subquery())).one()
+    run_ids = select(RunRow.id).where(RunRow.model_id.in_(ids))
+    runs = session.scalars(select(func.count()).select_from(run_ids.subquery())).one()
     session.execute(update(ModelRow).where(ModelRow.id.in_(ids)).values(name=new))
     session.add(ModelRenamingRow(renamed_by=renamed_by, old_name=old, new_name=new))
-    publications.show_anew(session, theirs)
+    publications.show_anew(session, run_ids)
     return Renaming(old=old, new=new, models=len(ids), runs=runs)
 
 
 def _take_turn(session: Session) -> None:
-    """Let nobody else name a model until the transaction ends."""
-    session.execute(select(func.pg_advisory_xact_lock(_TURN)))
+    """Keep other transactions from naming models until this one ends."""
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
 
 def record_facts(
     session: Session, model_id: int, shape: ModelShape, limits: Limits, *, n_bytes: int
 ) -> None:
-    """How a model ran and what it can read, of one that was added before these were kept."""
+    """Record a model's shape, limits and size, which older versions did not record."""
     session.execute(
         update(ModelRow)
         .where(ModelRow.id == model_id)
@@ -231,12 +235,12 @@ def record_facts(
 
 
 def all_models(session: Session) -> list[Model]:
-    """Every model, the newest first."""
+    """Every model, newest first."""
     return [to_model(row) for row in session.scalars(select(ModelRow).order_by(ModelRow.id.desc()))]
 
 
 def model_named(session: Session, name: str) -> Model:
-    """The newest model of that name; raises `UnknownModel`."""
+    """The newest model of that name. Raises `UnknownModel`."""
     models = all_models(session)
     composed = unicodedata.normalize("NFC", name)
     for model in models:
@@ -246,7 +250,7 @@ def model_named(session: Session, name: str) -> Model:
 
 
 def check_proof(model: Model) -> None:
-    """Raises `ModelRefused`."""
+    """Raises `ModelRefused` if a worker has refused the model."""
     if model.proof is ProofState.REFUSED:
         raise ModelRefused(model)
 
@@ -259,7 +263,7 @@ def model(session: Session, model_id: int) -> Model:
 def component_ids(
     session: Session, model_id: int, components: Iterable[Component]
 ) -> dict[Component, int]:
-    """The id of each component, recorded first where it is new."""
+    """The ids of the components; new components are recorded first."""
     wanted = sorted(set(components))
     rows = [
         {"model_id": model_id, "kind": c.kind.value, "layer": c.layer, "index": c.index}

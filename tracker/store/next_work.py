@@ -1,4 +1,4 @@
-"""What an idle worker should do next, whether a wake-up has arrived or not."""
+"""Chooses what an idle worker does next, with or without a wake-up."""
 
 from uuid import UUID
 
@@ -10,14 +10,14 @@ from tracker.domain.wakeups import HELP_WITH_RUN, PUBLISH_RUN, Wakeup
 from tracker.store import parts, proofs, publications, shared_gpus
 from tracker.tables import PublicationRow
 
-NO_RUN = UUID(int=0)  # whatever the run, a worker proves models first, and frees memory last
+NO_RUN = UUID(int=0)  # for a proof or for freeing memory, which belong to no run
 
 
 def next_work(session: Session, wakeup: Wakeup | None, *, worker: str) -> Wakeup | None:
-    """A proof or a part that this worker may claim, else a publication that is due, else None.
+    """A proof or part that this worker may claim, else a due publication, else None.
 
-    A wake-up is a hint: it decides between runs that are equally urgent, or names a publication
-    that the dispatcher has marked as requested.
+    A wake-up is only a hint: it breaks ties between equally urgent runs, or names a publication
+    that the dispatcher has already marked as requested.
     """
     if proofs.any_waits(session, worker=worker) or shared_gpus.has_to_make_room(
         session, worker=worker

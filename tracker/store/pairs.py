@@ -1,4 +1,4 @@
-"""Source prompts: beside each prompt of a distribution, what is put in its place."""
+"""Stores pairs of prompts: each prompt of a distribution (base) with its source prompt."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from tracker.tables import PromptPairRow, PromptRow
 
 
 def add_pairs(session: Session, distribution_id: int, made: Sequence[Pair], *, seed: int) -> None:
-    """Store pairs of a stored distribution; those that are there already are left as they are."""
+    """Store pairs of a stored distribution; pairs that already exist do not change."""
     rows = [
         {
             "distribution_id": distribution_id,

@@ -1,7 +1,7 @@
-"""Tensors of parts: one row describes each, chunks hold its bytes, until the run finishes.
+"""Stores tensors of parts until the run finishes: one row describes each, chunks hold its bytes.
 
-Chunks are written one transaction at a time, under the epoch of their claim. They count for nothing
-before the description that names this epoch commits with the scores of the part.
+Each chunk is written in a transaction of its own, under the epoch of its claim. Chunks are ignored
+until the description with that epoch commits, together with the scores of the part.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ from tracker.domain import TERMINAL, PartClaim, Run
 from tracker.errors import TrackerError
 from tracker.tables import PartRow, PartTensorChunkRow, PartTensorRow, RunRow
 
-REMOVED_AT_ONCE = 32  # chunks; deleting more would hold a transaction open for long
+REMOVED_AT_ONCE = 32  # chunks; deleting more would make the transaction too long
 
 _READ = """
 SELECT data FROM headbook.part_tensor_chunk
@@ -30,7 +30,7 @@ WHERE run_id = %s AND part = %s AND epoch = %s AND name = %s AND number = %s
 
 @dataclass(frozen=True, kw_only=True)
 class PartTensor:
-    """A part's slice of a tensor; its bytes are little-endian, in C order."""
+    """Describes a part's slice of a tensor; its bytes are little-endian, in C order."""
 
     name: str
     axes: tuple[str, ...]
@@ -41,7 +41,7 @@ class PartTensor:
 
 
 class StoredSlice(NamedTuple):
-    """A slice as it was committed: for the prompts from `start` to `stop` - 1."""
+    """A committed slice, for the prompts `start` to `stop` - 1."""
 
     part: int
     epoch: int
@@ -54,13 +54,13 @@ class UnequalParts(TrackerError):
     def __init__(self, name: str, parts: Iterable[str]) -> None:
         super().__init__(
             f"The parts of the tensor {name!r} cannot be joined: they are "
-            f"{', '.join(dict.fromkeys(parts))}. An analysis has to give the same type, axes and "
-            "names for any prompts, and the same lengths unless they are floats."
+            f"{', '.join(dict.fromkeys(parts))}. An analysis must return the same dtype, axes and "
+            "coordinates for all prompts, and the same shape unless the values are floats."
         )
 
 
 def insert_chunk(session: Session, claim: PartClaim, name: str, number: int, data: bytes) -> None:
-    """One chunk of a tensor, of `CHUNK_BYTES` at most; one that is there already stays."""
+    """Store one chunk of a tensor, at most `CHUNK_BYTES`; an existing chunk does not change."""
     session.execute(
         insert(PartTensorChunkRow)
         .values(
@@ -76,7 +76,7 @@ def insert_chunk(session: Session, claim: PartClaim, name: str, number: int, dat
 
 
 def insert_part_tensors(session: Session, claim: PartClaim, tensors: Sequence[PartTensor]) -> None:
-    """The descriptions of a part's tensors, all of whose chunks have been written."""
+    """Store the descriptions of a part's tensors, after all of their chunks."""
     for tensor in tensors:
         session.execute(
             insert(PartTensorRow).values(
@@ -133,7 +133,7 @@ def chunk(session: Session, *, run_id: UUID, stored: StoredSlice, number: int) -
 
 
 def check_alike(slices: Sequence[StoredSlice]) -> None:
-    """Raise `UnequalParts` where slices cannot be put together."""
+    """Raises `UnequalParts` if the slices cannot be joined into one tensor."""
     first, *others = parts = [stored.tensor for stored in slices]
     alike = all(
         (part.axes, part.dtype, part.coordinates) == (first.axes, first.dtype, first.coordinates)
@@ -145,17 +145,16 @@ def check_alike(slices: Sequence[StoredSlice]) -> None:
 
 
 def empty(run: Run, slices: Sequence[StoredSlice]) -> NamedTensor:
-    """The whole tensor that slices are parts of, before any of them is put into it.
+    """An array for the whole tensor, filled with NaN, or with 0 if the dtype has no NaN.
 
-    Its first axis is `prompt`. A part without the tensor has skipped all its prompts for it: they
-    are NaN, or 0 where the type has none. Where other axes are longer in some parts than in others,
-    the whole is as long as the longest, with NaN behind the end of the others.
+    Its first axis is `prompt`; prompts of a part that has no slice keep the fill value. Every other
+    axis is as long as in the longest slice; shorter slices leave NaN behind their end.
     """
     first = slices[0].tensor
     dtype = np.dtype(first.dtype)
     longest = np.max([stored.tensor.shape for stored in slices], axis=0)[1:]
-    nothing = np.nan if np.issubdtype(dtype, np.floating) else 0
-    values = np.full((run.n_prompts, *longest), nothing, dtype=dtype)
+    fill = np.nan if np.issubdtype(dtype, np.floating) else 0
+    values = np.full((run.n_prompts, *longest), fill, dtype=dtype)
     names = {axis: tuple(labels) for axis, labels in first.coordinates.items()}
     return NamedTensor(values, first.axes, names)
 
@@ -166,7 +165,7 @@ def _shown(part: PartTensor) -> str:
 
 
 def remove_unneeded_chunks(session: Session, *, limit: int = REMOVED_AT_ONCE) -> int:
-    """Delete chunks of runs that have ended and of claims that were lost; how many."""
+    """Delete chunks of ended runs and of lost claims, `limit` at most. Returns their number."""
     key = (
         PartTensorChunkRow.run_id,
         PartTensorChunkRow.part,
@@ -184,6 +183,6 @@ def remove_unneeded_chunks(session: Session, *, limit: int = REMOVED_AT_ONCE) ->
         .where(or_(RunRow.state.in_(list(TERMINAL)), PartTensorChunkRow.epoch < PartRow.epoch))
         .limit(limit)
     )
-    gone = delete(PartTensorChunkRow).where(tuple_(*key).in_(unneeded))
-    removed = session.scalars(gone.returning(PartTensorChunkRow.number))
+    deletion = delete(PartTensorChunkRow).where(tuple_(*key).in_(unneeded))
+    removed = session.scalars(deletion.returning(PartTensorChunkRow.number))
     return len(removed.all())

@@ -1,7 +1,7 @@
-"""Parts: claimed under a lease, kept by heartbeats, and fenced by their epoch.
+"""Claims parts under a lease, renews leases by heartbeats, and fences writes by epoch.
 
-One conditional statement decides each move; no row means "not yours any more". Every function but
-`heartbeat` locks the run's row first (see `runs.lock`).
+Each change is one conditional statement: if it returns no row, the claim was lost. Every function
+but `heartbeat` locks the run's row first (see `runs.lock`).
 """
 
 from collections.abc import Collection
@@ -19,11 +19,11 @@ NOW = func.clock_timestamp()
 
 
 class LeaseLost(Exception):
-    """The part belongs to somebody else by now, or has ended; what was done for it is dropped."""
+    """The part was claimed by another worker or has ended; the work on it is discarded."""
 
 
 class CancelSeen(Exception):
-    """A person has asked the run to stop."""
+    """Somebody has asked the run to stop."""
 
 
 def seconds(count: float) -> ColumnElement[Any]:
@@ -39,11 +39,11 @@ def waiting_runs(
     avoid: Collection[UUID] = (),
     limit: int = 20,
 ) -> list[UUID]:
-    """Runs with a part to claim: urgent first, then those of `loaded` models, then `hint`.
+    """Runs with a claimable part: by priority, then runs of `loaded` models, then `hint`, then age.
 
-    A run whose inputs have not all succeeded has none, nor has one that needs more memory than
-    `worker` has, or whose model is yet to be proved. However many runs wait, only the first of the
-    queue, and of the queue of each loaded model, are looked at: each walks along an index.
+    A run is not claimable while an input has not succeeded or its model is not proved, or if it
+    needs more memory than `worker` has. The query reads only the first rows of the queue and of
+    the queue of each loaded model, along an index, however many runs wait.
     """
     claimable = and_(
         RunRow.state.in_(list(ACTIVE)),
@@ -57,22 +57,22 @@ def waiting_runs(
     )
     ordered = RunRow.priority, RunRow.created_at
     first = select(RunRow.id, RunRow.model_id, *ordered).where(claimable)
-    queues = [first, *(first.where(RunRow.model_id == each) for each in loaded)]
-    heads = [queue.order_by(*ordered).limit(limit).subquery() for queue in queues]
-    found = union(first.where(RunRow.id == hint), *(select(head) for head in heads)).subquery()
-    query = select(found.c.id).order_by(
-        found.c.priority,
-        found.c.model_id.in_(loaded).desc(),
-        (found.c.id == hint).desc().nulls_last(),
-        found.c.created_at,
+    queues = [first, *(first.where(RunRow.model_id == model_id) for model_id in loaded)]
+    fronts = [queue.order_by(*ordered).limit(limit).subquery() for queue in queues]
+    runs_ = union(first.where(RunRow.id == hint), *(select(front) for front in fronts)).subquery()
+    query = select(runs_.c.id).order_by(
+        runs_.c.priority,
+        runs_.c.model_id.in_(loaded).desc(),
+        (runs_.c.id == hint).desc().nulls_last(),
+        runs_.c.created_at,
     )
     return list(session.scalars(query.limit(limit)))
 
 
 def claim(session: Session, run_id: UUID, *, worker: str, lease: float) -> PartClaim | None:
-    """Give the run's next waiting part to `worker` for `lease` seconds; None if none waits.
+    """Claim the run's next queued part for `worker`, with a lease of `lease` seconds.
 
-    None as well where the worker is known to have too little memory for the run.
+    None if no part is claimable, or if the worker is known to have too little memory for the run.
     """
     if runs.lock(session, run_id) is None:
         return None
@@ -114,7 +114,7 @@ def claim(session: Session, run_id: UUID, *, worker: str, lease: float) -> PartC
                 (RunRow.state == RunState.QUEUED, RunState.RUNNING.value), else_=RunRow.state
             ),
             started_at=func.coalesce(RunRow.started_at, NOW),
-            reason=null(),  # why it had waited
+            reason=null(),  # it no longer waits
         )
     )
     return PartClaim(run_id, row.number, PartKind(row.kind), row.epoch, row.start, row.stop)
@@ -131,9 +131,9 @@ def held(claim: PartClaim) -> ColumnElement[bool]:
 
 
 def heartbeat(session: Session, claim: PartClaim, *, lease: float, done: int | None = None) -> bool:
-    """Renew the lease; True if a person has asked the run to stop. Raises `LeaseLost`."""
+    """Renew the lease. True if the run was asked to stop. Raises `LeaseLost`."""
     so_far = func.least(PartRow.stop - PartRow.start, done)
-    asked = session.scalars(
+    asked_to_stop = session.scalars(
         update(PartRow)
         .where(held(claim), RunRow.id == PartRow.run_id)
         .values(
@@ -142,20 +142,23 @@ def heartbeat(session: Session, claim: PartClaim, *, lease: float, done: int | N
         )
         .returning(RunRow.cancel_requested_at.is_not(None))
     ).one_or_none()
-    if asked is None:
+    if asked_to_stop is None:
         raise LeaseLost(claim)
-    return asked
+    return asked_to_stop
 
 
 def fence(session: Session, claim: PartClaim, *, lease: float) -> None:
-    """Open a transaction that writes for the claim; raises `LeaseLost`, `CancelSeen`."""
+    """Start a transaction that writes for the claim: lock the run, and check and renew the lease.
+
+    Raises `LeaseLost` or `CancelSeen`.
+    """
     runs.lock(session, claim.run_id)
     if heartbeat(session, claim, lease=lease):
         raise CancelSeen(claim)
 
 
 def runs_with_lost_parts(session: Session, limit: int = 100) -> list[UUID]:
-    """Runs of which a part's lease has run out."""
+    """Runs with a part whose lease has expired."""
     query = (
         select(PartRow.run_id)
         .where(PartRow.state == PartState.RUNNING, PartRow.lease_expires_at < NOW)
@@ -166,7 +169,7 @@ def runs_with_lost_parts(session: Session, limit: int = 100) -> list[UUID]:
 
 
 def runs_held_by(session: Session, worker: str) -> list[UUID]:
-    """Runs of which that worker holds a part."""
+    """Runs with a part that the worker holds."""
     query = select(PartRow.run_id).where(
         PartRow.state == PartState.RUNNING, PartRow.worker == worker
     )

@@ -1,6 +1,6 @@
-"""Proofs of models: claimed under a lease by the worker that tries, and fenced by an epoch.
+"""Claims proofs of models under a lease, and fences them by epoch.
 
-As for parts, one conditional statement decides each move; no row means "not yours any more".
+As for parts, each change is one conditional statement: if it returns no row, the claim was lost.
 """
 
 from sqlalchemy import ColumnElement, and_, case, func, null, or_, select, update
@@ -16,23 +16,23 @@ MOST_ATTEMPTS = 3
 
 
 def waits(worker: str | None) -> ColumnElement[bool]:
-    """True of the row of a model that waits for a proof which that worker may try.
+    """True of the row of a model whose proof waits, and which that worker may try.
 
-    So does one whose worker was not heard of in time.
+    A proof whose lease has expired waits again.
     """
     lost = and_(ModelRow.proof == ProofState.PROVING, ModelRow.proof_expires_at < NOW)
     return and_(or_(ModelRow.proof == ProofState.UNPROVED, lost), memory.fits(worker, memory.PROOF))
 
 
 def any_waits(session: Session, *, worker: str) -> bool:
-    """Whether there is a proof that this worker may try."""
+    """Whether a proof waits that this worker may try."""
     return bool(session.scalar(select(ModelRow.id).where(waits(worker)).limit(1)))
 
 
 def claim(session: Session, *, worker: str, lease: float) -> ProofClaim | None:
-    """Give the proof that has waited longest to `worker` for `lease` seconds; None if none waits.
+    """Claim the oldest waiting proof for `worker`, with a lease of `lease` seconds; None if none.
 
-    A model whose proof has lost as many workers as may try is refused instead.
+    A model whose proof has already lost `MOST_ATTEMPTS` workers is refused instead.
     """
     first = select(ModelRow.id).where(waits(worker)).order_by(ModelRow.id).limit(1)
     chosen = first.with_for_update(skip_locked=True, key_share=True).scalar_subquery()
@@ -68,7 +68,7 @@ def held(claim: ProofClaim) -> ColumnElement[bool]:
 
 
 def heartbeat(session: Session, claim: ProofClaim, *, lease: float, done: int) -> bool:
-    """Renew the lease; nobody asks a proof to stop. Raises `LeaseLost`."""
+    """Renew the lease. False: a proof cannot be asked to stop. Raises `LeaseLost`."""
     renewed = update(ModelRow).where(held(claim)).values(proof_expires_at=NOW + seconds(lease))
     if session.scalar(renewed.returning(ModelRow.id)) is None:
         raise LeaseLost(claim)
@@ -76,49 +76,49 @@ def heartbeat(session: Session, claim: ProofClaim, *, lease: float, done: int) -
 
 
 def proved(session: Session, claim: ProofClaim) -> None:
-    """Let the model's runs begin; raises `LeaseLost`."""
+    """Record that the model is proved, so that its runs can start. Raises `LeaseLost`."""
     if not _end(session, claim, ProofState.PROVED, proved_at=NOW):
         raise LeaseLost(claim)
 
 
 def refuse(session: Session, claim: ProofClaim, *, reason: str) -> None:
-    """Let the model's runs fail, with the reason."""
+    """Refuse the model; its runs fail with the reason."""
     _end(session, claim, ProofState.REFUSED, reason=reason)
 
 
 def release(session: Session, claim: ProofClaim, *, reason: str) -> None:
-    """Give the proof back, without blame."""
+    """Return the proof to the queue without counting an attempt."""
     fewer = ModelRow.proof_attempts - 1
     _end(session, claim, ProofState.UNPROVED, reason=reason, proof_attempts=fewer)
 
 
 def retry(session: Session, claim: ProofClaim, *, reason: str) -> None:
-    """Give the proof back after a failed attempt; the last attempt ends it as refused."""
+    """Return the proof to the queue after a failed attempt; after the last, refuse the model."""
     spent = ModelRow.proof_attempts >= MOST_ATTEMPTS
     state = case((spent, ProofState.REFUSED.value), else_=ProofState.UNPROVED.value)
     _end(session, claim, state, reason=reason)
 
 
 def too_small(session: Session, claim: ProofClaim, *, worker: str, reason: str) -> None:
-    """Give the proof back, without blame, to workers that have more memory than this one.
+    """Return the proof to the queue, without counting an attempt, for workers with more memory.
 
-    The model is refused when no worker of the last hour may have more; see `endings.too_small`.
+    If no worker of the last hour may have more, the model is refused; see `endings.too_small`.
     """
-    its = select(WorkerRow.memory).where(WorkerRow.name == worker).scalar_subquery()
+    worker_memory = select(WorkerRow.memory).where(WorkerRow.name == worker).scalar_subquery()
     refused = session.scalar(
         update(ModelRow)
-        .where(held(claim), its.is_not(None))
-        .values(refused_memory=func.greatest(ModelRow.refused_memory, its))
+        .where(held(claim), worker_memory.is_not(None))
+        .values(refused_memory=func.greatest(ModelRow.refused_memory, worker_memory))
         .returning(ModelRow.refused_memory)
     )
-    its_row = ModelRow.id == claim.model_id
+    model_row = ModelRow.id == claim.model_id
     if refused is None:
         retry(session, claim, reason=reason)
-    elif session.scalar(select(memory.some_worker_fits(memory.PROOF)).where(its_row)):
+    elif session.scalar(select(memory.some_worker_fits(memory.PROOF)).where(model_row)):
         release(session, claim, reason=f"too large for {worker}: {reason}")
     else:
-        said = memory.too_large_in_words(session, memory.PROOF, its_row)
-        refuse(session, claim, reason=f"{reason.rstrip('.')}. {said}")
+        advice = memory.too_large_in_words(session, memory.PROOF, model_row)
+        refuse(session, claim, reason=f"{reason.rstrip('.')}. {advice}")
 
 
 def _end(
@@ -129,7 +129,7 @@ def _end(
     reason: str | None = None,
     **values: object,
 ) -> bool:
-    """Whether the claim held until now; a reason is read by everybody, and holds no secret."""
+    """End the claim; False if it was lost. Credentials are removed from the reason."""
     ended = (
         update(ModelRow)
         .where(held(claim))

@@ -1,4 +1,4 @@
-"""The state of each run's mirror in MLflow."""
+"""The state of each run's publication: whether MLflow shows the run as it ended."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from tracker.tables import PartRow, PublicationRow, RunRow, TensorRow
 
 NOW = func.clock_timestamp()
 _LONGEST_WAIT = 300  # seconds between two wake-ups
-_LONGEST_TRY = 120  # seconds after which another worker may publish
+_HOLD = 120  # seconds after which another worker may publish
 
 
 @dataclass(frozen=True, kw_only=True)
 class MlflowIds:
-    """MLflow's own names for a run."""
+    """The ids that MLflow has given to a run and its experiment."""
 
     experiment_id: str
     run_id: str
 
 
 def mlflow_ids(session: Session, run_id: UUID) -> MlflowIds | None:
-    """Where the run is in MLflow; None while it is not."""
+    """The ids of the run in MLflow; None until it is there."""
     row = session.get_one(PublicationRow, run_id, populate_existing=True)
     if row.mlflow_run_id is None or row.mlflow_experiment_id is None:
         return None
@@ -36,7 +36,7 @@ def mlflow_ids(session: Session, run_id: UUID) -> MlflowIds | None:
 def set_mlflow_ids(
     session: Session, run_id: UUID, ids: MlflowIds, *, instead_of: str | None = None
 ) -> MlflowIds:
-    """Record where the run is, unless that has changed meanwhile; what is recorded then."""
+    """Record the ids, unless others than `instead_of` are recorded. Returns the recorded ids."""
     session.execute(
         update(PublicationRow)
         .where(
@@ -49,14 +49,14 @@ def set_mlflow_ids(
 
 
 def due(session: Session, limit: int = 20) -> list[UUID]:
-    """Ended runs to publish now; each time a run is due again later than before."""
+    """Ended runs to publish now, marked as requested; each is due again after a growing delay."""
     wait = func.least(func.power(2, func.least(PublicationRow.attempts, 9)), _LONGEST_WAIT)
     waiting = (
         select(PublicationRow.run_id)
         .join(RunRow, RunRow.id == PublicationRow.run_id)
         .where(
             PublicationRow.state == PublicationState.PENDING,
-            PublicationRow.due_at.is_not(None),  # as its index says
+            PublicationRow.due_at.is_not(None),  # the condition of the partial index
             PublicationRow.due_at <= NOW,
             _free(),
             RunRow.state.in_(list(TERMINAL)),
@@ -76,7 +76,7 @@ def due(session: Session, limit: int = 20) -> list[UUID]:
 
 
 def pending(session: Session) -> list[UUID]:
-    """Ended runs that MLflow does not show as ended yet."""
+    """Ended runs that MLflow does not yet show as ended."""
     query = (
         select(PublicationRow.run_id)
         .join(RunRow, RunRow.id == PublicationRow.run_id)
@@ -90,14 +90,14 @@ def _free() -> ColumnElement[bool]:
 
 
 class HoldLost(Exception):
-    """The publication belongs to somebody else by now, or has to be done again."""
+    """Another worker holds the publication, or it has to be repeated."""
 
 
 def take(session: Session, run_id: UUID) -> datetime | None:
-    """Hold an ended run's publication, so that two workers never make two MLflow runs of it.
+    """Hold the publication of an ended run, so that no two workers publish it at once.
 
-    The hold is named by when it runs out; None where the run has not ended, is published, or is
-    held by another.
+    Returns the time at which the hold expires, which identifies it; None if the run has not ended,
+    is published, or is held by another worker.
     """
     ended = exists().where(RunRow.id == run_id, RunRow.state.in_(list(TERMINAL)))
     pending = PublicationRow.state == PublicationState.PENDING
@@ -105,7 +105,7 @@ def take(session: Session, run_id: UUID) -> datetime | None:
 
 
 def renew(session: Session, run_id: UUID, hold: datetime) -> datetime:
-    """Hold it longer; the hold's new name. Raises `HoldLost`."""
+    """Extend the hold. Returns its new expiry time. Raises `HoldLost`."""
     renewed = _hold(session, run_id, PublicationRow.held_until == hold)
     if renewed is None:
         raise HoldLost(run_id)
@@ -116,13 +116,13 @@ def _hold(session: Session, run_id: UUID, condition: ColumnElement[bool]) -> dat
     return session.scalars(
         update(PublicationRow)
         .where(PublicationRow.run_id == run_id, condition)
-        .values(held_until=NOW + seconds(_LONGEST_TRY))
+        .values(held_until=NOW + seconds(_HOLD))
         .returning(PublicationRow.held_until)
     ).one_or_none()
 
 
 def published(session: Session, run_id: UUID, hold: datetime) -> None:
-    """MLflow shows it all; raises `HoldLost`."""
+    """Record that MLflow shows the run as it ended. Raises `HoldLost`."""
     done = session.scalars(
         update(PublicationRow)
         .where(PublicationRow.run_id == run_id, PublicationRow.held_until == hold)
@@ -134,7 +134,7 @@ def published(session: Session, run_id: UUID, hold: datetime) -> None:
 
 
 def not_published(session: Session, run_id: UUID, hold: datetime, error: str) -> None:
-    """Give the publication back, with the reason, to be tried again: also one refused before."""
+    """Release the publication with the error, to be retried, even if it was refused before."""
     due = func.coalesce(PublicationRow.due_at, NOW)
     session.execute(
         update(PublicationRow)
@@ -144,7 +144,7 @@ def not_published(session: Session, run_id: UUID, hold: datetime, error: str) ->
 
 
 def refused(session: Session, run_id: UUID, hold: datetime, error: str) -> None:
-    """Give it back for a person to look at: no worker retries it."""
+    """Release it with the error; no worker retries it until somebody fixes the problem."""
     session.execute(
         update(PublicationRow)
         .where(PublicationRow.run_id == run_id, PublicationRow.held_until == hold)
@@ -153,7 +153,7 @@ def refused(session: Session, run_id: UUID, hold: datetime, error: str) -> None:
 
 
 def reopen(session: Session, run_id: UUID) -> None:
-    """Have it done again by any worker: the files in MLflow may have been overwritten."""
+    """Publish the run again: its files in MLflow may have been overwritten."""
     session.execute(
         update(PublicationRow)
         .where(PublicationRow.run_id == run_id)
@@ -168,7 +168,7 @@ def reopen(session: Session, run_id: UUID) -> None:
 
 
 def checkable(session: Session) -> list[UUID]:
-    """Published runs that have tensors or ended while they finished, the newest first."""
+    """Published runs with tensors, or that ended without success in finishing; newest first."""
     finishing = exists().where(PartRow.run_id == RunRow.id, PartRow.kind == PartKind.FINISH)
     query = (
         select(PublicationRow.run_id)
@@ -186,14 +186,14 @@ def checkable(session: Session) -> list[UUID]:
 
 
 def show_anew(session: Session, runs: Collection[UUID] | Select[UUID]) -> None:
-    """Publish the runs again that were: MLflow shows the studies of a run, and its model's name."""
+    """Publish the runs again after a change of their studies or of the name of their model."""
     tried = or_(PublicationRow.due_at.is_not(None), PublicationRow.error.is_not(None))
-    theirs = PublicationRow.run_id.in_(runs)
-    ordered = select(PublicationRow.run_id).where(theirs).order_by(PublicationRow.run_id)
-    session.execute(ordered.with_for_update())  # in one order, so that none waits for another
+    of_runs = PublicationRow.run_id.in_(runs)
+    ordered = select(PublicationRow.run_id).where(of_runs).order_by(PublicationRow.run_id)
+    session.execute(ordered.with_for_update())  # always in the same order, against deadlocks
     session.execute(
         update(PublicationRow)
-        .where(theirs)
+        .where(of_runs)
         .values(
             state=PublicationState.PENDING,
             due_at=case((tried, NOW)),

@@ -1,4 +1,4 @@
-"""The guard of readers, which a hardened database has."""
+"""Calls the guard that limits readers; only a hardened database has it."""
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -7,7 +7,10 @@ from tracker.database.rights import guard
 
 
 def tend(session: Session) -> int:
-    """End readers beyond their limits, and take back what they changed; how many were ended."""
+    """End sessions of readers that exceed their limits, and undo their changes.
+
+    Returns the number of sessions.
+    """
     if not session.scalar(text(guard.may_call(guard.TEND))):
         return 0
     return int(session.scalar(text(f"SELECT {guard.TEND}")) or 0)

@@ -1,4 +1,4 @@
-"""Runs: recorded once per fingerprint, cancelled by a person, dispatched when they are due."""
+"""Records runs (once per fingerprint), finds them, cancels them, and takes those that are due."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -17,19 +17,21 @@ from tracker.tables import BY_CODE, ModelRow, PartRow, PublicationRow, RunInputR
 LONGEST_ID = 36  # characters
 _LONGEST_WAIT = 15  # seconds between two wake-ups for a run that does not move
 _SECOND = func.make_interval(0, 0, 0, 0, 0, 0, 1)
-_TURN = 7_309_459  # any number; the same for everybody who submits
+_LOCK = 7_309_459  # key of the advisory lock of everyone who submits; an arbitrary number
 
 
 class UnknownRun(TrackerError):
     def __init__(self, run_id: object) -> None:
         super().__init__(
-            f"No run {shown(str(run_id))}. `headbook runs list` shows the runs there are."
+            f"Run {shown(str(run_id))} not found. List the runs with `headbook runs list`."
         )
 
 
 class AmbiguousRun(TrackerError):
     def __init__(self, prefix: str, count: int) -> None:
-        super().__init__(f"{count} runs begin with {prefix!r}. Write more of the id.")
+        super().__init__(
+            f"The prefix {prefix!r} is ambiguous: {count} runs match. Type more of the id."
+        )
 
 
 def to_run(row: RunRow) -> Run:
@@ -38,7 +40,7 @@ def to_run(row: RunRow) -> Run:
 
 
 def run(session: Session, run_id: UUID) -> Run:
-    """The run of that id; raises `UnknownRun`."""
+    """The run of that id. Raises `UnknownRun`."""
     row = session.get(RunRow, run_id, populate_existing=True)
     if row is None:
         raise UnknownRun(run_id)
@@ -46,7 +48,7 @@ def run(session: Session, run_id: UUID) -> Run:
 
 
 def find_run(session: Session, prefix: str) -> Run:
-    """The run whose id begins so; raises `UnknownRun`, `AmbiguousRun`."""
+    """The run whose id starts with the prefix. Raises `UnknownRun` or `AmbiguousRun`."""
     if not set(prefix.lower()) <= set("0123456789abcdef-") or not 0 < len(prefix) <= LONGEST_ID:
         raise UnknownRun(prefix)
     pattern = prefix.lower() + "%"
@@ -67,12 +69,13 @@ def insert_run(
     inputs: Mapping[str, UUID] | None = None,
     rerun_of: UUID | None = None,
     nonce: str | None = None,
-    **asked: Any,
+    **columns: Any,
 ) -> Run | None:
-    """Record a run with a part for each (start, stop); None if its fingerprint is live or done.
+    """Record a run with a part for each (start, stop) in `bounds`.
 
-    The row is the outbox as well: the dispatcher wakes workers for it once all of its `inputs`,
-    runs by the name it has for each, have succeeded. So is the row in `publication`.
+    None if its fingerprint already has a run that is active or has succeeded. `inputs` are run ids
+    by name. The row is also the outbox: the dispatcher wakes a worker for it once all inputs have
+    succeeded. The row in `publication` is the outbox for MLflow.
     """
     run_id = session.scalar(
         insert(RunRow)
@@ -84,7 +87,7 @@ def insert_run(
             state=RunState.QUEUED,
             priority=priority.rank,
             n_parts=len(bounds),
-            **asked,
+            **columns,
         )
         .on_conflict_do_nothing()
         .returning(RunRow.id)
@@ -111,17 +114,18 @@ def insert_run(
 
 
 def take_turn(session: Session) -> None:
-    """Let no other submission record runs until the transaction ends.
+    """Keep other submissions from recording runs until the transaction ends.
 
-    Two that record the same fingerprints, in another order, would wait for each other.
+    Two submissions that record the same fingerprints in different orders would deadlock.
     """
-    session.execute(select(func.pg_advisory_xact_lock(_TURN)))
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
 
 def standing(session: Session, fingerprints: Collection[str]) -> dict[str, Run]:
-    """The runs that stand for fingerprints: those that are live or done.
+    """The current runs of fingerprints: those that are active or have succeeded.
 
-    They are held until the transaction ends, so that none fails before what needs it is recorded.
+    They stay locked until the transaction ends, so that none fails before its dependants are
+    recorded.
     """
     rows = session.scalars(
         select(RunRow)
@@ -129,16 +133,16 @@ def standing(session: Session, fingerprints: Collection[str]) -> dict[str, Run]:
             RunRow.fingerprint.in_(fingerprints),
             RunRow.state.not_in([RunState.FAILED, RunState.CANCELLED]),
         )
-        .order_by(RunRow.created_at, RunRow.id)  # as `inputs.lock_with_dependants` says
+        .order_by(RunRow.created_at, RunRow.id)  # see `inputs.lock_with_dependants`
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).all()
-    firsts_last = sorted(rows, key=lambda row: row.rerun_of is None)
-    return {row.fingerprint: to_run(row) for row in firsts_last}
+    originals_last = sorted(rows, key=lambda row: row.rerun_of is None)
+    return {row.fingerprint: to_run(row) for row in originals_last}
 
 
 def inputs(session: Session, run_id: UUID) -> dict[str, Run]:
-    """The runs that a run needs, by the name it has for each."""
+    """The runs that a run needs, by input name."""
     query = (
         select(RunInputRow.name, RunRow)
         .join(RunRow, RunRow.id == RunInputRow.needs_run_id)
@@ -150,13 +154,13 @@ def inputs(session: Session, run_id: UUID) -> dict[str, Run]:
 
 
 def made_by(session: Session, nonce: str) -> Run | None:
-    """The run that a form's click has made already."""
+    """The run that was created with this nonce, if any."""
     row = session.scalars(select(RunRow).where(RunRow.nonce == nonce)).one_or_none()
     return None if row is None else to_run(row)
 
 
 def hasten(session: Session, run_ids: Collection[UUID], priority: Priority) -> None:
-    """Let runs that have not ended go at least as early as that."""
+    """Raise the priority of active runs to at least `priority`."""
     session.execute(
         update(RunRow)
         .where(
@@ -169,10 +173,10 @@ def hasten(session: Session, run_ids: Collection[UUID], priority: Priority) -> N
 
 
 def lock(session: Session, run_id: UUID) -> Run | None:
-    """Hold the run's row until the transaction ends; None if there is no such run.
+    """Lock the run's row until the transaction ends; None if there is no such run.
 
-    Every transaction that changes a part begins so. Otherwise two workers that finish the last
-    two parts each see the other's as unfinished, and the run stays running for ever.
+    Every transaction that changes a part starts with this. Otherwise two workers that finish the
+    last two parts would each see the other's part as unfinished, and the run would never finish.
     """
     row = session.scalars(
         select(RunRow)
@@ -184,18 +188,18 @@ def lock(session: Session, run_id: UUID) -> Run | None:
 
 
 def cancel_all(session: Session, run_ids: Collection[UUID]) -> list[Run]:
-    """Ask runs to stop, all or none; raises `UnknownRun`."""
+    """Ask all of the runs to stop, or none. Raises `UnknownRun`."""
     input_store.lock_with_dependants(session, run_ids)
-    return [cancel(session, each) for each in run_ids]
+    return [cancel(session, run_id) for run_id in run_ids]
 
 
 def cancel(session: Session, run_id: UUID) -> Run:
-    """Ask a run to stop. Without a part under way it is cancelled at once; raises `UnknownRun`."""
+    """Ask a run to stop; it ends at once if no part is in progress. Raises `UnknownRun`."""
     if lock(session, run_id) is None:
         raise UnknownRun(run_id)
     active = RunRow.id == run_id, RunRow.state.in_(list(ACTIVE))
-    asked = func.coalesce(RunRow.cancel_requested_at, func.clock_timestamp())
-    session.execute(update(RunRow).where(*active).values(cancel_requested_at=asked))
+    requested_at = func.coalesce(RunRow.cancel_requested_at, func.clock_timestamp())
+    session.execute(update(RunRow).where(*active).values(cancel_requested_at=requested_at))
     session.execute(
         update(PartRow)
         .where(PartRow.run_id == run_id, PartRow.state == PartState.QUEUED)
@@ -206,15 +210,15 @@ def cancel(session: Session, run_id: UUID) -> Run:
 
 
 def end_if_idle(session: Session, run_id: UUID) -> None:
-    """Cancel a run that was asked to stop, once none of its parts is under way."""
-    under_way = exists().where(PartRow.run_id == RunRow.id, PartRow.state == PartState.RUNNING)
+    """Cancel a run that was asked to stop, once none of its parts is in progress."""
+    in_progress = exists().where(PartRow.run_id == RunRow.id, PartRow.state == PartState.RUNNING)
     ended = session.scalars(
         update(RunRow)
         .where(
             RunRow.id == run_id,
             RunRow.state.in_(list(ACTIVE)),
             RunRow.cancel_requested_at.is_not(None),
-            ~under_way,
+            ~in_progress,
         )
         .values(
             state=RunState.CANCELLED,
@@ -228,9 +232,9 @@ def end_if_idle(session: Session, run_id: UUID) -> None:
 
 
 def has_waiting_part() -> ColumnElement[bool]:
-    """True of a run's row while one of its parts is in the queue.
+    """True of a run's row while one of its parts is queued.
 
-    The offset keeps the planner from looking at the parts of all runs for the sake of a few.
+    The offset keeps the planner from reading the parts of all runs when only a few are needed.
     """
     waiting = select(PartRow.number).where(
         PartRow.run_id == RunRow.id, PartRow.state == PartState.QUEUED
@@ -239,16 +243,16 @@ def has_waiting_part() -> ColumnElement[bool]:
 
 
 def proof_has_ended() -> ColumnElement[bool]:
-    """True of a run's row once its model is proved, or refused: then it fails with the reason."""
+    """True of a run's row once its model is proved, or refused, in which case the run will fail."""
     waits = select(ModelRow.id).where(
         ModelRow.id == RunRow.model_id,
         ModelRow.proof.in_([ProofState.UNPROVED, ProofState.PROVING]),
     )
-    return ~exists(waits.correlate(RunRow).offset(0))  # as `has_waiting_part` says
+    return ~exists(waits.correlate(RunRow).offset(0))  # see `has_waiting_part`
 
 
 def take_due(session: Session, limit: int = 100) -> list[UUID]:
-    """Runs that a worker should look at now; each time a run is due again later than before."""
+    """Runs that need a wake-up now; each is due again after a delay that grows each time."""
     wait = func.least(func.power(2, func.least(RunRow.dispatch_count, 6)), _LONGEST_WAIT)
     due = (
         select(RunRow.id)

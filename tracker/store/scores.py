@@ -1,4 +1,4 @@
-"""Scores, written by COPY: those of parts while a run is under way, those of the run in the end."""
+"""Writes scores by COPY: those of parts while a run is in progress, those of the run at its end."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,11 +38,11 @@ def copy_rows(
 def insert_part_scores(
     session: Session, claim: PartClaim, model_id: int, measured: Measured
 ) -> None:
-    """What a part has measured, NULL where a prompt was skipped; raises `NotANumber`."""
+    """Store the scores of a part, with NULL for skipped prompts. Raises `NotANumber`."""
     measured.check_scores(range(claim.start, claim.stop))
     ids = component_ids(session, model_id, (key.component for key in measured.scores))
     rows = (
-        (claim.run_id, claim.number, ids[key.component], *_key(key), _marked(measured, key))
+        (claim.run_id, claim.number, ids[key.component], *_key(key), _values(measured, key))
         for key in measured.scores
     )
     columns = ["run_id", "part", "component_id", *_KEY, "values"]
@@ -50,9 +50,9 @@ def insert_part_scores(
 
 
 def joined_part_scores(session: Session, run: Run) -> dict[ScoreKey, NDArray[np.float32]]:
-    """The vectors of all parts, put together in the order of the prompts; NULL as NaN.
+    """The per-prompt vectors of the whole run, joined from its parts; NULL becomes NaN.
 
-    A part without a score has skipped all its prompts for it.
+    Each vector has shape `(prompt,)`. Prompts of a part that lacks the score are NaN.
     """
     query = (
         select(PartScoreRow, ComponentRow, PartRow.start, PartRow.stop)
@@ -73,7 +73,7 @@ def joined_part_scores(session: Session, run: Run) -> dict[ScoreKey, NDArray[np.
 def vectors_and_means(
     session: Session, run_id: UUID
 ) -> tuple[dict[ScoreKey, NDArray[np.float32]], dict[ScoreKey, float]]:
-    """The per-prompt vectors of a finished run, and all its means; NULL as NaN."""
+    """The per-prompt vectors of a finished run, shape `(prompt,)`, and its means; NULL as NaN."""
     query = (
         select(ScoreRow, ComponentRow)
         .join(ComponentRow, ComponentRow.id == ScoreRow.component_id)
@@ -94,7 +94,7 @@ def insert_scores(
     model_id: int,
     scores: Mapping[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]],
 ) -> None:
-    """The run's scores: statistics over prompts, and the vector behind them if there is one."""
+    """Store the run's scores: statistics over prompts, and per-prompt vectors if there are any."""
     ids = component_ids(session, model_id, (key.component for key in scores))
     columns = ["run_id", "component_id", *_KEY]
     columns += ["n", "skipped", "mean", "sem", "ci_low", "ci_high", "values"]
@@ -106,23 +106,23 @@ def _score_rows(
     ids: Mapping[Component, int],
     scores: Mapping[ScoreKey, tuple[Statistics, NDArray[np.float32] | None]],
 ) -> Iterator[tuple[Any, ...]]:
-    for key, (found, values) in scores.items():
+    for key, (statistics, values) in scores.items():
         yield (
             run_id,
             ids[key.component],
             *_key(key),
-            found.n,
-            found.skipped,
-            found.mean,
-            found.sem,
-            found.ci_low,
-            found.ci_high,
+            statistics.n,
+            statistics.skipped,
+            statistics.mean,
+            statistics.sem,
+            statistics.ci_low,
+            statistics.ci_high,
             None if values is None else _with_null(values),
         )
 
 
 def score_key(row: PartScoreRow | ScoreRow, component: ComponentRow) -> ScoreKey:
-    """What a row is the score of."""
+    """The key of a row: component, quantity and coordinate x."""
     return ScoreKey(
         Component(kind=Kind(component.kind), layer=component.layer, index=component.index),
         Quantity(row.metric, row.site, row.varied),
@@ -131,12 +131,14 @@ def score_key(row: PartScoreRow | ScoreRow, component: ComponentRow) -> ScoreKey
 
 
 def _key(key: ScoreKey) -> tuple[str, str, str, Jsonb, float]:
-    """Under the columns `_KEY`."""
-    of = key.quantity
-    return of.metric, of.site, of.condition, Jsonb(dict(of.varied)), key.x
+    """The values of the columns `_KEY`."""
+    quantity = key.quantity
+    varied = Jsonb(dict(quantity.varied))
+    return quantity.metric, quantity.site, quantity.condition, varied, key.x
 
 
-def _marked(measured: Measured, key: ScoreKey) -> list[float | None]:
+def _values(measured: Measured, key: ScoreKey) -> list[float | None]:
+    """The per-prompt values of a score, None for skipped prompts."""
     vector = measured.scores[key]
     return _with_null(np.where(measured.left_out(key), np.float32(np.nan), vector))
 

@@ -1,7 +1,7 @@
-"""GPUs that a worker of their own and a worker that spreads over several have in common.
+"""GPUs shared by single-GPU workers and a worker that spreads models over several GPUs.
 
-While the one that spreads works, or holds a model, the others claim nothing and drop their models;
-it loads none before they have. GPUs are told by their uuids, so that hosts are not mixed up.
+While the spreading worker works or holds a model, the others claim nothing and drop their models;
+it waits for that before it loads one. GPUs are identified by UUID, which differs between hosts.
 """
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
@@ -17,7 +17,7 @@ _other, _mine = aliased(WorkerRow), aliased(WorkerRow)
 
 
 def gives_way(worker: str | None) -> ColumnElement[bool]:
-    """True while a worker that spreads over this one's GPU uses it."""
+    """True while a spreading worker uses the GPU of this worker."""
     return exists(
         select(_other.name)
         .select_from(_mine)
@@ -28,13 +28,13 @@ def gives_way(worker: str | None) -> ColumnElement[bool]:
 
 
 def has_to_make_room(session: Session, *, worker: str) -> bool:
-    """Whether the worker holds models on a GPU that another one needs now."""
+    """Whether the worker holds models on a GPU that a spreading worker needs now."""
     holds = exists().where(WorkerRow.name == worker, WorkerRow.loaded_model.is_not(None))
     return bool(session.scalar(select(and_(holds, gives_way(worker)))))
 
 
 def are_taken(session: Session, *, worker: str) -> bool:
-    """Whether another worker still uses a GPU of this one, which spreads over several."""
+    """Whether another worker still uses a GPU of this spreading worker."""
     taken = exists(
         select(_other.name)
         .select_from(_mine)
@@ -45,10 +45,10 @@ def are_taken(session: Session, *, worker: str) -> bool:
 
 
 def _uses_memory() -> ColumnElement[bool]:
-    """True of the other worker while it is there, and works or holds a model."""
+    """True of the other worker while it is running, and works or holds a model."""
     works = exists().where(PartRow.worker == _other.name, PartRow.state == PartState.RUNNING)
     proves = exists().where(
         ModelRow.proof_worker == _other.name, ModelRow.proof == ProofState.PROVING
     )
-    there = and_(_other.stopped_at.is_(None), _other.last_seen > NOW - FRESH)
-    return and_(there, or_(_other.loaded_model.is_not(None), works, proves))
+    running = and_(_other.stopped_at.is_(None), _other.last_seen > NOW - FRESH)
+    return and_(running, or_(_other.loaded_model.is_not(None), works, proves))

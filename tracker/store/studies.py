@@ -1,4 +1,4 @@
-"""Studies: runs that people look at together."""
+"""Studies: named groups of runs."""
 
 from collections.abc import Collection
 from uuid import UUID, uuid4
@@ -14,17 +14,17 @@ from tracker.tables import StudyRow, StudyRunRow
 
 
 class StudyLooksAlike(TrackerError):
-    def __init__(self, name: str, there: str) -> None:
+    def __init__(self, name: str, existing: str) -> None:
         super().__init__(
-            f"A study {name!r} would look like {there!r}, which is there. Use that one with "
-            f"--study, or choose another name."
+            f"The study name {name!r} is too similar to {existing!r}, which already exists. Use "
+            "that one, or choose another name."
         )
 
 
 def add_to_study(session: Session, *, name: str, created_by: str, runs: Collection[UUID]) -> UUID:
-    """Put runs into the study of that name, which is made if it is new.
+    """Add runs to the study of that name, which is created if it is new. Returns its id.
 
-    Raises `StudyLooksAlike` for a new one that differs from another in case or width only.
+    Raises `StudyLooksAlike` if a new name differs from an existing one only in case or width.
     """
     _check_apart(session, name)
     statement = insert(StudyRow).values(id=uuid4(), name=name, created_by=created_by)
@@ -33,7 +33,7 @@ def add_to_study(session: Session, *, name: str, created_by: str, runs: Collecti
             index_elements=[StudyRow.name], set_={"name": statement.excluded.name}
         ).returning(StudyRow.id)
     ).one()
-    rows = [{"study_id": study_id, "run_id": each} for each in runs]
+    rows = [{"study_id": study_id, "run_id": run_id} for run_id in runs]
     session.execute(insert(StudyRunRow).on_conflict_do_nothing(), rows)
     publications.show_anew(session, runs)
     return study_id
@@ -42,6 +42,6 @@ def add_to_study(session: Session, *, name: str, created_by: str, runs: Collecti
 def _check_apart(session: Session, name: str) -> None:
     known = set(session.scalars(select(StudyRow.name)))
     if name not in known:
-        for there in known:
-            if names.alike(there) == names.alike(name):
-                raise StudyLooksAlike(name, there)
+        for existing in known:
+            if names.alike(existing) == names.alike(name):
+                raise StudyLooksAlike(name, existing)

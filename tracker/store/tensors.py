@@ -1,4 +1,4 @@
-"""Tensors of finished runs: what they are, and where MLflow has their files."""
+"""Tensors of finished runs: their descriptions, and the paths of their files in MLflow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class StoredTensor:
 
 
 def insert_tensors(session: Session, run_id: UUID, stored: list[StoredTensor]) -> None:
-    """What the finished run's tensors are and where they lie."""
+    """Record the descriptions and MLflow paths of a run's tensors."""
     for tensor in stored:
         session.execute(
             insert(TensorRow).values(
@@ -67,10 +67,10 @@ def tensors(session: Session, run_id: UUID) -> list[StoredTensor]:
 
 
 def published(session: Session, hashes: Sequence[str]) -> dict[str, bool]:
-    """Of those hashes that are tensors of runs, whether each such run is published."""
-    every = func.bool_and(PublicationRow.state == PublicationState.PUBLISHED)
+    """For each hash that is a tensor of runs, whether all of these runs are published."""
+    all_published = func.bool_and(PublicationRow.state == PublicationState.PUBLISHED)
     query = (
-        select(TensorRow.sha256, every)
+        select(TensorRow.sha256, all_published)
         .join(PublicationRow, PublicationRow.run_id == TensorRow.run_id)
         .where(TensorRow.sha256.in_(hashes))
         .group_by(TensorRow.sha256)

@@ -1,4 +1,4 @@
-"""Worker processes, what they can do, and their signs of life."""
+"""Worker processes: their devices and memory, what they work on, and when they were last seen."""
 
 from dataclasses import asdict
 from typing import Any
@@ -23,7 +23,7 @@ def seen(
     capability: Capability | None = None,
     only_above: int | None = None,
 ) -> None:
-    """Record that a worker lives, and what it can do; None: not known."""
+    """Record that a worker is running, and its capability; None: not known."""
     facts: dict[str, Any] = {
         "name": name,
         "host": host,
@@ -55,7 +55,7 @@ def works_on(
     loaded_model: str | None,
     device: str | None,
 ) -> None:
-    """Record what a worker is busy with, None for nothing, and the model in its memory."""
+    """Record the run that a worker is busy with, if any, and the model in its memory."""
     session.execute(
         update(WorkerRow)
         .where(WorkerRow.name == name)
@@ -69,14 +69,14 @@ def works_on(
 
 
 def stopped(session: Session, *, name: str) -> None:
-    """Record that a worker said goodbye."""
+    """Record that a worker has stopped."""
     session.execute(
         update(WorkerRow).where(WorkerRow.name == name).values(stopped_at=NOW, busy_with=None)
     )
 
 
 def live(session: Session) -> int:
-    """How many workers gave a sign of life within the last minute."""
+    """The number of workers seen within the last minute that have not stopped."""
     fresh = WorkerRow.last_seen > NOW - func.make_interval(0, 0, 0, 0, 0, 1)
     count = select(func.count()).where(WorkerRow.stopped_at.is_(None), fresh)
     return session.scalars(count).one()

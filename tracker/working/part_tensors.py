@@ -1,7 +1,7 @@
-"""Tensors of parts on their way through Postgres: written in chunks, read back when they are used.
+"""Writes the tensors of parts to Postgres in chunks, and reads them back when they are used.
 
-Every chunk is a statement and a transaction of its own, so that a tensor of any size costs worker
-and server the memory of a few chunks, and no transaction lasts for long.
+Every chunk is a statement and a transaction of its own: whatever the size of a tensor, worker and
+server need memory for a few chunks only, and transactions stay short.
 """
 
 import hashlib
@@ -28,15 +28,14 @@ from tracker.working.heartbeat import Beat
 class DamagedPartTensor(TrackerError):
     def __init__(self, stored: StoredSlice) -> None:
         super().__init__(
-            f"The tensor {stored.tensor.name!r} of part {stored.part} is not in the database as "
-            "it was written: its hash differs, or bytes are missing. Queue the run again with "
-            "--force."
+            f"The tensor {stored.tensor.name!r} of part {stored.part} is corrupted in the "
+            "database: its hash differs, or bytes are missing. Queue the run again with --force."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartTensorWriter:
-    """Writes the chunks of a claimed part's tensors; nobody sees them before the part commits."""
+    """Writes the chunks of a claimed part's tensors; they stay invisible until the part commits."""
 
     sessions: Sessions
     claim: PartClaim
@@ -44,18 +43,18 @@ class PartTensorWriter:
     beat: Beat
 
     def write(self, tensors: Mapping[str, NamedTensor]) -> list[PartTensor]:
-        """Write them all; their descriptions, to be committed with the part's scores.
+        """Write all tensors. Returns their descriptions, to be committed with the part's scores.
 
-        Raises `LeaseLost` or `CancelSeen`, and writes no more, as soon as the claim is lost or its
-        run was asked to stop.
+        Raises `LeaseLost` as soon as the claim is lost, and `CancelSeen` if the run was asked to
+        stop.
         """
         return [self._write(name, tensor) for name, tensor in tensors.items()]
 
     def _write(self, name: str, tensor: NamedTensor) -> PartTensor:
-        written = hashlib.sha256()
+        sha256 = hashlib.sha256()
         for number, data in enumerate(_chunks(tensor.values)):
             patiently(self.sessions, partial(self._insert, name=name, number=number, data=data))
-            written.update(data)
+            sha256.update(data)
             self.beat(self.claim.stop - self.claim.start)
         return PartTensor(
             name=name,
@@ -63,7 +62,7 @@ class PartTensorWriter:
             coordinates={axis: list(names) for axis, names in tensor.coordinates.items()},
             dtype=tensor.values.dtype.name,
             shape=tensor.values.shape,
-            sha256=written.hexdigest(),
+            sha256=sha256.hexdigest(),
         )
 
     def _insert(self, session: Session, *, name: str, number: int, data: bytes) -> None:
@@ -72,11 +71,11 @@ class PartTensorWriter:
 
 
 class JoinedTensors(Mapping[str, NamedTensor]):
-    """The tensors of a run's parts, each put together from its chunks whenever it is looked up.
+    """The tensors of a run by name; each lookup joins the chunks of all parts.
 
-    Nothing is remembered: who needs a tensor only for its mean holds it no longer than that.
-    Raises `UnequalParts` at once where a tensor cannot be put together, and `DamagedPartTensor`
-    at the look-up where its bytes are not those that were written.
+    Nothing is cached, so a tensor takes memory only while it is used. The constructor raises
+    `UnequalParts` if slices cannot be joined; a lookup raises `DamagedPartTensor` if bytes are
+    missing or have changed.
     """
 
     def __init__(self, sessions: Sessions, run: Run, beat: Beat) -> None:
@@ -104,7 +103,7 @@ class JoinedTensors(Mapping[str, NamedTensor]):
         return joined
 
     def _part(self, stored: StoredSlice) -> NamedTensor:
-        """A slice by itself."""
+        """One part's slice as a tensor of its own."""
         tensor = stored.tensor
         values = np.empty(tensor.shape, dtype=tensor.dtype)
         self._read(stored, values)
@@ -113,35 +112,35 @@ class JoinedTensors(Mapping[str, NamedTensor]):
 
     def _read(self, stored: StoredSlice, into: NDArray[Any]) -> None:
         """Fill an array with the bytes of a slice, chunk by chunk."""
-        places, step = _in_order(into), _step(into)
-        read = hashlib.sha256()
+        flat, step = _flat(into), _step(into)
+        sha256 = hashlib.sha256()
         for number, begin in enumerate(range(0, into.size, step)):
             query = partial(part_tensors.chunk, run_id=self._run.id, stored=stored, number=number)
             data = patiently(self._sessions, query) or b""
-            wanted = min(step, into.size - begin)
-            if len(data) != wanted * into.itemsize:
+            length = min(step, into.size - begin)
+            if len(data) != length * into.itemsize:
                 raise DamagedPartTensor(stored)
             little_endian = into.dtype.newbyteorder("<")
-            places[begin : begin + wanted] = np.frombuffer(data, little_endian)
-            read.update(data)
+            flat[begin : begin + length] = np.frombuffer(data, little_endian)
+            sha256.update(data)
             self._beat(0)
-        if read.hexdigest() != stored.tensor.sha256:
+        if sha256.hexdigest() != stored.tensor.sha256:
             raise DamagedPartTensor(stored)
 
 
 def _chunks(values: NDArray[Any]) -> Iterator[bytes]:
-    """The bytes of an array, little-endian and in C order, however it lies in memory."""
-    places, step = _in_order(values), _step(values)
+    """The bytes of an array in chunks: little-endian and in C order, whatever its memory layout."""
+    flat, step = _flat(values), _step(values)
     for begin in range(0, values.size, step):
-        chunk = np.asarray(places[begin : begin + step])
+        chunk = np.asarray(flat[begin : begin + step])
         yield chunk.astype(chunk.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _in_order(values: NDArray[Any]) -> Any:
-    """All values in C order, to be read and written by slices without a copy of the whole."""
+def _flat(values: NDArray[Any]) -> Any:
+    """A flat view in C order, for reading and writing slices without copying the array."""
     return values.reshape(-1) if values.flags.c_contiguous else values.flat
 
 
 def _step(values: NDArray[Any]) -> int:
-    """How many values are in a chunk."""
+    """The number of values in a chunk."""
     return CHUNK_BYTES // values.itemsize

@@ -1,4 +1,4 @@
-"""Models are proved where they will run: a worker loads one that waits, and says how that went."""
+"""Proves models on the workers that will run them, and records the outcome."""
 
 import time
 from collections.abc import Callable
@@ -23,11 +23,11 @@ from tracker.working.heartbeat import OutOfTime, Released, kept_alive
 
 log = get_logger(__name__)
 
-_HEAD_START = 5.0  # seconds in which other workers may try what this one cannot do
+_HEAD_START = 5.0  # seconds during which only other workers may try, after this one could not
 
 
 def prove_next(context: WorkerContext) -> bool:
-    """Prove a model that waits for it; False if none does."""
+    """Prove a waiting model. False if no model waits."""
     since = time.monotonic()
     if since < context.no_proof_before:
         return False
@@ -57,7 +57,7 @@ def prove_next(context: WorkerContext) -> bool:
 
 
 def _prove(context: WorkerContext, claim: ProofClaim) -> None:
-    """Load it, which proves it, and keep it for its runs; how it ran is recorded with it."""
+    """Load the model, which proves it and records its shape, and keep it loaded for its runs."""
     with transaction(context.sessions) as session:
         model = models.model(session, claim.model_id)
     context.language_model(model)
@@ -65,12 +65,12 @@ def _prove(context: WorkerContext, claim: ProofClaim) -> None:
 
 
 def _settle(context: WorkerContext, claim: ProofClaim, error: Exception) -> None:
-    """Say in the database what became of the proof; refused by itself if the lease is lost."""
+    """Record in the database how the proof ended. Does nothing if the lease was lost."""
     logger = log.bind(model=claim.model_id, error=str(error))
 
     def end(how: Callable[..., object], reason: str, **why: Any) -> None:
-        said = in_lines(reason)
-        patiently(context.sessions, lambda session: how(session, claim, reason=said, **why))
+        text = in_lines(reason)
+        patiently(context.sessions, lambda session: how(session, claim, reason=text, **why))
 
     logger.warning("a model was not proved")
     if isinstance(error, LeaseLost):
@@ -95,11 +95,11 @@ def _settle(context: WorkerContext, claim: ProofClaim, error: Exception) -> None
 
 
 def _end_too_large(context: WorkerContext, error: Exception, end: Callable[..., None]) -> None:
-    """Another worker may have the memory; beside other models this one may have it itself."""
-    beside = bool(context.loaded.ids)
+    """Retry if other models took up memory here, otherwise leave it to a larger worker."""
+    had_other_models = bool(context.loaded.ids)
     context.loaded.drop_all()
-    said = str(error) if isinstance(error, Refused) else f"oom: {first_line(error)}"
-    if beside:
-        end(proofs.retry, said)
+    reason = str(error) if isinstance(error, Refused) else f"oom: {first_line(error)}"
+    if had_other_models:
+        end(proofs.retry, reason)
     else:
-        end(proofs.too_small, said, worker=context.name)
+        end(proofs.too_small, reason, worker=context.name)

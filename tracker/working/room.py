@@ -1,4 +1,4 @@
-"""Room on GPUs that a worker shares: waited for before a model is loaded, and made afterwards."""
+"""Memory on shared GPUs: a worker waits for it before it loads a model, and frees it afterwards."""
 
 import time
 
@@ -7,20 +7,23 @@ from tracker.store import shared_gpus
 from tracker.working.context import WorkerContext
 from tracker.working.heartbeat import Beat
 
-_LOOK_EVERY = 1.0  # seconds
+_POLL_EVERY = 1.0  # seconds
 
 
 def wait_for(context: WorkerContext, beat: Beat) -> None:
-    """Until no other worker uses the GPUs that this one spreads over; raises what `beat` raises."""
+    """Wait until no other worker uses the GPUs over which this one spreads.
+
+    Raises the errors of `beat`, such as a lost lease.
+    """
     while patiently(
         context.sessions, lambda session: shared_gpus.are_taken(session, worker=context.name)
     ):
         beat(0)
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_POLL_EVERY)
 
 
 def make(context: WorkerContext) -> None:
-    """Drop the models of a worker for large runs alone, and of one that has to give way to it."""
+    """Drop the models of a worker for large runs only, and of one whose GPU such a worker needs."""
     if context.loaded.ids and (
         context.large_runs_only
         or patiently(

@@ -1,7 +1,7 @@
-"""Headbook's public interface: a client, and what an analysis of your own is written with.
+"""Headbook's public interface: the client, and the building blocks of your own analyses.
 
-Every name is imported when it is first used: `import headbook` loads none of the packages that
-Headbook builds on. What is not named here may change in any version.
+Names are imported on first use: `import headbook` loads none of Headbook's dependencies. Anything
+that is not exported here may change in any version.
 """
 
 from importlib import import_module
@@ -87,7 +87,7 @@ def _imported(name: str) -> Any:
     return value
 
 
-if not TYPE_CHECKING:  # for a type checker there are no other names
+if not TYPE_CHECKING:  # so that type checkers report unknown names
     __getattr__ = _imported
 
 

@@ -1,7 +1,7 @@
-"""The Python client: what the command does with runs and their scores, for programs and notebooks.
+"""The Python client: queue runs and read their scores from programs and notebooks.
 
-Runs and scores are in Postgres; `tensor` alone asks MLflow too. What a person can put right is
-raised as a `TrackerError` with the sentence that the command prints.
+Runs and scores are read from Postgres; only `tensor` also uses MLflow. Errors that you can fix are
+raised as `TrackerError`, with the message that the command prints.
 """
 
 import time
@@ -35,11 +35,11 @@ from tracker.store import runs as run_store
 if TYPE_CHECKING:
     import pandas as pd
 
-Run = RunLine | UUID | str  # a run, its id, or how its id begins
+Run = RunLine | UUID | str  # a run, its id, or a prefix of its id
 
-_LOOK_EVERY = 0.3  # seconds
-_OUTAGE = 300.0  # seconds that `wait` goes on while the database is away
-_BUSY = 30.0  # seconds that a change is tried again while the database is busy
+_POLL_EVERY = 0.3  # seconds
+_OUTAGE = 300.0  # seconds for which `wait` retries while the database is unavailable
+_BUSY = 30.0  # seconds for which a change is retried while the database is busy
 
 
 class NotEnded(TrackerError, TimeoutError):
@@ -47,8 +47,8 @@ class NotEnded(TrackerError, TimeoutError):
         named = ", ".join(f"{run.id} ({run.state})" for run in runs[:3])
         more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
         super().__init__(
-            f"After {seconds:g} s these runs have not ended: {named}{more}. They go on; wait for "
-            "them again, or look at `headbook status` where nothing moves."
+            f"Timed out after {seconds:g} s: these runs have not ended: {named}{more}. They "
+            "continue. Wait for them again, or check `headbook status` if they make no progress."
         )
 
 
@@ -60,7 +60,9 @@ class NoTensor(TrackerError):
 
 
 def connect(database_url: str | None = None, home: str | Path | None = None) -> "Client":
-    """A client of the stack that runs on this machine, or of another database.
+    """A client of the stack on this machine, or of another database.
+
+    Raises `NoDatabase` if no database is configured, and `BadDatabaseUrl` if the URL is not valid.
 
     >>> with headbook.connect() as client:
     ...     newest = client.runs(limit=5)
@@ -69,16 +71,16 @@ def connect(database_url: str | None = None, home: str | Path | None = None) -> 
 
 
 class Client:
-    """Queues runs, follows them, and reads what they measured.
+    """Queues runs, waits for them, and reads their scores and tensors.
 
-    Without arguments it finds its database as the command does: by `DATABASE_URL`, or by the stack
-    that runs on `HEADBOOK_HOME`, `.headbook` below the working directory where that is not set.
-    Raises `NoDatabase` where there is none. Nothing is sent before the first request.
+    By default it finds its database as the command does: from `DATABASE_URL`, or from the stack of
+    `HEADBOOK_HOME` (default: `.headbook` in the working directory). Raises `NoDatabase` if there is
+    none. It connects on the first request.
     """
 
     def __init__(self, database_url: str | None = None, home: str | Path | None = None) -> None:
         given = {"DATABASE_URL": database_url, "home": home}
-        self._settings = Settings(**{name: each for name, each in given.items() if each})
+        self._settings = Settings(**{name: value for name, value in given.items() if value})
         self._home = Home(self._settings.home)
         self._sessions = db.connect(self._settings.database())
 
@@ -104,10 +106,10 @@ class Client:
     def submit(self, request: Grid | Sequence[RunRequest]) -> list[RunLine]: ...
 
     def submit(self, request: RunRequest | Grid | Sequence[RunRequest]) -> RunLine | list[RunLine]:
-        """Queue a run, or several of them, all or none; a run that stands for a request is found.
+        """Queue one run, or several: all or none. An existing run of the same request is returned.
 
-        Runs that a run needs are queued before it. Raises `InvalidRequest`, which names what was
-        wrong, before anything is written.
+        Runs that a run needs are queued before it. Raises `InvalidRequest`, before anything is
+        written, if a request cannot be run.
 
         >>> request = headbook.RunRequest(
         ...     analysis="attribution", model="mcq-small", recipe={"name": "facts", "size": 12}
@@ -125,10 +127,10 @@ class Client:
         return self._submitted(request.expand() if isinstance(request, Grid) else request)
 
     def retry(self, run: Run) -> RunLine:
-        """Queue again what a run was asked to do, if it failed or was cancelled.
+        """Queue a run again if it failed or was cancelled. Returns the new run.
 
-        A run that has not ended, or has succeeded, is the answer itself; submit its request with
-        `force` to run it once more all the same.
+        A run that has not ended or has succeeded is returned unchanged; to repeat it anyway, submit
+        its request with `force`.
 
         >>> cancelled = client.cancel(client.submit(request))
         >>> client.retry(cancelled).state.value
@@ -139,7 +141,7 @@ class Client:
     def runs(
         self, *, states: Sequence[RunState] = (), analysis: str | None = None, limit: int = 50
     ) -> list[RunLine]:
-        """The newest runs, the newest first; no `states` means every state.
+        """The newest runs, newest first; by default in every state.
 
         >>> [run.analysis for run in client.runs(states=[headbook.RunState.SUCCEEDED])]
         ['attribution']
@@ -148,7 +150,9 @@ class Client:
             return results.runs(session, states=states, analysis=analysis, limit=limit)
 
     def run(self, run: Run) -> RunLine:
-        """The run as it is now, by its id or how that begins.
+        """The current state of a run, by its id or a prefix of it.
+
+        Raises `UnknownRun`, or `AmbiguousRun` if several ids start with the prefix.
 
         >>> client.run(str(run.id)[:8]).n_prompts
         8
@@ -156,9 +160,9 @@ class Client:
         return self._lines([self._id(run)])[0]
 
     def wait(self, run: Run, *, timeout: float | None = None) -> RunLine:
-        """The run once it has ended, in whichever state: look at `state` and `reason`.
+        """Wait until a run has ended, in any state: check `state` and `reason`.
 
-        Raises `NotEnded` after `timeout` seconds. A database that is away is waited for.
+        Outages of the database are waited for. Raises `NotEnded` after `timeout` seconds.
 
         >>> client.wait(run, timeout=600).state.value
         'succeeded'
@@ -166,20 +170,23 @@ class Client:
         return self.wait_all([run], timeout=timeout)[0]
 
     def wait_all(self, runs: Sequence[Run], *, timeout: float | None = None) -> list[RunLine]:
-        """The runs once all of them have ended, in their order; as `wait`."""
+        """Wait until all of the runs have ended; they are returned in the same order.
+
+        Raises `NotEnded` after `timeout` seconds, as `wait`.
+        """
         ids = [self._id(run) for run in runs]
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            seen = db.repeated(lambda: self._lines(ids), seconds=_OUTAGE)
-            open_ = [line for line in seen if not line.ended]
-            if not open_:
-                return seen
+            lines = db.repeated(lambda: self._lines(ids), seconds=_OUTAGE)
+            unfinished = [line for line in lines if not line.ended]
+            if not unfinished:
+                return lines
             if end is not None and time.monotonic() >= end:
-                raise NotEnded(open_, timeout or 0)
-            time.sleep(_LOOK_EVERY)
+                raise NotEnded(unfinished, timeout or 0)
+            time.sleep(_POLL_EVERY)
 
     def cancel(self, run: Run) -> RunLine:
-        """Ask a run to stop, and with it those that need it; one that has ended stays as it is.
+        """Cancel a run and the runs that need it; a run that has ended does not change.
 
         >>> client.cancel(client.submit(request)).state.value
         'cancelled'
@@ -194,7 +201,7 @@ class Client:
         return self.run(run_id)
 
     def scores(self, run: Run) -> "pd.DataFrame":
-        """Every score of a run with its 95 % interval, a row each; none before it has succeeded.
+        """Every score of a run with its 95 % interval, one per row; empty until the run succeeds.
 
         >>> scores = client.scores(run)
         >>> heads = scores[scores["kind"] == "head"].sort_values("mean", key=abs, ascending=False)
@@ -206,14 +213,14 @@ class Client:
         except ModuleNotFoundError as error:
             raise explained(error) from None
         with transaction(self._sessions) as session:
-            found = results.scores(session, self._id(run))
-        return pd.DataFrame([results.as_row(line) for line in found], columns=list(COLUMNS))
+            lines = results.scores(session, self._id(run))
+        return pd.DataFrame([results.as_row(line) for line in lines], columns=list(COLUMNS))
 
     def tensor(self, run: Run, name: str) -> NDArray[np.generic]:
-        """A tensor of a run as an array; `NoTensor` names those that there are.
+        """A tensor of a run as an array.
 
-        It is read from MLflow and checked against the hash that Postgres holds, or taken from the
-        files of this home.
+        It is read from the files of this home or from MLflow, and checked against the hash in
+        Postgres. Raises `NoTensor`, which lists the tensors of the run, if there is no such tensor.
 
         >>> prompts, components, labels = client.tensor(run, "label_attribution").shape
         >>> prompts, labels
@@ -221,7 +228,7 @@ class Client:
         """
         with transaction(self._sessions) as session:
             run_id = self._id(run)
-            stored = {each.name: each for each in tensors.tensors(session, run_id)}
+            stored = {tensor.name: tensor for tensor in tensors.tensors(session, run_id)}
             ids = publications.mlflow_ids(session, run_id)
         if name not in stored or ids is None:
             raise NoTensor(run_id, name, list(stored))
@@ -247,8 +254,8 @@ class Client:
         def record() -> list[submission.Submitted]:
             return submission.record(checked, created_by=person, sessions=self._sessions)
 
-        found = db.repeated(record, seconds=_BUSY, again=_is_busy)
-        return self._lines([each.run.id for each in found])
+        submitted = db.repeated(record, seconds=_BUSY, again=_is_busy)
+        return self._lines([each.run.id for each in submitted])
 
     def _id(self, run: Run) -> UUID:
         if isinstance(run, RunLine):
@@ -260,11 +267,11 @@ class Client:
 
     def _lines(self, ids: Sequence[UUID]) -> list[RunLine]:
         with transaction(self._sessions) as session:
-            found = {line.id: line for line in results.runs(session, ids=ids, limit=len(ids))}
-        for each in ids:
-            if each not in found:
-                raise run_store.UnknownRun(each)
-        return [found[each] for each in ids]
+            by_id = {line.id: line for line in results.runs(session, ids=ids, limit=len(ids))}
+        for run_id in ids:
+            if run_id not in by_id:
+                raise run_store.UnknownRun(run_id)
+        return [by_id[run_id] for run_id in ids]
 
 
 def _is_busy(error: BaseException) -> bool:

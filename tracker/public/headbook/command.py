@@ -1,4 +1,4 @@
-"""The command `headbook`: looks whether it can run here, then hands over to `tracker.cli`."""
+"""The command `headbook`: checks that it can run in this environment, then calls `tracker.cli`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from headbook import own_packages
 
 
 def main() -> None:
-    """Run the command; what is in its way is one sentence on stderr and exit code 1."""
+    """Run the command. A missing or foreign package prints one sentence to stderr and exits 1."""
     try:
         own_packages.check()
         from tracker.cli import main as run
@@ -17,6 +17,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         from headbook.missing import NotInstalled, explained
 
-        if not isinstance(said := explained(error), NotInstalled):
+        if not isinstance(explanation := explained(error), NotInstalled):
             raise
-        sys.exit(f"Error: {said}")
+        sys.exit(f"Error: {explanation}")

@@ -1,4 +1,4 @@
-"""What the functions of analyses compute with. Loads torch: import it inside of the function."""
+"""The engine for your own analyses. It loads torch: import it inside the analysis function."""
 
 from analyses.engine.batches import Batch
 from analyses.engine.decomposition import attention_writes, components

@@ -1,6 +1,6 @@
-"""A package that is not installed, where a part of Headbook needs it.
+"""Explains which package is missing when a part of Headbook cannot be imported.
 
-The Python client alone needs less than the rest, and may be installed without it.
+The Python client needs fewer packages than the rest, and can be installed without them.
 """
 
 from tracker.errors import TrackerError
@@ -15,7 +15,7 @@ class NotInstalled(TrackerError, ImportError):
 
 
 def explained(error: ModuleNotFoundError) -> Exception:
-    """What to raise instead: `NotInstalled`, unless a module of our own is missing."""
+    """The error to raise instead: `NotInstalled`, unless a module of our own is missing."""
     package = (error.name or "").partition(".")[0]
     ours = package in ("", "analyses", "app", "headbook", "migrations", "tracker")
     return error if ours else NotInstalled(package)

@@ -1,7 +1,7 @@
-"""Whether the packages behind this one are Headbook's own.
+"""Checks that Headbook's internal packages would be imported from Headbook.
 
-`tracker`, `analyses`, `app` and `migrations` are names that other projects use too. Python imports
-whichever it finds first, so this looks where each would come from before any of them is imported.
+Other projects also use the names `tracker`, `analyses`, `app` and `migrations`. Python imports the
+first match, so this checks the location of each before any of them is imported.
 """
 
 import sys
@@ -13,29 +13,29 @@ from pathlib import Path
 NAMES = ("analyses", "app", "migrations", "tracker")
 
 _HERE = Path(__file__).resolve().parent
-# A wheel has all packages side by side; in a clone this one lies in tracker/public.
+# A wheel installs all packages side by side; in a clone this one is in tracker/public.
 _IN_A_CLONE = _HERE.parts[-3:] == ("tracker", "public", "headbook")
 _ROOT = _HERE.parents[2] if _IN_A_CLONE else _HERE.parent
-_SIGN = b"Headbook"  # in the docstring of each of our packages; pip lets others overwrite files
+_MARKER = b"Headbook"  # in the docstring of our packages; pip lets other wheels overwrite files
 
 
 class ForeignPackage(ImportError):
-    """Another package has the name of one of ours, and Python would import it instead."""
+    """Python would import another package that has the name of one of ours."""
 
     def __init__(self, name: str, place: Path) -> None:
         if owners := _owners(name, place):
-            way_out = (
+            advice = (
                 f"It belongs to {' and '.join(owners)}. Uninstall that and reinstall headbook, or "
                 "install headbook into an environment of its own."
             )
         else:
-            way_out = (
-                "Rename it, take its folder out of PYTHONPATH, or start Python with -P or from "
+            advice = (
+                "Rename it, remove its folder from PYTHONPATH, or start Python with -P or from "
                 "another folder."
             )
         super().__init__(
             f"Headbook cannot run: `import {name}` finds {place}, which is not Headbook's. "
-            f"{way_out}",
+            f"{advice}",
             name=name,
             path=str(place),
         )
@@ -43,16 +43,16 @@ class ForeignPackage(ImportError):
 
 @cache
 def check() -> None:
-    """Raises `ForeignPackage` before anything foreign is imported."""
+    """Raises `ForeignPackage` if a package of one of our names is not ours; imports none."""
     for name in NAMES:
         ours = _ROOT / name / "__init__.py"
-        found = _place(name)
-        if found != ours or _SIGN not in ours.read_bytes():
-            raise ForeignPackage(name, found)
+        place = _place(name)
+        if place != ours or _MARKER not in ours.read_bytes():
+            raise ForeignPackage(name, place)
 
 
 def _place(name: str) -> Path:
-    """The file that `import name` runs, or the folder where there is none to run."""
+    """The file that `import name` would run, or the folder of a namespace package."""
     loaded = sys.modules.get(name)
     spec = loaded.__spec__ if loaded else find_spec(name)
     if spec is not None and spec.origin is not None:
@@ -62,11 +62,11 @@ def _place(name: str) -> Path:
 
 
 def _owners(name: str, place: Path) -> list[str]:
-    """The other distributions, with their versions, that have installed the file."""
-    found = []
-    for each in dict.fromkeys(packages_distributions().get(name, ())):
-        owner = distribution(each)
+    """The other distributions that have installed the file, with their versions."""
+    owners = []
+    for project in dict.fromkeys(packages_distributions().get(name, ())):
+        owner = distribution(project)
         root = Path(str(owner.locate_file(""))).resolve()
-        if each != "headbook" and place.is_relative_to(root):
-            found.append(f"{each} {owner.version}")
-    return found
+        if project != "headbook" and place.is_relative_to(root):
+            owners.append(f"{project} {owner.version}")
+    return owners
