@@ -186,7 +186,7 @@ def test_a_log_is_followed_through_the_same(
     make_run: MakeRun, sessions: Sessions, database_url: str, server_urls: dict[str, str]
 ) -> None:
     run = make_run()
-    news = run_logs._news(sessions, run.id, None)
+    news = run_logs._batches(sessions, run.id, None)
     assert [results.as_text(line).split()[-1] for line in next(news)] == ["queued"]
     with failover.closed_until_missed(database_url, server_urls["postgres"]):
         assert list(next(news)) == []
