@@ -66,6 +66,9 @@ class PluginAnalyses(Generic[Analysis]):
                 self._analyses[name] = self._wrap(self._registered[name], plugin)
         except Exception as error:
             what = error if isinstance(error, Refused) else f"raised {error!r}"
-            reason = f"its trial succeeded, but in this process it {plain(what)}"
+            reason = (
+                f"its trial succeeded, but in this process it {plain(what)}. If it was installed or "
+                "changed after this process started, restart the process"
+            )
             return Broken(plugin=plugin, reason=reason, analyses=tuple(names))
         return None

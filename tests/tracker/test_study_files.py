@@ -70,6 +70,8 @@ def test_a_file_holds_requests_and_grids() -> None:
         (STUDY.replace("study: scan", "seed: 1" + "0" * 200), "line 6: a number has more than 100"),
         (STUDY.replace("study: scan", "? [a]\n  : b"), "line 6: a key must be one word"),
         ("requests: sizes", "line 1: Expected a list, got 'sizes'."),
+        ("requests: {sizes: 1}", "line 1: Expected a list, got a mapping."),
+        ("[1, 2]", "requests, grids, got a list."),
         ("- analysis: sizes", "line 1: Expected a mapping with some of requests, grids"),
         ("requests: []", "it contains no runs. List runs under 'requests:' or 'grids:'."),
         ("", "it contains no runs"),

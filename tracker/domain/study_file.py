@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from yaml import Mark, MarkedYAMLError, YAMLError
 from yaml.constructor import SafeConstructor
-from yaml.nodes import MappingNode, Node, SequenceNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from analyses.errors import Refused, did_you_mean, shown
 from analyses.prompts.spec import DistributionSpec
@@ -49,7 +49,11 @@ class UnknownKey(BadStudyFile):
 
 class NotOfKind(BadStudyFile):
     def __init__(self, node: Node, kind: str) -> None:
-        super().__init__(node.start_mark, f"Expected {kind}, got {shown(node.value)}.")
+        if isinstance(node, ScalarNode):
+            given = shown(node.value)
+        else:
+            given = "a list" if isinstance(node, SequenceNode) else "a mapping"
+        super().__init__(node.start_mark, f"Expected {kind}, got {given}.")
 
 
 class NoRequests(BadStudyFile):

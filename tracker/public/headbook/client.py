@@ -14,13 +14,14 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from analyses.errors import shown
 from headbook.missing import explained
 from tracker import results
 from tracker.database import db
 from tracker.database.db import BusyDatabase, transaction
 from tracker.domain import RunState
 from tracker.domain.grid import Grid
-from tracker.domain.request import RunRequest
+from tracker.domain.request import InvalidRequest, RunRequest
 from tracker.errors import TrackerError
 from tracker.home.home import Home
 from tracker.publishing.spool import Spool
@@ -68,6 +69,19 @@ def connect(database_url: str | None = None, home: str | Path | None = None) -> 
     ...     newest = client.runs(limit=5)
     """
     return Client(database_url, home)
+
+
+class NotARequest(InvalidRequest):
+    def __init__(self, given: object) -> None:
+        super().__init__(
+            f"Not a request: {shown(given)}. Give a RunRequest, a list of them, or a Grid."
+        )
+
+
+class UnknownState(TrackerError):
+    def __init__(self, name: object) -> None:
+        known = ", ".join(RunState)
+        super().__init__(f"Unknown state: {shown(name)}. Known states: {known}.")
 
 
 class Client:
@@ -124,7 +138,7 @@ class Client:
         """
         if isinstance(request, RunRequest):
             return self._submitted([request])[0]
-        return self._submitted(request.expand() if isinstance(request, Grid) else request)
+        return self._submitted(_several(request))
 
     def retry(self, run: Run) -> RunLine:
         """Queue a run again if it failed or was cancelled. Returns the new run.
@@ -146,8 +160,9 @@ class Client:
         >>> [run.analysis for run in client.runs(states=[headbook.RunState.SUCCEEDED])]
         ['attribution']
         """
+        known = [_state(state) for state in states]
         with transaction(self._sessions) as session:
-            return results.runs(session, states=states, analysis=analysis, limit=limit)
+            return results.runs(session, states=known, analysis=analysis, limit=limit)
 
     def run(self, run: Run) -> RunLine:
         """The current state of a run, by its id or a prefix of it.
@@ -272,6 +287,21 @@ class Client:
             if run_id not in by_id:
                 raise run_store.UnknownRun(run_id)
         return [by_id[run_id] for run_id in ids]
+
+
+def _several(given: Grid | Sequence[RunRequest]) -> Sequence[RunRequest]:
+    if isinstance(given, Grid):
+        return given.expand()
+    if not isinstance(given, Sequence) or not all(isinstance(each, RunRequest) for each in given):
+        raise NotARequest(given)
+    return given
+
+
+def _state(name: str) -> RunState:
+    try:
+        return RunState(name)
+    except ValueError:
+        raise UnknownState(name) from None
 
 
 def _is_busy(error: BaseException) -> bool:
