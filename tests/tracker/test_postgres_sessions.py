@@ -169,6 +169,6 @@ def test_a_user_who_may_make_no_schema_is_told_what_to_ask_for(cluster: Cluster)
 )
 def test_an_address_that_cannot_be_one_is_refused_without_being_shown(url: str) -> None:
     for ask in (schema.upgrade, db.connect, postgres_session.engine):
-        with pytest.raises(BadDatabaseUrl, match="DATABASE_URL is not the address") as caught:
+        with pytest.raises(BadDatabaseUrl, match="not a valid Postgres URL") as caught:
             ask(url)
         assert "hunter2" not in str(caught.value)
