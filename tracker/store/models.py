@@ -61,7 +61,7 @@ class ModelRefused(TrackerError):
     def __init__(self, model: Model) -> None:
         super().__init__(
             f"The model {model.name!r} was refused by the worker that tried to prove it: "
-            f"{model.proof_reason} Fix that and add it again: "
+            f"{(model.proof_reason or '').rstrip('.')}. Fix that and add it again: "
             f"headbook models add {shlex.quote(model.ref)}"
         )
 

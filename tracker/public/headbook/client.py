@@ -218,10 +218,14 @@ class Client:
     def scores(self, run: Run) -> "pd.DataFrame":
         """Every score of a run with its 95 % interval, one per row; empty until the run succeeds.
 
+        The last column, `varied`, is a dict with the values that `condition` has as text.
+
         >>> scores = client.scores(run)
         >>> heads = scores[scores["kind"] == "head"].sort_values("mean", key=abs, ascending=False)
         >>> heads[["layer", "index", "metric", "n"]].head(2).values.tolist()
         [[3, 7, 'logit_attribution', 8], [3, 0, 'logit_attribution', 8]]
+        >>> scores["varied"].iloc[0]  # nothing: one score of each component and metric
+        {}
         """
         try:
             import pandas as pd
@@ -229,7 +233,8 @@ class Client:
             raise explained(error) from None
         with transaction(self._sessions) as session:
             lines = results.scores(session, self._id(run))
-        return pd.DataFrame([results.as_row(line) for line in lines], columns=list(COLUMNS))
+        rows = [{**results.as_row(line), "varied": dict(line.quantity.varied)} for line in lines]
+        return pd.DataFrame(rows, columns=[*COLUMNS, "varied"])
 
     def tensor(self, run: Run, name: str) -> NDArray[np.generic]:
         """A tensor of a run as an array.
