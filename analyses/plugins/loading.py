@@ -67,8 +67,8 @@ class PluginAnalyses(Generic[Analysis]):
         except Exception as error:
             what = error if isinstance(error, Refused) else f"raised {error!r}"
             reason = (
-                f"its trial succeeded, but in this process it {plain(what)}. If it was installed or "
-                "changed after this process started, restart the process"
+                f"its trial succeeded, but in this process it {plain(what)}. If it was installed "
+                "or changed after this process started, restart the process"
             )
             return Broken(plugin=plugin, reason=reason, analyses=tuple(names))
         return None

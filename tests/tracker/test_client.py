@@ -131,11 +131,11 @@ def test_what_is_not_there_is_named(client: Client, submit: Submit) -> None:
 
 @pytest.mark.parametrize("given", [None, "attribution", {"analysis": "attribution"}, ["x"], 3])
 def test_what_is_no_request_is_refused_by_its_name(client: Client, given: Any) -> None:
-    with pytest.raises(headbook.InvalidRequest, match="Not a request: .* Give a RunRequest"):
+    with pytest.raises(headbook.InvalidRequest, match=r"Not a request: .* Give a RunRequest"):
         client.submit(given)
 
 
 @pytest.mark.parametrize("states", [["done"], "succeeded"])
 def test_an_unknown_state_is_refused_with_the_known_ones(client: Client, states: Any) -> None:
-    with pytest.raises(headbook.TrackerError, match="Unknown state: .* queued, running"):
+    with pytest.raises(headbook.TrackerError, match=r"Unknown state: .* queued, running"):
         client.runs(states=states)
