@@ -19,7 +19,7 @@ from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
 from analyses.registry import Need
 from analyses.results import Component, Kind, NamedTensor, ScoreKey
-from analyses.stored import Stored
+from analyses.stored import ScoreDescription
 from analyses.subspaces import DATA_RANK, Floats
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ COMBINATIONS: Mapping[str, tuple[str, ...]] = {
 }
 Basis = Callable[[Component, str], Floats]  # of a head and a site: [d, rank]
 READ = ("q", "k", "v")
-RANK_STORED = Stored(
+RANK_STORED = ScoreDescription(
     metric=DATA_RANK,
     meaning="how many dimensions the vectors span that the basis was learnt from",
     unit="dimensions",

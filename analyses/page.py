@@ -13,7 +13,7 @@ from analyses.quantities import as_varied
 from analyses.registry import Analysis, Params
 from analyses.results import Kind
 from analyses.shown import plain
-from analyses.stored import Place, Stored
+from analyses.stored import Place, ScoreDescription
 
 HEAD = """\
 # Analyses
@@ -146,7 +146,7 @@ def _type(field: Schema, definitions: Mapping[str, Schema]) -> str:
     return ", ".join([name, *bounds])
 
 
-def _score(stored: Stored) -> Row:
+def _score(stored: ScoreDescription) -> Row:
     conditions = [as_varied(each).text for each in stored.varied]
     return (
         _code(stored.metric),
@@ -159,7 +159,7 @@ def _score(stored: Stored) -> Row:
     )
 
 
-def _meaning(stored: Stored) -> str:
+def _meaning(stored: ScoreDescription) -> str:
     return "; no interval: ".join(filter(None, (stored.meaning, stored.no_interval)))
 
 

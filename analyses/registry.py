@@ -26,7 +26,7 @@ from analyses.prompts.sources import Companion
 from analyses.prompts.spec import DistributionSpec, Split
 from analyses.quantities import Quantity
 from analyses.results import Derived, Measured, ScoreKey
-from analyses.stored import Stored, StoredArray
+from analyses.stored import ScoreDescription, TensorDescription
 
 ENGINE_VERSION = 2  # incremented when a change to the engine changes the numbers of analyses
 METHODS = "analyses.methods"  # the package of the built-in analyses
@@ -165,8 +165,8 @@ class Analysis:
     derive: Derive
     warns: Warns
     headline: Quantity | None  # the quantity that the map of heads shows, at any site
-    stores: Sequence[Stored]
-    arrays: Sequence[StoredArray]
+    stores: Sequence[ScoreDescription]
+    arrays: Sequence[TensorDescription]
     plots: Mapping[str, Plot | str]
     reference: str
     needs_model: bool = True  # False: it only reads the results of other runs
@@ -267,8 +267,8 @@ def analysis(
     derive: Derive = nothing_more,
     warns: Warns = no_warning,
     headline: Quantity | None = None,
-    stores: Sequence[Stored] = (),
-    arrays: Sequence[StoredArray] = (),
+    stores: Sequence[ScoreDescription] = (),
+    arrays: Sequence[TensorDescription] = (),
     plots: Mapping[str, Plot | str] | None = None,
     reference: str = "",
     needs_model: bool = True,

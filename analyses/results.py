@@ -242,7 +242,7 @@ class Derived:
     """Results that need all prompts of a run together.
 
     `resampled` yields the values of every resample, one key at a time; a number that it does not
-    yield has no interval, and `Stored.no_interval` gives the reason.
+    yield has no interval, and `ScoreDescription.no_interval` gives the reason.
     """
 
     numbers: Mapping[ScoreKey, float] = field(default_factory=dict)

@@ -17,7 +17,7 @@ Better = Literal["high", "low"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class ScoreDescription:
     """Describes the scores of one metric.
 
     `where` lists the kinds of components and sites that have the metric. `varied` lists the varied
@@ -64,11 +64,11 @@ class Stored:
 class Meanings:
     """Finds the description of scores, once for all that differ only in layer, index and x."""
 
-    def __init__(self, stores: Sequence[Stored]) -> None:
+    def __init__(self, stores: Sequence[ScoreDescription]) -> None:
         self._stores = tuple(stores)
-        self._known: dict[tuple[object, ...], Stored | None] = {}
+        self._known: dict[tuple[object, ...], ScoreDescription | None] = {}
 
-    def of(self, key: ScoreKey) -> Stored | None:
+    def of(self, key: ScoreKey) -> ScoreDescription | None:
         """The description of a score; None if there is none."""
         group = key.component.kind, key.quantity, key.x == 0
         if group not in self._known:
@@ -76,7 +76,7 @@ class Meanings:
         return self._known[group]
 
 
-def as_json(stores: Sequence[Stored]) -> list[dict[str, Any]]:
+def as_json(stores: Sequence[ScoreDescription]) -> list[dict[str, Any]]:
     """The descriptions as stored with a run, so that later versions read its scores correctly.
 
     Texts that only the documentation shows are left out.
@@ -94,10 +94,10 @@ def as_json(stores: Sequence[Stored]) -> list[dict[str, Any]]:
     ]
 
 
-def from_json(values: Sequence[Mapping[str, Any]]) -> tuple[Stored, ...]:
+def from_json(values: Sequence[Mapping[str, Any]]) -> tuple[ScoreDescription, ...]:
     """The descriptions stored with a run; their meanings are empty."""
     return tuple(
-        Stored(
+        ScoreDescription(
             metric=stored["metric"],
             meaning="",
             where=tuple((Kind(kind), site) for kind, site in stored["where"]),
@@ -124,7 +124,7 @@ def _pattern(value: str) -> re.Pattern[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredArray:
+class TensorDescription:
     """Describes a tensor: its name, its axes and its meaning."""
 
     name: str
@@ -134,13 +134,13 @@ class StoredArray:
 
 # Metrics of the label logits at the final position.
 LABEL_METRICS = (
-    Stored(
+    ScoreDescription(
         metric="logit_diff",
         meaning="logit of the correct label minus the mean of the other labels'",
         unit="logits",
         better="high",
     ),
-    Stored(
+    ScoreDescription(
         metric="accuracy",
         meaning="whether the correct label has the largest logit of all labels; labels that tie "
         "for the largest share the answer",
@@ -148,20 +148,20 @@ LABEL_METRICS = (
         better="high",
         proportion=True,
     ),
-    Stored(
+    ScoreDescription(
         metric="label_loss",
         meaning="-log softmax of the correct label, over the labels only",
         unit="nats",
         better="low",
     ),
-    Stored(
+    ScoreDescription(
         metric="label_mass",
         meaning="total probability of all labels, over the whole vocabulary: whether the model "
         "answers with a label at all",
         unit="probability",
         better="high",
     ),
-    Stored(
+    ScoreDescription(
         metric="loss",
         meaning="-log softmax of the correct label, over the whole vocabulary",
         unit="nats",
@@ -169,7 +169,7 @@ LABEL_METRICS = (
     ),
 )
 
-NOOP_EFFECT = Stored(
+NOOP_EFFECT = ScoreDescription(
     metric="noop_effect",
     meaning="how much the logit difference changes when only the final position is recomputed and "
     "nothing is patched: due to rounding, or if experts are routed differently. Effects are "
@@ -180,16 +180,22 @@ NOOP_EFFECT = Stored(
 )
 
 
-def at(metrics: Sequence[Stored], *where: Place, x: str = "") -> tuple[Stored, ...]:
+def at(
+    metrics: Sequence[ScoreDescription], *where: Place, x: str = ""
+) -> tuple[ScoreDescription, ...]:
     """The same metrics at other places, with coordinate `x`."""
     return tuple(replace(metric, where=where, x=x) for metric in metrics)
 
 
-def under(metrics: Sequence[Stored], *varied: Mapping[str, Value]) -> tuple[Stored, ...]:
+def under(
+    metrics: Sequence[ScoreDescription], *varied: Mapping[str, Value]
+) -> tuple[ScoreDescription, ...]:
     """The same metrics with these varied settings."""
     return tuple(replace(metric, varied=varied) for metric in metrics)
 
 
-def differences(metrics: Sequence[Stored], varied: Mapping[str, Value]) -> tuple[Stored, ...]:
+def differences(
+    metrics: Sequence[ScoreDescription], varied: Mapping[str, Value]
+) -> tuple[ScoreDescription, ...]:
     """The differences of the same metrics between two forward passes; none is a proportion."""
     return tuple(replace(metric, proportion=False) for metric in under(metrics, varied))

@@ -11,7 +11,7 @@ from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Derived, Kind, Measured, NamedTensor, Resampled
 from analyses.results import ScoreKey
-from analyses.stored import Stored
+from analyses.stored import ScoreDescription
 
 AS_USUAL = object()
 ONE = ScoreKey(MODEL, Quantity("one"))
@@ -143,7 +143,7 @@ def share(keys):
     "wayward",
     version=1,
     params=WaywardParams,
-    stores=[Stored(metric="one", meaning="one")],
+    stores=[ScoreDescription(metric="one", meaning="one")],
     headline=Quantity("one"),
     summarise=lambda means, params: answer("summarise", params, {}),
     derive=lambda measured, params: answer("derive", params, Derived()),

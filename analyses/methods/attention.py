@@ -12,7 +12,7 @@ from analyses.prompts.key_groups import key_groups
 from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
-from analyses.stored import LABEL_METRICS, Stored, StoredArray
+from analyses.stored import LABEL_METRICS, ScoreDescription, TensorDescription
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,20 +45,20 @@ GROUPS = (
     *("correct_label", "other_labels", "correct_content", "label_{i}"),
 )
 STORES = (
-    Stored(
+    ScoreDescription(
         metric="weight",
         meaning="attention weight from the final position on a group of keys",
         unit="share",
         where=((Kind.HEAD, ""),),
         varied=tuple({"keys": group} for group in GROUPS),
     ),
-    Stored(
+    ScoreDescription(
         metric="value_weighted",
         meaning="the same with each key's weight times the norm of its value vector after W_O",
         where=((Kind.HEAD, ""),),
         varied=tuple({"keys": group} for group in GROUPS),
     ),
-    Stored(
+    ScoreDescription(
         metric="entropy",
         meaning="of the whole row: 0 if a head attends to one key only",
         unit="nats",
@@ -67,7 +67,7 @@ STORES = (
     *LABEL_METRICS,
 )
 ARRAYS = (
-    StoredArray(
+    TensorDescription(
         name="rows",
         axes=("prompt", "component", "key"),
         meaning="every head's weight on every token from the prompt's first; NaN after its last",

@@ -9,7 +9,7 @@ from analyses import effects, streaming
 from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Kind, Measured, NamedTensor, ScoreKey
-from analyses.stored import LABEL_METRICS, Stored, StoredArray
+from analyses.stored import LABEL_METRICS, ScoreDescription, TensorDescription
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
@@ -31,7 +31,7 @@ CONVENTIONS = {
 
 WRITERS = (Kind.EMBED, Kind.HEAD, Kind.ATTN_BIAS, Kind.MLP, Kind.UNEMBED)
 STORES = (
-    Stored(
+    ScoreDescription(
         metric="logit_attribution",
         meaning="the component's direct contribution to logit_diff; all components add up to "
         "logit_diff_pre_cap",
@@ -39,13 +39,13 @@ STORES = (
         where=tuple((kind, "") for kind in WRITERS),
     ),
     *LABEL_METRICS,
-    Stored(
+    ScoreDescription(
         metric="logit_diff_pre_cap",
         meaning="logit_diff of the logits before a final soft-cap; this is what is attributed",
         unit="logits",
         better="high",
     ),
-    Stored(
+    ScoreDescription(
         metric="smallest_set",
         meaning="how many heads and MLPs together have the share x of all positive attribution",
         unit="components",
@@ -53,7 +53,7 @@ STORES = (
     ),
 )
 ARRAYS = (
-    StoredArray(
+    TensorDescription(
         name="label_attribution",
         axes=("prompt", "component", "label"),
         meaning="each component's contribution to the logit of each label, in the order of the "

@@ -27,7 +27,7 @@ from analyses.results import (
     ScoreKey,
 )
 from analyses.site_bases import DIMS, SiteBases, of_site
-from analyses.stored import LABEL_METRICS, Stored, StoredArray
+from analyses.stored import LABEL_METRICS, ScoreDescription, TensorDescription
 
 if TYPE_CHECKING:
     from analyses.bootstrap import Draws
@@ -52,7 +52,7 @@ CONVENTIONS = {
 
 _READ = ((Kind.HEAD, "q"), (Kind.KV_HEAD, "k"), (Kind.KV_HEAD, "v"))
 STORES = (
-    Stored(
+    ScoreDescription(
         metric="explained",
         meaning="the share of the variance along a leading direction that lies between options of "
         "different index, or of different symbol",
@@ -62,7 +62,7 @@ STORES = (
         x="the direction, from 1",
         sure=False,
     ),
-    Stored(
+    ScoreDescription(
         metric="variance_share",
         meaning="the share of the total variance that lies along a leading direction",
         unit="share",
@@ -70,7 +70,7 @@ STORES = (
         x="the direction, from 1",
         sure=False,
     ),
-    Stored(
+    ScoreDescription(
         metric=subspaces.DATA_RANK,
         meaning="how many dimensions the centred vectors span",
         unit="dimensions",
@@ -81,7 +81,7 @@ STORES = (
 )
 
 
-def _arrays() -> Iterator[StoredArray]:
+def _arrays() -> Iterator[TensorDescription]:
     for site in ("q", "k", "v"):
         heads = ("layer", "head" if site == "q" else "kv_head")
         meanings = {
@@ -95,31 +95,35 @@ def _arrays() -> Iterator[StoredArray]:
             "other_rank": ((), "the same of vectors at question tokens"),
         }
         for name, (more, meaning) in meanings.items():
-            yield StoredArray(
+            yield TensorDescription(
                 name=f"{site}_{name}", axes=(*heads, *more), meaning=f"{site}: {meaning}"
             )
-        yield StoredArray(
+        yield TensorDescription(
             name=f"{site}_singular",
             axes=(*heads, "rank"),
             meaning=f"{site}: singular values of the centred vectors",
         )
         options = () if site == "q" else ("option",)
-        yield StoredArray(
+        yield TensorDescription(
             name=f"{site}_projection",
             axes=("prompt", *options, *heads, "dim"),
             meaning=f"{site}: every vector's coordinates along the leading directions",
         )
-    yield StoredArray(
+    yield TensorDescription(
         name="k_index_mean",
         axes=("layer", "option", "kv_head", "d_head"),
         meaning="k: the mean vector of each option, by its index",
     )
     for site, axes in _AXES.items():
-        yield StoredArray(
+        yield TensorDescription(
             name=f"{site}_mean", axes=axes, meaning=f"the mean of {site} at the final position"
         )
-    yield StoredArray(name="symbols", axes=("prompt", "label"), meaning="the labels' token ids")
-    yield StoredArray(name="correct", axes=("prompt",), meaning="the index of the correct option")
+    yield TensorDescription(
+        name="symbols", axes=("prompt", "label"), meaning="the labels' token ids"
+    )
+    yield TensorDescription(
+        name="correct", axes=("prompt",), meaning="the index of the correct option"
+    )
 
 
 _AXES = {

@@ -12,7 +12,7 @@ from analyses.knowledge import content_accuracy
 from analyses.quantities import Quantity, Varied
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
-from analyses.stored import LABEL_METRICS, Stored, StoredArray, under
+from analyses.stored import LABEL_METRICS, ScoreDescription, TensorDescription, under
 
 if TYPE_CHECKING:
     from analyses.language_model import LanguageModel
@@ -34,7 +34,7 @@ CONVENTIONS = {
 STORES = under(
     (
         *LABEL_METRICS,
-        Stored(
+        ScoreDescription(
             metric="content_accuracy",
             meaning="whether the correct option's text is the likeliest of the options' texts "
             "after the question alone: whether the model knows the answer; ties are shared",
@@ -46,7 +46,7 @@ STORES = under(
     *({}, {"position": "{i}"}, {"label": "{label}"}),
 )
 ARRAYS = (
-    StoredArray(
+    TensorDescription(
         name="label_logits",
         axes=("prompt", "label"),
         meaning="the logit of every label, in the order of the options",

@@ -12,7 +12,7 @@ from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
 from analyses.registry import Need, Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import OF_LOGIT_DIFF, Stored
+from analyses.stored import OF_LOGIT_DIFF, ScoreDescription
 
 ATTENTION, EFFECTS = "attention", "effects"  # names of the inputs
 WEIGHTS = ("correct_label", "labels", "contents", "ends", "last")  # groups of keys, besides label_i
@@ -53,34 +53,34 @@ CONVENTIONS = {
 
 
 STORES = (
-    Stored(
+    ScoreDescription(
         metric="category",
         meaning="1 for the head's category, 0 for the others; the interval gives its uncertainty",
         where=((Kind.HEAD, ""),),
         varied=tuple({"of": each.value} for each in Category),
     ),
-    Stored(
+    ScoreDescription(
         metric="importance",
         meaning="the share of the total absolute effect of each category, of components without "
         "one, and outside the named ones",
         unit="share",
         varied=tuple({"of": name} for name in (*Category, MINOR, MLPS, OUTSIDE)),
     ),
-    Stored(
+    ScoreDescription(
         metric="weight",
         meaning="attention weight from the final position on a group of keys, as attention stored",
         unit="share",
         where=((Kind.HEAD, ""),),
         varied=tuple({"keys": group} for group in (*WEIGHTS, "label_{i}")),
     ),
-    Stored(
+    ScoreDescription(
         metric="total_effect",
         meaning="on the logit difference, as patching stored it",
         unit="logits",
         where=((Kind.HEAD, "z"), (Kind.MLP, "mlp_out")),
         varied=(OF_LOGIT_DIFF,),
     ),
-    Stored(
+    ScoreDescription(
         metric="direct_effect",
         meaning="on the logit difference, as patching stored it",
         unit="logits",

@@ -15,7 +15,14 @@ from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity, Varied
 from analyses.registry import Need, Params, analysis
 from analyses.results import Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, NOOP_EFFECT, OF_LOGIT_DIFF, Stored, differences, under
+from analyses.stored import (
+    LABEL_METRICS,
+    NOOP_EFFECT,
+    OF_LOGIT_DIFF,
+    ScoreDescription,
+    differences,
+    under,
+)
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention
@@ -48,14 +55,14 @@ OF_METRICS = tuple({"of": each.metric} for each in LABEL_METRICS)
 OF_SET = ((Kind.SET, ""),)
 OF_EACH = ((Kind.HEAD, "z"), (Kind.MLP, "mlp_out"))
 STORES = (
-    Stored(
+    ScoreDescription(
         metric="total_effect",
         meaning="the change of the metric named by the condition due to the patches, in its unit",
         where=OF_SET,
         varied=OF_METRICS,
         x="how many components, the strongest first",
     ),
-    Stored(
+    ScoreDescription(
         metric="moved",
         meaning="mean total_effect over the mean of source minus base",
         unit="share",
@@ -63,13 +70,13 @@ STORES = (
         varied=OF_METRICS,
         x="how many components, the strongest first",
     ),
-    Stored(
+    ScoreDescription(
         metric="area",
         meaning="the mean of moved over all numbers of components, from 0",
         where=OF_SET,
         varied=(OF_LOGIT_DIFF,),
     ),
-    Stored(
+    ScoreDescription(
         metric="smallest_set",
         meaning="the smallest number of components that move the share x; missing if none do",
         unit="components",
@@ -78,14 +85,14 @@ STORES = (
         x="the share",
         sure=False,
     ),
-    Stored(
+    ScoreDescription(
         metric="added",
         meaning="the increase of the total effect when the component joins those before it",
         unit="logits",
         where=OF_EACH,
         varied=(OF_LOGIT_DIFF,),
     ),
-    Stored(
+    ScoreDescription(
         metric="order",
         meaning="the component's rank, from 1, the strongest first",
         better="low",

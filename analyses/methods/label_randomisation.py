@@ -28,7 +28,7 @@ from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity, Varied
 from analyses.registry import ModelFacts, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, at, under
+from analyses.stored import LABEL_METRICS, NOOP_EFFECT, ScoreDescription, at, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention
@@ -70,7 +70,7 @@ STORES = (
     *under((*LABEL_METRICS, NOOP_EFFECT), OF_MUTATIONS),
     *under(at(LABEL_METRICS, *_SETS), OF_MUTATIONS),
     *(
-        Stored(
+        ScoreDescription(
             metric=f"{each.metric}_drop",
             meaning=f"{each.metric} of the unchanged model minus that with the heads confined",
             unit=each.unit,
@@ -80,7 +80,7 @@ STORES = (
         for each in LABEL_METRICS
     ),
     *(
-        Stored(
+        ScoreDescription(
             metric=metric,
             meaning=f"how often {CONVENTIONS[metric]}; of the model: without an interchange",
             unit="share of prompts",

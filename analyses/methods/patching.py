@@ -22,8 +22,8 @@ from analyses.stored import (
     LABEL_METRICS,
     NOOP_EFFECT,
     OF_LOGIT_DIFF,
-    Stored,
-    StoredArray,
+    ScoreDescription,
+    TensorDescription,
     differences,
     under,
 )
@@ -75,26 +75,26 @@ PATCHED = (
 )
 OF_METRICS = tuple({"of": each.metric} for each in LABEL_METRICS)
 STORES = (
-    Stored(
+    ScoreDescription(
         metric="total_effect",
         meaning="the change of the metric named by the condition due to the patch, in its unit; "
         "everything downstream reacts",
         where=PATCHED,
         varied=OF_METRICS,
     ),
-    Stored(
+    ScoreDescription(
         metric="direct_effect",
         meaning="the same if only the final norm and the unembedding react",
         where=PATCHED,
         varied=OF_METRICS,
     ),
-    Stored(
+    ScoreDescription(
         metric="indirect_effect",
         meaning="total_effect minus direct_effect",
         where=PATCHED,
         varied=OF_METRICS,
     ),
-    Stored(
+    ScoreDescription(
         metric="moved",
         meaning="mean total_effect over the mean of source minus base: the share of the gap that "
         "the component closes; missing if the gap may be zero, or without a source",
@@ -107,7 +107,7 @@ STORES = (
     NOOP_EFFECT,
 )
 ARRAYS = (
-    StoredArray(
+    TensorDescription(
         name="patched_logits",
         axes=("prompt", "component", "label"),
         meaning="the logit of every label with the component patched (total effect); stored with "

@@ -25,7 +25,7 @@ from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity, Varied
 from analyses.registry import ModelFacts, analysis
 from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
-from analyses.stored import LABEL_METRICS, NOOP_EFFECT, Stored, at, under
+from analyses.stored import LABEL_METRICS, NOOP_EFFECT, ScoreDescription, at, under
 
 if TYPE_CHECKING:
     from analyses.engine.interventions import Intervention, Path
@@ -64,7 +64,7 @@ STORES = (
     *under(at(LABEL_METRICS, *_CONFINED, x="the rank"), NONE, RANDOM, OTHER),
     *LABEL_METRICS,
     NOOP_EFFECT,
-    Stored(
+    ScoreDescription(
         metric="direct_effect",
         meaning="logit_diff along the heads' direct path minus that with z at its mean; at z: in "
         "the unchanged model",
@@ -72,7 +72,7 @@ STORES = (
         where=(*_CONFINED, (Kind.HEAD, "z"), (Kind.SET, "z")),
         x="the rank",
     ),
-    Stored(
+    ScoreDescription(
         metric="gained",
         meaning="logit_diff minus that at rank 0",
         unit="logits",
@@ -80,13 +80,13 @@ STORES = (
         varied=(NONE, RANDOM, OTHER),
         x="the rank",
     ),
-    Stored(
+    ScoreDescription(
         metric="gain",
         meaning="logit_diff of the unchanged model minus that at rank 0",
         unit="logits",
         where=_CONFINED,
     ),
-    Stored(
+    ScoreDescription(
         metric="kept",
         meaning="gained over gain: the share of the full effect that remains",
         unit="share",
@@ -94,21 +94,21 @@ STORES = (
         varied=(NONE, RANDOM, OTHER),
         x="the rank",
     ),
-    Stored(
+    ScoreDescription(
         metric="direct_kept",
         meaning="the share of the direct effect that remains",
         unit="share",
         where=_CONFINED,
         x="the rank",
     ),
-    Stored(
+    ScoreDescription(
         metric="attention_kl",
         meaning="KL divergence of the head's row of attention from its row when confined",
         unit="nats",
         where=tuple((Kind.HEAD, site) for site in OF_A_ROW),
         x="the rank",
     ),
-    Stored(
+    ScoreDescription(
         metric="rank_needed",
         meaning="the smallest rank with 95 % of the gain of all dimensions over none; missing if "
         "no tested rank reaches it, or if there is no gain",
@@ -118,7 +118,7 @@ STORES = (
         sure=False,
     ),
     RANK_STORED,
-    Stored(
+    ScoreDescription(
         metric="in_set",
         meaning="1 for every head of the set",
         where=((Kind.HEAD, ""),),

@@ -7,7 +7,7 @@ from typing import Any
 from analyses.errors import Refused
 from analyses.plugins.discovery import plain
 from analyses.quantities import Quantity, as_varied
-from analyses.stored import Stored, StoredArray
+from analyses.stored import ScoreDescription, TensorDescription
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FUNCTIONS = ("summarise", "summarised", "ratios", "derive", "warns")
@@ -43,8 +43,8 @@ def _problems(of: Any, params: type) -> Iterable[str]:
         yield f"its needs_model is {of.needs_model!r}, not True or False"
     if not isinstance(of.conventions, Mapping):
         yield f"its conventions are {of.conventions!r}, not a mapping of strings"
-    yield from _badly_stored("stores", of.stores, Stored)
-    yield from _badly_stored("arrays", of.arrays, StoredArray)
+    yield from _badly_stored("stores", of.stores, ScoreDescription)
+    yield from _badly_stored("arrays", of.arrays, TensorDescription)
     for text in (*_texts(of),):
         if not isinstance(text, str) or any(not c.isprintable() and c not in "\n\t" for c in text):
             yield f"its text {plain(repr(text))} cannot be printed"

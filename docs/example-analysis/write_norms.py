@@ -5,7 +5,16 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from headbook import Component, Kind, Measured, Params, Quantity, ScoreKey, Stored, analysis
+from headbook import (
+    Component,
+    Kind,
+    Measured,
+    Params,
+    Quantity,
+    ScoreDescription,
+    ScoreKey,
+    analysis,
+)
 
 
 class WriteNormsParams(Params):
@@ -18,7 +27,7 @@ class WriteNormsParams(Params):
     )
 
 
-WRITE_NORM = Stored(
+WRITE_NORM = ScoreDescription(
     metric="write_norm",
     meaning="norm of what the head writes at the final position",
     unit="ratio to what it is compared with",

@@ -9,7 +9,7 @@ from pydantic import Field
 from analyses import page, registry
 from analyses.registry import Analysis, Params, analysis
 from analyses.results import Kind, Measured
-from analyses.stored import Stored, StoredArray
+from analyses.stored import ScoreDescription, TensorDescription
 
 
 class ShownParams(Params):
@@ -33,7 +33,7 @@ def shown() -> Iterator[Analysis]:
         conventions={"position": "the last"},
         reference="Ada 1843",
         stores=[
-            Stored(
+            ScoreDescription(
                 metric="kept",
                 meaning="how much is left",
                 unit="share",
@@ -43,7 +43,7 @@ def shown() -> Iterator[Analysis]:
                 x="rank",
             )
         ],
-        arrays=[StoredArray(name="bases", axes=("head", "rank", "dim"), meaning="rows")],
+        arrays=[TensorDescription(name="bases", axes=("head", "rank", "dim"), meaning="rows")],
         plots={"by_rank": "nowhere:draw"},
     )
     def shown(lm: Any, prompts: Any, params: Any, progress: Any) -> Measured:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from analyses.quantities import Quantity, Value
 from analyses.results import MODEL, Component, Kind, ScoreKey
-from analyses.stored import Meanings, Stored, as_json, from_json
+from analyses.stored import Meanings, ScoreDescription, as_json, from_json
 
 HEAD = Component(kind=Kind.HEAD, layer=0, index=0)
-SAID = Stored(
+SAID = ScoreDescription(
     metric="weight",
     meaning="of attention",
     where=((Kind.HEAD, "pattern"), (Kind.MODEL, "")),
@@ -41,7 +41,7 @@ def test_braces_in_a_value_stand_for_any_text_and_all_else_for_itself() -> None:
 
 def test_a_coordinate_must_be_told() -> None:
     assert key(x=2.0) not in SAID
-    told = Stored(metric="loss", meaning="by rank", x="rank")
+    told = ScoreDescription(metric="loss", meaning="by rank", x="rank")
     assert ScoreKey(MODEL, Quantity("loss"), x=2.0) in told
     assert ScoreKey(MODEL, Quantity("loss")) in told
 
@@ -51,13 +51,16 @@ def test_each_place_with_each_of_what_is_varied_is_one_variant() -> None:
 
 
 def test_what_a_run_keeps_of_it_comes_back_from_json() -> None:
-    said = (SAID, Stored(metric="order", meaning="a place", better="low", no_interval="why"))
+    said = (
+        SAID,
+        ScoreDescription(metric="order", meaning="a place", better="low", no_interval="why"),
+    )
     kept = from_json(json.loads(json.dumps(as_json(said))))
     assert kept == tuple(replace(each, meaning="") for each in said)
 
 
 def test_what_is_said_of_a_score_is_found_by_kind_quantity_and_coordinate() -> None:
-    ranks = Stored(metric="weight", meaning="by rank", x="rank")
+    ranks = ScoreDescription(metric="weight", meaning="by rank", x="rank")
     meanings = Meanings([SAID, ranks])
     assert meanings.of(key(keys="label")) is SAID
     assert meanings.of(ScoreKey(MODEL, Quantity("weight"), x=2.0)) is ranks

@@ -10,7 +10,7 @@ from stored_runs import add_distribution, add_model, finished_run
 from analyses.bootstrap import Statistics
 from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
-from analyses.stored import Stored
+from analyses.stored import ScoreDescription
 from app import data
 from tracker import results
 from tracker.database.db import transaction
@@ -142,14 +142,14 @@ def heads_with(means, metric, site=""):
 
 def test_the_strongest_of_an_order_are_its_first_and_a_rank_of_zero_is_named(visit, sessions):
     said = [
-        Stored(
+        ScoreDescription(
             metric="order",
             meaning="",
             better="low",
             where=((Kind.HEAD, ""),),
             no_interval="nobody measured it",
         ),
-        Stored(metric="kept", meaning="", where=((Kind.HEAD, "q"),), x="the rank"),
+        ScoreDescription(metric="kept", meaning="", where=((Kind.HEAD, "q"),), x="the rank"),
     ]
     with transaction(sessions) as session:
         run = finished_run(

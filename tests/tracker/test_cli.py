@@ -23,7 +23,7 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind, pairs
 from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
-from analyses.stored import Stored
+from analyses.stored import ScoreDescription
 from tracker.cli import app, main
 from tracker.database.db import Sessions, transaction
 from tracker.domain.run_notes import RunNotes
@@ -330,14 +330,16 @@ def test_the_strongest_of_an_order_are_its_first(
             notes=RunNotes(
                 headline=Quantity("order"),
                 scores=(
-                    Stored(
+                    ScoreDescription(
                         metric="order",
                         meaning="",
                         better="low",
                         where=((Kind.HEAD, "z"),),
                         no_interval="nobody measured it",
                     ),
-                    Stored(metric="kept", meaning="", where=((Kind.HEAD, "q"),), x="the rank"),
+                    ScoreDescription(
+                        metric="kept", meaning="", where=((Kind.HEAD, "q"),), x="the rank"
+                    ),
                 ),
             ),
         )

@@ -14,7 +14,7 @@ from analyses.pictures.findings import Findings, Grid
 from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
-from analyses.stored import Stored
+from analyses.stored import ScoreDescription
 from tracker.database.db import Sessions
 from tracker.publishing import mirror
 from tracker.publishing.mlflow_errors import MlflowUnavailable
@@ -59,8 +59,12 @@ def pictured() -> Iterator[None]:
         version=1,
         params=PicturedParams,
         stores=[
-            Stored(metric="size", meaning="of it", unit="metres", where=((Kind.HEAD, ""),)),
-            Stored(metric="by_rank", meaning="at 0", where=((Kind.HEAD, ""),), x="the rank"),
+            ScoreDescription(
+                metric="size", meaning="of it", unit="metres", where=((Kind.HEAD, ""),)
+            ),
+            ScoreDescription(
+                metric="by_rank", meaning="at 0", where=((Kind.HEAD, ""),), x="the rank"
+            ),
         ],
         plots={"row": of_tensor, "nothing": of_nothing, "broken": f"{__name__}:broken"},
     )

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from analyses.bootstrap import Statistics
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, NotANumber, ScoreKey
-from analyses.stored import Stored
+from analyses.stored import ScoreDescription
 from tracker import results
 from tracker.database.db import BusyDatabase, Sessions, passes, transaction
 from tracker.domain import Model
@@ -210,10 +210,12 @@ def stored(sessions: Sessions, make_run: MakeRun, model: Model) -> Store:
 
 
 SAID = (
-    Stored(metric="order", meaning="", better="low", where=((Kind.HEAD, ""),), no_interval="why"),
-    Stored(metric="known", meaning="", better="high", where=((Kind.HEAD, ""),)),
-    Stored(metric="effect", meaning="", where=((Kind.HEAD, ""),)),
-    Stored(metric="gained", meaning="", where=((Kind.HEAD, ""),), x="the rank"),
+    ScoreDescription(
+        metric="order", meaning="", better="low", where=((Kind.HEAD, ""),), no_interval="why"
+    ),
+    ScoreDescription(metric="known", meaning="", better="high", where=((Kind.HEAD, ""),)),
+    ScoreDescription(metric="effect", meaning="", where=((Kind.HEAD, ""),)),
+    ScoreDescription(metric="gained", meaning="", where=((Kind.HEAD, ""),), x="the rank"),
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from analyses import stored
 from analyses.quantities import Quantity
-from analyses.stored import Stored
+from analyses.stored import ScoreDescription
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class RunNotes:
     conventions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     headline: Quantity | None = None
-    scores: tuple[Stored, ...] = ()
+    scores: tuple[ScoreDescription, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The notes in their stored form."""

@@ -1,4 +1,4 @@
-"""Stored prompt distributions, with the number of runs that use each."""
+"""ScoreDescription prompt distributions, with the number of runs that use each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class DistributionLine:
 
 
 def distributions(session: Session) -> list[DistributionLine]:
-    """Stored prompt distributions, newest first, with the number of runs on each."""
+    """ScoreDescription prompt distributions, newest first, with the number of runs on each."""
     query = select(DISTRIBUTIONS).order_by(DISTRIBUTIONS.c.distribution_id.desc())
     return [
         DistributionLine(

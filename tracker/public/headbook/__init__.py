@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from analyses.results import Resampled as Resampled
     from analyses.results import Result as Result
     from analyses.results import ScoreKey as ScoreKey
-    from analyses.stored import Stored as Stored
-    from analyses.stored import StoredArray as StoredArray
+    from analyses.stored import ScoreDescription as ScoreDescription
+    from analyses.stored import TensorDescription as TensorDescription
     from headbook.client import Client as Client
     from headbook.client import NotEnded as NotEnded
     from headbook.client import NoTensor as NoTensor
@@ -58,7 +58,7 @@ _NAMES = {
         *("Component", "Kind", "ScoreKey", "NamedTensor"),
         *("Measured", "Derived", "Resampled", "Result"),
     ),
-    "analyses.stored": ("Stored", "StoredArray"),
+    "analyses.stored": ("ScoreDescription", "TensorDescription"),
     "headbook.client": ("Client", "NoTensor", "NotEnded", "connect"),
     "tracker.domain": ("Priority", "RunState"),
     "tracker.domain.grid": ("Grid",),
