@@ -1593,6 +1593,7 @@ GRANT USAGE ON SCHEMA headbook TO headbook_worker;
 GRANT USAGE ON SCHEMA results TO headbook_reader;
 GRANT USAGE ON SCHEMA results TO headbook_worker;
 
+REVOKE ALL ON FUNCTION headbook.no_values() FROM PUBLIC;
 GRANT ALL ON FUNCTION headbook.no_values() TO headbook_worker;
 
 GRANT SELECT ON TABLE headbook.alembic_version TO headbook_worker;

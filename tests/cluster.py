@@ -87,7 +87,7 @@ class Servers:
         self._run(replace(command, argv=(*command.argv, *where)), ready)
         with psycopg.connect(admin, autocommit=True) as connection:
             for statement in self._filled(of_page("sql")).split(";")[:-1]:
-                connection.execute(statement)  # type: ignore[arg-type]
+                connection.execute(statement)
 
     def _valkey(self) -> None:
         folder = self.home.root / "valkey"

@@ -15,7 +15,7 @@ _WRITES = "-c default_transaction_read_only=off"
 def _alter(url: str, what: str) -> None:
     with psycopg.connect(plain(url), autocommit=True, options=_WRITES) as connection:
         name = connection.info.dbname
-        connection.execute(f"ALTER DATABASE {name} {what}")  # type: ignore[arg-type]
+        connection.execute(f"ALTER DATABASE {name} {what}")
 
 
 def begin(url: str) -> None:
@@ -88,7 +88,7 @@ def closed_until_missed(url: str, admin: str) -> Iterator[None]:
 def _let_in(url: str, admin: str, how: bool) -> None:
     name = psycopg.conninfo.conninfo_to_dict(plain(url))["dbname"]
     with psycopg.connect(plain(admin), autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {how}")  # type: ignore[arg-type]
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {how}")
         if not how:
             ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
             connection.execute(ended, [name])

@@ -34,7 +34,7 @@ Vectors = dict[tuple[int, str, float], NDArray[np.float32]]
 
 def add_model(session: Session, **facts: Any) -> Model:
     """A model of three layers of four heads that nobody can load."""
-    usual = {
+    usual: dict[str, Any] = {
         "name": "tiny",
         "ref": "/models/tiny",
         "revision": "0" * 40,
@@ -48,7 +48,7 @@ def add_model(session: Session, **facts: Any) -> Model:
         "d_head": 8,
         "d_vocab": 100,
     }
-    return model_store.add_model(session, **usual | facts)  # type: ignore[arg-type]
+    return model_store.add_model(session, **usual | facts)
 
 
 def add_distribution(session: Session, **fields: Any) -> int:
@@ -67,7 +67,7 @@ def finished_run(
     **asked: Any,
 ) -> Run:
     """A run of eight prompts that has succeeded with these scores."""
-    usual = {
+    usual: dict[str, Any] = {
         "fingerprint": uuid4().hex,
         "bounds": [(0, 8)],
         "priority": Priority.NORMAL,

@@ -48,6 +48,7 @@ FROM jsonb_array_elements(CAST(:pairs AS jsonb)) AS pair WHERE notes -> '{name}'
 
 def upgrade() -> None:
     op.execute(NO_VALUES)
+    op.execute("REVOKE EXECUTE ON FUNCTION headbook.no_values() FROM PUBLIC")
     op.execute("GRANT EXECUTE ON FUNCTION headbook.no_values() TO headbook_worker")
     for table in TABLES:
         op.add_column(

@@ -14,6 +14,7 @@ from studied import read_for, result, run
 from analyses import registry
 from analyses.language_model import LanguageModel
 from analyses.organism.export import SHIPPED
+from analyses.prompts.distributions import DistributionSpec
 from analyses.registry import Analysis, Params
 from analyses.results import Derived, Measured, ScoreKey
 
@@ -47,7 +48,7 @@ class Shipped:
         return found, analysis.derive(found, params)
 
     def _inputs(self, params: Params) -> dict[str, object]:
-        spec = registry.DistributionSpec(data="colours", split="test")
+        spec = DistributionSpec(data="colours", split="test")
         needs = params.needs(spec)
         results = {each.name: result(*self.measured(each.analysis)) for each in needs}
         return {"inputs": results} if needs else {}

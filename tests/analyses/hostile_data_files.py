@@ -212,8 +212,10 @@ def _pickled(path: Path) -> None:
     pq.write_table(pa.table({"question": ["q"]}, schema=schema), path)
 
 
+MANY: dict[str, Any] = {f"c{n}": [0] for n in range(3000)}
+LONG_NAME: dict[str, Any] = {"c" * 2_000_000: [0]}
 PARQUET = [
-    Hostile("columns", table(**{f"c{n}": [0] for n in range(3000)}), "has 3,000 columns"),
+    Hostile("columns", table(**MANY), "has 3,000 columns"),
     Hostile("rows", table(question=pa.nulls(50_000_000)), "has 50,000,000 rows"),
     Hostile("one long text", one_long_text, "than 90,000,000 bytes", bounds={"bytes": 90_000_000}),
     Hostile("list", table(question=["q"], choices=_of_nothing(9_000_000)), "9,000,000 choices"),
@@ -238,7 +240,7 @@ PARQUET = [
     Hostile("same names", _same_names, "two columns are called 'question'"),
     Hostile("bytes", table(question=[b"\0" * 1_000_000]), "is not text: b'"),
     Hostile("pickled type", _pickled, "it has no column 'choices'"),
-    Hostile("long name", table(**{"c" * 2_000_000: [0]}), "cannot|no column"),
+    Hostile("long name", table(**LONG_NAME), "cannot|no column"),
     Hostile("compressed", lambda path: path.write_bytes(zlib.compress(b"PAR1")), "not a Parquet"),
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hostile import Canary
 from test_gguf import write_tiny_gguf
 
-Write = Callable[[Path], None]
+Write = Callable[[Path], object]
 _U8, _U32, _BOOL, _STRING, _ARRAY, _U64 = 0, 4, 7, 8, 9, 10
 
 

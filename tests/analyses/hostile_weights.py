@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Spoil = Callable[[Path], None]
+Spoil = Callable[[Path], object]
 _NORM = "model.norm.weight"
 
 

@@ -1,6 +1,7 @@
 """Interventions of every kind, on every layer of a small model."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -23,6 +24,8 @@ SOURCE_LENGTHS = (12, 9, 9)  # where keys are read, a source reaches as far
 SOME = ((3, 7), (2,), (0, 8))  # positions of each prompt
 EVERY = tuple(tuple(range(length)) for length in LENGTHS)
 HEAD = 1  # where one head stands for all
+
+NO_VALUE: dict[str, Any] = {}  # of a patch: its own default
 
 
 def alone(*patches: Patch) -> list[Intervention]:
@@ -77,7 +80,7 @@ def reads(lm: LanguageModel) -> list[Intervention]:
             for layer in layers(lm)
             for site in (Site.Q, Site.K, Site.V)
             for d in [width(lm, site, layer)]
-            for choice in ({}, {"value": confined(d)}, {"value": Constant(torch.ones(d))})
+            for choice in (NO_VALUE, {"value": confined(d)}, {"value": Constant(torch.ones(d))})
         ),
         *(
             Patch(site=site, layer=layer, head=HEAD, value=low_of(lm, site, layer), at=SOME)
@@ -90,6 +93,10 @@ def reads(lm: LanguageModel) -> list[Intervention]:
 def reread(lm: LanguageModel) -> list[Intervention]:
     """One head that reads keys or values otherwise at one place, and otherwise again at another."""
     places = (2, 3)  # from the end, where windows reach
+    given: list[tuple[Site, list[Any]]] = [
+        (site, [Constant(torch.ones(width(lm, site))), low_of(lm, site)])
+        for site in (Site.K, Site.V)
+    ]
     return [
         Intervention(
             tuple(
@@ -104,8 +111,7 @@ def reread(lm: LanguageModel) -> list[Intervention]:
             ),
             path,
         )
-        for site in (Site.K, Site.V)
-        for values in [(Constant(torch.ones(width(lm, site))), low_of(lm, site))]
+        for site, values in given
         for path in Path
     ]
 
@@ -116,7 +122,7 @@ def before_rotary(lm: LanguageModel) -> list[Intervention]:
             Patch(site=site, layer=layer, head=head, before_rotary=True, **choice)
             for layer, head in places(lm)
             for site in (Site.Q, Site.K, Site.V)
-            for choice in ({}, {"value": low_of(lm, site, layer)})
+            for choice in (NO_VALUE, {"value": low_of(lm, site, layer)})
         ),
         *(
             Patch(

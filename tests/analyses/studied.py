@@ -1,6 +1,7 @@
 """Prompts of a shipped distribution read for a model, and results as another run would get them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,6 @@ def score(
     return ScoreKey(component, Quantity(metric, site, varied), x)
 
 
-def of(found: Measured | Result, **key: object) -> np.ndarray:
+def of(found: Measured | Result, **key: Any) -> np.ndarray:
     """The one score of that key."""
     return found.scores[score(**key)]

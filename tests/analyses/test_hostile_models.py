@@ -5,6 +5,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,10 +22,9 @@ from analyses.prompts.tokenization import load_tokenizer
 
 pytestmark = pytest.mark.attack(33, "hostile model folders")
 
+TABLES: dict[str, Any] = {"config": CONFIGS, "files": FILES, "weights": WEIGHTS}
 REFUSED = {
-    f"{kind}, {name}": spoil
-    for kind, table in {"config": CONFIGS, "files": FILES, "weights": WEIGHTS}.items()
-    for name, spoil in table.items()
+    f"{kind}, {name}": spoil for kind, table in TABLES.items() for name, spoil in table.items()
 }
 EVIL = "open('canary', 'w')\nraise SystemExit"
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,10 +117,14 @@ class HookedModel:
         return fitting[-1]
 
 
-def _edits(edit: Callable[[Tensor], Tensor]) -> Callable[..., tuple[tuple, dict]]:
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+def _edits(edit: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Args, Kwargs]]:
     """A hook that changes the first tensor that a module is given, by place or by name."""
 
-    def hook(_module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def hook(_module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
         if args:
             return (edit(args[0]), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": edit(kwargs["hidden_states"])}
@@ -128,7 +133,8 @@ def _edits(edit: Callable[[Tensor], Tensor]) -> Callable[..., tuple[tuple, dict]
 
 
 def _widths(module: nn.Module) -> tuple[int, int]:
-    given, made = module.weight.shape if isinstance(module, Conv1D) else module.weight.shape[::-1]
+    shape: Any = module.weight.shape
+    given, made = shape if isinstance(module, Conv1D) else shape[::-1]
     return given, made
 
 
