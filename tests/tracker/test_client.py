@@ -114,7 +114,7 @@ def test_a_run_that_was_cancelled_is_queued_again_and_one_that_lives_is_not(
 
 def test_waiting_ends_at_its_time_and_names_what_goes_on(client: Client, submit: Submit) -> None:
     run = submit().run
-    with pytest.raises(TimeoutError, match=rf"After 0 s .* {run.id} \(queued\)"):
+    with pytest.raises(TimeoutError, match=rf"Timed out after 0 s: .* {run.id} \(queued\)"):
         client.wait(run.id, timeout=0)
     client.cancel(run.id)
     assert client.wait(run.id).state is RunState.CANCELLED
