@@ -108,7 +108,7 @@ def test_a_model_is_checked_without_a_database(tmp_path: Path, model_folder: Pat
     assert "Not to be trusted" in said
 
 
-@pytest.mark.parametrize("command", ["check", "add"])
+@pytest.mark.parametrize("command", [["check"], ["add", "--here"]], ids=" ".join)
 def test_what_a_familys_own_code_raises_is_one_sentence(
     model_folder: Path,
     database_url: str,
@@ -116,7 +116,7 @@ def test_what_a_familys_own_code_raises_is_one_sentence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    command: str,
+    command: list[str],
 ) -> None:
     def raises(*_: object, **_choices: object) -> None:
         raise IndexError("index 70 is out of bounds\nfor dimension 0 with size 64")
@@ -124,7 +124,7 @@ def test_what_a_familys_own_code_raises_is_one_sentence(
     monkeypatch.setattr("transformers.models.llama.modeling_llama.LlamaMLP.forward", raises)
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("HEADBOOK_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(sys, "argv", ["headbook", "models", command, str(model_folder)])
+    monkeypatch.setattr(sys, "argv", ["headbook", "models", *command, str(model_folder)])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
@@ -404,7 +404,7 @@ def test_a_reader_who_queues_is_told_whose_address_it_takes(
     sessions: Sessions, database_url: str, tmp_path: Path
 ) -> None:
     as_reader = f"{database_url}&options=-c%20role%3Dheadbook_reader"
-    said = Stack(tmp_path, DATABASE_URL=as_reader).refusal("runs", "list")
+    said = Stack(tmp_path, DATABASE_URL=as_reader).refusal("runs", "cancel", "00000000")
     assert "lacks the rights" in said
     assert "headbook_worker" in said
 
