@@ -70,7 +70,7 @@ def test_bad_rows_are_named_and_nothing_is_written(
 
 
 def test_too_many_prompts_say_how_many_there_are(submit: Submit, sessions: Sessions) -> None:
-    with pytest.raises(InvalidRequest, match=r"504 items.* 5544 prompts .* from 1 to 5544"):
+    with pytest.raises(InvalidRequest, match=r"504 items.* 5544 different prompts .* from 1 to 5544"):
         submit(distribution=DistributionSpec(data="colours", options=2, size=5545))
     assert rows(sessions) == 0
 
@@ -106,7 +106,7 @@ def test_a_token_that_the_embedding_lacks_is_refused_at_the_door(
     submit: Submit, sessions: Sessions, add: Callable[..., None]
 ) -> None:
     add("fewer", fewer_rows=200)  # letters stand first in the alphabet
-    with pytest.raises(InvalidRequest, match=r"Prompt \d+ needs the token \d+, .* has 57 rows"):
+    with pytest.raises(InvalidRequest, match=r"Prompt \d+ has the token \d+, .* has only 57 rows"):
         submit(model="fewer")
     assert rows(sessions) == 0
 
@@ -125,7 +125,7 @@ def test_a_token_that_only_an_option_in_words_needs_is_refused_at_the_door(
     models.add_model(
         str(folder), name="whole", dtype="float32", home=home, roots=(), sessions=sessions
     )
-    with pytest.raises(InvalidRequest, match=r"Prompt 3 needs the token 257, .* has 257 rows"):
+    with pytest.raises(InvalidRequest, match=r"Prompt 3 has the token 257, .* has only 257 rows"):
         submit(model="whole", distribution=spec)
     assert rows(sessions) == 0
 
