@@ -24,10 +24,12 @@ def python(
     code: str, cwd: Path = Path("/"), **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """An interpreter as a person starts it: it imports from the folder where it stands."""
+    # A command that a test has run in this process leaves PYTHONSAFEPATH behind.
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     return subprocess.run(
         (sys.executable, "-c", code),
         cwd=cwd,
-        env=os.environ | environment,
+        env=own | environment,
         capture_output=True,
         text=True,
     )

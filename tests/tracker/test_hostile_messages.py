@@ -88,6 +88,7 @@ def worker(
         yield made
         process.terminate()
         assert process.wait(60) == 0
+        client.flushdb()  # keys of the wrong kind would stop the next test's broker
     app.close()
 
 
