@@ -213,7 +213,9 @@ def test_the_last_set_of_options_is_drawn_and_then_no_more():
     available = 504 * 11  # every colour beside every other
     whole = build(DistributionSpec(data="colours", options=2, size=available))
     assert len({prompt.text for prompt in whole.prompts}) == available
-    with pytest.raises(SizeOutOfRange, match=r"'colours' has 504 items.* 5544 different prompts .*1 to 5544"):
+    with pytest.raises(
+        SizeOutOfRange, match=r"'colours' has 504 items.* 5544 different prompts .*1 to 5544"
+    ):
         build(DistributionSpec(data="colours", options=2, size=available + 1))
 
 

@@ -198,7 +198,9 @@ def test_a_lost_tensor_is_told_read_from_a_copy_and_put_right(
 ) -> None:
     HARMS[harm](done)
     how = "not what was written" if harm in CHANGED else "gone from MLflow"
-    with pytest.raises(InputGone, match=f"of run {done.run_id}, which is {how}, and this worker has no copy"):
+    with pytest.raises(
+        InputGone, match=f"of run {done.run_id}, which is {how}, and this worker has no copy"
+    ):
         read(done, other)
     with pytest.raises(TensorsLost, match=f"is {'changed' if harm in CHANGED else 'missing'}"):
         checked(done, other)

@@ -70,7 +70,9 @@ def test_bad_rows_are_named_and_nothing_is_written(
 
 
 def test_too_many_prompts_say_how_many_there_are(submit: Submit, sessions: Sessions) -> None:
-    with pytest.raises(InvalidRequest, match=r"504 items.* 5544 different prompts .* from 1 to 5544"):
+    with pytest.raises(
+        InvalidRequest, match=r"504 items.* 5544 different prompts .* from 1 to 5544"
+    ):
         submit(distribution=DistributionSpec(data="colours", options=2, size=5545))
     assert rows(sessions) == 0
 
