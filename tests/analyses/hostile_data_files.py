@@ -132,7 +132,7 @@ JSONL = [
     Hostile("wide question", line(question=[[]] * 1_000_000), "is not text"),
     Hostile("digits", raw(f'"x": {"9" * 100_000}'), "number with too many digits"),
     Hostile("fraction", raw(f'"x": 0.{"9" * 1_000_000}'), ""),
-    Hostile("infinity", line(choices=[float("inf"), float("nan")]), "no number: inf"),
+    Hostile("infinity", line(choices=[float("inf"), float("nan")]), "is not a finite number: inf"),
     Hostile("huge exponent", text('{"question": 1e999, "choices": [1, 2], "answer": 0}'), "number"),
     Hostile(
         "key twice",

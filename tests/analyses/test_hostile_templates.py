@@ -49,7 +49,7 @@ TEMPLATES = {
         "{% for a in " + " + ".join(["options"] * 1500) + " %}{% for b in options %}"
         "{% for c in options %}{% for d in options %}{% endfor %}{% endfor %}{% endfor %}"
         "{% endfor %}",
-        "more than 50,000 steps|too much inside",
+        "more than 50,000 steps|nested too deeply",
     ),
     "brackets": ("{{ " + "(" * 9000 + "1" + ")" * 9000 + " }}", "nested too deeply"),
     "not": ("{% if " + "not " * 4900 + "question %}{% endif %}", "nested too deeply"),

@@ -16,7 +16,7 @@ GOOD = [
 ]
 BAD = {
     "": "is empty",
-    "a" * 201: "has 201 characters, and 200 at the most",
+    "a" * 201: "has 201 characters, and the maximum is 200",
     "a" * 100_000: "has 100000 characters",
     "\x1b[2Ja": "U\\+001B, a control character",
     "a\x00": "U\\+0000, a control character",

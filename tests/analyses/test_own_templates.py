@@ -204,5 +204,5 @@ def test_a_template_with_nothing_behind_its_last_label_has_no_place_for_a_bracke
     (prompt,) = build(DistributionSpec(template=f"file:{path}", size=1)).prompts
     tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Punctuation()
-    with pytest.raises(Refused, match=r"behind the last label|not one token"):
+    with pytest.raises(Refused, match=r"behind the last label|not a single separate token"):
         places(tokenizer, prompt)
