@@ -67,7 +67,7 @@ def test_tokens_beyond_the_embedding_are_named(load, prompts, where: str) -> Non
     lm = load("llama")
     (prompt,) = prompts([4])
     object.__setattr__(prompt, where, (*getattr(prompt, where)[:3], 60))
-    with pytest.raises(TokenBeyondEmbedding, match=r"Prompt 0 .* token 60, .* has 60 rows"):
+    with pytest.raises(TokenBeyondEmbedding, match=r"Prompt 0 .* token 60, .* has only 60 rows"):
         lm.batch([prompt])
 
 

@@ -155,7 +155,7 @@ def test_other_labels_stand_in_the_solved_questions_too():
 
 
 def test_a_distribution_with_one_correct_label_has_nothing_to_resample():
-    with pytest.raises(Refused, match=r"of 1 prompt none has another correct label than"):
+    with pytest.raises(Refused, match=r"of 1 prompt, none has a correct label other than"):
         pairs(build(DistributionSpec(size=1)), SourceKind.RESAMPLE)
 
 

@@ -51,7 +51,7 @@ def test_a_name_that_holds_paths_is_read_again(data, template, labels):
             "The distribution name 'facts/chinchilla/ABCD/64' has too many parts. "
             "A name is data/template/labels, such as 'facts/chinchilla/ABCD'.",
         ),
-        ("hub:cais/mmlu", "'hub:cais/mmlu' does not name a data set of the hub at a fixed"),
+        ("hub:cais/mmlu", "'hub:cais/mmlu' does not name a hub data set at a fixed"),
         ("hub:cais/mmlu@main", "the revision is the 40 hexadecimal digits of a commit"),
         ("file:", "No data named 'file:'"),
     ],
