@@ -237,7 +237,7 @@ class Planner:
 def _checked(
     analysis: Analysis, params: Mapping[str, Any], model: Model, spec: DistributionSpec
 ) -> Params:
-    checked = analysis.checked(params)
+    checked = analysis.checked({**analysis.params.usual(spec), **params})
     checked.check(model, spec)
     return checked
 
