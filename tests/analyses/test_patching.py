@@ -31,11 +31,11 @@ from analyses.results import MODEL, Component, Kind, Result, ScoreKey
 
 
 @pytest.fixture
-def ground(load):
+def ground(shared):
     """A small random model, and prompts of colours beside their sources."""
 
     def make(family: str, kind: SourceKind = SourceKind.RESAMPLE, size: int = 6):
-        lm = model_of(load, family)
+        lm = model_of(shared, family)
         tokenizer = lm.tokenizer
         built = distributions.build(DistributionSpec.parse("colours", size=size))
         sources = {pair.base.number: pair.source for pair in pairs(built, kind)}
@@ -144,8 +144,8 @@ def test_outputs_at_labels_come_from_the_labels_of_the_source(ground) -> None:
         assert_effects(found, component, site, by_hand(lm, made, "noise", (patch,)))
 
 
-def test_a_mean_needs_no_rotary_embedding(load) -> None:
-    lm = model_of(load, "gpt2")
+def test_a_mean_needs_no_rotary_embedding(shared) -> None:
+    lm = model_of(shared, "gpt2")
     prompts = read_for(lm, size=4)
     params = PatchingParams(source="mean", batch_size=4)
     (need,) = params.needs(DistributionSpec())
@@ -185,7 +185,7 @@ def test_total_is_direct_for_the_last_mlp(ground) -> None:
         np.testing.assert_allclose(found[key], 0, atol=1e-5)
 
 
-def test_an_ablation_has_no_source_and_no_share_of_it(load, ground) -> None:
+def test_an_ablation_has_no_source_and_no_share_of_it(shared, ground) -> None:
     lm, made = ground("gpt2")
     found = measured(lm, made, source="zero")
     assert not moved(list(found.scores))

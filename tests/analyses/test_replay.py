@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from kinds import KINDS, LENGTHS, SOURCE_LENGTHS, alone, confined
 from reference import logits_under
+from transformers import PreTrainedModel
 
 from analyses.engine.interventions import Intervention, Patch, Site
 from analyses.engine.recording import Keep
@@ -29,21 +31,18 @@ LoadLoud = Callable[..., LanguageModel]
 
 
 @pytest.fixture
-def load_loud(saved, random_model, loaded) -> LoadLoud:
-    """Loads a model of maps so large that every component matters."""
+def load_loud(shared) -> LoadLoud:
+    return partial(shared, change=make_loud)
 
-    def load_it(family: str, *, dtype: str = "float32", **choices: object) -> LanguageModel:
-        model = random_model(family, **choices)
-        for name, parameter in model.named_parameters():
-            if parameter.dim() > 1 and not any(end in name for end in ("embed", "wte", "lm_head")):
-                parameter.data *= LOUDNESS.get(family, 2.5)
-            elif family == "gemma4_text" and name.endswith("q_norm.weight"):
-                parameter.data *= 0.3  # its scores are not divided by the root of d_head
-        lm = LanguageModel.load(saved(model), dtype=dtype)
-        loaded.append(lm)
-        return lm
 
-    return load_it
+def make_loud(model: PreTrainedModel) -> None:
+    """Make its maps so large that every component matters."""
+    family = model.config.model_type
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1 and not any(end in name for end in ("embed", "wte", "lm_head")):
+            parameter.data *= LOUDNESS.get(family, 2.5)
+        elif family == "gemma4_text" and name.endswith("q_norm.weight"):
+            parameter.data *= 0.3  # its scores are not divided by the root of d_head
 
 
 def some_prompts(lengths: tuple[int, ...], seed: int) -> list[TokenizedPrompt]:

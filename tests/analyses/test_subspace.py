@@ -34,11 +34,11 @@ def params_for(family: str, **choices: object) -> SubspaceParams:
 
 
 @pytest.fixture
-def swept(load):
+def swept(shared):
     """A family's model, held-out prompts, parameters, learnt bases."""
 
     def make(family: str, **choices: object):
-        lm = model_of(load, family)
+        lm = model_of(shared, family)
         params = params_for(family, **choices)
         learn = BasesParams(
             rotary=params.rotary, key_site=params.key_site, centring=params.centring
@@ -201,9 +201,9 @@ def test_placebos_have_their_ranks_and_are_not_what_was_learnt(swept) -> None:
 
 
 @pytest.mark.parametrize("rotary", ["before", "after"])
-def test_ranks_beyond_what_was_learnt_from_are_its_rank(load, rotary: str) -> None:
+def test_ranks_beyond_what_was_learnt_from_are_its_rank(shared, rotary: str) -> None:
     """Four prompts have at most three directions of queries; eight of keys, which is full rank."""
-    lm = load("llama", **LONG)
+    lm = shared("llama", **LONG)
     learn = BasesParams(rotary=rotary)
     learnt = run(bases, lm, read_for(lm, size=4, split="train"), learn)
     inputs = {"bases": result(learnt, derive(learnt, learn))}
@@ -276,8 +276,8 @@ def test_numbers_do_not_depend_on_how_a_run_is_cut(swept) -> None:
     assert_same(whole, in_parts(subspace, lm, prompts, params, 3, inputs=inputs))
 
 
-def test_what_cannot_be_is_refused_at_the_door(load) -> None:
-    lm = load("llama", **LONG)
+def test_what_cannot_be_is_refused_at_the_door(shared) -> None:
+    lm = shared("llama", **LONG)
     held_out = DistributionSpec(split="test")
     with pytest.raises(RankTooLarge, match=r"No rank 99: .* 8 dimensions"):
         SubspaceParams(ranks=(99,)).check(lm.shape, held_out)
