@@ -209,6 +209,17 @@ def shared(
         assert weights(known[key]) == sum_before, f"{key} was changed: use `load`"
 
 
+@pytest.fixture
+def loaded_smollm2(
+    known: dict[str, LanguageModel], smollm2: Path, loaded: list[LanguageModel]
+) -> LanguageModel:
+    """SmolLM2-135M, loaded once, and only read."""
+    if "smollm2" not in known:
+        known["smollm2"] = LanguageModel.load(smollm2)
+    loaded.append(known["smollm2"])
+    return known["smollm2"]
+
+
 def weights(lm: LanguageModel) -> float:
     """Their sum."""
     return sum(float(each.double().sum()) for each in lm.model.parameters())

@@ -147,9 +147,9 @@ def test_a_residual_that_is_normed_in_parallel_or_not_is_exact(load_loud) -> Non
     check(lm, KINDS["writes"](lm))
 
 
-def test_smollm2_is_exact(smollm2, loaded) -> None:
-    lm = LanguageModel.load(smollm2)
-    loaded.append(lm)
+@pytest.mark.slow
+def test_smollm2_is_exact(loaded_smollm2) -> None:
+    lm = loaded_smollm2
     some = [(2, 3), (17, 8), (29, 0)]
     low = confined(lm.shape.d_head, 8)
     interventions = [
