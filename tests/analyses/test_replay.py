@@ -70,9 +70,16 @@ def replayed(lm: LanguageModel, interventions: list[Intervention], **choices) ->
     return lm.replay(recorded, interventions, batch.label_ids, source=source, **choices).labels
 
 
+def slow_and_plain(
+    lm: LanguageModel, interventions: list[Intervention]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits under each intervention, and under none."""
+    found = logits_under(lm, [*interventions, Intervention()], BASE, SOURCES)
+    return found[:-1], found[-1]
+
+
 def check(lm: LanguageModel, interventions: list[Intervention], *, effect: float = EFFECT) -> None:
-    slow = logits_under(lm, interventions, BASE, SOURCES)
-    plain = logits_under(lm, [Intervention()], BASE)
+    slow, plain = slow_and_plain(lm, interventions)
     assert (slow - plain).abs().amax((1, 2)).min() >= effect
     torch.testing.assert_close(replayed(lm, interventions), slow, atol=TOLERANCE, rtol=0)
 
@@ -117,8 +124,7 @@ def check_in_half_precision(lm: LanguageModel, *, tolerance: float) -> None:
     interventions = [
         each for kind in ("heads", "writes", "ablations", "elsewhere") for each in KINDS[kind](lm)
     ]
-    slow = logits_under(lm, interventions, BASE, SOURCES)
-    plain = logits_under(lm, [Intervention()], BASE)
+    slow, plain = slow_and_plain(lm, interventions)
     error = replayed(lm, interventions) - slow
     assert error.square().mean().sqrt() <= tolerance
     assert error.abs().max() <= 10 * tolerance
