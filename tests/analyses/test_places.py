@@ -26,13 +26,12 @@ from analyses.prompts.prompt import prompt_of
 from analyses.prompts.separators import SEPARATORS
 from analyses.prompts.templates import wording
 from analyses.prompts.tokenization import (
-    LabelIsNotOneToken,
-    LabelIsUnknown,
     OptionIsUnknown,
     load_tokenizer,
     tokenize,
     tokenize_all,
 )
+from analyses.prompts.unreadable import LabelIsNotOneToken, LabelIsUnknown
 
 WORDS = """
 A a B (A) (B B) A. A: I ( ) Answer: {label} é naïve Noël 東京 日本語 🙂 👩‍🚀 Q x² — ... 1 10 ß ﬁ

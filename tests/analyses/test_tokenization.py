@@ -7,17 +7,15 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
-from analyses.prompts.collisions import SameTokens
 from analyses.prompts.distributions import DistributionSpec, Prompt, build
 from analyses.prompts.tokenization import (
     EmptyPrompt,
-    LabelIsNotOneToken,
-    LabelIsUnknown,
     UnreadableTokenizer,
     load_tokenizer,
     tokenize,
     tokenize_all,
 )
+from analyses.prompts.unreadable import LabelIsNotOneToken, LabelIsUnknown, SameTokens
 from analyses.prompts.written import Span
 
 TEXT = "Answer: ("

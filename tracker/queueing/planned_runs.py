@@ -297,4 +297,6 @@ def _check_limits(
 
 
 def _left_out(refused: Mapping[Companion, Refused]) -> list[str]:
-    return [f"The mutation {kind.value} is left out: {why}" for kind, why in refused.items()]
+    return [
+        f"The mutation {kind.value} is left out: {why.first_line}" for kind, why in refused.items()
+    ]
