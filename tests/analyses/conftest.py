@@ -198,7 +198,7 @@ def prompts() -> Prompts:
                 item=f"item {number}",
                 input_ids=tuple(torch.randint(D_VOCAB, (length,), generator=random).tolist()),
                 label_ids=(5, 6, 7, 8),
-                correct=number % 4,
+                correct=(number % 4,),
             )
             for number, length in enumerate(lengths)
         ]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from analyses.language_model import LanguageModel
 from analyses.organism.export import SHIPPED
@@ -12,6 +13,7 @@ from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import Example, examples
 from analyses.prompts.pairing import pairs
 from analyses.prompts.sources import Companion
+from analyses.prompts.tokenization import TokenizedPrompt
 from analyses.quantities import Quantity, Varied
 from analyses.registry import Params
 from analyses.results import Component, Derived, Measured, Result, ScoreKey
@@ -37,6 +39,18 @@ def read_for(
         kind: {pair.base.number: pair.source for pair in pairs(built, kind)} for kind in kinds
     }
     return examples(lm.tokenizer, built.prompts, beside)
+
+
+def which_are_correct(prompts: Sequence[TokenizedPrompt]) -> torch.Tensor:
+    """Of each prompt's labels, [prompt, label]."""
+    return torch.stack(
+        [
+            torch.zeros(len(each.label_ids), dtype=torch.bool).index_fill(
+                0, torch.tensor(each.correct), True
+            )
+            for each in prompts
+        ]
+    )
 
 
 def result(measured: Measured, derived: Derived | None = None) -> Result:

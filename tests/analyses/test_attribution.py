@@ -71,7 +71,7 @@ def test_the_tensor_says_which_component_is_where(load, prompts, measure) -> Non
     assert names[-1] == "UNEMBED"
     head = names.index("L01.H02")
     labels = tensor.values[:, head]
-    correct = np.array([prompt.correct for prompt in made])
+    (correct,) = np.array([prompt.correct for prompt in made]).T
     rows = np.arange(len(made))
     others = (labels.sum(1) - labels[rows, correct]) / 3
     key = ScoreKey(Component(kind=Kind.HEAD, layer=1, index=2), Quantity("logit_attribution"))
@@ -162,9 +162,9 @@ def test_the_numbers_of_this_version_are_these(random_model, load, prompts, meas
         parameter.data = (0.3 * torch.sin(places * (number + 1.7))).reshape(parameter.shape).float()
     made = [
         TokenizedPrompt(
-            number=0, item="a", input_ids=(3, 14, 15, 9, 2), label_ids=(5, 6), correct=0
+            number=0, item="a", input_ids=(3, 14, 15, 9, 2), label_ids=(5, 6), correct=(0,)
         ),
-        TokenizedPrompt(number=1, item="b", input_ids=(27, 18, 28), label_ids=(5, 6), correct=1),
+        TokenizedPrompt(number=1, item="b", input_ids=(27, 18, 28), label_ids=(5, 6), correct=(1,)),
     ]
     measured = measure(load(model), made)
     assert registry.find("attribution").version == 1

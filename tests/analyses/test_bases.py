@@ -9,7 +9,7 @@ from analyses import prompt_sums, subspaces
 from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding
 from analyses.methods.bases import BasesParams, bases, derive, warned
-from analyses.prompts.key_sites import KeySite, positions
+from analyses.prompts.key_sites import KeySite
 from analyses.quantities import Quantity
 from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
 from analyses.site_bases import DIMS
@@ -44,7 +44,7 @@ def test_vectors_are_those_of_the_key_site(load, rotary: str) -> None:
     found = run(bases, lm, prompts, params).tensors
     recorded = lm.record(lm.batch(prompts), keep=Keep.POSITIONS)
     for row, prompt in enumerate(prompts):
-        for option, place in enumerate(positions(prompt.places, KeySite.BRACKET)):
+        for option, place in enumerate(prompt.places.at(KeySite.BRACKET)):
             value = recorded.reads[1].value[row, :, place].numpy()
             np.testing.assert_array_equal(found["v"].values[row, 1, option], value)
             key = recorded.reads[1].key[row, :, place].numpy()
@@ -52,7 +52,7 @@ def test_vectors_are_those_of_the_key_site(load, rotary: str) -> None:
             assert same == (rotary == "after")
     lengths = np.linalg.norm(found["k"].values[:, 1], axis=-1)
     of_keys = [
-        recorded.reads[1].key[row, :, list(positions(each.places, KeySite.BRACKET))].norm(dim=-1).T
+        recorded.reads[1].key[row, :, list(each.places.at(KeySite.BRACKET))].norm(dim=-1).T
         for row, each in enumerate(prompts)
     ]
     np.testing.assert_allclose(lengths, torch.stack(of_keys).numpy(), rtol=1e-5)  # only turned

@@ -126,7 +126,7 @@ def test_a_model_done_on_paper(random_model, load) -> None:
     model.lm_head.weight.data[6, 1] = 1.0
     model.lm_head.weight.data += 1e-3  # so that the proof at loading has logits to compare
     lm = load(model)
-    prompt = TokenizedPrompt(number=0, item="", input_ids=(3, 1), label_ids=(5, 6), correct=0)
+    prompt = TokenizedPrompt(number=0, item="", input_ids=(3, 1), label_ids=(5, 6), correct=(0,))
     shares, _ = decomposed(lm, [prompt])
     embed, head, mlp = shares[0] - 1e-3 * shares[0].sum(-1, keepdim=True) / (1 + 2e-3)
     torch.testing.assert_close(embed, torch.tensor([math.sqrt(2), 0.0]), atol=1e-5, rtol=0)

@@ -64,7 +64,7 @@ def test_a_mutation_is_measured_by_its_own_labels(told, family: str) -> None:
     for mutation in READABLE:
         batch = lm.batch([each.companions[mutation] for each in prompts])
         logits = lm.record(batch).logits.gather(1, batch.label_ids)
-        right = (logits.argmax(-1) == batch.correct).float().numpy()
+        right = (logits.argmax(-1) == batch.correct.float().argmax(-1)).float().numpy()
         told_so = {"condition": f"mutation={mutation.value}"}
         accuracy = of(found, component=MODEL, metric="accuracy", **told_so)
         np.testing.assert_array_equal(accuracy, right)
@@ -84,9 +84,10 @@ def test_an_answer_follows_what_a_forward_pass_says(told, family: str) -> None:
         for row, (base, source) in enumerate(zip(prompts, sources, strict=True)):
             answer = logits[row, list(base.label_ids)].argmax().item()
             expected = {
-                "follows_position": answer == source.correct,
-                "follows_symbol": base.labels[answer] == source.labels[source.correct],
-                "stays": answer == base.correct,
+                "follows_position": (answer,) == source.correct,
+                "follows_symbol": (base.labels[answer],)
+                == tuple(source.labels[index] for index in source.correct),
+                "stays": (answer,) == base.correct,
             }
             for metric, value in expected.items():
                 key = {"component": head, "metric": metric, "site": site}

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from local_hub import COMMIT
+from questions import questions
 
 from analyses.errors import Refused
 from analyses.prompts.data import load
@@ -342,7 +343,7 @@ def test_shots_never_ask_what_the_prompt_asks(tmp_path):
     spec = DistributionSpec(
         data=f"file:{jsonl(tmp_path / 'x.jsonl', rows)}", options=3, shots=3, size=20
     )
-    for plan in build(spec).plans:
+    for plan in questions(spec).plans:
         asked = [plan.asked.item.question, *(shot.item.question for shot in plan.shots)]
         assert len(set(asked)) == 4
     with pytest.raises(Refused, match="has 4 others"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from reference import logits_under
-from studied import FAMILIES, model_of, read_for, result
+from studied import FAMILIES, model_of, read_for, result, which_are_correct
 
 from analyses import bootstrap, metrics
 from analyses.engine.interventions import (
@@ -21,7 +21,7 @@ from analyses.errors import Refused
 from analyses.heads import NothingLearnt
 from analyses.methods import bases
 from analyses.methods.patching import PatchingParams, moved, patching
-from analyses.prompts import distributions, key_sites
+from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
 from analyses.prompts.key_sites import KeySite
@@ -64,7 +64,7 @@ def by_hand(lm, made, direction, patches) -> tuple[dict[str, np.ndarray], ...]:
     every = [Intervention(), Intervention(patches)]
     every += [] if moving else [Intervention(patches, Path.DIRECT)]
     label_ids = torch.tensor([each.label_ids for each in made])
-    correct = torch.tensor([each.correct for each in made])
+    correct = which_are_correct(made)
     return tuple(
         {
             name: values.numpy()
@@ -119,7 +119,7 @@ def test_keys_and_values_are_those_of_the_same_option_read_by_a_whole_group(
     assert len(rows) == lm.shape.n_layers * lm.shape.n_kv_heads
     group = lm.shape.n_heads // lm.shape.n_kv_heads
     here, there = (
-        tuple(key_sites.positions(each.places, KeySite.CONTENT_END) for each in prompts)
+        tuple(each.places.at(KeySite.CONTENT_END) for each in prompts)
         for prompts in (made, [of_source(each) for each in made])
     )
     assert here != there
@@ -135,7 +135,7 @@ def test_outputs_at_labels_come_from_the_labels_of_the_source(ground) -> None:
     lm, made = ground("llama", SourceKind.PERMUTE_OPTIONS)
     found = measured(lm, made, positions="label").scores
     here, there = (
-        tuple(key_sites.positions(each.places, KeySite.LABEL) for each in prompts)
+        tuple(each.places.at(KeySite.LABEL) for each in prompts)
         for prompts in (made, [of_source(each) for each in made])
     )
     for site, head in ((Site.Z, 1), (Site.MLP_OUT, None)):
@@ -158,7 +158,7 @@ def test_a_mean_needs_no_rotary_embedding(load) -> None:
     )
     logits = logits_under(lm, [Intervention((patch,)), Intervention()], prompts)
     label_ids = torch.tensor([each.label_ids for each in prompts])
-    correct = torch.tensor([each.correct for each in prompts])
+    correct = which_are_correct(prompts)
     with_it, without = (metrics.logit_diff(each.gather(1, label_ids), correct) for each in logits)
     head = Component(kind=Kind.HEAD, layer=1, index=2)
     key = ScoreKey(head, Quantity("total_effect", "z", {"of": "logit_diff"}))
@@ -197,7 +197,7 @@ def test_an_ablation_has_no_source_and_no_share_of_it(load, ground) -> None:
     patch = Patch(site=Site.Z, layer=0, head=1, value=ZERO)
     logits = logits_under(lm, [Intervention((patch,)), Intervention()], made)
     label_ids = torch.tensor([each.label_ids for each in made])
-    correct = torch.tensor([each.correct for each in made])
+    correct = which_are_correct(made)
     with_it, without = (metrics.logit_diff(each.gather(1, label_ids), correct) for each in logits)
     np.testing.assert_allclose(found.scores[key], (with_it - without).numpy(), atol=2e-4)
 

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 import torch
 from reference import logits_under
-from studied import FAMILIES, LONG, assert_same, in_parts, model_of, of, read_for, result, run
+from studied import (
+    FAMILIES,
+    LONG,
+    assert_same,
+    in_parts,
+    model_of,
+    of,
+    read_for,
+    result,
+    run,
+    which_are_correct,
+)
 
 from analyses import heads, metrics
 from analyses.confined import COMBINATIONS, SET, RankTooLarge
@@ -20,7 +31,7 @@ from analyses.methods.subspace import (
     subspace,
     warned,
 )
-from analyses.prompts.key_sites import KeySite, positions
+from analyses.prompts.key_sites import KeySite
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, ScoreKey
@@ -98,7 +109,7 @@ def test_rank_zero_is_mean_ablation(swept, family: str) -> None:
     found = run(subspace, lm, prompts, params, inputs=inputs)
     tensors = inputs["bases"].tensors
     before = params.rotary == "before"
-    at = tuple(positions(each.places, KeySite.LABEL) for each in prompts)
+    at = tuple(each.places.at(KeySite.LABEL) for each in prompts)
     kv = 2 * lm.shape.n_kv_heads // lm.shape.n_heads
     patches = tuple(
         Patch(
@@ -124,7 +135,7 @@ def logit_diffs(lm, prompts, *interventions: Intervention) -> np.ndarray:
     """By one full forward pass each, with plain hooks."""
     logits = logits_under(lm, interventions, prompts)
     label_ids = torch.tensor([each.label_ids for each in prompts])
-    correct = torch.tensor([each.correct for each in prompts])
+    correct = which_are_correct(prompts)
     return np.stack(
         [metrics.logit_diff(each.gather(1, label_ids), correct).numpy() for each in logits]
     )
@@ -157,7 +168,7 @@ def test_a_rank_between_is_a_forward_pass_with_projected_reads(swept, centring: 
     tensors = {
         name: torch.from_numpy(each.values) for name, each in inputs["bases"].tensors.items()
     }
-    options = list(zip(*(positions(each.places, KeySite.LABEL) for each in prompts), strict=True))
+    options = list(zip(*(each.places.at(KeySite.LABEL) for each in prompts), strict=True))
     patches = []
     for layer, index in ((0, 1), (1, 2)):
         kv = index * lm.shape.n_kv_heads // lm.shape.n_heads
