@@ -18,7 +18,7 @@ from analyses.prompts.bad_rows import Unusable
 from analyses.prompts.cells import Cells
 from analyses.prompts.pair_columns import PairColumns
 from analyses.prompts.pair_rows import CANDIDATES
-from analyses.prompts.pair_spans import places
+from analyses.prompts.pair_spans import written_spans
 from analyses.prompts.written_pairs import WrittenPair, WrittenText
 
 LABEL = "label"
@@ -55,13 +55,13 @@ def read(cells: Cells, columns: PairColumns, usual: PairColumns) -> WrittenPair:
             text=cells.exact(prompt, columns.prompt),
             correct=(of_prompt.correct,),
             others=of_prompt.others,
-            spans=places(cells, columns.spans, usual.spans, prompt),
+            spans=written_spans(cells, columns.spans, usual.spans, prompt),
         ),
         counterfactual=WrittenText(
             text=other_prompt,
             correct=(of_other.correct,),
             others=of_other.others,
-            spans=places(
+            spans=written_spans(
                 cells, columns.counterfactual_spans, usual.counterfactual_spans, other_prompt
             ),
         ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Layout(StrEnum):
@@ -35,8 +35,9 @@ class PairColumns(NamedTuple):
 
     def of(self, layout: Layout) -> "PairColumns":
         """The columns, where those with the usual names have the layout's own."""
-        pairs = zip(self, PairColumns(), USUAL[layout], strict=True)
-        return PairColumns(*(own if name == usual else name for name, usual, own in pairs))
+        named = zip(self._fields, self, PairColumns(), USUAL[layout], strict=True)
+        others: dict[str, Any] = {field: own for field, name, usual, own in named if name == usual}
+        return self._replace(**others)
 
 
 USUAL: Mapping[Layout, PairColumns] = {

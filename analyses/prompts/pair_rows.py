@@ -3,7 +3,7 @@
 from analyses.prompts.bad_rows import Unusable
 from analyses.prompts.cells import Cells
 from analyses.prompts.pair_columns import PairColumns
-from analyses.prompts.pair_spans import places
+from analyses.prompts.pair_spans import written_spans
 from analyses.prompts.written_pairs import WrittenPair, WrittenText
 
 CANDIDATES = "candidates"
@@ -16,7 +16,7 @@ def read(cells: Cells, columns: PairColumns, usual: PairColumns) -> WrittenPair:
         text=cells.exact(prompt, columns.prompt),
         correct=_texts(cells, columns.correct),
         others=_texts(cells, columns.others),
-        spans=places(cells, columns.spans, usual.spans, prompt),
+        spans=written_spans(cells, columns.spans, usual.spans, prompt),
     )
     return WrittenPair(asked=asked, counterfactual=_counterfactual(cells, columns, usual))
 
@@ -45,7 +45,7 @@ def _counterfactual(cells: Cells, columns: PairColumns, usual: PairColumns) -> W
         text=cells.exact(text, columns.counterfactual),
         correct=_texts(cells, columns.counterfactual_correct) if correct else (),
         others=_texts(cells, columns.counterfactual_others) if others else (),
-        spans=places(cells, columns.counterfactual_spans, usual.counterfactual_spans, text),
+        spans=written_spans(cells, columns.counterfactual_spans, usual.counterfactual_spans, text),
     )
 
 

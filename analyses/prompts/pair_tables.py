@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from analyses.errors import shown
+from analyses.errors import Refused, shown
 from analyses.prompts import data_names, mib_rows, pair_rows
 from analyses.prompts.bad_rows import NoRows, Rejected, Unusable
 from analyses.prompts.bounds import Bounds
@@ -26,6 +26,13 @@ _READ: Mapping[Layout, Callable[[Cells, PairColumns, PairColumns], WrittenPair]]
 }
 
 
+class AllLeftOut(Refused):
+    def __init__(self, data: str, reason: str) -> None:
+        super().__init__(
+            f"No row of {data} can be used, since {reason}. Name another column of counterfactuals."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CompletionTable:
     """The completions of all rows; `remarks` say how the rows were read."""
@@ -45,7 +52,7 @@ def completions_of(
     data: str, rows: Iterable[RawRow], columns: PairColumns, layout: Layout, *, bounds: Bounds
 ) -> CompletionTable:
     """The completions of the rows, whose columns are those of the layout unless they have other
-    names. Raises `BadRows` or `NoRows`.
+    names. Raises `BadRows`, `NoRows` or `AllLeftOut`.
     """
     table = _Table(data, columns.of(layout), layout, bounds)
     bad = Rejected()
@@ -56,7 +63,7 @@ def completions_of(
             bad.add(number, row.where, reason)
     bad.check(data, good=table.good)
     if not table.items:
-        raise NoRows(data, "prompt")
+        raise table.empty()
     return CompletionTable(
         items=tuple(table.in_units()), repeated=table.repeated, remarks=tuple(table.remarks())
     )
@@ -69,6 +76,7 @@ class _Table:
         self.items: list[CompletionItem] = []
         self.repeated = self.good = 0
         self._columns, self._layout, self._bounds = columns, layout, bounds
+        self._data = data
         self._topic = data_names.last_part(data)
         self._whys: Counter[Why] = Counter()
         self._left_out: Counter[str] = Counter()
@@ -128,6 +136,11 @@ class _Table:
             units.join(*_texts(item))
         for item in self.items:
             yield replace(item, unit=units.of(item.asked.text))
+
+    def empty(self) -> Refused:
+        """The error for data without completions."""
+        reason = next(iter(self._left_out), None)
+        return AllLeftOut(self._data, reason) if reason else NoRows(self._data, "prompt")
 
     def remarks(self) -> Iterator[str]:
         """How the rows were read, and which were left out."""

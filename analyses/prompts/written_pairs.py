@@ -8,7 +8,7 @@ from analyses.errors import shown
 from analyses.prompts.bad_rows import Unusable
 from analyses.prompts.completions import FEWEST_CANDIDATES, MOST_CANDIDATES, Completion
 from analyses.prompts.joints import Why, joined
-from analyses.prompts.pair_spans import Places, found
+from analyses.prompts.pair_spans import WrittenSpans, found
 from analyses.prompts.raw_row import twice
 
 
@@ -23,7 +23,7 @@ class WrittenText:
     text: str
     correct: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    spans: Places = field(default_factory=dict)
+    spans: WrittenSpans = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,9 @@ def completed(pair: WrittenPair) -> CompletedPair:
     correct = tuple(range(len(pair.asked.correct)))
     asked, why = _completion(pair.asked, written, correct, "prompt")
     other = pair.counterfactual
-    return CompletedPair(asked, other and _counterfactual(pair, other, written, asked), why)
+    if other is None:
+        return CompletedPair(asked, None, why)
+    return CompletedPair(asked, _counterfactual(pair.asked, other, written, asked), why)
 
 
 def _completion(
@@ -70,19 +72,17 @@ def _completion(
 
 
 def _counterfactual(
-    pair: WrittenPair, other: WrittenText, written: Sequence[str], asked: Completion
+    of: WrittenText, given: WrittenText, written: Sequence[str], asked: Completion
 ) -> Completion:
-    given = WrittenText(text=other.text, spans=_spans(pair.asked, other))
-    if not other.others:
-        correct = _among(other.correct, asked) if other.correct else asked.correct
-        completion, _ = _completion(given, written, correct, "counterfactual")
+    """The counterfactual of a prompt, as `given`; `written` are the prompt's own candidates."""
+    candidates = (*given.correct, *given.others) if given.others else written
+    if {each.strip(" ") for each in candidates} == set(asked.candidates):
+        candidates = written  # in the order of the prompt's
+        correct = _among(given.correct, asked) if given.correct else asked.correct
     else:
-        own = (*other.correct, *other.others)
-        if {each.strip(" ") for each in own} == set(asked.candidates):
-            own, correct = written, _among(other.correct, asked)  # in the order of the prompt's
-        else:
-            correct = tuple(range(len(other.correct)))
-        completion, _ = _completion(given, own, correct, "counterfactual")
+        correct = tuple(range(len(given.correct)))
+    spanned = WrittenText(text=given.text, spans=_spans(of, given))
+    completion, _ = _completion(spanned, candidates, correct, "counterfactual")
     if len(completion.candidates) != len(asked.candidates):
         raise Unusable(
             f"the counterfactual has {len(completion.candidates)} candidates, and the prompt has "
@@ -110,14 +110,14 @@ def _among(correct: Sequence[str], asked: Completion) -> tuple[int, ...]:
     return tuple(sorted(map(asked.candidates.index, bare)))
 
 
-def _spans(asked: WrittenText, other: WrittenText) -> Places:
+def _spans(asked: WrittenText, other: WrittenText) -> WrittenSpans:
     """The spans of a counterfactual: its own, and substrings of the prompt that it has too."""
     if unknown := [name for name in other.spans if name not in asked.spans]:
         raise Unusable(f"the counterfactual has the span {unknown[0]!r}, and the prompt has none")
-    for name, place in asked.spans.items():
-        if name not in other.spans and (not isinstance(place, str) or place not in other.text):
+    for name, span in asked.spans.items():
+        if name not in other.spans and (not isinstance(span, str) or span not in other.text):
             raise Unusable(
                 f"the span {name!r} of the prompt is not in the counterfactual: give the "
                 f"counterfactual spans of its own"
             )
-    return {name: other.spans.get(name, place) for name, place in asked.spans.items()}
+    return {name: other.spans.get(name, span) for name, span in asked.spans.items()}

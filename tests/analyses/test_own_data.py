@@ -214,7 +214,7 @@ def test_a_folder_is_read_file_by_file(tmp_path):
         ("file:{}/none.jsonl", "No file at"),
         ("folder:{}/none", "No folder at"),
         ("folder:{}/empty", "Files must end in .jsonl, .csv, .parquet"),
-        ("file:{}/x.txt", "Save it as .jsonl, .csv, .parquet"),
+        ("file:{}/x.txt", "Save it as one of .jsonl, .csv, .parquet"),
         ("file:{}/empty.jsonl", "has no rows"),
         ("file:{}/broken.parquet", "broken.parquet cannot be read"),
         ("file:{}/latin.csv", "latin.csv is not UTF-8 text"),
