@@ -233,6 +233,12 @@ def _line(tokens: Encoding, start: int) -> tuple[int, ...]:
     return tuple(tokens.ids[first:])
 
 
+def splits_digits(tokenizer: Tokenizer) -> bool:
+    """Whether each digit of a number is a token of its own."""
+    tokens = tokenizer.encode("1732", add_special_tokens=False)
+    return all(stop - start <= 1 for start, stop in tokens.offsets)
+
+
 def unknown_id(tokenizer: Tokenizer) -> int | None:
     """The id of the tokenizer's unknown token, or None."""
     token = getattr(tokenizer.model, "unk_token", None)
