@@ -11,9 +11,9 @@ from local_hub import COMMIT
 from questions import questions
 
 from analyses.errors import Refused
+from analyses.prompts.bad_rows import BadRows
 from analyses.prompts.data import load
 from analyses.prompts.distributions import DistributionSpec, build
-from analyses.prompts.tables import BadRows
 
 ROWS = [
     {"question": "Which is red?", "choices": ["blood", "grass", "snow"], "answer": 0,
