@@ -223,7 +223,7 @@ class LanguageModel:
         reads: Sequence[HeadRead],
         *,
         source: Recorded | None = None,
-    ) -> Mapping[Read, Sequence[Patches]]:
+    ) -> Mapping[HeadRead, Sequence[Patches]]:
         """The patches that put each sender's change into one read; see `engine.path_patches`.
 
         >>> batch = lm.batch(prompts)

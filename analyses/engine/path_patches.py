@@ -12,7 +12,7 @@ from itertools import groupby
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from analyses.engine import memory, replay
@@ -64,6 +64,16 @@ def path_patches(
             values = _new_values(context, layer, read, by_site[read[1]], places)
             patches += [_patches(layer, read, each, places, at) for each in values]
     return found
+
+
+def unchanged(patches: Patches, recorded: Patches) -> Bool[Tensor, " batch"]:
+    """The prompts in which two sets of patches of the same reads are bit-equal."""
+    same = []
+    for one, other in zip(patches, recorded, strict=True):
+        assert isinstance(one.value, Constant)
+        assert isinstance(other.value, Constant)
+        same.append((one.value.value == other.value.value).all(-1))
+    return torch.stack(same).all(0)
 
 
 def _positions(senders: Sequence[Patch], layer: int) -> At | None:
