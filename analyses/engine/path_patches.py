@@ -1,6 +1,6 @@
 """Path patching: what one component writes, replaced on its way into what one head reads.
 
-docs/methods.md, section 16. The residual that enters the head's layer changes by the change of one
+docs/methods.md, section 15. The residual that enters the head's layer changes by the change of one
 write, all other writes below stay as they were recorded, and only this head's query, keys or values
 are computed from it.
 """

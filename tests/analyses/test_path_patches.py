@@ -1,4 +1,4 @@
-"""Path patches against frozen forward passes with plain hooks: docs/methods.md, section 16."""
+"""Path patches against frozen forward passes with plain hooks: docs/methods.md, section 15."""
 
 import pytest
 import torch

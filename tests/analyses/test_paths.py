@@ -4,19 +4,18 @@ import numpy as np
 import pytest
 import torch
 from reference import logits_of_path, logits_under
-from studied import LONG, in_parts, assert_same, read_for, result, run, score, of
+from studied import LONG, assert_same, in_parts, read_for, run, score
 
 from analyses import metrics
 from analyses.engine.interventions import FromSource, Intervention, Patch, Site
 from analyses.heads import NoSuchHead
 from analyses.methods.paths import NothingBelow, PathsParams, paths
 from analyses.prompts import key_sites
-from analyses.prompts.examples import examples
 from analyses.prompts.distributions import DistributionSpec, build
-from analyses.prompts.key_sites import KeySite
+from analyses.prompts.examples import examples
+from analyses.prompts.key_sites import KeySite, NoKeySite
 from analyses.prompts.sources import SourceKind
-from analyses.registry import find
-from analyses.results import MODEL, Component, Kind, Result, ScoreKey
+from analyses.results import Component, Kind, Result
 
 DEEP = {"gpt2": {"n_layer": 3}}
 KIND = SourceKind.PERMUTE_OPTIONS
@@ -107,10 +106,9 @@ def test_paths_into_keys_and_values_begin_at_the_same_token_of_the_source(ground
 
 
 def test_a_source_that_is_the_prompt_has_no_effect_at_all(ground) -> None:
-    lm, made = ground("gemma2", size=8)
-    same = examples(
-        lm.tokenizer, [each.prompt for each in made], {KIND: {n.number: n.prompt for n in made}}
-    )
+    lm, _ = ground("gemma2")
+    prompts = build(DistributionSpec(data="colours", size=8)).prompts
+    same = examples(lm.tokenizer, prompts, {KIND: {each.number: each for each in prompts}})
     found = run(paths, lm, same, PathsParams(receivers=("1.0", "2.2"), reads=("q", "k", "v")))
     effects = [key for key in found.scores if key.quantity.metric == "path_effect"]
     assert len(effects) == 5 * 3 * (5 + 10 + 10)
@@ -169,11 +167,15 @@ def test_a_receiver_without_a_sender_is_refused(load, receivers, layers, error, 
         PathsParams(receivers=receivers).check(lm.shape, DistributionSpec())
 
 
-def test_an_option_without_the_token_that_is_read_is_refused(ground) -> None:
-    lm, made = ground("llama", size=1)
-    built = build(DistributionSpec(data="colours", size=1, separators="A."))
-    (bare,) = examples(lm.tokenizer, built.prompts, {})
-    for choices in ({"reads": ("k",), "key_site": "bracket"}, {"positions": "bracket"}):
-        params = PathsParams(receivers=("1.0",), **choices)
-        params.check_places(made[0].places)
-    assert find("paths").defaults["reads"] == ["q"]
+def test_a_prompt_without_the_token_that_is_read_is_refused(load, tmp_path) -> None:
+    """On one line, options have no token of their line's end."""
+    template = tmp_path / "one-line.jinja"
+    options = "{% for o in options %}({{ o.label }}) {{ o.text }}; {% endfor %}"
+    template.write_text("{{ question }}\n" + options + "Answer: (")
+    built = build(DistributionSpec(data="colours", size=1, template=f"file:{template}"))
+    (prompt,) = examples(load("llama", **LONG).tokenizer, built.prompts)
+    for choices in ({"reads": ("q", "v"), "key_site": "option_end"}, {"positions": "option_end"}):
+        with pytest.raises(NoKeySite, match="no separate token for the key site 'option_end'"):
+            PathsParams(receivers=("1.0",), **choices).check_places(prompt.places)
+    for choices in ({"key_site": "option_end"}, {"positions": "option_end", "reads": ("k",)}):
+        PathsParams(receivers=("1.0",), **choices).check_places(prompt.places)  # not read
