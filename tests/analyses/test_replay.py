@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from kinds import KINDS, LENGTHS, SOURCE_LENGTHS, alone, confined
+from kinds import BASE, KINDS, SOURCES, alone, confined
 from reference import logits_under
 from transformers import PreTrainedModel
 
@@ -14,7 +14,6 @@ from analyses.engine.interventions import Intervention, Patch, Site
 from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding
 from analyses.language_model import LanguageModel
-from analyses.prompts.tokenization import TokenizedPrompt
 
 TOLERANCE = 1e-4
 EFFECT = 100 * TOLERANCE  # that every single intervention has at least, so that none is idle
@@ -43,24 +42,6 @@ def make_loud(model: PreTrainedModel) -> None:
             parameter.data *= LOUDNESS.get(family, 2.5)
         elif family == "gemma4_text" and name.endswith("q_norm.weight"):
             parameter.data *= 0.3  # its scores are not divided by the root of d_head
-
-
-def some_prompts(lengths: tuple[int, ...], seed: int) -> list[TokenizedPrompt]:
-    """Every token is a label, so that all logits are compared."""
-    random = torch.Generator().manual_seed(seed)
-    return [
-        TokenizedPrompt(
-            number=number,
-            item="",
-            input_ids=tuple(torch.randint(60, (length,), generator=random).tolist()),
-            label_ids=tuple(range(60)),
-            correct=(0,),
-        )
-        for number, length in enumerate(lengths)
-    ]
-
-
-BASE, SOURCES = some_prompts(LENGTHS, 0), some_prompts(SOURCE_LENGTHS, 1)
 
 
 def replayed(lm: LanguageModel, interventions: list[Intervention], **choices) -> torch.Tensor:

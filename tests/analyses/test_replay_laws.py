@@ -1,4 +1,4 @@
-"""What must hold of interventions whatever the model says: docs/methods.md, section 15."""
+"""What must hold of interventions whatever the model says: docs/methods.md, section 16."""
 
 from typing import Any
 
