@@ -58,7 +58,8 @@ def test_the_strongest_heads_are_sure_of_their_sign(lm: LanguageModel) -> None:
     strongest = sorted(heads, key=lambda key: -abs(heads[key].mean()))[:3]
     draws = bootstrap.draw([each.item for each in examples_], seed=0)
     for each in bootstrap.statistics(np.stack([heads[key] for key in strongest]), draws):
-        assert each.ci_low is not None and each.ci_high is not None
+        assert each.ci_low is not None
+        assert each.ci_high is not None
         assert each.ci_low > 0 or each.ci_high < 0
 
 
