@@ -252,7 +252,7 @@ def page(numbers: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - Markdown of our own numbers
     )
-    environment.filters["est"] = _written
+    environment.filters |= {"est": _written, "count": _count, "zip": zip}
     environment.filters["head"] = lambda name: "L{:02d}.H{:02d}".format(*map(int, name.split(".")))
     return environment.get_template(TEMPLATE.name).render(numbers)
 
@@ -263,6 +263,14 @@ def _written(found: Mapping[str, float] | None, digits: int = 2) -> str:
     mean, low, high = (
         f"{found[name]:.{digits}f}".replace("-", "−") for name in ("mean", "ci_low", "ci_high")
     )
+    return f"{mean} [{low}, {high}]"
+
+
+def _count(found: Mapping[str, float] | None) -> str:
+    """A whole number with its interval; None if it was never reached."""
+    if found is None:
+        return "no number"
+    mean, low, high = (f"{found[name]:.0f}" for name in ("mean", "ci_low", "ci_high"))
     return f"{mean} [{low}, {high}]"
 
 
