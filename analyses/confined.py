@@ -12,7 +12,6 @@ from analyses.checkpoints.shapes import LayerShape, ModelShape, most
 from analyses.effects import At
 from analyses.errors import Refused
 from analyses.heads import HeadParams, NothingLearnt
-from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.prompts.spec import DistributionSpec
@@ -93,7 +92,7 @@ class ConfinedParams(HeadParams):
 
     def check_places(self, places: Places) -> None:
         """Raises `NoKeySite`."""
-        key_sites.positions(places, self.key_site)
+        places.at(self.key_site)
 
 
 def full_rank(layers: Sequence[LayerShape], sites: Sequence[str]) -> int:

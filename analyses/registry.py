@@ -78,6 +78,14 @@ class Params(BaseModel):
     # The default split of prompts: 'test' for an analysis that learns from 'train'.
     usual_split: ClassVar[Split] = "all"
 
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        """Values of parameters that a request leaves out, where they depend on the prompts.
+
+        A source that fits completions, for example. Other parameters take their defaults.
+        """
+        return {}
+
     @property
     def companions(self) -> tuple[Companion, ...]:
         """The kinds of companion prompts that the analysis needs for each of its prompts."""

@@ -167,6 +167,13 @@ LABEL_METRICS = (
         unit="nats",
         better="low",
     ),
+    ScoreDescription(
+        metric="prob_diff",
+        meaning="probability of the correct labels minus that of the others, over the whole "
+        "vocabulary",
+        unit="probability",
+        better="high",
+    ),
 )
 
 NOOP_EFFECT = ScoreDescription(

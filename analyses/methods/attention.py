@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses import effects, streaming
-from analyses.prompts.key_groups import key_groups
 from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
@@ -141,7 +140,7 @@ def _measure(
 
 
 def _groups(prompts: "Sequence[Example]", input_ids: "Tensor") -> _Groups:
-    by_prompt = [key_groups(prompt.places, prompt.correct) for prompt in prompts]
+    by_prompt = [prompt.places.key_groups(prompt.correct) for prompt in prompts]
     names = tuple(by_prompt[0])
     members = input_ids.new_zeros(len(prompts), len(names), input_ids.shape[1]).double()
     for row, groups in enumerate(by_prompt):

@@ -11,7 +11,6 @@ from pydantic import Field
 from analyses import effects, prompt_sums, streaming, subspaces
 from analyses.checkpoints.shapes import LayerShape, most
 from analyses.errors import Refused
-from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.prompts.spec import DistributionSpec
@@ -190,7 +189,7 @@ class BasesParams(Params):
 
     def check_places(self, places: Places) -> None:
         """Raises `NoKeySite` if an option of the prompt has no token at the key site."""
-        key_sites.positions(places, self.key_site)
+        places.at(self.key_site)
 
 
 def derive(measured: Measured, params: BasesParams) -> Derived:
@@ -340,7 +339,6 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesPar
 
 
 def _other_token(prompt: "Example") -> int:
-    """A token of the question, varying between prompts but fixed for each prompt."""
-    places = prompt.places
-    length = places.question_last - places.question_first + 1
-    return places.question_first + prompt.number % length
+    """A token without a role, varying between prompts but fixed for each prompt."""
+    others = prompt.places.filler
+    return others[prompt.number % len(others)]

@@ -81,8 +81,10 @@ def behaviour(
     which separates knowing the answer from finding its label.
     """
     measured = streaming.streamed(lm, prompts, params, progress, lambda batch: _measure(lm, batch))
-    knows = content_accuracy(lm, prompts, batch_size=params.batch_size)
-    vectors = {**measured.scores, ScoreKey(MODEL, Quantity("content_accuracy")): knows}
+    vectors = dict(measured.scores)
+    if all(prompt.content for prompt in prompts):
+        knows = content_accuracy(lm, prompts, batch_size=params.batch_size)
+        vectors[ScoreKey(MODEL, Quantity("content_accuracy"))] = knows
     counted = {
         replace(key, quantity=replace(key.quantity, varied=varied)): (vector, chosen)
         for varied, chosen in _subsets(prompts).items()
@@ -111,14 +113,10 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
 
 
 def _subsets(prompts: "Sequence[Example]") -> dict[Varied, NDArray[np.bool_]]:
-    """Which prompts count, [prompt] each: all; by position and by label of the correct option."""
-    positions = np.array([each.correct for each in prompts])
-    labels = np.array([each.labels[each.correct] for each in prompts])
-    return (
-        {Varied(): np.ones(len(prompts), dtype=bool)}
-        | {
-            Varied({"position": position}): positions == position
-            for position in sorted(set(positions.tolist()))
-        }
-        | {Varied({"label": label}): labels == label for label in sorted(set(labels.tolist()))}
-    )
+    """Which prompts count, [prompt] each: all, then those of each group."""
+    subsets = {Varied(): np.ones(len(prompts), dtype=bool)}
+    for name in dict.fromkeys(name for each in prompts for name in each.groups):
+        values = [each.groups.get(name) for each in prompts]
+        for value in sorted({value for value in values if value is not None}):
+            subsets[Varied({name: value})] = np.array([each == value for each in values])
+    return subsets

@@ -271,12 +271,12 @@ def _interchanged(
     answers = answer(patched.labels).cpu().numpy()  # [place, prompt, option]
     sources = context.source_prompts
     followed = {
-        "follows_position": [each.correct for each in sources],
+        "follows_position": [_correct(source) for source in sources],
         "follows_symbol": [
-            base.labels.index(source.labels[source.correct])
+            base.labels.index(source.labels[_correct(source)])
             for base, source in zip(prompts, sources, strict=True)
         ],
-        "stays": [each.correct for each in prompts],
+        "stays": [_correct(prompt) for prompt in prompts],
     }
     own = answer(context.base.logits.gather(1, context.batch.label_ids)).cpu().numpy()
     rows = np.arange(len(prompts))
@@ -288,6 +288,12 @@ def _interchanged(
             key = ScoreKey(component, Quantity(metric, site, INTERCHANGE))
             scores[key] = shares[rows, options]
     return scores
+
+
+def _correct(prompt: "Example") -> int:
+    """The index of the correct label, the only one of a question."""
+    (index,) = prompt.correct
+    return index
 
 
 def _exchange(

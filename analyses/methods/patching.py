@@ -10,7 +10,6 @@ from analyses import effects, streaming
 from analyses.effects import At, PatchContext, PatchTarget
 from analyses.errors import Refused
 from analyses.heads import NothingLearnt
-from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
 from analyses.prompts.sources import Companion, SourceKind
@@ -185,7 +184,7 @@ class PatchingParams(Params):
     def check_places(self, places: Places) -> None:
         """Raises `NoKeySite` if an option of the prompt lacks a token that is patched."""
         for site in self._key_sites:
-            key_sites.positions(places, site)
+            places.at(site)
 
     @property
     def _key_sites(self) -> tuple[KeySite, ...]:

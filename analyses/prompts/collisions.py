@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from tokenizers import Tokenizer
 
 from analyses.errors import Refused, shown
-from analyses.prompts.prompt import Prompt
+from analyses.prompts.prompt import Prompt, QuestionPrompt
 
 MOST_NAMED = 50
 
@@ -19,8 +19,8 @@ class SameTokens(Refused):
         if len(named) > MOST_NAMED:
             lines.append(f"  and {len(named) - MOST_NAMED} more")
         super().__init__(
-            "The model's tokenizer reads two labels or two options of one question as the same "
-            f"tokens ({len(named)} found). Choose other labels, fix or remove the questions, or "
+            "The model's tokenizer reads two labels or two options of one prompt as the same "
+            f"tokens ({len(named)} found). Choose other labels, fix or remove the prompts, or "
             "use another model:\n" + "\n".join(lines)
         )
 
@@ -35,8 +35,9 @@ class Collisions:
     def of(self, prompt: Prompt, label_ids: Sequence[int]) -> Iterator[str]:
         """The pairs of labels, and of options after a space, whose tokens are equal, in words."""
         yield from self._same("labels", prompt.labels, [(each,) for each in label_ids])
-        options = [self._option(each) for each in prompt.options]
-        yield from self._same("options", prompt.options, options)
+        if isinstance(prompt, QuestionPrompt):
+            options = [self._option(each) for each in prompt.options]
+            yield from self._same("options", prompt.options, options)
 
     def _same(
         self, what: str, names: Sequence[str], tokens: Sequence[tuple[int, ...]]

@@ -44,6 +44,11 @@ class Task:
     make: Callable[[str], Iterator[CompletionItem]]
     for_split_digits: str | None = None
 
+    def check(self, counterfactual: str) -> None:
+        """Raises `UnknownCounterfactual`."""
+        if counterfactual not in self.counterfactuals:
+            raise UnknownCounterfactual(self, counterfactual)
+
     @property
     def counterfactuals(self) -> tuple[str, ...]:
         return tuple(self.meanings)
@@ -149,6 +154,6 @@ def items(name: str, counterfactual: str) -> tuple[CompletionItem, ...]:
     Raises `UnknownTask` or `UnknownCounterfactual`.
     """
     found = task(name)
-    if counterfactual not in found.counterfactuals:
-        raise UnknownCounterfactual(found, counterfactual)
-    return tuple(found.make(counterfactual))
+    chosen = counterfactual or found.counterfactuals[0]
+    found.check(chosen)
+    return tuple(found.make(chosen))

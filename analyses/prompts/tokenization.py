@@ -10,7 +10,7 @@ from tokenizers import Encoding, Tokenizer
 from analyses.bounds import TOKENIZER_BYTES
 from analyses.errors import Refused, shown
 from analyses.prompts.collisions import Collisions, SameTokens
-from analyses.prompts.prompt import Prompt
+from analyses.prompts.prompt import LABEL, Prompt
 from analyses.prompts.written import Span
 from analyses.regular_files import content
 
@@ -56,24 +56,27 @@ class LabelIsUnknown(Refused):
         )
 
 
-class OptionIsUnknown(Refused):
-    def __init__(self, prompt: Prompt, option: str, tokens: Sequence[str]) -> None:
+class PartIsUnknown(Refused):
+    def __init__(self, prompt: Prompt, what: str, text: str, tokens: Sequence[str]) -> None:
         super().__init__(
-            f"The tokenizer does not know all of the option {shown(option)} of prompt "
+            f"The tokenizer does not know all of the {what} {shown(text)} of prompt "
             f"{prompt.number}: it reads {shown(list(tokens))}. Choose other data, or another model."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizedPrompt:
-    """The tokens of a prompt; the label is predicted from the last one."""
+    """The tokens of a prompt; a label is predicted from the last one.
+
+    `correct` are the indices of the correct labels: one or several.
+    """
 
     number: int
     item: str
     input_ids: tuple[int, ...]
     label_ids: tuple[int, ...]
-    correct: int
-    unknown: int = 0  # unknown tokens in the text, outside labels and options
+    correct: tuple[int, ...]
+    unknown: int = 0  # unknown tokens in the text, outside its named parts
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def _tokenized(tokenizer: Tokenizer, prompt: Prompt, labels: "_Labels") -> Token
 
 
 def _unknown(tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding) -> int:
-    """The number of unknown tokens. Raises a `Refused` if one is in a label or an option."""
+    """The number of unknown tokens. Raises a `Refused` if one is in a named part."""
     unknown = unknown_id(tokenizer)
     if unknown is None or unknown not in tokens.ids:
         return 0
@@ -177,12 +180,12 @@ def _unknown(tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding) -> int:
         names = [token_name(tokenizer, tokens.ids[n]) for n in inside]
         return names if any(tokens.ids[n] == unknown for n in inside) else None
 
-    for label, span in zip(prompt.labels, prompt.label_spans, strict=False):
+    for what, span in prompt.parts:
         if names := read_as(span):
-            raise LabelIsUnknown(label, " ".join(names))
-    for option, span in zip(prompt.options, prompt.option_spans, strict=False):
-        if names := read_as(span):
-            raise OptionIsUnknown(prompt, option, names)
+            part = prompt.text[slice(*span)]
+            if what == LABEL:
+                raise LabelIsUnknown(part, " ".join(names))
+            raise PartIsUnknown(prompt, what, part, names)
     return tokens.ids.count(unknown)
 
 

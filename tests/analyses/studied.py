@@ -10,7 +10,8 @@ from analyses.organism.export import SHIPPED
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import Example, examples
-from analyses.prompts.sources import Companion, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import Companion
 from analyses.quantities import Quantity, Varied
 from analyses.registry import Params
 from analyses.results import Component, Derived, Measured, Result, ScoreKey

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from analyses.prompts.key_groups import key_groups
 from reference import Pass
 
 from analyses import knowledge
@@ -14,7 +15,6 @@ from analyses.methods.attention import AttentionParams, attention
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
-from analyses.prompts.key_groups import key_groups
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, ScoreKey
 

@@ -1,11 +1,13 @@
 """Which tokens of a prompt belong together."""
 
 import pytest
+from analyses.prompts.key_groups import key_groups, parting
 
 from analyses.language_model import LanguageModel
 from analyses.prompts.distributions import DistributionSpec, build
-from analyses.prompts.key_groups import key_groups, parting
-from analyses.prompts.places import OptionPlaces, Places, places
+from analyses.prompts.locating import places
+from analyses.prompts.places import Places
+from analyses.prompts.question_places import OptionPlaces
 from analyses.prompts.tokenization import tokenize
 
 

@@ -12,7 +12,7 @@ from analyses.errors import Refused
 from analyses.prompts import labels
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.labels import SCHEMES, SYMBOLS
-from analyses.prompts.places import places
+from analyses.prompts.locating import places
 from analyses.prompts.separators import SEPARATORS
 from analyses.prompts.streams import Stream
 from analyses.prompts.tokenization import load_tokenizer, tokenize_all

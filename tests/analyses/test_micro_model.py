@@ -22,7 +22,8 @@ from analyses.methods.attribution import AttributionParams, attribution
 from analyses.methods.patching import PatchingParams, patching
 from analyses.methods.subspace import SubspaceParams, subspace
 from analyses.prompts.examples import Content, Example
-from analyses.prompts.places import OptionPlaces, Places
+from analyses.prompts.places import Places
+from analyses.prompts.question_places import OptionPlaces
 from analyses.results import MODEL, Component, Kind, NamedTensor, Result
 
 SCALE = (5 / 4) ** 0.5

@@ -25,7 +25,8 @@ from analyses.prompts import distributions, key_sites
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
 from analyses.prompts.key_sites import KeySite
-from analyses.prompts.sources import SourceKind, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import SourceKind
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Result, ScoreKey
 

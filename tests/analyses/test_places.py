@@ -20,7 +20,7 @@ from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.items import Item
 from analyses.prompts.labels import SCHEMES
-from analyses.prompts.places import places
+from analyses.prompts.locating import places
 from analyses.prompts.plans import Plan, Question
 from analyses.prompts.prompt import prompt_of
 from analyses.prompts.separators import SEPARATORS

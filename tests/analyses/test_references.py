@@ -6,8 +6,10 @@ import pytest
 
 from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec, build
+from analyses.prompts.pairing import pairs
+from analyses.prompts.question_sources import OptionsKeepTheirOrder
 from analyses.prompts.references import order_of
-from analyses.prompts.sources import OptionsKeepTheirOrder, SourceKind, pairs
+from analyses.prompts.sources import SourceKind
 
 KEEP = {"option_references": "keep"}
 

@@ -10,7 +10,8 @@ from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.labels import SCHEMES
 from analyses.prompts.mutations import Mutation, NoMutation
-from analyses.prompts.sources import Difference, SourceKind, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import Difference, SourceKind
 from analyses.prompts.streams import Stream
 
 LIST = "list:α,β,γ,δ,ε,ζ,η,θ,ι,κ"  # noqa: RUF001 - Greek is meant

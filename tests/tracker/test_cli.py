@@ -20,7 +20,8 @@ from analyses.bootstrap import Statistics
 from analyses.engine import closure
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
-from analyses.prompts.sources import SourceKind, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import SourceKind
 from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
 from analyses.stored import ScoreDescription

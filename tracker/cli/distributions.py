@@ -7,7 +7,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from analyses.prompts import distributions
-from analyses.prompts.sources import Difference, Pair, SourceKind, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import Difference, Pair, SourceKind
 from analyses.prompts.spec import PARTS, DistributionSpec, unusual
 from tracker import results
 from tracker.cli.options import Fields, options
@@ -81,7 +82,9 @@ def show(
     for remark in built.remarks:
         console.print(remark, markup=False, highlight=False)
     for prompt in built.prompts:
-        console.rule(f"prompt {prompt.number} · {prompt.item} · {prompt.labels[prompt.correct]}")
+        console.rule(
+            f"prompt {prompt.number} · {prompt.item} · {' | '.join(prompt.correct_labels)}"
+        )
         if paired:
             _print_pair(paired[prompt.number])
         else:
@@ -92,7 +95,7 @@ def _print_pair(pair: Pair) -> None:
     """Print base and source side by side, headed by their differences."""
     table = Table.grid(Column(ratio=1), Column(ratio=1), expand=True, padding=(0, 2))
     differs = ", ".join(kind.value for kind in Difference if kind in pair.differs)
-    answer = pair.source.labels[pair.source.correct]
+    answer = " | ".join(pair.source.correct_labels)
     table.add_row(Text("base"), Text(f"source · {answer} · differs in {differs}"))
     table.add_row(Text(pair.base.text), Text(pair.source.text))
     console.print(table, highlight=False)

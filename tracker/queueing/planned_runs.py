@@ -17,9 +17,11 @@ from analyses.prompts.bounds import Bounds
 from analyses.prompts.distributions import Distribution, DistributionSpec
 from analyses.prompts.examples import content
 from analyses.prompts.limits import Limits
-from analyses.prompts.places import Places, places
-from analyses.prompts.prompt import Prompt
-from analyses.prompts.sources import Companion, Pair, pairs
+from analyses.prompts.locating import places
+from analyses.prompts.pairing import pairs
+from analyses.prompts.places import Places
+from analyses.prompts.prompt import Prompt, QuestionPrompt
+from analyses.prompts.sources import Companion, Pair
 from analyses.prompts.spec import Split
 from analyses.prompts.tokenization import TokenizedPrompt, tokenize_all, tokenizer_of
 from analyses.registry import Analysis, Need, Params
@@ -208,7 +210,7 @@ class Planner:
         model: Model,
     ) -> "_Prompts":
         def where(prompt: Prompt) -> str:
-            item = distribution.plans[prompt.number].asked.item
+            item = distribution.items[prompt.number]
             return item.where or f"prompt {prompt.number} ({item.id})"
 
         file = refs.tokenizer(
@@ -235,7 +237,7 @@ class Planner:
 def _checked(
     analysis: Analysis, params: Mapping[str, Any], model: Model, spec: DistributionSpec
 ) -> Params:
-    checked = analysis.checked(params)
+    checked = analysis.checked({**analysis.params.usual(spec), **params})
     checked.check(model, spec)
     return checked
 
@@ -288,6 +290,8 @@ def _check_limits(
     limits.check(tokens)
     if model.n_embeddings is not None and tokenizer.get_vocab_size() > model.n_embeddings:
         for prompt in prompts:  # each option is also scored directly after the question
+            if not isinstance(prompt, QuestionPrompt):
+                continue
             tokenized = content(tokenizer, prompt)
             limits.check_tokens(prompt.number, [*tokenized.context, *chain(*tokenized.options)])
 
