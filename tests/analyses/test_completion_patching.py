@@ -88,8 +88,7 @@ def test_a_span_is_patched_from_the_same_span_wherever_it_is(load, family: str) 
     found = run(patching, lm, made, params)
     ends = {
         span: [
-            tuple(each.places.spans[span][1:] for each in prompts)
-            for prompts in two_runs(made, "noise")
+            tuple(each.places.at(span) for each in prompts) for prompts in two_runs(made, "noise")
         ]
         for span in ("what", "who")
     }
@@ -139,9 +138,7 @@ def test_a_position_map_is_a_hook_at_every_layer_and_position(load, family, dire
             assert np.isnan(np.delete(stored, rows)).all()
 
 
-def test_a_map_of_one_layer_and_site_is_the_whole_way(load) -> None:
-    """A prompt of as many tokens whose every position is patched at once is its counterfactual;
-    where they differ in one token alone, patching that one is enough."""
+def test_a_prompt_with_its_only_other_token_patched_in_layer_0_is_the_counterfactual(load) -> None:
     lm = model_of(load, "llama")
     made = read_completions(lm, [(0, {"who": "A", "what": "x"}, {"who": "B", "what": "x"})])
     found = run(patching, lm, made, PatchingParams(source="paired", positions="each"))
@@ -168,7 +165,7 @@ def test_a_prompt_that_is_its_own_counterfactual_is_not_changed(load) -> None:
 
 def test_numbers_of_a_map_do_not_depend_on_how_a_run_is_cut(load) -> None:
     lm = model_of(load, "llama")
-    made = read_completions(lm, PAIRS * 2)
+    made = read_completions(lm, [*PAIRS, *PAIRS])
     params = PatchingParams(source="paired", positions="each", batch_size=2)
     whole = run(patching, lm, made, params)
     pieces = [run(patching, lm, made[cut], params) for cut in (slice(0, 4), slice(4, None))]
@@ -186,7 +183,7 @@ def test_a_map_tells_which_prompts_have_a_position_and_where(load) -> None:
     found = run(patching, lm, made, PatchingParams(source="paired", positions="each"))
     found.check([each.number for each in made])
     second = of(found, component=MODEL, metric="position", condition="at=what[1]")
-    texts = [each.places.spans["what"][0] + 1 for each in made]
-    # The first three bytes of each text are read as they are; only these have two in both texts.
+    ends = [each.places.at("what")[0] for each in made]
+    # Of the others, the prompt or its counterfactual has one token there; `xyz` ends later.
     assert np.flatnonzero(~np.isnan(second)).tolist() == [0, 1, 3]
-    assert second[[0, 1, 3]].tolist() == [texts[0], texts[1], texts[3]]
+    assert second[[0, 1, 3]].tolist() == [ends[0], ends[1], ends[3] - 1]
