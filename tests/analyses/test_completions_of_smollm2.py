@@ -27,8 +27,9 @@ def ground(smollm2: Path, loaded):
     loaded.append(lm)
     built = distributions.build(DistributionSpec(data="ioi", size=2))
     made = pairs(built, SourceKind.PAIRED)
-    beside = {SourceKind.PAIRED: {pair.base.number: pair.source for pair in made}}
-    return lm, built.prompts, examples(lm.tokenizer, built.prompts, beside), made
+    sources = {pair.base.number: pair.source for pair in made}
+    read = examples(lm.tokenizer, built.prompts, {SourceKind.PAIRED: sources})
+    return lm, built.prompts, read, made
 
 
 def test_heads_of_smollm2_have_the_effects_of_a_plain_hook(ground, smollm2: Path) -> None:

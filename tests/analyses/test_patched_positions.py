@@ -10,6 +10,7 @@ from analyses import registry
 from analyses.checkpoints.shapes import LayerShape
 from analyses.errors import Refused
 from analyses.methods.patching import PatchingParams
+from analyses.position_maps import named
 from analyses.prompts.completion_places import CompletionPlaces
 from analyses.prompts.locating import places
 from analyses.prompts.spec import DistributionSpec
@@ -50,9 +51,9 @@ def test_every_token_has_one_name(spans, names) -> None:
 
 def test_positions_are_those_of_the_tokens(tokenizer: Tokenizer) -> None:
     made = prompt(0, 0, {"who": "A", "what": "xy"})
-    found = places(tokenizer, made)
+    found = named(places(tokenizer, made))
     ids = tokenizer.encode(made.text).ids
-    told = {name: tokenizer.decode([ids[at]]) for name, at in found.named_positions.items()}
+    told = {name: tokenizer.decode([ids[at]]) for name, at in found.items()}
     assert (told["who"].strip(), told["what[0]"], told["what[1]"]) == ("A", "x", "y")
     assert told["end"] == "1"
     assert len(told) == len(ids)
@@ -63,7 +64,7 @@ def test_completions_are_patched_from_their_counterfactuals_unless_asked_otherwi
         params = registry.find(name).params
         assert params.usual(DistributionSpec(data="ioi")) == {"source": "paired"}
         assert params.usual(DistributionSpec(data="colours")) == {}
-        assert params().source == "permute_options"
+        assert params().model_dump()["source"] == "permute_options"
 
 
 def test_what_a_request_about_questions_is_stored_as_has_not_changed() -> None:
