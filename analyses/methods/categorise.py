@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from analyses.prompts.prompt import Prompt
+from analyses.prompts.sources import usual_source
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
 from analyses.registry import Need, Params, analysis
@@ -93,7 +94,7 @@ STORES = (
 class CategoriseParams(Params):
     """The thresholds of the categories."""
 
-    source: Literal["resample", "permute_options", "randomise_labels"] = Field(
+    source: Literal["resample", "permute_options", "randomise_labels", "paired"] = Field(
         "permute_options",
         title="Source",
         description="The source of the patches whose effects measure importance.",
@@ -157,6 +158,10 @@ class CategoriseParams(Params):
         title="Maximum direct share",
         description="Largest direct share of a content gatherer's effect.",
     )
+
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        return usual_source(spec)
 
     def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
         """The attention and the effects of heads on the same prompts."""

@@ -1,5 +1,6 @@
 """Companions of prompts: sources of activations and mutations, and how they differ."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -8,6 +9,7 @@ from analyses.errors import Refused
 from analyses.plurals import counted
 from analyses.prompts.mutations import Mutation
 from analyses.prompts.prompt import Prompt
+from analyses.prompts.spec import DistributionSpec
 
 
 class SourceKind(StrEnum):
@@ -19,6 +21,11 @@ class SourceKind(StrEnum):
 
 
 Companion = SourceKind | Mutation
+
+
+def usual_source(spec: DistributionSpec) -> Mapping[str, str]:
+    """The parameter `source`, where a request leaves it out and it is not the default."""
+    return {"source": SourceKind.PAIRED.value} if spec.kind == "completions" else {}
 
 
 class Difference(StrEnum):

@@ -160,7 +160,8 @@ class Planner:
         if refused:
             checked = registered.ask(lambda: checked.without(refused))
         prompts += [each for each in companions.values() if not isinstance(each, Refused)]
-        registered.ask(lambda: _check_places(checked, prompts))
+        read = [where for each in prompts for where in each.places]
+        registered.ask(lambda: checked.check_prompts(model, read))
         needs = registered.ask(lambda: tuple(islice(checked.needs(distribution), MOST_NEEDS)))
         inputs = {
             need.name: self._needed(need, model=model, seed=seed, depth=depth + 1) for need in needs
@@ -262,11 +263,6 @@ def _checked(
     checked = analysis.checked({**analysis.params.usual(spec), **params})
     checked.check(model, spec)
     return checked
-
-
-def _check_places(params: Params, prompts: "Sequence[_Prompts]") -> None:
-    for where in (place for each in prompts for place in each.places):
-        params.check_places(where)
 
 
 @dataclass(frozen=True, kw_only=True)
