@@ -172,8 +172,9 @@ class PathsParams(Params):
 
     def check_places(self, places: Places) -> None:
         """Raises `NoKeySite` if an option of the prompt lacks a token that is read."""
-        for site in {self.site(read) for read in self.reads} - {None}:
-            key_sites.positions(places, site)
+        for read in self.reads:
+            if (site := self.site(read)) is not None:
+                key_sites.positions(places, site)
 
 
 @analysis(

@@ -15,6 +15,7 @@ from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.examples import examples
 from analyses.prompts.key_sites import KeySite, NoKeySite
 from analyses.prompts.sources import SourceKind
+from analyses.quantities import Varied
 from analyses.results import Component, Kind, Result
 
 DEEP = {"gpt2": {"n_layer": 3}}
@@ -62,7 +63,7 @@ def by_hand(lm, made, sender, reads, base, source):
 def assert_paths(found, component, to: str, expected) -> None:
     site = "mlp_out" if component.kind is Kind.MLP else "z"
     for metric, values in expected.items():
-        key = score(component, "path_effect", site, {"of": metric, "to": to})
+        key = score(component, "path_effect", site, Varied({"of": metric, "to": to}))
         np.testing.assert_allclose(found.scores[key], values, atol=2e-4)
 
 
