@@ -261,7 +261,8 @@ def _written(found: Mapping[str, float] | None, digits: int = 2) -> str:
     if found is None:
         return "–"  # noqa: RUF001
     mean, low, high = (
-        f"{found[name]:.{digits}f}".replace("-", "−") for name in ("mean", "ci_low", "ci_high")
+        f"{found[name]:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        for name in ("mean", "ci_low", "ci_high")
     )
     return f"{mean} [{low}, {high}]"
 

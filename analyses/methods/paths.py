@@ -42,8 +42,8 @@ CONVENTIONS = {
     "MLP between keeps what it wrote, and only this read is computed anew",
     "sender": "z of the head, before its output matrix, or mlp_out; its layer's post-norm is "
     "computed anew with the other heads' z as recorded",
-    "read": "q at the final position, or at the site `positions`; k and v at the site `key_site`, as "
-    "this one head reads them from the final position",
+    "read": "q at the final position, or at the site `positions`; k and v at the site `key_site`, "
+    "as this one head reads them from the final position",
     "position": "a sender is replaced where the receiver's vector is: at the final position, or at "
     "the site, by the same site of the source: of questions a token of each option, of completions "
     "the last token of a span",
