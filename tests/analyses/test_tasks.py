@@ -127,7 +127,7 @@ def _tokens(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def test_data_may_be_named_after_every_task_and_after_no_other():
-    assert data_names.TASKS == tuple(tasks.TASKS)
+    assert tuple(tasks.TASKS) == data_names.TASKS
 
 
 def test_an_unknown_task_and_an_unknown_counterfactual_are_refused_by_name():
