@@ -41,7 +41,7 @@ def check(tokenizer, made) -> CompletionPlaces:
         name: (max(held),) for name, held in tokens.items()
     }
     end = max((max(held) for held in tokens.values()), default=final)
-    groups = {name: set() for name in (*made.spans, "last", "rest")}
+    groups: dict[str, set[int]] = {name: set() for name in (*made.spans, "last", "rest")}
     for token in range(len(read)):
         first = next((name for name, held in tokens.items() if token in held), None)
         groups[first or ("last" if token > end else "rest")].add(token)

@@ -34,10 +34,12 @@ def downgrade(url: str, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", "migrations:")
     engine = create_engine(url)
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, revision)
+    finally:
+        engine.dispose()
 
 
 @pytest.mark.parametrize("kind", [SourceKind.PAIRED, SourceKind.RESAMPLE])
