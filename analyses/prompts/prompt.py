@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from analyses.prompts.completions import Completion
 from analyses.prompts.plans import Plan
@@ -16,7 +16,10 @@ class Prompt:
     """One text for a language model, and the labels that may continue it after `joint`.
 
     `joint` is a space or empty. `correct` are the indices of the correct labels: one or several.
+    `labelled` is what its labels are called in messages.
     """
+
+    labelled: ClassVar[str] = LABEL
 
     number: int
     item: str
@@ -81,6 +84,8 @@ class QuestionPrompt(Prompt):
 @dataclass(frozen=True, kw_only=True)
 class CompletionPrompt(Prompt):
     """A text to complete; the labels are its candidates, and `spans` its named parts."""
+
+    labelled: ClassVar[str] = "candidate"
 
     spans: Mapping[str, Span]
     by: Mapping[str, str] = field(default_factory=dict)  # its groups, such as its template

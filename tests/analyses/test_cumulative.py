@@ -22,11 +22,11 @@ from analyses.results import MODEL, Result, ScoreKey
 
 
 @pytest.fixture
-def ordered(load):
+def ordered(shared):
     """A family's model, prompts beside their sources, and the effects that order components."""
 
     def make(family: str, size: int = 6, **choices: object):
-        lm = model_of(load, family)
+        lm = model_of(shared, family)
         params = CumulativeParams(**{"batch_size": 2, **choices})
         prompts = read_for(lm, size=size, kinds=[SourceKind.PERMUTE_OPTIONS])
         alone = PatchingParams(direction=params.direction, batch_size=2)

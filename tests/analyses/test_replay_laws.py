@@ -1,4 +1,4 @@
-"""What must hold of interventions whatever the model says: docs/methods.md, section 15."""
+"""What must hold of interventions whatever the model says: docs/methods.md, section 16."""
 
 from typing import Any
 
@@ -30,11 +30,11 @@ CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-5}
 
 
 @pytest.fixture
-def ground(load, prompts):
+def ground(shared, prompts):
     """A model, its recording of some prompts, one of as many sources, and their batch."""
 
     def make(family: str, **choices: object):
-        lm = load(family, **choices)
+        lm = shared(family, **choices)
         batch = lm.batch(prompts(LENGTHS))
         sources = prompts([*LENGTHS, *SOURCE_LENGTHS])[len(LENGTHS) :]
         recorded = lm.record(batch, keep=Keep.POSITIONS)
@@ -81,8 +81,8 @@ def test_patching_everything_gives_the_sources_logits(ground, family: str) -> No
 
 
 @TWO
-def test_the_first_residual_of_every_position_is_the_whole_source(load, prompts, family) -> None:
-    lm = load(family)
+def test_the_first_residual_of_every_position_is_the_whole_source(shared, prompts, family) -> None:
+    lm = shared(family)
     base, sources = prompts([9, 7, 9, 7])[:2], prompts([9, 7, 9, 7])[2:]
     batch = lm.batch(base)
     every = tuple(tuple(range(length)) for length in (9, 7))
@@ -132,8 +132,8 @@ def test_total_is_direct_for_the_last_layers_mlp(ground, family: str) -> None:
 
 
 @TWO
-def test_a_batch_of_two_equals_two_batches_of_one(load, prompts, family: str) -> None:
-    lm = load(family)
+def test_a_batch_of_two_equals_two_batches_of_one(shared, prompts, family: str) -> None:
+    lm = shared(family)
     made = prompts([11, 6])
     interventions = alone(*everywhere_at_once(lm, value=ZERO))
     batch = lm.batch(made)
