@@ -159,11 +159,8 @@ def _like(item: CompletionItem, first: CompletionItem) -> CompletionItem:
             f"many"
         )
     if (item.counterfactual is None) != (first.counterfactual is None):
-        has = ["a", "no"] if item.counterfactual else ["no", "a"]
-        raise Unusable(
-            f"it has {has[0]} counterfactual, and {first.where} has {has[1]}: all rows need one, "
-            f"or none"
-        )
+        has = "no counterfactual" if item.counterfactual is None else "a counterfactual"
+        raise Unusable(f"it has {has}, unlike {first.where}: all rows need one, or none")
     names = [sorted(each.asked.spans) for each in (item, first)]
     if names[0] != names[1]:
         raise Unusable(

@@ -42,6 +42,11 @@ class Prompt:
     def correct_labels(self) -> tuple[str, ...]:
         return tuple(self.labels[index] for index in self.correct)
 
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What a reader of its text cannot see in it, by name."""
+        return {}
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
         return asdict(self)
@@ -89,6 +94,24 @@ class CompletionPrompt(Prompt):
 
     spans: Mapping[str, Span]
     by: Mapping[str, str] = field(default_factory=dict)  # its groups, such as its template
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        plain = asdict(self)
+        return plain | {"groups": plain.pop("by")}
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Its candidates, spans and groups."""
+        others = (label for label in self.labels if label not in self.correct_labels)
+        spans = (f"{name}={self.text[slice(*span)]!r}" for name, span in self.spans.items())
+        facts = {
+            "correct": " | ".join(self.correct_labels),
+            "others": " | ".join(others),
+            "spans": ", ".join(spans),
+            "groups": ", ".join(f"{name}={value}" for name, value in self.by.items()),
+        }
+        return {name: fact for name, fact in facts.items() if fact}
 
     @property
     def parts(self) -> Iterator[tuple[str, Span]]:

@@ -15,6 +15,7 @@ from analyses.pictures import (
     drawing,
     label_randomisation,
     patching,
+    paths,
     position_maps,
     projections,
     subspace,
@@ -125,6 +126,23 @@ def test_a_position_map_is_of_layer_by_position_in_the_order_of_the_prompts() ->
     assert dots.get_offsets().tolist() == [[0, 0], [0, 1]]  # of these the interval excludes 0
     assert drawing.png(figure, title="map").startswith(b"\x89PNG")
     assert position_maps.position_maps(Findings(scores=patched(mlp, "mlp_out"))) is None
+
+
+def test_the_reads_with_the_largest_path_effects_have_maps_of_their_senders() -> None:
+    effects = {f"{layer}.0.q": 0.1 * layer for layer in range(2, 7)} | {"all.q": 9.0, "7.1.k": -2.0}
+    scores = {
+        ScoreKey(head(1, 3), Quantity("path_effect", "z", {"of": of, "to": to})): about(mean)
+        for of, times in (("logit_diff", 1), ("loss", 100))
+        for to, mean in effects.items()
+        for mean in [times * mean]
+    }
+    found = Findings(scores=scores, units={"logit_diff": "logits"})
+    *maps, bar = paths.by_receiver(found).axes
+    assert [axes.get_title() for axes in maps] == ["4.0.q", "5.0.q", "6.0.q", "7.1.k"]
+    assert [axes.images[0].get_array()[1, 3] for axes in maps] == pytest.approx([0.4, 0.5, 0.6, -2])
+    label = " ".join(bar.get_ylabel().split())
+    assert label == "mean path effect on logit diff (logits), n = 8"
+    assert paths.by_receiver(Findings(scores=patched(head(0, 0), "z", total_effect=1.0))) is None
 
 
 def test_every_site_of_the_set_is_a_panel_with_both_placebos_beside_it() -> None:

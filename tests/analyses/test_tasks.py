@@ -7,7 +7,7 @@ from itertools import chain
 import pytest
 from tokenizers import Tokenizer
 
-from analyses.prompts import tasks
+from analyses.prompts import data_names, tasks
 from analyses.prompts.completions import Completion, CompletionItem
 from analyses.prompts.option_sets import half
 from analyses.prompts.streams import content_hash
@@ -124,6 +124,10 @@ def test_smollm2_reads_a_candidate_as_one_token_and_as_many_in_the_counterfactua
 
 def _tokens(tokenizer: Tokenizer, text: str) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def test_data_may_be_named_after_every_task_and_after_no_other():
+    assert data_names.TASKS == tuple(tasks.TASKS)
 
 
 def test_an_unknown_task_and_an_unknown_counterfactual_are_refused_by_name():

@@ -24,6 +24,7 @@ FEW: dict[str, Any] = {"train_prompts": 8, "strongest": 2, "batch_size": 4}
     [
         ("patching", {"source": "mean"}, {"means": "bases"}, "total_effect"),
         ("cumulative", {"most": 4}, {"effects": "patching"}, "total_effect"),
+        ("paths", {"strongest": 1}, {"effects": "patching"}, "path_effect"),
         ("categorise", {}, {"attention": "attention", "effects": "patching"}, None),
         (
             "subspace",
