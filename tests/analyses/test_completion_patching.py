@@ -110,8 +110,9 @@ def test_a_span_is_patched_from_the_same_span_wherever_it_is(load, family: str) 
         np.testing.assert_allclose(stored, total - before, atol=1e-4)
 
 
-@pytest.mark.parametrize("direction", ["noise", "denoise"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "direction"), zip(FAMILIES, ["noise", "denoise", "noise", "denoise"], strict=True)
+)
 def test_a_position_map_is_a_hook_at_every_layer_and_position(load, family, direction) -> None:
     lm = model_of(load, family)
     made = read_completions(lm)
