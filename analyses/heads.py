@@ -1,11 +1,12 @@
 """The heads that an analysis measures: those named, or the strongest of a patching run."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
 from analyses.errors import Refused
+from analyses.prompts.sources import usual_source
 from analyses.prompts.spec import DistributionSpec, Split
 from analyses.quantities import Quantity
 from analyses.registry import ModelFacts, Need, Params
@@ -70,7 +71,7 @@ class HeadParams(Params):
         description="How many heads are taken where none is named: those that move the logit "
         "difference most when they are patched in the prompts that are learnt from.",
     )
-    source: Literal["resample", "permute_options", "randomise_labels"] = Field(
+    source: Literal["resample", "permute_options", "randomise_labels", "paired"] = Field(
         "permute_options",
         title="Source",
         description="Of the patches by which the strongest heads are found.",
@@ -83,17 +84,18 @@ class HeadParams(Params):
         description="Drawn from the train split.",
     )
 
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        return usual_source(spec)
+
     @field_validator("heads")
     @classmethod
     def _once(cls, heads: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(f"{layer}.{head}" for layer, head in dict.fromkeys(map(_numbers, heads)))
+        return once(heads)
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises `NoSuchHead`, `NotHeldOut`."""
-        for name in self.heads:
-            layer, head = _numbers(name)
-            if layer >= len(model.layers) or head >= model.layers[layer].n_heads:
-                raise NoSuchHead(name, model)
+        check_heads(self.heads, model)
         if spec.split != "test":
             raise NotHeldOut(spec)
 
@@ -116,27 +118,40 @@ class HeadParams(Params):
 
     def chosen(self, inputs: Mapping[str, Result]) -> tuple[Component, ...]:
         """The named heads, or the strongest in order; raises `NoEffects`."""
-        if self.heads:
-            return tuple(
-                Component(kind=Kind.HEAD, layer=layer, index=head)
-                for layer, head in map(_numbers, self.heads)
-            )
-        return strongest(inputs[EFFECTS], self.strongest)
+        return named(self.heads) or strongest(inputs[EFFECTS])[: self.strongest]
 
 
-def strongest(effects: Result, count: int) -> tuple[Component, ...]:
-    """Heads by the size of their mean total effect on the logit difference, largest first."""
+def once(names: Sequence[str]) -> tuple[str, ...]:
+    """Every head under one name, and once."""
+    return tuple(f"{head.layer}.{head.index}" for head in dict.fromkeys(named(names)))
+
+
+def named(names: Sequence[str]) -> tuple[Component, ...]:
+    """The heads with these names, LAYER.HEAD."""
+    return tuple(
+        Component(kind=Kind.HEAD, layer=int(layer), index=int(head))
+        for layer, _, head in (name.partition(".") for name in names)
+    )
+
+
+def check_heads(names: Sequence[str], model: ModelFacts) -> None:
+    """Raises `NoSuchHead`."""
+    for name, head in zip(names, named(names), strict=True):
+        if head.layer >= len(model.layers) or head.index >= model.layers[head.layer].n_heads:
+            raise NoSuchHead(name, model)
+
+
+def strongest(effects: Result, metric: str = "total_effect") -> tuple[Component, ...]:
+    """Heads by the size of their mean effect on the logit difference, largest first.
+
+    Raises `NoEffects`.
+    """
     of_heads = {
         key.component: mean
         for key, mean in effects.means.items()
-        if key.quantity.at_any_site == Quantity("total_effect", varied=OF_LOGIT_DIFF)
+        if key.quantity.at_any_site == Quantity(metric, varied=OF_LOGIT_DIFF)
         and key.component.kind is Kind.HEAD
     }
     if not of_heads:
         raise NoEffects
-    return tuple(sorted(of_heads, key=lambda head: (-abs(of_heads[head]), head))[:count])
-
-
-def _numbers(name: str) -> tuple[int, int]:
-    layer, _, head = name.partition(".")
-    return int(layer), int(head)
+    return tuple(sorted(of_heads, key=lambda head: (-abs(of_heads[head]), head)))

@@ -1,6 +1,6 @@
 """A causal language model that is loaded, verified, and measured through the engine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from analyses.engine import (
     decomposition,
     memory,
     passes,
+    path_patches,
     patterns,
     recording,
     replay_proof,
@@ -35,6 +36,7 @@ from analyses.engine.continuations import Continuation
 from analyses.engine.decomposition import Decomposition
 from analyses.engine.interventions import SOURCE, Intervention, Patch, Site
 from analyses.engine.lengths import Lengths
+from analyses.engine.path_patches import HeadRead, Patches
 from analyses.engine.recording import Keep, Recorded
 from analyses.engine.replay import Replayed
 from analyses.engine.tracing import find_anatomy, own_attention
@@ -211,6 +213,37 @@ class LanguageModel:
             as_changes=as_changes,
             budget=self.memory_budget,
             progress=progress,
+        )
+
+    def path_patches(
+        self,
+        recorded: Recorded,
+        senders: Sequence[Patch],
+        layer: int,
+        reads: Sequence[HeadRead],
+        *,
+        source: Recorded | None = None,
+    ) -> Mapping[HeadRead, Sequence[Patches]]:
+        """The patches that put each sender's change into one read; see `engine.path_patches`.
+
+        >>> batch = lm.batch(prompts)
+        >>> recorded = lm.record(batch, keep=Keep.PREFIX)
+        >>> senders = [Patch(site=Site.Z, layer=0, head=head, value=ZERO) for head in range(8)]
+        >>> found = lm.path_patches(recorded, senders, 3, [(7, Site.Q)])
+        >>> [patch.name for patch in found[7, Site.Q][0]]
+        ['q of L03.H07']
+        >>> paths = [Intervention(patches) for patches in found[7, Site.Q]]
+        >>> lm.replay(recorded, paths, batch.label_ids).labels.shape  # sender, prompt, label
+        torch.Size([8, 2, 4])
+        """
+        return path_patches.path_patches(
+            self.anatomy,
+            recorded,
+            senders,
+            layer,
+            reads,
+            source=source,
+            budget=self.memory_budget,
         )
 
     def attention_rows(

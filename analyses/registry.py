@@ -109,6 +109,11 @@ class Params(BaseModel):
     def check_places(self, places: Places) -> None:
         """Raises a `Refused` if a prompt lacks a token that the analysis reads."""
 
+    def check_prompts(self, model: ModelFacts, prompts: Sequence[Places]) -> None:
+        """Raises a `Refused` if some of the prompts and their companions cannot be measured."""
+        for places in prompts:
+            self.check_places(places)
+
 
 class Measure(Protocol):
     """Measures some prompts: `(lm, prompts, params, progress)`; see `analysis`."""

@@ -108,7 +108,9 @@ class UnreadableMutations(Refused):
     def __init__(
         self, unreadable: Mapping[Mutation, Refused], readable: Sequence[Mutation]
     ) -> None:
-        reasons = "\n".join(f"  {name.value}: {error}" for name, error in unreadable.items())
+        reasons = "\n".join(
+            f"  {name.value}: {error.first_line}" for name, error in unreadable.items()
+        )
         others = json.dumps([mutation.value for mutation in readable])
         fix = (
             f"Leave them out with mutations={others}, or automatically with unreadable=leave_out"

@@ -1,6 +1,7 @@
 """Completions of a spec: loads their items, splits them, and draws as many as are asked for."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil
@@ -11,8 +12,11 @@ from analyses.prompts import tasks
 from analyses.prompts.bounds import Bounds
 from analyses.prompts.completions import Completion, CompletionItem
 from analyses.prompts.items import Item
+from analyses.prompts.pair_columns import Layout, PairColumns
+from analyses.prompts.pair_tables import column_names, completions_of
 from analyses.prompts.prompt import CompletionPrompt, completion_prompt
 from analyses.prompts.rounds import in_rounds
+from analyses.prompts.rows import Reader
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.streams import content_hash_of_all, rank
 
@@ -40,8 +44,34 @@ class CompletionData:
 
 def load(spec: DistributionSpec, *, roots: Sequence[Path], bounds: Bounds) -> CompletionData:
     """The completions of a spec. Raises a `Refused`, such as for files outside `roots`, if any."""
-    items = tasks.items(spec.data, spec.counterfactual)
-    return CompletionData(items=items, digest=digest(items))
+    if spec.is_shipped:
+        items = tasks.items(spec.data, spec.counterfactual)
+        return CompletionData(items=items, digest=digest(items))
+    columns, layout = _columns(spec), Layout(spec.layout)
+    names = column_names(columns, layout)
+    with closing(Reader(spec.data, names, bounds=bounds, roots=roots)) as reader:
+        rows = reader.of_data(spec.data)
+        table = completions_of(spec.data, rows, columns, layout, bounds=bounds)
+    return CompletionData(
+        items=table.items,
+        digest=digest(table.items),
+        repeated=table.repeated,
+        remarks=table.remarks,
+    )
+
+
+def _columns(spec: DistributionSpec) -> PairColumns:
+    return PairColumns(
+        prompt=spec.prompt_column,
+        correct=spec.correct_column,
+        others=spec.others_column,
+        counterfactual=spec.counterfactual_column,
+        counterfactual_correct=spec.counterfactual_correct_column,
+        spans=spec.spans_column,
+        counterfactual_spans=spec.counterfactual_spans_column,
+        subject=spec.subject_column,
+        groups=spec.group_columns,
+    )
 
 
 def draw(items: Sequence[CompletionItem], spec: DistributionSpec) -> list[CompletionItem]:

@@ -8,6 +8,7 @@ from analyses.prompts.prompt import CompletionPrompt
 from analyses.prompts.token_index import TokenIndex
 
 OWN_GROUPS = ("last", "rest", "correct_label", "other_labels")  # names that no span may have
+START, END = "start", "end"  # names of positions: before all spans, and the final one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,30 @@ class CompletionPlaces(Places):
             raise NoSuchSite(site, self.number, self.sites)
         _, last = self.spans[site]
         return (last,)
+
+    @property
+    def named_positions(self) -> Mapping[str, int]:
+        """Every token's position, in order, by its place relative to spans.
+
+        `start`, `start+1` … before the first span; `s1`, or `s1[0]`, `s1[1]` … in a span of one or
+        several tokens; `s1+1`, `s1+2` … after it; `end`, the final position. Of spans that overlap
+        the shortest names a token.
+        """
+        names = {self._name(position): position for position in range(self.final)}
+        return {**names, END: self.final}
+
+    def _name(self, position: int) -> str:
+        inside = [
+            (last - first, position - first, name)
+            for name, (first, last) in self.spans.items()
+            if first <= position <= last
+        ]
+        if inside:
+            length, offset, name = min(inside)
+            return f"{name}[{offset}]" if length else name
+        before = [(last, name) for name, (_, last) in self.spans.items() if last < position]
+        last, name = max(before, default=(0, START))
+        return f"{name}+{position - last}" if position > last else name
 
     def key_groups(self, correct: Collection[int]) -> Mapping[str, Tokens]:
         """A group for each span; `last`, after all of them; `rest`; then two subsets.

@@ -10,6 +10,7 @@ from typing import Any
 from analyses.errors import shown
 from analyses.prompts import completing, data_names, labels, own_templates, tasks, templates
 from analyses.prompts.bounds import Bounds
+from analyses.prompts.completing import CompletionData
 from analyses.prompts.completions import CompletionItem
 from analyses.prompts.data import Data, load
 from analyses.prompts.items import Item, load_items
@@ -199,7 +200,7 @@ def _completions(
             }
         ),
         repeated=data.repeated,
-        remarks=data.remarks,
+        remarks=tuple(_remarks_on_rows(data)),
     )
 
 
@@ -218,10 +219,14 @@ def _written(
         yield prompt
 
 
-def _remarks(data: Data, planned: Planned) -> Iterator[str]:
+def _remarks_on_rows(data: Data | CompletionData) -> Iterator[str]:
     yield from data.remarks
     if data.repeated:
         yield f"Rows left out, since they only repeat another: {data.repeated}."
+
+
+def _remarks(data: Data, planned: Planned) -> Iterator[str]:
+    yield from _remarks_on_rows(data)
     if planned.skipped:
         yield f"Questions skipped, since one of their options names others: {planned.skipped}."
     if planned.in_order:

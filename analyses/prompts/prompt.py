@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from analyses.prompts.completions import Completion
 from analyses.prompts.plans import Plan
@@ -16,7 +16,10 @@ class Prompt:
     """One text for a language model, and the labels that may continue it after `joint`.
 
     `joint` is a space or empty. `correct` are the indices of the correct labels: one or several.
+    `labelled` is what its labels are called in messages.
     """
+
+    labelled: ClassVar[str] = LABEL
 
     number: int
     item: str
@@ -38,6 +41,11 @@ class Prompt:
     @property
     def correct_labels(self) -> tuple[str, ...]:
         return tuple(self.labels[index] for index in self.correct)
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What a reader of its text cannot see in it, by name."""
+        return {}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
@@ -82,8 +90,28 @@ class QuestionPrompt(Prompt):
 class CompletionPrompt(Prompt):
     """A text to complete; the labels are its candidates, and `spans` its named parts."""
 
+    labelled: ClassVar[str] = "candidate"
+
     spans: Mapping[str, Span]
     by: Mapping[str, str] = field(default_factory=dict)  # its groups, such as its template
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        plain = asdict(self)
+        return plain | {"groups": plain.pop("by")}
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Its candidates, spans and groups."""
+        others = (label for label in self.labels if label not in self.correct_labels)
+        spans = (f"{name}={self.text[slice(*span)]!r}" for name, span in self.spans.items())
+        facts = {
+            "correct": " | ".join(self.correct_labels),
+            "others": " | ".join(others),
+            "spans": ", ".join(spans),
+            "groups": ", ".join(f"{name}={value}" for name, value in self.by.items()),
+        }
+        return {name: fact for name, fact in facts.items() if fact}
 
     @property
     def parts(self) -> Iterator[tuple[str, Span]]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from analyses.errors import Refused, did_you_mean, shown
-from analyses.prompts import ioi
+from analyses.prompts import arithmetic, fact_recall, greater_than, ioi
 from analyses.prompts.completions import CompletionItem
 
 
@@ -54,6 +54,10 @@ class Task:
         return tuple(self.meanings)
 
 
+_RECALL = "Meng et al. 2022, arXiv 2202.05262"
+_RELATIONS = "Hernandez et al. 2023, arXiv 2308.09124"
+_OTHER = {"other": "another fact of the relation, with its answer, in the same words"}
+
 _TASKS = (
     Task(
         name="ioi",
@@ -69,6 +73,67 @@ _TASKS = (
         },
         key_site="io",
         make=ioi.items,
+    ),
+    Task(
+        name="greater_than",
+        about="Something began in one year; it ended in a later one of the same century.",
+        reference="Hanna et al. 2023, arXiv 2305.00586",
+        unit="template",
+        meanings={"01": "it began in the year 01 of the century, so that nearly all are later"},
+        key_site="year",
+        make=greater_than.items,
+        for_split_digits="greater_than_digits",
+    ),
+    Task(
+        name="greater_than_digits",
+        about=(
+            "Greater-than for tokenizers that read numbers digit by digit: it ended later in the "
+            "same decade, and the last digit is asked."
+        ),
+        reference="Hanna et al. 2023, arXiv 2305.00586",
+        unit="template",
+        meanings={"01": "it began in the year 1 of the decade, so that nearly all are later"},
+        key_site="year",
+        make=greater_than.items_of_digits,
+    ),
+    Task(
+        name="capitals",
+        about="Factual recall: the capital of a country.",
+        reference=_RECALL,
+        unit="country",
+        meanings=_OTHER,
+        key_site="subject",
+        make=partial(fact_recall.items, "capitals"),
+    ),
+    Task(
+        name="languages",
+        about="Factual recall: the main language of a country.",
+        reference=_RELATIONS,
+        unit="country",
+        meanings=_OTHER,
+        key_site="subject",
+        make=partial(fact_recall.items, "languages"),
+    ),
+    Task(
+        name="opposites",
+        about="Recall of words: the opposite of a word.",
+        reference=_RELATIONS,
+        unit="word",
+        meanings=_OTHER,
+        key_site="subject",
+        make=partial(fact_recall.items, "opposites"),
+    ),
+    Task(
+        name="arithmetic",
+        about="Sums of one digit, in digits or in words, after three solved ones.",
+        reference="Stolfo et al. 2023, arXiv 2305.15054",
+        unit="pair of numbers",
+        meanings={
+            "b": "another second number, and so another sum",
+            "a": "another first number, and so another sum",
+        },
+        key_site="b",
+        make=arithmetic.items,
     ),
 )
 

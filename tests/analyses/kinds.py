@@ -18,6 +18,7 @@ from analyses.engine.interventions import (
     Subspace,
 )
 from analyses.language_model import LanguageModel
+from analyses.prompts.tokenization import TokenizedPrompt
 
 LENGTHS = (11, 6, 9)
 SOURCE_LENGTHS = (12, 9, 9)  # where keys are read, a source reaches as far
@@ -26,6 +27,24 @@ EVERY = tuple(tuple(range(length)) for length in LENGTHS)
 HEAD = 1  # where one head stands for all
 
 NO_VALUE: dict[str, Any] = {}  # of a patch: its own default
+
+
+def some_prompts(lengths: tuple[int, ...], seed: int) -> list[TokenizedPrompt]:
+    """Every token is a label, so that all logits are compared."""
+    random = torch.Generator().manual_seed(seed)
+    return [
+        TokenizedPrompt(
+            number=number,
+            item="",
+            input_ids=tuple(torch.randint(60, (length,), generator=random).tolist()),
+            label_ids=tuple(range(60)),
+            correct=(0,),
+        )
+        for number, length in enumerate(lengths)
+    ]
+
+
+BASE, SOURCES = some_prompts(LENGTHS, 0), some_prompts(SOURCE_LENGTHS, 1)
 
 
 def alone(*patches: Patch) -> list[Intervention]:

@@ -16,7 +16,15 @@ from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from analyses.engine.interventions import Apply, FromSource, Intervention, Patch, Path, Site
+from analyses.engine.interventions import (
+    Apply,
+    Constant,
+    FromSource,
+    Intervention,
+    Patch,
+    Path,
+    Site,
+)
 from analyses.language_model import LanguageModel
 from analyses.prompts.tokenization import TokenizedPrompt
 
@@ -77,6 +85,50 @@ def _one(lm, intervention, prompt, row, base: "Pass", source: "Pass | None") -> 
         handle.remove()
 
 
+def logits_of_path(
+    lm: LanguageModel,
+    sender: Patch,
+    reads: Sequence[tuple[int, int, Site]],
+    prompts: Sequence[TokenizedPrompt],
+    sources: Sequence[TokenizedPrompt],
+) -> Tensor:
+    """The final position's logits [prompt, d_vocab] with one path into each (layer, head, site).
+
+    For each read there is a pass in which every write below is put back to what it was, at every
+    position, but the sender's. What the head reads in that pass replaces what it reads in the last
+    pass, at the sender's positions.
+    """
+    logits = []
+    for row, prompt in enumerate(prompts):
+        base, source = Pass(lm, prompt.input_ids, row), Pass(lm, sources[row].input_ids, row)
+        at = [base.length - 1] if sender.at is None else list(sender.at[row])
+        patches = []
+        for layer, head, site in reads:
+            frozen = _all_frozen_but(sender, layer, base, source)
+            patches += [_replacement(frozen, layer, head, site, position) for position in at]
+        logits.append(Pass(lm, prompt.input_ids, row, patches).logits)
+    return torch.stack(logits)
+
+
+def _all_frozen_but(sender: Patch, layer: int, base: "Pass", source: "Pass") -> "Pass":
+    lm, row, ids = base.lm, base.row, base.input_ids
+    written = Site.MLP_OUT if sender.head is None else Site.ATTN_OUT, sender.layer
+    changed = Pass(lm, ids, row, [sender], source).seen[written]
+    everywhere = ((),) * row + (tuple(range(base.length)),)
+    writes = [(site, below) for below in range(layer) for site in (Site.ATTN_OUT, Site.MLP_OUT)]
+    kept = Pass(lm, ids, row)
+    kept.seen = base.seen | ({written: changed} if written in writes else {})
+    put_back = [Patch(site=site, layer=below, at=everywhere) for site, below in writes]
+    return Pass(lm, ids, row, put_back, kept)
+
+
+def _replacement(frozen: "Pass", layer: int, head: int, site: Site, position: int) -> Patch:
+    vectors = frozen.seen[site, layer]
+    group = head * vectors.shape[1] // frozen.lm.anatomy.layers[layer].shape.n_heads
+    at = ((),) * frozen.row + ((position,),)
+    return Patch(site=site, layer=layer, head=head, value=Constant(vectors[position, group]), at=at)
+
+
 class Pass:
     """One forward pass of one prompt with patches; all it gave is in `logits` and `seen`."""
 
@@ -89,11 +141,13 @@ class Pass:
         source: "Pass | None" = None,
     ) -> None:
         self.lm, self.row, self.patches, self.source = lm, row, patches, source
-        self.length = len(input_ids)
+        self.input_ids, self.length = input_ids, len(input_ids)
         self.seen: Seen = {}
         self.before_rotary: Seen = {}
         self.angles: dict[int, tuple[Tensor, Tensor]] = {}
         self.peeking = False
+        # Queries and keys before their rotation: of what is patched there, and of a source.
+        self.peeks = not patches or any(patch.before_rotary for patch in patches)
         with torch.no_grad(), self._everything_hooked():
             output = lm.model(torch.tensor([input_ids]), use_cache=False)
         self.logits = output.logits[0, -1].float()
@@ -139,7 +193,8 @@ class Pass:
             return hook
 
         def asked(module: Any, args: Any, kwargs: Any) -> None:
-            if kwargs.get("position_embeddings") is not None and not self.peeking:
+            rotates = kwargs.get("position_embeddings") is not None
+            if rotates and self.peeks and not self.peeking:
                 self._peek(number, module, args, kwargs)
 
         yield layer.layer.register_forward_pre_hook(enters, with_kwargs=True)
@@ -222,7 +277,8 @@ class Pass:
             of_head = attend(keys, values)
             read_k = self._reads(Site.K, number, head, keys)
             read_v = self._reads(Site.V, number, head, values)
-            of_head[-1] = attend(read_k, read_v)[-1]
+            if read_k is not keys or read_v is not values:
+                of_head[-1] = attend(read_k, read_v)[-1]
             z.append(of_head)
         return torch.stack(z, dim=1)[None], None
 

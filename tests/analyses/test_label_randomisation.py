@@ -26,11 +26,11 @@ READABLE = [each for each in Mutation if each not in UNREADABLE]
 
 
 @pytest.fixture
-def told(load):
+def told(shared):
     """A family's model, held-out prompts beside their mutations, parameters, learnt bases."""
 
     def make(family: str, **choices: object):
-        lm = model_of(load, family)
+        lm = model_of(shared, family)
         rotary = "after" if family == "gpt2" else "before"
         params = LabelRandomisationParams(
             **{"heads": HEADS, "rotary": rotary, "batch_size": 2, **choices}
@@ -102,7 +102,7 @@ def test_numbers_do_not_depend_on_how_a_run_is_cut(told) -> None:
     assert_same(whole, in_parts(label_randomisation, lm, prompts, params, 3, inputs=inputs))
 
 
-def test_a_rank_beyond_the_heads_is_refused(load) -> None:
-    lm = load("llama", **LONG)
+def test_a_rank_beyond_the_heads_is_refused(shared) -> None:
+    lm = shared("llama", **LONG)
     with pytest.raises(RankTooLarge, match="No rank 9"):
         LabelRandomisationParams(rank=9).check(lm.shape, DistributionSpec(split="test"))

@@ -28,13 +28,11 @@ from analyses.prompts.question_places import QuestionPlaces
 from analyses.prompts.separators import SEPARATORS
 from analyses.prompts.templates import wording
 from analyses.prompts.tokenization import (
-    LabelIsNotOneToken,
-    LabelIsUnknown,
-    PartIsUnknown,
     load_tokenizer,
     tokenize,
     tokenize_all,
 )
+from analyses.prompts.unreadable import LabelIsNotOneToken, LabelIsUnknown, PartIsUnknown
 
 WORDS = """
 A a B (A) (B B) A. A: I ( ) Answer: {label} é naïve Noël 東京 日本語 🙂 👩‍🚀 Q x² — ... 1 10 ß ﬁ

@@ -7,18 +7,16 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
-from analyses.prompts.collisions import SameTokens
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.prompt import QuestionPrompt
 from analyses.prompts.tokenization import (
     EmptyPrompt,
-    LabelIsNotOneToken,
-    LabelIsUnknown,
     UnreadableTokenizer,
     load_tokenizer,
     tokenize,
     tokenize_all,
 )
+from analyses.prompts.unreadable import LabelIsNotOneToken, LabelIsUnknown, SameTokens
 from analyses.prompts.written import Span
 
 TEXT = "Answer: ("
