@@ -250,7 +250,7 @@ def page(numbers: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown of our own numbers
+        autoescape=False,
     )
     environment.filters |= {"est": _written, "count": _count, "zip": zip}
     environment.filters["head"] = lambda name: "L{:02d}.H{:02d}".format(*map(int, name.split(".")))
@@ -259,9 +259,10 @@ def page(numbers: Mapping[str, Any]) -> str:
 
 def _written(found: Mapping[str, float] | None, digits: int = 2) -> str:
     if found is None:
-        return "–"
+        return "–"  # noqa: RUF001
     mean, low, high = (
-        f"{found[name]:.{digits}f}".replace("-", "−") for name in ("mean", "ci_low", "ci_high")
+        f"{found[name]:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        for name in ("mean", "ci_low", "ci_high")
     )
     return f"{mean} [{low}, {high}]"
 

@@ -147,8 +147,9 @@ class PatchingParams(Params):
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises `NoSuchPosition` if no question has these positions."""
         if spec.kind == "questions":
-            self._check_known("positions", self.positions, (FINAL, EACH, *KeySite))
-            self._check_known("key_site", self.key_site, tuple(KeySite))
+            sites = tuple(site.value for site in KeySite)
+            self._check_known("positions", self.positions, (FINAL, EACH, *sites))
+            self._check_known("key_site", self.key_site, sites)
 
     def check_places(self, places: Places) -> None:
         """Raises `NoSuchPosition`, or `NoKeySite` if an option lacks a token that is patched."""

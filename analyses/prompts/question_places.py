@@ -60,7 +60,7 @@ class QuestionPlaces(Places):
 
     @property
     def sites(self) -> tuple[str, ...]:
-        return tuple(KeySite)
+        return tuple(site.value for site in KeySite)
 
     def at(self, site: str) -> tuple[int, ...]:
         """The position of the site's token in each option. Raises `NoSuchSite` or `NoKeySite`."""

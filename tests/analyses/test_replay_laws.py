@@ -204,12 +204,13 @@ def overlaps(one: Patch, other: Patch) -> bool:
     return any(set(a) & set(b) for a, b in zip(one.at, other.at, strict=True))
 
 
-@pytest.fixture(params=["llama", "mistral", "phi"])
-def rotary_ground(request, ground, prompts):
+@pytest.fixture
+def ground_and_prompts(ground, prompts, family):
     made = prompts([*LENGTHS, *SOURCE_LENGTHS])
-    return (*ground(request.param), made[:3], made[3:])
+    return (*ground(family), made[:3], made[3:])
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral", "phi"])
 @settings(
     max_examples=40,
     deadline=None,
@@ -218,10 +219,10 @@ def rotary_ground(request, ground, prompts):
 )
 @given(interventions=st.lists(sets_of_patches(), min_size=1, max_size=4))
 def test_any_set_of_interventions_equals_a_forward_pass_for_each(
-    rotary_ground, interventions: list[Intervention]
+    ground_and_prompts, interventions: list[Intervention]
 ) -> None:
     """Together in one replay, whatever their sites, positions and paths."""
-    lm, batch, recorded, source, base, sources = rotary_ground
+    lm, batch, recorded, source, base, sources = ground_and_prompts
     found = lm.replay(recorded, interventions, batch.label_ids, source=source).labels
     slow = logits_under(lm, interventions, base, sources)[..., [5, 6, 7, 8]]
     assert_close(found, slow, atol=1e-4, rtol=0)
