@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from analyses.effects import At
 from analyses.errors import Refused
 from analyses.heads import HeadParams, NothingLearnt
 from analyses.prompts import key_sites
-from analyses.prompts.key_sites import KeySite
+from analyses.prompts.key_sites import KeySite, SiteName
 from analyses.prompts.places import Places
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
@@ -60,10 +60,11 @@ class RankTooLarge(Refused):
 class ConfinedParams(HeadParams):
     """Parameters of analyses that confine what heads read to learnt subspaces."""
 
-    key_site: KeySite = Field(
-        KeySite.LABEL,
+    key_site: SiteName = Field(
+        KeySite.LABEL.value,
         title="Key site",
-        description="Which token of every option keys and values are read from.",
+        description="Where keys and values are read: of questions at this token of every option "
+        "(label, bracket, content_end, option_end), of completions at the last token of this span.",
     )
     rotary: Literal["before", "after"] = Field(
         "before",
@@ -78,10 +79,14 @@ class ConfinedParams(HeadParams):
         "which tells the n-th item of a list.",
     )
 
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        return {**super().usual(spec), **key_sites.usual(spec)}
+
     def needs(self, spec: DistributionSpec) -> tuple[Need, ...]:
         """The strongest heads, and bases, both of the prompts to learn from."""
         params = {
-            "key_site": self.key_site.value,
+            "key_site": self.key_site,
             "rotary": self.rotary,
             "centring": self.centring,
             "batch_size": self.batch_size,
@@ -92,8 +97,8 @@ class ConfinedParams(HeadParams):
         return (*super().needs(spec), bases)
 
     def check_places(self, places: Places) -> None:
-        """Raises `NoKeySite`."""
-        key_sites.positions(places, self.key_site)
+        """Raises `NoSuchSite` or `NoKeySite`."""
+        places.at(self.key_site)
 
 
 def full_rank(layers: Sequence[LayerShape], sites: Sequence[str]) -> int:
@@ -112,7 +117,7 @@ class Confinement:
 
     shape: ModelShape
     tensors: Mapping[str, NamedTensor]  # of a run of bases
-    at: At  # the key site of every option
+    at: At  # the key site: of every option, or of a span
     params: ConfinedParams
 
     def __post_init__(self) -> None:
@@ -131,7 +136,7 @@ class Confinement:
         return basis
 
     def of_other_tokens(self, rank: int) -> Basis:
-        """The leading directions of the same head's vectors at question tokens."""
+        """The leading directions of the same head's vectors at other tokens."""
         return lambda head, site: self._leading(f"{site}_other_basis", head, site, rank)
 
     def drawn(self, draws: Mapping[tuple[Component, int], Floats], draw: int, rank: int) -> Basis:

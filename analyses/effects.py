@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analyses.prompts import key_sites
-from analyses.prompts.key_sites import KeySite
 from analyses.prompts.sources import Companion
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, ScoreKey
@@ -122,13 +120,13 @@ def patch(
     site: str,
     value: "Value",
     context: PatchContext,
-    at: KeySite | None,
+    at: str | None,
     *,
     before_rotary: bool = False,
 ) -> "Patch":
-    """The patch of one site, at the final position or at a token of every option.
+    """The patch of one site, at the final position or at the positions of a site.
 
-    A value from a source is read at the same option's token there.
+    A value from a source is read at the same site there.
     """
     from analyses.engine.interventions import FromSource, Patch, Site
 
@@ -145,9 +143,9 @@ def patch(
     )
 
 
-def positions(prompts: "Sequence[Example]", site: KeySite) -> At:
-    """The positions of every option's token of that kind, prompt by prompt."""
-    return tuple(key_sites.positions(each.places, site) for each in prompts)
+def positions(prompts: "Sequence[Example]", site: str) -> At:
+    """The positions of a site, prompt by prompt: one in every option, or of a span."""
+    return tuple(prompt.places.at(site) for prompt in prompts)
 
 
 def noop_key(varied: Varied = OF_LOGIT_DIFF) -> ScoreKey:
@@ -179,7 +177,7 @@ def of_labels(labels: "Tensor", correct: "Tensor", logsumexp: "Tensor") -> Metri
 
     flat = metrics.of_logits(
         labels.reshape(-1, labels.shape[-1]),
-        correct.expand(labels.shape[:-1]).reshape(-1),
+        correct.expand(labels.shape).reshape(-1, labels.shape[-1]),
         logsumexp.reshape(-1),
     )
     return {name: values.view(labels.shape[:-1]).cpu().numpy() for name, values in flat.items()}

@@ -19,6 +19,11 @@ _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 10
 class Refused(Exception):
     """The input cannot be used as it is; the message says how to fix it."""
 
+    @property
+    def first_line(self) -> str:
+        """The message without a list of further problems."""
+        return str(self).partition("\n")[0]
+
 
 def shown(value: object) -> str:
     """The value's repr, with the middle left out if it is long or deeply nested."""

@@ -1,11 +1,12 @@
 """The heads that an analysis measures: those named, or the strongest of a patching run."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
 from analyses.errors import Refused
+from analyses.prompts.sources import usual_source
 from analyses.prompts.spec import DistributionSpec, Split
 from analyses.quantities import Quantity
 from analyses.registry import ModelFacts, Need, Params
@@ -70,7 +71,7 @@ class HeadParams(Params):
         description="How many heads are taken where none is named: those that move the logit "
         "difference most when they are patched in the prompts that are learnt from.",
     )
-    source: Literal["resample", "permute_options", "randomise_labels"] = Field(
+    source: Literal["resample", "permute_options", "randomise_labels", "paired"] = Field(
         "permute_options",
         title="Source",
         description="Of the patches by which the strongest heads are found.",
@@ -82,6 +83,10 @@ class HeadParams(Params):
         title="Prompts to learn from",
         description="Drawn from the train split.",
     )
+
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        return usual_source(spec)
 
     @field_validator("heads")
     @classmethod

@@ -35,18 +35,21 @@ def content_accuracy(
 ) -> NDArray[np.float32]:
     """1 where the correct option's text is the likeliest after the question alone, else 0.
 
-    The likelihood of a text is its mean log-probability per token; texts that tie share the 1.
+    The likelihood of a text is its mean log-probability per token; texts that tie share the 1. Of
+    completions, 1 where a correct candidate is the likeliest.
     """
     from analyses.metrics import answer
 
     known: list[float] = []
     for batch in lm.micro_batches(examples, batch_size):
         pairs = [
-            (each.content.context, option) for each in batch for option in each.content.options
+            (each.answers.context, option) for each in batch for option in each.answers.options
         ]
-        numbers = [each.number for each in batch for _ in each.content.options]
+        numbers = [each.number for each in batch for _ in each.answers.options]
         shares = answer(lm.mean_log_probs(pairs, numbers).view(len(batch), -1))
-        known += [float(row[each.correct]) for each, row in zip(batch, shares, strict=True)]
+        known += [
+            float(row[list(each.correct)].sum()) for each, row in zip(batch, shares, strict=True)
+        ]
     return np.array(known, dtype=np.float32)
 
 

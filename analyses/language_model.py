@@ -398,7 +398,7 @@ def _check_fits(files: ModelFiles, dtype: str) -> None:
 
 def _proof_prompt(ids: Sequence[int], length: int) -> TokenizedPrompt:
     return TokenizedPrompt(
-        number=PROOF, item="", input_ids=tuple(ids[:length]), label_ids=tuple(ids), correct=0
+        number=PROOF, item="", input_ids=tuple(ids[:length]), label_ids=tuple(ids), correct=(0,)
     )
 
 

@@ -37,6 +37,7 @@ name, except `--prompts` (size), `--prompt-seed` (seed) and `--choices-column`. 
 sets data, template and labels together."""
 FIELDS = ("name", "type", "default", "meaning")
 SCORES = ("metric", "component, site", "condition", "x", "unit", "better", "meaning")
+GROUP = "{group}={value}"
 BOUNDS = {
     "minimum": "at least",
     "exclusiveMinimum": "above",
@@ -148,6 +149,7 @@ def _type(field: Schema, definitions: Mapping[str, Schema]) -> str:
 
 def _score(stored: ScoreDescription) -> Row:
     conditions = [as_varied(each).text for each in stored.varied]
+    conditions += [GROUP] if stored.grouped else []
     return (
         _code(stored.metric),
         ", ".join(map(_place, stored.where)),

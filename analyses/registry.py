@@ -78,6 +78,14 @@ class Params(BaseModel):
     # The default split of prompts: 'test' for an analysis that learns from 'train'.
     usual_split: ClassVar[Split] = "all"
 
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        """Values of parameters that a request leaves out, where they depend on the prompts.
+
+        A source that fits completions, for example. Other parameters take their defaults.
+        """
+        return {}
+
     @property
     def companions(self) -> tuple[Companion, ...]:
         """The kinds of companion prompts that the analysis needs for each of its prompts."""
@@ -99,6 +107,11 @@ class Params(BaseModel):
 
     def check_places(self, places: Places) -> None:
         """Raises a `Refused` if a prompt lacks a token that the analysis reads."""
+
+    def check_prompts(self, model: ModelFacts, prompts: Sequence[Places]) -> None:
+        """Raises a `Refused` if some of the prompts and their companions cannot be measured."""
+        for places in prompts:
+            self.check_places(places)
 
 
 class Measure(Protocol):

@@ -20,7 +20,7 @@ NONE = -1  # the layer or index of a component without one; keys are never NULL
 
 
 class Kind(StrEnum):
-    MODEL = "model"  # the whole model
+    MODEL = "model"  # the whole model; with a layer, the residual that enters the layer
     HEAD = "head"  # one attention head; its output is z W_O, including its value bias
     KV_HEAD = "kv_head"  # keys and values of one group under grouped-query attention
     MLP = "mlp"
@@ -43,13 +43,15 @@ class Component:
 
     @property
     def label(self) -> str:
-        """A short name that sorts: `L05.H01`, `L05.MLP`, `EMBED`."""
+        """A short name that sorts: `L05.H01`, `L05.MLP`, `L05.RESID`, `EMBED`."""
         if self.kind is Kind.HEAD:
             return f"L{self.layer:02d}.H{self.index:02d}"
         if self.kind is Kind.KV_HEAD:
             return f"L{self.layer:02d}.KV{self.index:02d}"
         if self.kind is Kind.SET and self.index != NONE:
             return f"SET{self.index:02d}"
+        if self.kind is Kind.MODEL and self.layer != NONE:
+            return f"L{self.layer:02d}.RESID"
         name = self.kind.value.upper()
         return name if self.layer == NONE else f"L{self.layer:02d}.{name}"
 

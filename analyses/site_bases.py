@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from analyses.bootstrap import Draws
 
 DIMS = 4  # number of leading directions with stored coordinates
+OF_KEYS = "key_symbols"  # the tensor with the tokens of keys that are not of options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,8 @@ class SiteBases:
 
     site: str
     bases: Bases
-    others: Bases  # of vectors at question tokens
-    vectors: Floats  # [n, layer, head, d]; n runs over prompts, and over options of each
+    others: Bases  # of vectors at other tokens
+    vectors: Floats  # [n, layer, head, d]; n runs over prompts, and over places of each
     coordinates: Floats  # [n, layer, head, dim], along the leading directions
     options: int  # vectors per prompt
     groups: Mapping[str, NDArray[np.integer]]  # groupings of the vectors by name, [n] each
@@ -131,14 +132,12 @@ def of_site(site: str, tensors: Mapping[str, Floats], *, per_index: bool) -> Sit
     """The bases of one site; with `per_index` the keys of each option are centred by themselves."""
     vectors, options = tensors[site], 1
     centres = None
-    groups = _groups(site, tensors)
-    centred = np.zeros_like(groups["index"])
     if site != "q":
         options = vectors.shape[2]
         if site == "k" and per_index:
             centres = _flat(np.broadcast_to(vectors.mean(0), vectors.shape))
-            centred = groups["index"]
         vectors = _flat(vectors)
+    index = np.tile(np.arange(options), len(vectors) // options)
     step = float(tensors["step"][0]) if "step" in tensors else 0.0
     bases = subspaces.principal(vectors, centres, step=step)
     return SiteBases(
@@ -148,16 +147,22 @@ def of_site(site: str, tensors: Mapping[str, Floats], *, per_index: bool) -> Sit
         vectors=vectors,
         coordinates=subspaces.projected(vectors, bases, DIMS),
         options=options,
-        groups=groups,
-        centred=centred,
+        groups=_groups(site, tensors),
+        centred=np.zeros_like(index) if centres is None else index,
     )
 
 
 def _groups(site: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.integer]]:
-    """Groupings of vectors by the option's index and symbol; for queries, the correct option's."""
+    """Groupings of vectors by the option's index and symbol; for queries, the correct option's.
+
+    Of keys that are not of options there is no index, and the symbol is their own token.
+    """
     symbols, correct = tensors["symbols"], tensors["correct"]
+    of_correct = symbols[np.arange(len(symbols)), correct]
+    if OF_KEYS in tensors:
+        return {"symbol": of_correct if site == "q" else tensors[OF_KEYS].ravel()}
     if site == "q":
-        return {"index": correct, "symbol": symbols[np.arange(len(symbols)), correct]}
+        return {"index": correct, "symbol": of_correct}
     prompts, options = symbols.shape
     return {"index": np.tile(np.arange(options), prompts), "symbol": symbols.ravel()}
 

@@ -26,7 +26,8 @@ class ScoreDescription:
     `sure` is stored only under conditions, which the meaning gives. For a `proportion` the value of
     each prompt is 1 or 0, or a share if several options tie; it gets Wilson's interval.
     `no_interval` is the reason why a score never has an interval; others have one if they have at
-    least two items.
+    least two items. A `grouped` score is also stored, under `{group: value}`, for every group of
+    prompts by which answers are broken down, such as a template.
     """
 
     metric: str
@@ -39,16 +40,23 @@ class ScoreDescription:
     sure: bool = True
     proportion: bool = False
     no_interval: str = ""
+    grouped: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "varied", tuple(map(as_varied, self.varied)))
 
     def __contains__(self, key: ScoreKey) -> bool:
-        return any(self.names(key, place, varied) for place, varied in self.variants())
+        return any(self.names(key, place, varied) for place, varied in self._may_be(key))
 
     def variants(self) -> list[tuple[Place, Varied]]:
         """Each place combined with each of the varied settings."""
         return [(place, as_varied(varied)) for place in self.where for varied in self.varied]
+
+    def _may_be(self, key: ScoreKey) -> list[tuple[Place, Varied]]:
+        """The variants, and that of the score's own group, if there may be one."""
+        own = key.quantity.varied
+        groups = [(place, own) for place in self.where] if self.grouped and len(own) == 1 else []
+        return self.variants() + groups
 
     def names(self, key: ScoreKey, place: Place, varied: Varied) -> bool:
         """Whether this describes a score, for one place and one of the varied settings."""
@@ -89,6 +97,7 @@ def as_json(stores: Sequence[ScoreDescription]) -> list[dict[str, Any]]:
             "x": stored.x,
             "better": stored.better,
             "no_interval": stored.no_interval,
+            "grouped": stored.grouped,
         }
         for stored in stores
     ]
@@ -105,6 +114,7 @@ def from_json(values: Sequence[Mapping[str, Any]]) -> tuple[ScoreDescription, ..
             x=stored["x"],
             better=stored["better"],
             no_interval=stored["no_interval"],
+            grouped=stored.get("grouped", False),
         )
         for stored in values
     )
@@ -166,6 +176,13 @@ LABEL_METRICS = (
         meaning="-log softmax of the correct label, over the whole vocabulary",
         unit="nats",
         better="low",
+    ),
+    ScoreDescription(
+        metric="prob_diff",
+        meaning="probability of the correct labels minus that of the others, over the whole "
+        "vocabulary",
+        unit="probability",
+        better="high",
     ),
 )
 

@@ -92,7 +92,7 @@ def _field(
         step=only.get("multipleOf"),
         choices=tuple(only.get("enum", (only["const"],) if "const" in only else ())),
         item=items,
-        of_files=schema.get("of_files", False),
+        of_files="files" in schema.get("of", ""),
     )
 
 

@@ -13,9 +13,9 @@ from attack_counts import Attacks
 from huggingface_hub import constants
 from local_hub import LocalHub, local_hub, use_hub_at
 from mlflow_login import mlflow_at
-from plain_connection import connect
+from plain_connection import connect, cut_all, empty, still_connected
 from shared_servers import SharedServers
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from tiers import Tiers
 
 from tracker.database import db, schema
@@ -85,16 +85,13 @@ def sessions(database_url: str) -> Iterator[Sessions]:
     """Sessions on an empty database; what a test wrote is gone before the next."""
     made = db.connect(database_url)
     yield made
-    with db.transaction(made) as session:
-        tables = session.scalars(
-            text(
-                "SELECT format('headbook.%I', tablename) FROM pg_tables"
-                " WHERE schemaname = 'headbook'"
-                " AND tablename NOT IN ('alembic_version', 'view_file')"
-            )
-        ).all()
-        session.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))
     db.close(made)
+    left = still_connected(database_url)
+    if left:
+        cut_all(database_url)
+    with connect(database_url) as connection:
+        empty(connection)
+    assert not left, f"The test leaves connections to its database open: {left}"
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,11 +10,13 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
+from huggingface_hub.utils import _http
 
 NOBODY = "http://127.0.0.1:9"  # nobody listens there
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -94,10 +97,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def use_hub_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What HF_ENDPOINT does to the hub's client when it is imported."""
+    """What HF_ENDPOINT does to the hub's client when it is imported; and it repeats at once."""
     template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    without_waits = SimpleNamespace(**vars(time) | {"sleep": lambda _seconds: None})
+    for client in (_http, file_download):
+        monkeypatch.setattr(client, "time", without_waits)
 
 
 @contextmanager
@@ -105,7 +111,7 @@ def local_hub() -> Iterator[LocalHub]:
     hub = LocalHub()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, hub)) as server:
         hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))  # looks so often for the end
         thread.start()
         try:
             yield hub

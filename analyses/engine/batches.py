@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TypeVar
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from analyses.engine.lengths import Lengths
@@ -20,8 +20,8 @@ class UnequalOptions(Refused):
     def __init__(self, prompts: Sequence[TokenizedPrompt]) -> None:
         counts = {prompt.number: len(prompt.label_ids) for prompt in prompts}
         super().__init__(
-            f"Prompts of one run need the same number of options; by prompt they have {counts}. "
-            f"Choose data with the same number of options in every item."
+            f"Prompts of one run need the same number of labels; by prompt they have {counts}. "
+            f"Choose data with the same number of options or candidates in every item."
         )
 
 
@@ -38,10 +38,10 @@ class Rectangle:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch(Rectangle):
-    """Prompts with their labels and correct answers."""
+    """Prompts with their labels, and which of these are correct."""
 
     label_ids: Int[Tensor, "batch label"]
-    correct: Int[Tensor, " batch"]
+    correct: Bool[Tensor, "batch label"]
 
 
 def micro_batches(prompts: Sequence[Read], size: int) -> Iterator[tuple[Read, ...]]:
@@ -105,9 +105,12 @@ def padded(prompts: Sequence[TokenizedPrompt], *, device: torch.device) -> Batch
     if len({len(prompt.label_ids) for prompt in prompts}) > 1:
         raise UnequalOptions(prompts)
     rows = [prompt.input_ids for prompt in prompts]
+    right = [
+        [index in prompt.correct for index in range(len(prompt.label_ids))] for prompt in prompts
+    ]
     tokens = rectangle(rows, [prompt.number for prompt in prompts], device=device)
     return Batch(
         **vars(tokens),
         label_ids=torch.tensor([prompt.label_ids for prompt in prompts], device=device),
-        correct=torch.tensor([prompt.correct for prompt in prompts], device=device),
+        correct=torch.tensor(right, device=device),
     )

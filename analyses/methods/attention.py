@@ -1,6 +1,7 @@
 """Attention of each head from the final position: the pattern's row, summed over groups of keys."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -8,11 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses import effects, streaming
-from analyses.prompts.key_groups import key_groups
 from analyses.quantities import Quantity
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
-from analyses.stored import LABEL_METRICS, ScoreDescription, TensorDescription
+from analyses.stored import LABEL_METRICS, ScoreDescription, TensorDescription, under
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +28,18 @@ CONVENTIONS = {
     "bias; the output bias and a post-norm are left out; m is the residual multiplier",
     "entropy": "of the row, in nats; a sink counts as one more key",
     "condition": "keys=G: the group of keys summed over",
-    "parting": "labels, contents, brackets, ends, question, last, rest: a token belongs to the "
-    "first matching group, so the groups add up to the whole row",
+    "parting": "of questions: labels, contents, brackets, ends, question, last, rest; of "
+    "completions: every span by its name, last, rest. A token belongs to the first matching group, "
+    "so the groups add up to the whole row",
     "contents": "from the first to the last token of each option's text",
     "brackets": "the token after each label, unless it belongs to an option's text",
     "ends": "the last token of each option's line, unless it belongs to an option's text",
-    "last": "from after the last option's end up to and including the final position",
+    "last": "from after the last option's end, or the last span, up to and including the final "
+    "position",
     "rest": "everything else: special tokens, a prelude, solved questions, text in between",
+    "correct_label, other_labels": "the tokens of the labels; of completions, of the spans that "
+    "are the text of a correct candidate, and of those that are another candidate's. A text may "
+    "have none",
     "label_i": "the label of the i-th option, from 0",
     "rows": "a of every head by key, from the prompt's first token; NaN after its last",
 }
@@ -44,19 +49,30 @@ GROUPS = (
     *("labels", "contents", "brackets", "ends", "question", "last", "rest"),
     *("correct_label", "other_labels", "correct_content", "label_{i}"),
 )
-STORES = (
+_SUMS = (
     ScoreDescription(
         metric="weight",
         meaning="attention weight from the final position on a group of keys",
         unit="share",
         where=((Kind.HEAD, ""),),
-        varied=tuple({"keys": group} for group in GROUPS),
     ),
     ScoreDescription(
         metric="value_weighted",
         meaning="the same with each key's weight times the norm of its value vector after W_O",
         where=((Kind.HEAD, ""),),
-        varied=tuple({"keys": group} for group in GROUPS),
+    ),
+)
+STORES = (
+    *under(_SUMS, *({"keys": group} for group in GROUPS)),
+    *(
+        replace(
+            each,
+            meaning=f"{each.meaning}; of completions on every span, and last, rest, correct_label "
+            "and other_labels as of questions",
+            varied=({"keys": "{span}"},),
+            sure=False,
+        )
+        for each in _SUMS
     ),
     ScoreDescription(
         metric="entropy",
@@ -104,7 +120,7 @@ def attention(
     params: AttentionParams,
     progress: Callable[[int], None],
 ) -> Measured:
-    """What each head attends to from the final position: labels, options, question, the rest."""
+    """What each head attends to from the final position: labels or spans, question, the rest."""
     from analyses.engine.recording import Keep
 
     def measure(batch: "Sequence[Example]") -> Measured:
@@ -141,7 +157,7 @@ def _measure(
 
 
 def _groups(prompts: "Sequence[Example]", input_ids: "Tensor") -> _Groups:
-    by_prompt = [key_groups(prompt.places, prompt.correct) for prompt in prompts]
+    by_prompt = [prompt.places.key_groups(prompt.correct) for prompt in prompts]
     names = tuple(by_prompt[0])
     members = input_ids.new_zeros(len(prompts), len(names), input_ids.shape[1]).double()
     for row, groups in enumerate(by_prompt):

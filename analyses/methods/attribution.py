@@ -131,7 +131,7 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
     batch = lm.batch(prompts)
     recorded = lm.record(batch)
     shares = lm.decompose(recorded, batch.label_ids).shares
-    u = contrast(batch.correct, shares.shape[2])
+    u = contrast(batch.correct)
     differences = einsum(shares, u, "prompt component label, prompt label -> prompt component")
     of_model = {
         **effects.of_recording(recorded, batch),

@@ -12,7 +12,7 @@ from analyses import effects, prompt_sums, streaming, subspaces
 from analyses.checkpoints.shapes import LayerShape, most
 from analyses.errors import Refused
 from analyses.prompts import key_sites
-from analyses.prompts.key_sites import KeySite
+from analyses.prompts.key_sites import KeySite, SiteName
 from analyses.prompts.places import Places
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
@@ -26,24 +26,29 @@ from analyses.results import (
     Resampled,
     ScoreKey,
 )
-from analyses.site_bases import DIMS, SiteBases, of_site
+from analyses.site_bases import DIMS, OF_KEYS, SiteBases, of_site
 from analyses.stored import LABEL_METRICS, ScoreDescription, TensorDescription
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from analyses.bootstrap import Draws
     from analyses.language_model import LanguageModel
     from analyses.prompts.examples import Example
 
 CONVENTIONS = {
     "q": "the query at the final position",
-    "k, v": "keys and values at every option's `key_site`; one row for each key-value head",
+    "k, v": "keys and values at every option's `key_site`, or at that span; one row for each "
+    "key-value head",
     "centring": "queries and values by one mean; keys by one, or by each option's own",
-    "other_tokens": "the same heads' vectors at one question token of each prompt",
+    "other_tokens": "the same heads' vectors at one question token of each prompt, or at a token "
+    "of no span",
     "data_rank": subspaces.RANK_CONVENTION,
     "directions": "as many as the data's rank; columns of a basis beyond it are zero and have no "
     "scores",
     "explained": "the share of a coordinate's variance that lies between groups: options by their "
-    "index or symbol; queries by those of the correct option",
+    "index or symbol; queries by those of the correct option. Of completions, keys and values by "
+    "the token at the span and queries by the first correct candidate",
     "interval": "resamples of items use the same directions; their shares are shifted so that "
     "their mean is the share itself, since items that are drawn twice bias them upwards",
     "means": "z, attn_out and mlp_out at the final position",
@@ -55,7 +60,7 @@ STORES = (
     ScoreDescription(
         metric="explained",
         meaning="the share of the variance along a leading direction that lies between options of "
-        "different index, or of different symbol",
+        "different index (of questions only), or of different symbol",
         unit="share",
         where=_READ,
         varied=({"by": "index"}, {"by": "symbol"}),
@@ -90,9 +95,9 @@ def _arrays() -> Iterator[TensorDescription]:
                 ("d_head", "rank"),
                 "orthonormal directions by descending variance; zero beyond the data's rank",
             ),
-            "other_basis": (("d_head", "rank"), "the same of vectors at question tokens"),
+            "other_basis": (("d_head", "rank"), "the same of vectors at other tokens"),
             "rank": ((), "how many dimensions the centred vectors span"),
-            "other_rank": ((), "the same of vectors at question tokens"),
+            "other_rank": ((), "the same of vectors at other tokens"),
         }
         for name, (more, meaning) in meanings.items():
             yield TensorDescription(
@@ -112,7 +117,7 @@ def _arrays() -> Iterator[TensorDescription]:
     yield TensorDescription(
         name="k_index_mean",
         axes=("layer", "option", "kv_head", "d_head"),
-        meaning="k: the mean vector of each option, by its index",
+        meaning="k: the mean vector of each option, by its index; of completions there is one",
     )
     for site, axes in _AXES.items():
         yield TensorDescription(
@@ -122,7 +127,9 @@ def _arrays() -> Iterator[TensorDescription]:
         name="symbols", axes=("prompt", "label"), meaning="the labels' token ids"
     )
     yield TensorDescription(
-        name="correct", axes=("prompt",), meaning="the index of the correct option"
+        name="correct",
+        axes=("prompt",),
+        meaning="the index of the correct label; of several, the first",
     )
 
 
@@ -163,10 +170,11 @@ class UnequalLayers(Refused):
 class BasesParams(Params):
     """Which vectors are used, and how they are centred."""
 
-    key_site: KeySite = Field(
-        KeySite.LABEL,
+    key_site: SiteName = Field(
+        KeySite.LABEL.value,
         title="Key site",
-        description="The token of each option whose keys and values are used.",
+        description="Where keys and values are taken: of questions at this token of each option "
+        "(label, bracket, content_end, option_end), of completions at the last token of this span.",
     )
     rotary: Literal["before", "after"] = Field(
         "before",
@@ -181,6 +189,10 @@ class BasesParams(Params):
         "option, which encodes the n-th item of a list.",
     )
 
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        return key_sites.usual(spec)
+
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises `UnequalLayers` or `NotBeforeRotary` if the model does not allow these bases."""
         if len(set(map(_sizes, model.layers))) > 1:
@@ -189,8 +201,8 @@ class BasesParams(Params):
             raise NotBeforeRotary
 
     def check_places(self, places: Places) -> None:
-        """Raises `NoKeySite` if an option of the prompt has no token at the key site."""
-        key_sites.positions(places, self.key_site)
+        """Raises `NoSuchSite`, or `NoKeySite` if an option has no token at the key site."""
+        places.at(self.key_site)
 
 
 def derive(measured: Measured, params: BasesParams) -> Derived:
@@ -213,7 +225,8 @@ def derive(measured: Measured, params: BasesParams) -> Derived:
     sites: list[SiteBases] = []
     numbers: dict[ScoreKey, float] = {}
     for site in ("q", "k", "v"):
-        names = {site, f"{site}_other", "symbols", "correct", "step"} & measured.tensors.keys()
+        own = {site, f"{site}_other", OF_KEYS, "symbols", "correct", "step"}
+        names = own & measured.tensors.keys()
         vectors = {name: load(name) for name in names}
         each = of_site(site, vectors, per_index=per_index)
         projection = {f"{site}_projection": each.projection(counted)}
@@ -284,7 +297,7 @@ def bases(
     """Means and principal directions of what every head reads and every component writes.
 
     Vectors x_i of a head, one for each prompt (queries) or for each option of each prompt (keys and
-    values), are centred, and their singular value decomposition
+    values; of a completion, for one span), are centred, and their singular value decomposition
 
         x_i − mean  =  Σ_r σ_r u_ir b_r
 
@@ -326,7 +339,8 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesPar
         "v_other": NamedTensor(others.v[:, :, 0].cpu().numpy(), kv_head),
         "symbols": NamedTensor(batch.label_ids.cpu().numpy().astype(np.int32), ("prompt", "label")),
         "step": NamedTensor(step, ("prompt",)),  # rounding step of the dtype of the vectors
-        "correct": NamedTensor(batch.correct.cpu().numpy().astype(np.int32), ("prompt",)),
+        "correct": NamedTensor(_first(batch.correct), ("prompt",)),
+        **_of_keys(prompts, sites),
     }
     for site, axes in _AXES.items():  # only the means of these are needed
         values = [getattr(layer, site).cpu().numpy() for layer in recorded.layers]
@@ -339,8 +353,21 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]", params: BasesPar
     )
 
 
+def _first(correct: "Tensor") -> NDArray[np.int32]:
+    """The index of the first correct label: [prompt]."""
+    first: NDArray[np.int32] = correct.int().argmax(-1).cpu().numpy().astype(np.int32)
+    return first
+
+
+def _of_keys(prompts: "Sequence[Example]", sites: effects.At) -> dict[str, NamedTensor]:
+    """The token of every key, where keys are not those of the labels' options."""
+    if len(sites[0]) == len(prompts[0].labels):
+        return {}
+    ids = [[each.input_ids[place] for place in at] for each, at in zip(prompts, sites, strict=True)]
+    return {OF_KEYS: NamedTensor(np.array(ids, dtype=np.int32), ("prompt", "option"))}
+
+
 def _other_token(prompt: "Example") -> int:
-    """A token of the question, varying between prompts but fixed for each prompt."""
-    places = prompt.places
-    length = places.question_last - places.question_first + 1
-    return places.question_first + prompt.number % length
+    """A token without a role, varying between prompts but fixed for each prompt."""
+    others = prompt.places.filler
+    return others[prompt.number % len(others)]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analyses import effects, streaming
 from analyses.knowledge import content_accuracy
-from analyses.quantities import Quantity, Varied
+from analyses.quantities import NOTHING, Quantity, Varied
 from analyses.registry import Params, analysis
 from analyses.results import MODEL, Measured, NamedTensor, ScoreKey
 from analyses.stored import LABEL_METRICS, ScoreDescription, TensorDescription, under
@@ -26,30 +26,31 @@ CONVENTIONS = {
     "loss": "-log softmax over the whole vocabulary; nats",
     "label_mass": "total probability of all labels, over the whole vocabulary",
     "content_accuracy": "the correct option's text has the highest mean log-probability per token "
-    "after `question ⏎ Answer:`",
-    "condition": "position=i: the correct option is the i-th, from 0; label=L: its label is L",
+    "after `question ⏎ Answer:`; of questions only",
+    "condition": "position=i: the correct option is the i-th, from 0; label=L: its label is L; of "
+    "completions GROUP=VALUE: the prompts of that group, such as template=T",
 }
 
 
-STORES = under(
-    (
-        *LABEL_METRICS,
-        ScoreDescription(
-            metric="content_accuracy",
-            meaning="whether the correct option's text is the likeliest of the options' texts "
-            "after the question alone: whether the model knows the answer; ties are shared",
-            unit="share of prompts",
-            better="high",
-            proportion=True,
-        ),
+OF_QUESTIONS = (NOTHING, {"position": "{i}"}, {"label": "{label}"})
+STORES = (
+    *(replace(each, grouped=True) for each in under(LABEL_METRICS, *OF_QUESTIONS)),
+    ScoreDescription(
+        metric="content_accuracy",
+        meaning="whether the correct option's text is the likeliest of the options' texts after "
+        "the question alone: whether the model knows the answer; ties are shared; of questions "
+        "only",
+        unit="share of prompts",
+        better="high",
+        varied=OF_QUESTIONS,
+        proportion=True,
     ),
-    *({}, {"position": "{i}"}, {"label": "{label}"}),
 )
 ARRAYS = (
     TensorDescription(
         name="label_logits",
         axes=("prompt", "label"),
-        meaning="the logit of every label, in the order of the options",
+        meaning="the logit of every label, in the order of the options or candidates",
     ),
 )
 
@@ -74,15 +75,17 @@ def behaviour(
     params: BehaviourParams,
     progress: Callable[[int], None],
 ) -> Measured:
-    """What the model answers and knows: six metrics, overall, by position and by label.
+    """What the model answers and knows, overall and by group, such as by position or template.
 
-    Five are metrics of the label logits x_1 … x_K at the final position. The sixth,
+    All but one metric are of the label logits x_1 … x_K at the final position. The other one,
     `content_accuracy`, compares the likelihoods of the options' texts after the question alone,
-    which separates knowing the answer from finding its label.
+    which separates knowing the answer from finding its label; completions have no such texts.
     """
     measured = streaming.streamed(lm, prompts, params, progress, lambda batch: _measure(lm, batch))
-    knows = content_accuracy(lm, prompts, batch_size=params.batch_size)
-    vectors = {**measured.scores, ScoreKey(MODEL, Quantity("content_accuracy")): knows}
+    vectors = dict(measured.scores)
+    if all(prompt.content for prompt in prompts):
+        knows = content_accuracy(lm, prompts, batch_size=params.batch_size)
+        vectors[ScoreKey(MODEL, Quantity("content_accuracy"))] = knows
     counted = {
         replace(key, quantity=replace(key.quantity, varied=varied)): (vector, chosen)
         for varied, chosen in _subsets(prompts).items()
@@ -111,14 +114,10 @@ def _measure(lm: "LanguageModel", prompts: "Sequence[Example]") -> Measured:
 
 
 def _subsets(prompts: "Sequence[Example]") -> dict[Varied, NDArray[np.bool_]]:
-    """Which prompts count, [prompt] each: all; by position and by label of the correct option."""
-    positions = np.array([each.correct for each in prompts])
-    labels = np.array([each.labels[each.correct] for each in prompts])
-    return (
-        {Varied(): np.ones(len(prompts), dtype=bool)}
-        | {
-            Varied({"position": position}): positions == position
-            for position in sorted(set(positions.tolist()))
-        }
-        | {Varied({"label": label}): labels == label for label in sorted(set(labels.tolist()))}
-    )
+    """Which prompts count, [prompt] each: all, then those of each group."""
+    subsets = {Varied(): np.ones(len(prompts), dtype=bool)}
+    for name in dict.fromkeys(name for each in prompts for name in each.groups):
+        values = [each.groups.get(name) for each in prompts]
+        for value in sorted({value for value in values if value is not None}):
+            subsets[Varied({name: value})] = np.array([each == value for each in values])
+    return subsets

@@ -1,7 +1,7 @@
 """The joint effect of the strongest components: the first, the first two, the first m."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from pydantic import Field
 from analyses import effects, streaming
 from analyses.effects import PatchTarget
 from analyses.heads import NoEffects
-from analyses.prompts.sources import Companion, SourceKind
+from analyses.prompts.sources import Companion, SourceKind, usual_source
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity, Varied
 from analyses.registry import Need, Params, analysis
@@ -108,8 +108,11 @@ STORES = (
 class CumulativeParams(Params):
     """Which patches, and up to how many components."""
 
-    source: Literal["resample", "permute_options", "randomise_labels"] = Field(
-        "permute_options", title="Source", description="Where the patched activations come from."
+    source: Literal["resample", "permute_options", "randomise_labels", "paired"] = Field(
+        "permute_options",
+        title="Source",
+        description="Where the patched activations come from; of completions usually the prompt's "
+        "counterfactual (`paired`).",
     )
     direction: Literal["noise", "denoise"] = Field(
         "denoise",
@@ -124,6 +127,10 @@ class CumulativeParams(Params):
         title="Maximum components",
         description="Where the curve ends; all components if the model has fewer.",
     )
+
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        return usual_source(spec)
 
     @property
     def companions(self) -> tuple[Companion, ...]:

@@ -21,7 +21,7 @@ from analyses.confined import (
     groups,
 )
 from analyses.effects import PatchContext
-from analyses.errors import Refused
+from analyses.errors import Refused, shown
 from analyses.prompts.mutations import Mutation
 from analyses.prompts.sources import Companion, SourceKind
 from analyses.prompts.spec import DistributionSpec
@@ -94,11 +94,23 @@ STORES = (
 )
 
 
+class LabelsOfQuestionsOnly(Refused):
+    def __init__(self, data: str) -> None:
+        super().__init__(
+            f"'label_randomisation' asks the same multiple-choice questions under other labels, "
+            f"and {shown(data)} has completions, which have no labels to replace. Use 'subspace' "
+            f"(how few dimensions heads read) or 'patching' with another counterfactual, or data "
+            f"of questions."
+        )
+
+
 class UnreadableMutations(Refused):
     def __init__(
         self, unreadable: Mapping[Mutation, Refused], readable: Sequence[Mutation]
     ) -> None:
-        reasons = "\n".join(f"  {name.value}: {error}" for name, error in unreadable.items())
+        reasons = "\n".join(
+            f"  {name.value}: {error.first_line}" for name, error in unreadable.items()
+        )
         others = json.dumps([mutation.value for mutation in readable])
         fix = (
             f"Leave them out with mutations={others}, or automatically with unreadable=leave_out"
@@ -141,6 +153,8 @@ class LabelRandomisationParams(ConfinedParams):
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
         """Raises `RankTooLarge`, or another `Refused` if heads or prompts do not fit."""
+        if spec.kind != "questions":
+            raise LabelsOfQuestionsOnly(spec.data)
         super().check(model, spec)
         sites = COMBINATIONS[self.confine]
         full = full_rank(model.layers, sites)
@@ -271,12 +285,12 @@ def _interchanged(
     answers = answer(patched.labels).cpu().numpy()  # [place, prompt, option]
     sources = context.source_prompts
     followed = {
-        "follows_position": [each.correct for each in sources],
+        "follows_position": [_correct(source) for source in sources],
         "follows_symbol": [
-            base.labels.index(source.labels[source.correct])
+            base.labels.index(source.labels[_correct(source)])
             for base, source in zip(prompts, sources, strict=True)
         ],
-        "stays": [each.correct for each in prompts],
+        "stays": [_correct(prompt) for prompt in prompts],
     }
     own = answer(context.base.logits.gather(1, context.batch.label_ids)).cpu().numpy()
     rows = np.arange(len(prompts))
@@ -288,6 +302,12 @@ def _interchanged(
             key = ScoreKey(component, Quantity(metric, site, INTERCHANGE))
             scores[key] = shares[rows, options]
     return scores
+
+
+def _correct(prompt: "Example") -> int:
+    """The index of the correct label, the only one of a question."""
+    (index,) = prompt.correct
+    return index
 
 
 def _exchange(

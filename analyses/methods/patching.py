@@ -1,32 +1,25 @@
 """Activation patching: the effect of each component's output, or of what a head reads."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from analyses import effects, streaming
+from analyses import effects, names, position_maps, streaming
 from analyses.effects import At, PatchContext, PatchTarget
-from analyses.errors import Refused
+from analyses.errors import Refused, did_you_mean, shown
 from analyses.heads import NothingLearnt
-from analyses.prompts import key_sites
+from analyses.patching_scores import ARRAYS, CONVENTIONS, GAP, OF_LAYERS, STORES
+from analyses.position_maps import EACH, PositionMap
 from analyses.prompts.key_sites import KeySite
 from analyses.prompts.places import Places
-from analyses.prompts.sources import Companion, SourceKind
+from analyses.prompts.sources import Companion, SourceKind, usual_source
 from analyses.prompts.spec import DistributionSpec
-from analyses.quantities import Quantity, Varied
-from analyses.registry import Need, Params, analysis
+from analyses.quantities import Quantity
+from analyses.registry import ModelFacts, Need, Params, analysis
 from analyses.results import Component, Kind, Measured, NamedTensor, Result, ScoreKey
-from analyses.stored import (
-    LABEL_METRICS,
-    NOOP_EFFECT,
-    OF_LOGIT_DIFF,
-    ScoreDescription,
-    TensorDescription,
-    differences,
-    under,
-)
+from analyses.stored import OF_LOGIT_DIFF
 
 if TYPE_CHECKING:
     from analyses.checkpoints.shapes import LayerShape
@@ -36,84 +29,12 @@ if TYPE_CHECKING:
     from analyses.prompts.examples import Example
 
 EFFECTS = ("total_effect", "direct_effect", "indirect_effect")
-GAP = Varied({"of": "source - base"})
 MEAN, ZERO = "mean", "zero"
+FINAL = "final"
 MEANS = "means"  # the input with the values of a mean ablation
 READ = ("k", "v")
-Site = Literal["z", "mlp_out", "attn_out", "q", "k", "v"]
-CONVENTIONS = {
-    "position": "the last token of the prompt, patched from the last token of the source; or each "
-    "option's token at `positions`, patched from the same option's token of the source",
-    "noise": "the run is on the prompt, the patches come from the source prompt",
-    "denoise": "the run is on the source prompt, the patches come from the prompt",
-    "labels": "those of the prompt and its answer, in both directions",
-    "total_effect": "metric with the patch minus metric without; everything downstream reacts",
-    "direct_effect": "the change of the output is added to the final residual; the layer's "
-    "post-norm and the final norm are recomputed, nothing else reacts",
-    "indirect_effect": "total minus direct",
-    "base": "the recorded run; effects are measured against a replay without patches, so they do "
-    "not include the rounding of replays",
-    "moved": "mean total_effect over the mean of source minus base; with denoise it is the "
-    "recovered share",
-    "head": "z of the head, before its output matrix; it includes the value bias",
-    "kv_head": "keys or values at every option's `key_site`, as all heads of the group read them "
-    "from the final position; no other position sees the change",
-    "queries_and_keys": "as used by attention, after the rotary embedding",
-    "mean": "over prompts of the train split if the prompts are the test split, else over the same "
-    "prompts",
-    "condition": "the metric that the effect is on",
-}
-
-
-PATCHED = (
-    (Kind.HEAD, "z"),
-    (Kind.MLP, "mlp_out"),
-    (Kind.ATTN, "attn_out"),
-    (Kind.HEAD, "q"),
-    (Kind.KV_HEAD, "k"),
-    (Kind.KV_HEAD, "v"),
-)
-OF_METRICS = tuple({"of": each.metric} for each in LABEL_METRICS)
-STORES = (
-    ScoreDescription(
-        metric="total_effect",
-        meaning="the change of the metric named by the condition due to the patch, in its unit; "
-        "everything downstream reacts",
-        where=PATCHED,
-        varied=OF_METRICS,
-    ),
-    ScoreDescription(
-        metric="direct_effect",
-        meaning="the same if only the final norm and the unembedding react",
-        where=PATCHED,
-        varied=OF_METRICS,
-    ),
-    ScoreDescription(
-        metric="indirect_effect",
-        meaning="total_effect minus direct_effect",
-        where=PATCHED,
-        varied=OF_METRICS,
-    ),
-    ScoreDescription(
-        metric="moved",
-        meaning="mean total_effect over the mean of source minus base: the share of the gap that "
-        "the component closes; missing if the gap may be zero, or without a source",
-        unit="share",
-        where=PATCHED,
-        varied=OF_METRICS,
-    ),
-    *under(LABEL_METRICS, {"of": "base"}, {"of": "source"}),
-    *differences(LABEL_METRICS, GAP),
-    NOOP_EFFECT,
-)
-ARRAYS = (
-    TensorDescription(
-        name="patched_logits",
-        axes=("prompt", "component", "label"),
-        meaning="the logit of every label with the component patched (total effect); stored with "
-        "the components' names",
-    ),
-)
+Source = Literal["resample", "permute_options", "randomise_labels", "paired", "mean", "zero"]
+Site = Literal["z", "mlp_out", "attn_out", "q", "k", "v", "resid_pre"]
 
 
 class NoMeanOf(Refused):
@@ -125,15 +46,33 @@ class NoMeanOf(Refused):
         )
 
 
+class NotOfPositionMaps(Refused):
+    def __init__(self, sites: Sequence[str]) -> None:
+        super().__init__(
+            f"A position map (positions {EACH!r}) is of whole layers and does not take "
+            f"{', '.join(sites)}. Choose sites from {', '.join(position_maps.SITES)}, or other "
+            f"positions."
+        )
+
+
+class NoSuchPosition(Refused):
+    def __init__(self, parameter: str, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Invalid {parameter} {shown(name)}: the prompts have no such position."
+            f"{did_you_mean(name, known)} Choose from {', '.join(known)}."
+        )
+
+
 class PatchingParams(Params):
     """Which activations are replaced, at which positions, from which source and direction."""
 
-    source: Literal["resample", "permute_options", "randomise_labels", "mean", "zero"] = Field(
+    source: Source = Field(
         "permute_options",
         title="Source",
         description="Where the patched activations come from: another prompt with another correct "
         "label, the same question with its options reordered, the same options under other "
-        "letters; or the mean or zero (ablation).",
+        "letters, the counterfactual of a completion (`paired`, usual for these); or the mean or "
+        "zero (ablation).",
     )
     direction: Literal["noise", "denoise"] = Field(
         "noise",
@@ -144,30 +83,53 @@ class PatchingParams(Params):
     sites: tuple[Site, ...] = Field(
         ("z", "mlp_out"),
         min_length=1,
-        max_length=6,
+        max_length=7,
         title="Sites",
         description="What is replaced: z of heads, mlp_out, attn_out of whole layers, q of heads, "
-        "k and v of key-value heads.",
+        "k and v of key-value heads, the residual that enters a layer (resid_pre). Of a position "
+        "map usually resid_pre, attn_out, mlp_out.",
     )
-    positions: Literal["final", "label", "bracket", "content_end", "option_end"] = Field(
-        "final",
+    positions: str = Field(
+        FINAL,
+        min_length=1,
+        max_length=names.LONGEST,
         title="Positions",
-        description="Where outputs and queries are replaced: at the final position, or at this "
-        "token of each option. Direct effects exist only at the final position.",
+        description="Where outputs, queries and residuals are replaced: at the final position "
+        "(`final`), at this token of each option (`label`, `bracket`, `content_end`, "
+        "`option_end`), at the last token of this span of completions, or at each token in turn "
+        "(`each`: a position map). Direct effects exist only at the final position.",
     )
-    key_site: KeySite = Field(
-        KeySite.LABEL,
+    key_site: str = Field(
+        KeySite.LABEL.value,
+        min_length=1,
+        max_length=names.LONGEST,
         title="Key site",
-        description="The token of each option at which k and v are replaced.",
+        description="Where k and v are replaced: at this token of each option (`label`, "
+        "`bracket`, `content_end`, `option_end`), or at the last token of this span.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sites_of_maps(cls, values: Any) -> Any:
+        """The sites of a position map, if none are given."""
+        if isinstance(values, Mapping) and values.get("positions") == EACH:
+            return {"sites": position_maps.SITES, **values}
+        return values
 
     @model_validator(mode="after")
     def _possible(self) -> "PatchingParams":
         if self.source == MEAN:
-            impossible = [site for site in self.sites if site in ("q", *READ)]
-            if impossible or self.positions != "final":
+            impossible = [site for site in self.sites if site in ("q", *READ, "resid_pre")]
+            if impossible or self.positions != FINAL:
                 raise NoMeanOf(", ".join(impossible) or f"outputs at {self.positions}")
+        unmapped = [site for site in self.sites if site not in position_maps.SITES]
+        if self.positions == EACH and unmapped:
+            raise NotOfPositionMaps(unmapped)
         return self
+
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        return usual_source(spec)
 
     @property
     def companions(self) -> tuple[Companion, ...]:
@@ -182,15 +144,37 @@ class PatchingParams(Params):
         params = {"batch_size": self.batch_size, "prompts": self.prompts, "rotary": "after"}
         return (Need(name=MEANS, analysis="bases", params=params, distribution=of),)
 
+    def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
+        """Raises `NoSuchPosition` if no question has these positions."""
+        if spec.kind == "questions":
+            sites = tuple(site.value for site in KeySite)
+            self._check_known("positions", self.positions, (FINAL, EACH, *sites))
+            self._check_known("key_site", self.key_site, sites)
+
     def check_places(self, places: Places) -> None:
-        """Raises `NoKeySite` if an option of the prompt lacks a token that is patched."""
-        for site in self._key_sites:
-            key_sites.positions(places, site)
+        """Raises `NoSuchPosition`, or `NoKeySite` if an option lacks a token that is patched."""
+        if self.positions not in (FINAL, EACH):
+            self._check_known("positions", self.positions, (FINAL, EACH, *places.sites))
+            places.at(self.positions)
+        if set(READ) & set(self.sites):
+            self._check_known("key_site", self.key_site, places.sites)
+            places.at(self.key_site)
+
+    def check_prompts(self, model: ModelFacts, prompts: Sequence[Places]) -> None:
+        """Raises a `Refused` if a prompt lacks a position, or a position map is too large."""
+        super().check_prompts(model, prompts)
+        if self.positions == EACH:
+            position_maps.check(prompts, layers=len(model.layers), sites=len(self.sites))
+
+    @staticmethod
+    def _check_known(parameter: str, name: str, known: Sequence[str]) -> None:
+        if name not in known:
+            raise NoSuchPosition(parameter, name, known)
 
     @property
-    def _key_sites(self) -> tuple[KeySite, ...]:
-        patched = [KeySite(self.positions)] if self.positions != "final" else []
-        return (*patched, self.key_site) if set(READ) & set(self.sites) else tuple(patched)
+    def at(self) -> str | None:
+        """The site of the positions; None for the final position."""
+        return None if self.positions == FINAL else self.positions
 
 
 def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKey]]:
@@ -218,6 +202,7 @@ def moved(keys: Sequence[ScoreKey]) -> Mapping[ScoreKey, tuple[ScoreKey, ScoreKe
     plots={
         "direct_total": "analyses.pictures.patching:direct_total",
         "reads": "analyses.pictures.patching:reads",
+        "positions": "analyses.pictures.position_maps:position_maps",
     },
     reference="Lieberum et al. 2023, arXiv 2307.09458: activation patching, total and direct "
     "effects; Vig et al. 2020, arXiv 2004.12265",
@@ -237,10 +222,13 @@ def patching(
         total  = M(base with y of the source) − M(base)        indirect = total − direct
 
     where the direct effect only adds the change of the output to the base run's final residual.
+    At `each` position there are only total effects, a map of layer × position.
     """
     from analyses.engine.recording import Keep
 
-    keep = Keep.PREFIX if params.positions == "final" else Keep.POSITIONS
+    if params.positions == EACH:
+        return _position_map(lm, params).measure(lm, prompts, params, progress)
+    keep = Keep.PREFIX if params.at is None else Keep.POSITIONS
     means = (inputs or {}).get(MEANS)
     return streaming.streamed(
         lm,
@@ -249,6 +237,17 @@ def patching(
         progress,
         lambda batch: _measure(lm, batch, params, means, keep),
         keep=keep,
+    )
+
+
+def _position_map(lm: "LanguageModel", params: PatchingParams) -> PositionMap:
+    from analyses.engine import interventions
+
+    return PositionMap(
+        targets=_targets(lm, params.sites),
+        value=interventions.ZERO if params.source == ZERO else interventions.SOURCE,
+        source=next(iter(params.companions), None),
+        direction=params.direction,
     )
 
 
@@ -263,15 +262,14 @@ def _targets(lm: "LanguageModel", sites: Sequence[str]) -> list[PatchTarget]:
 
 
 def _count(site: str, layer: "LayerShape") -> int:
-    if site in ("mlp_out", "attn_out"):
+    if site in OF_LAYERS:
         return 1
     return layer.n_kv_heads if site in READ else layer.n_heads
 
 
 def _component(site: str, layer: int, index: int) -> Component:
-    kinds = {"mlp_out": Kind.MLP, "attn_out": Kind.ATTN}
-    if site in kinds:
-        return Component(kind=kinds[site], layer=layer)
+    if site in OF_LAYERS:
+        return Component(kind=OF_LAYERS[site], layer=layer)
     return Component(kind=Kind.KV_HEAD if site in READ else Kind.HEAD, layer=layer, index=index)
 
 
@@ -298,16 +296,14 @@ def _measure(
                 key = ScoreKey(component, Quantity(effect, site, {"of": metric}))
                 scores[key] = row
     labels = patched.labels[: len(targets)].transpose(0, 1).cpu().numpy()
-    names = tuple(f"{component.label} {site}" for component, site in targets)
-    tensor = NamedTensor(labels, ("prompt", "component", "label"), {"component": names})
+    called = tuple(f"{component.label} {site}" for component, site in targets)
+    tensor = NamedTensor(labels, ("prompt", "component", "label"), {"component": called})
     return Measured(scores=scores, tensors={"patched_logits": tensor})
 
 
 def _changed(params: PatchingParams, context: PatchContext) -> At | None:
     """The patched positions; None for the final position."""
-    if params.positions == "final":
-        return None
-    return effects.positions(context.base_prompts, KeySite(params.positions))
+    return None if params.at is None else effects.positions(context.base_prompts, params.at)
 
 
 def _interventions(
@@ -320,7 +316,7 @@ def _interventions(
     """One total patch per target; then, at the final position, one direct patch per target."""
     from analyses.engine.interventions import Intervention, Path
 
-    paths = (Path.TOTAL, Path.DIRECT) if params.positions == "final" else (Path.TOTAL,)
+    paths = (Path.TOTAL, Path.DIRECT) if params.at is None else (Path.TOTAL,)
     patches = [_patches(lm, target, params, context, means) for target in targets]
     return [Intervention(each, path) for path in paths for each in patches]
 
@@ -334,10 +330,9 @@ def _patches(
 ) -> "tuple[Patch, ...]":
     """The patches of a target; keys and values are patched for every head of the group."""
     component, site = target
-    at = None if params.positions == "final" else KeySite(params.positions)
     value = _value(target, params, means)
     if site not in READ:
-        return (effects.patch(component, site, value, context, at),)
+        return (effects.patch(component, site, value, context, params.at),)
     heads = lm.shape.layers[component.layer].readers(component.index)
     return tuple(
         effects.patch(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -12,9 +12,9 @@ from analyses.effects import Metrics, PatchContext, PatchTarget
 from analyses.errors import Refused
 from analyses.heads import EFFECTS, HeadName
 from analyses.prompts import key_sites
-from analyses.prompts.key_sites import KeySite
+from analyses.prompts.key_sites import KeySite, SiteName
 from analyses.prompts.places import Places
-from analyses.prompts.sources import Companion, SourceKind
+from analyses.prompts.sources import Companion, SourceKind, usual_source
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
 from analyses.registry import ModelFacts, Need, Params, analysis
@@ -35,17 +35,18 @@ if TYPE_CHECKING:
 
 ALL = "all"  # stands for all receivers together
 Read = Literal["q", "k", "v"]
-Site = Literal["final", "label", "bracket", "content_end", "option_end"]
+FINAL = "final"
 CONVENTIONS = {
     "path": "from what the sender writes to the one read of the receiver: the residual that enters "
     "the receiver's layer is the recorded one plus the change of this write; every other head and "
     "MLP between keeps what it wrote, and only this read is computed anew",
     "sender": "z of the head, before its output matrix, or mlp_out; its layer's post-norm is "
     "computed anew with the other heads' z as recorded",
-    "read": "q at the final position, or at each option's token at `positions`; k and v at each "
-    "option's `key_site`, as this one head reads them from the final position",
-    "position": "a sender is replaced where the receiver's vector is: at the final position, or "
-    "at each option's token by the same option's token of the source",
+    "read": "q at the final position, or at the site `positions`; k and v at the site `key_site`, "
+    "as this one head reads them from the final position",
+    "position": "a sender is replaced where the receiver's vector is: at the final position, or at "
+    "the site, by the same site of the source: of questions a token of each option, of completions "
+    "the last token of a span",
     "path_effect": "metric with the new read minus metric with the recorded one; everything above "
     "the read reacts",
     "all": "the reads of all receivers above the sender at once, each as computed for its own path",
@@ -85,12 +86,12 @@ class NothingBelow(Refused):
 class PathsParams(Params):
     """Which heads receive, by what, and what the senders below are replaced by."""
 
-    source: Literal["resample", "permute_options", "randomise_labels"] = Field(
+    source: Literal["resample", "permute_options", "randomise_labels", "paired"] = Field(
         "permute_options",
         title="Source",
         description="Where what senders write comes from: another prompt with another correct "
         "label, the same question with its options reordered, the same options under other "
-        "letters.",
+        "letters, or the prompt's counterfactual.",
     )
     direction: Literal["noise", "denoise"] = Field(
         "noise",
@@ -119,16 +120,24 @@ class PathsParams(Params):
         title="Reads",
         description="What of the receivers the paths lead into: queries, keys, values.",
     )
-    positions: Site = Field(
-        "final",
+    positions: SiteName = Field(
+        FINAL,
         title="Positions",
-        description="Where queries are: at the final position, or at this token of each option.",
+        description="Where queries are: at the final position (`final`), at this token of each "
+        "option (`label`, `bracket`, `content_end`, `option_end`), or at the last token of this "
+        "span of completions.",
     )
-    key_site: KeySite = Field(
-        KeySite.LABEL,
+    key_site: SiteName = Field(
+        KeySite.LABEL.value,
         title="Key site",
-        description="The token of each option whose keys and values are read.",
+        description="Where keys and values are read: at this token of each option (`label`, "
+        "`bracket`, `content_end`, `option_end`), or at the last token of this span of "
+        "completions.",
     )
+
+    @classmethod
+    def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
+        return {**usual_source(spec), **key_sites.usual(spec)}
 
     @field_validator("receivers")
     @classmethod
@@ -164,17 +173,17 @@ class PathsParams(Params):
         ranked = heads.strongest(inputs[EFFECTS], "direct_effect")
         return tuple(sorted([head for head in ranked if head.layer][: self.strongest]))
 
-    def site(self, read: Read) -> KeySite | None:
-        """The token of each option where a read is; None for the final position."""
+    def site(self, read: Read) -> str | None:
+        """The site where a read is; None for the final position."""
         if read != "q":
             return self.key_site
-        return None if self.positions == "final" else KeySite(self.positions)
+        return None if self.positions == FINAL else self.positions
 
     def check_places(self, places: Places) -> None:
-        """Raises `NoKeySite` if an option of the prompt lacks a token that is read."""
+        """Raises a `Refused` if the prompt lacks a place that is read."""
         for read in self.reads:
             if (site := self.site(read)) is not None:
-                key_sites.positions(places, site)
+                places.at(site)
 
 
 @analysis(
@@ -264,7 +273,7 @@ def _into(
     context: PatchContext,
     receivers: Sequence[Component],
     read: Read,
-    at: KeySite | None,
+    at: str | None,
 ) -> "dict[str, Sequence[Patches]]":
     """By receiver, the patches of its read: as recorded, then under each sender below."""
     from analyses.engine.interventions import SAME, SOURCE, Site

@@ -1,28 +1,11 @@
 """Finds labels or options of a question that a tokenizer maps to the same tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tokenizers import Tokenizer
 
-from analyses.errors import Refused, shown
-from analyses.prompts.prompt import Prompt
-
-MOST_NAMED = 50
-
-
-class SameTokens(Refused):
-    """The tokens of two labels or options of a question are equal, so it has no single answer."""
-
-    def __init__(self, found: Sequence[tuple[str, str]]) -> None:
-        named = list(dict.fromkeys(found))
-        lines = [f"  {where}: {reason}" for where, reason in named[:MOST_NAMED]]
-        if len(named) > MOST_NAMED:
-            lines.append(f"  and {len(named) - MOST_NAMED} more")
-        super().__init__(
-            "The model's tokenizer reads two labels or two options of one question as the same "
-            f"tokens ({len(named)} found). Choose other labels, fix or remove the questions, or "
-            "use another model:\n" + "\n".join(lines)
-        )
+from analyses.errors import shown
+from analyses.prompts.prompt import Prompt, QuestionPrompt
 
 
 class Collisions:
@@ -32,11 +15,17 @@ class Collisions:
         self._tokenizer = tokenizer
         self._known: dict[str, tuple[int, ...]] = {}
 
-    def of(self, prompt: Prompt, label_ids: Sequence[int]) -> Iterator[str]:
-        """The pairs of labels, and of options after a space, whose tokens are equal, in words."""
-        yield from self._same("labels", prompt.labels, [(each,) for each in label_ids])
-        options = [self._option(each) for each in prompt.options]
-        yield from self._same("options", prompt.options, options)
+    def of(self, prompt: Prompt, label_ids: Mapping[int, int]) -> Iterator[str]:
+        """The pairs of labels, and of options after a space, whose tokens are equal, in words.
+
+        `label_ids` are by the index of the label.
+        """
+        labels = [prompt.labels[index] for index in label_ids]
+        tokens = [(each,) for each in label_ids.values()]
+        yield from self._same(f"{prompt.labelled}s", labels, tokens)
+        if isinstance(prompt, QuestionPrompt):
+            options = [self._option(each) for each in prompt.options]
+            yield from self._same("options", prompt.options, options)
 
     def _same(
         self, what: str, names: Sequence[str], tokens: Sequence[tuple[int, ...]]

@@ -1,6 +1,6 @@
 """Loads the questions of a recipe: a shipped data set, files, or a hub data set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ from analyses.prompts import data_names
 from analyses.prompts.answers import Reading
 from analyses.prompts.bounds import Bounds
 from analyses.prompts.items import Item, digest, load_items
-from analyses.prompts.raw_row import RawRow
 from analyses.prompts.rows import Reader
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.tables import Columns, items_of
@@ -45,7 +44,7 @@ def load(
     reading = None if spec.answer_reading == "auto" else Reading(spec.answer_reading)
     bounds = bounds or Bounds()
     with closing(Reader(spec.data, columns.names, bounds=bounds, roots=roots)) as reader:
-        table = items_of(spec.data, _rows(spec.data, reader), columns, reading, bounds=bounds)
+        table = items_of(spec.data, reader.of_data(spec.data), columns, reading, bounds=bounds)
     return Data(
         items=table.items,
         digest=digest(table.items),
@@ -53,11 +52,3 @@ def load(
         repeated=table.repeated,
         remarks=table.remarks,
     )
-
-
-def _rows(data: str, reader: Reader) -> Iterator[RawRow]:
-    if data.startswith(data_names.HUB):
-        return reader.of_hub(data_names.hub_name(data))
-    if data.startswith(data_names.FOLDER):
-        return reader.of_folder(data_names.folder_name(data))
-    return reader.of_file(Path(data.partition(":")[2]))

@@ -7,7 +7,11 @@ from typing import NamedTuple
 from analyses.errors import Refused, did_you_mean, shown
 
 ALL = "all"  # MMLU's config with this name, and the config of data sets without configs
-SHIPPED = ("facts", "colours")
+SHIPPED = ("facts", "colours")  # questions
+TASKS = (  # completions
+    *("ioi", "greater_than", "greater_than_digits", "capitals", "languages", "currencies"),
+    "arithmetic",
+)
 FILE, FOLDER, HUB = PREFIXES = ("file:", "folder:", "hub:")
 
 _FOLDER = re.compile(r"folder:(.+?)(?::([\w.-]+):([\w.-]+))?", re.DOTALL)
@@ -17,8 +21,8 @@ _HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?::([\w.-]+))?(?::([\w.-]+))?@([0-9a-f
 class UnknownData(Refused):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"No data named {shown(name)}.{did_you_mean(name, SHIPPED)} Known data: "
-            f"{', '.join(SHIPPED)}, or data of your own: file:/path/questions.jsonl, "
+            f"No data named {shown(name)}.{did_you_mean(name, (*SHIPPED, *TASKS))} Known data: "
+            f"{', '.join((*SHIPPED, *TASKS))}, or data of your own: file:/path/questions.jsonl, "
             f"folder:/path, hub:cais/mmlu@REVISION."
         )
 
@@ -61,7 +65,7 @@ def check(name: str) -> None:
     """Raises `UnknownData` or `BadHubName`. Does not check that a file exists."""
     if name.startswith(HUB):
         hub_name(name)
-    elif name not in SHIPPED and not (
+    elif name not in (*SHIPPED, *TASKS) and not (
         name.startswith((FILE, FOLDER)) and name.partition(":")[2].strip()
     ):
         raise UnknownData(name)
@@ -74,3 +78,12 @@ def hub_name(name: str) -> HubName:
         raise BadHubName(name)
     repo, config, split, revision = match.groups()
     return HubName(repo, config or ALL, split or "test", revision)
+
+
+def last_part(name: str) -> str:
+    """What the user's data is called: a file's or folder's name, or that of a hub data set."""
+    if name.startswith(HUB):
+        return hub_name(name).repo.partition("/")[2]
+    if name.startswith(FOLDER):
+        return folder_name(name).path.name
+    return Path(name.removeprefix(FILE)).stem

@@ -1,29 +1,33 @@
-"""Prompt distributions: builds the prompts of a spec from data, a wording and labels."""
+"""Prompt distributions: builds the prompts of a spec, of questions or of completions."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from analyses.errors import shown
-from analyses.prompts import data_names, labels, own_templates, templates
+from analyses.prompts import completing, data_names, labels, own_templates, tasks, templates
 from analyses.prompts.bounds import Bounds
+from analyses.prompts.completing import CompletionData
+from analyses.prompts.completions import CompletionItem
 from analyses.prompts.data import Data, load
 from analyses.prompts.items import Item, load_items
 from analyses.prompts.own_templates import OwnWording
 from analyses.prompts.planning import Planned, SizeOutOfRange, plan
 from analyses.prompts.plans import Plan
-from analyses.prompts.prompt import Prompt, prompt_of
+from analyses.prompts.prompt import CompletionPrompt, Prompt, QuestionPrompt, prompt_of
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.streams import content_hash
 from analyses.prompts.templates import Wording
 
 __all__ = [
+    "CompletionDistribution",
     "Distribution",
     "DistributionSpec",
     "Prompt",
+    "QuestionDistribution",
     "Recipe",
     "SizeOutOfRange",
     "build",
@@ -32,35 +36,34 @@ __all__ = [
 
 # Fields whose effect the hashes of data, wording and texts do not always cover.
 _HASHED = {"labels", "options", "shots", "split", "seed", "size"}
+_HASHED_OF_COMPLETIONS = {"split", "seed", "size"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """The prompts of a spec, and the plan of each; `hash` covers everything that determines them.
+    """The prompts of a spec; `hash` covers everything that determines them.
 
     `left_out` counts items with no set of options in the split, `repeated` duplicate rows, and
     `skipped` items with an option that names others. `remarks` say how the data were read.
     """
 
     spec: DistributionSpec
-    plans: tuple[Plan, ...]
     prompts: tuple[Prompt, ...]
-    wording: Wording | OwnWording
     hash: str
-    left_out: int
-    repeated: int
-    skipped: int
-    remarks: tuple[str, ...]
+    left_out: int = 0
+    repeated: int = 0
+    skipped: int = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def items(self) -> tuple[Item, ...]:
         """The item of each prompt; the same item may occur several times."""
-        return tuple(each.asked.item for each in self.plans)
+        raise NotImplementedError
 
     @cached_property
     def next_with_other_label(self) -> Sequence[int | None]:
-        """For each prompt, the index of the next one, cyclically, with another correct label."""
-        labels = [plan.correct_label for plan in self.plans]
+        """For each prompt, the index of the next one, cyclically, with other correct labels."""
+        labels = [prompt.correct_labels for prompt in self.prompts]
         next_with_other: list[int | None] = [None] * len(labels)
         following: int | None = None
         for number in reversed(range(2 * len(labels))):  # twice, to wrap around
@@ -81,10 +84,36 @@ class Distribution:
             "skipped": self.skipped,
             "remarks": self.remarks,
             "prompts": [
-                {**asdict(prompt), "topic": item.topic}
+                {**prompt.to_json(), "topic": item.topic}
                 for item, prompt in zip(self.items, self.prompts, strict=True)
             ],
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionDistribution(Distribution):
+    """Multiple-choice questions, with the plan of each and the wording of all."""
+
+    prompts: tuple[QuestionPrompt, ...]
+    plans: tuple[Plan, ...]
+    wording: Wording | OwnWording
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        return tuple(plan.asked.item for plan in self.plans)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionDistribution(Distribution):
+    """Texts to complete, each with its counterfactual if it has one."""
+
+    prompts: tuple[CompletionPrompt, ...]
+    counterfactuals: tuple[CompletionPrompt | None, ...]
+    drawn: tuple[CompletionItem, ...]  # the item of each prompt
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        return tuple(map(completing.as_item, self.drawn))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +126,16 @@ class Recipe:
 
 def recipes() -> list[Recipe]:
     """Every distribution of shipped data, templates and labels."""
-    return [
+    questions = [
         Recipe(name="/".join(parts), items=len(load_items(parts[0])))
         for parts in product(data_names.SHIPPED, templates.TEMPLATES, labels.SCHEMES)
     ]
+    completions = [
+        Recipe(name=f"{name}/{counterfactual}", items=len(tasks.items(name, counterfactual)))
+        for name, task in tasks.TASKS.items()
+        for counterfactual in task.counterfactuals
+    ]
+    return questions + completions
 
 
 def build(
@@ -112,11 +147,19 @@ def build(
     to `Bounds()`.
     """
     bounds = bounds or Bounds()
+    if spec.kind == "completions":
+        return _completions(spec, roots, bounds)
+    return _questions(spec, roots, bounds)
+
+
+def _questions(
+    spec: DistributionSpec, roots: Sequence[Path], bounds: Bounds
+) -> QuestionDistribution:
     data = load(spec, roots=roots, bounds=bounds)
     words = _wording(spec, roots, bounds)
     planned = plan(spec, data)
     prompts = tuple(_written(planned.plans, words, spec, bounds))
-    return Distribution(
+    return QuestionDistribution(
         spec=spec,
         plans=planned.plans,
         prompts=prompts,
@@ -136,9 +179,34 @@ def build(
     )
 
 
+def _completions(
+    spec: DistributionSpec, roots: Sequence[Path], bounds: Bounds
+) -> CompletionDistribution:
+    data = completing.load(spec, roots=roots, bounds=bounds)
+    drawn = completing.draw(data.items, spec)
+    bounds.check("text", sum(map(completing.length, drawn)), f"The distribution {spec.name!r}")
+    made = [completing.prompts_of(number, item) for number, item in enumerate(drawn)]
+    return CompletionDistribution(
+        spec=spec,
+        prompts=tuple(prompt for prompt, _ in made),
+        counterfactuals=tuple(counterfactual for _, counterfactual in made),
+        drawn=tuple(drawn),
+        hash=content_hash(
+            {
+                "kind": spec.kind,
+                "spec": spec.model_dump(mode="json", include=_HASHED_OF_COMPLETIONS),
+                "items": data.digest,
+                "prompts": [item.id for item in drawn],
+            }
+        ),
+        repeated=data.repeated,
+        remarks=tuple(_remarks_on_rows(data)),
+    )
+
+
 def _written(
     plans: Sequence[Plan], words: Wording | OwnWording, spec: DistributionSpec, bounds: Bounds
-) -> Iterator[Prompt]:
+) -> Iterator[QuestionPrompt]:
     """The prompts of the plans. Raises `Beyond` before they exceed the bounds in memory."""
     length = 0
     for number, each in enumerate(plans):
@@ -151,10 +219,14 @@ def _written(
         yield prompt
 
 
-def _remarks(data: Data, planned: Planned) -> Iterator[str]:
+def _remarks_on_rows(data: Data | CompletionData) -> Iterator[str]:
     yield from data.remarks
     if data.repeated:
         yield f"Rows left out, since they only repeat another: {data.repeated}."
+
+
+def _remarks(data: Data, planned: Planned) -> Iterator[str]:
+    yield from _remarks_on_rows(data)
     if planned.skipped:
         yield f"Questions skipped, since one of their options names others: {planned.skipped}."
     if planned.in_order:

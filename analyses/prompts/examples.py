@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from analyses.prompts.places import Places, places
-from analyses.prompts.prompt import Prompt
+from analyses.prompts.locating import places
+from analyses.prompts.places import Places
+from analyses.prompts.prompt import Prompt, QuestionPrompt
 from analyses.prompts.sources import Companion
 from analyses.prompts.tokenization import TokenizedPrompt, read, tokenize_all
 
@@ -15,7 +16,7 @@ ANSWER = "\nAnswer:"
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """The tokens of the question alone, and of each option as its answer, without labels."""
+    """The tokens of a question alone, and of each option as its answer, without labels."""
 
     context: tuple[int, ...]
     options: tuple[tuple[int, ...], ...]
@@ -26,9 +27,16 @@ class Example(TokenizedPrompt):
     """A tokenized prompt, with the positions of its parts."""
 
     labels: tuple[str, ...]
+    groups: Mapping[str, str | int]  # by which answers are broken down, such as its template
     places: Places
-    content: Content
+    content: Content | None  # of a question; None if the labels themselves are the answers
     companions: Mapping[Companion, "Example"]  # prompts made from this one
+
+    @property
+    def answers(self) -> Content:
+        """What the model may answer, whether or not it finds the label: a label itself, or text."""
+        labels = tuple((label,) for label in self.label_ids)
+        return self.content or Content(context=self.input_ids, options=labels)
 
 
 def examples(
@@ -58,13 +66,14 @@ def _example(
     return Example(
         **vars(tokenized),
         labels=prompt.labels,
+        groups=prompt.groups,
         places=places(tokenizer, prompt),
-        content=content(tokenizer, prompt),
+        content=content(tokenizer, prompt) if isinstance(prompt, QuestionPrompt) else None,
         companions=companions,
     )
 
 
-def content(tokenizer: Tokenizer, prompt: Prompt) -> Content:
+def content(tokenizer: Tokenizer, prompt: QuestionPrompt) -> Content:
     """The tokens of `question ⏎ Answer:`, and of each option as it continues that text."""
     question = prompt.text[slice(*prompt.question_span)] + ANSWER
     leading = read(tokenizer, prompt).leading

@@ -1,9 +1,19 @@
-"""Key sites: the token of an option whose keys and values are read, or outputs replaced."""
+"""Key sites: the tokens whose keys and values are read, or outputs replaced.
 
+Of a question they are a token of every option; of a completion, the last token of a span.
+"""
+
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import StringConstraints
 
 from analyses.errors import Refused
-from analyses.prompts.places import OptionPlaces, Places
+from analyses.prompts import data_names, tasks
+from analyses.prompts.spec import DistributionSpec
+
+SiteName = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
 class KeySite(StrEnum):
@@ -22,31 +32,7 @@ class NoKeySite(Refused):
         )
 
 
-def positions(places: Places, site: KeySite) -> tuple[int, ...]:
-    """The position of the site's token in each option. Raises `NoKeySite`."""
-    for option in places.options:
-        if not _has(option, site):
-            raise NoKeySite(site, places.number)
-    return tuple(_position(option, site) for option in places.options)
-
-
-def _has(option: OptionPlaces, site: KeySite) -> bool:
-    match site:
-        case KeySite.BRACKET:
-            return option.bracket != option.content_first
-        case KeySite.OPTION_END:
-            return option.option_end != option.content_last
-        case _:
-            return True
-
-
-def _position(option: OptionPlaces, site: KeySite) -> int:
-    match site:
-        case KeySite.LABEL:
-            return option.label
-        case KeySite.BRACKET:
-            return option.bracket
-        case KeySite.CONTENT_END:
-            return option.content_last
-        case KeySite.OPTION_END:
-            return option.option_end
+def usual(spec: DistributionSpec) -> Mapping[str, str]:
+    """The parameter `key_site` of a shipped task; a user's own completions need one named."""
+    known = spec.data in data_names.TASKS
+    return {"key_site": tasks.task(spec.data).key_site} if known else {}

@@ -1,6 +1,6 @@
 """Makes plans from a spec and its data: which items, with which options, in which order."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import count
@@ -11,6 +11,7 @@ from analyses.prompts.data import Data
 from analyses.prompts.items import Item
 from analyses.prompts.option_sets import OptionSet, OptionSets
 from analyses.prompts.plans import Plan, Question
+from analyses.prompts.rounds import in_rounds
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.streams import Stream, rank
 
@@ -88,7 +89,7 @@ def plan(spec: DistributionSpec, data: Data) -> Planned:
         item.id: OptionSets(item, options=spec.options, split=spec.split, seed=spec.seed)
         for item in asked
     }
-    items = [item for item in _in_rounds(asked, spec.seed) if sets[item.id].nonempty]
+    items = [item for item in in_rounds(asked, spec.seed) if sets[item.id].nonempty]
     drawn = _draw(items, sets, spec, skipped=len(data.items) - len(asked))
     positions = _positions(drawn, spec)
     shots = _Shots(items, sets, spec)
@@ -110,20 +111,6 @@ def _may_be_asked(item: Item, spec: DistributionSpec) -> bool:
     whole = len(item.distractors) == spec.options - 1
     named = labels.are_first_letters(spec.labels, spec.options) or not item.order.letters
     return spec.option_references == "keep" and whole and named
-
-
-def _in_rounds(items: Sequence[Item], seed: int) -> list[Item]:
-    """One item of each relation, then a second of each, and so on.
-
-    This spreads a sample over all relations, and a larger size keeps the items of a smaller one.
-    """
-    taken: Counter[str] = Counter()
-    rounds: list[tuple[int, bytes, Item]] = []
-    for item in sorted(items, key=lambda item: rank(seed, "item", item.id)):
-        relation = item.relation
-        rounds.append((taken[relation], rank(seed, "relation", relation), item))
-        taken[relation] += 1
-    return [item for *_, item in sorted(rounds, key=lambda entry: entry[:2])]
 
 
 def _draw(

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from analyses import hub
 from analyses.errors import MayNotBeRead, Refused
 from analyses.hub import HubRevision
+from analyses.prompts import data_names
 from analyses.prompts.bounds import Bounds, Tally
 from analyses.prompts.data_names import ALL, FolderName, HubName
 from analyses.prompts.files import existing, named, opened
@@ -57,6 +58,14 @@ class Reader:
     def close(self) -> None:
         """End the subprocess that reads Parquet files."""
         self._parquet.close()
+
+    def of_data(self, data: str) -> Iterator[RawRow]:
+        """The rows of the files, folder or hub data set that a recipe names. Raises a `Refused`."""
+        if data.startswith(data_names.HUB):
+            return self.of_hub(data_names.hub_name(data))
+        if data.startswith(data_names.FOLDER):
+            return self.of_folder(data_names.folder_name(data))
+        return self.of_file(Path(data.removeprefix(data_names.FILE)))
 
     def of_file(self, path: Path) -> Iterator[RawRow]:
         """The rows of one file, read by its suffix. Raises a `Refused`."""

@@ -17,7 +17,7 @@ from pydantic.config import JsonDict
 
 from analyses import names
 from analyses.errors import Refused, mistakes, shown
-from analyses.prompts import data_names, labels, templates
+from analyses.prompts import data_names, labels, tasks, templates
 from analyses.prompts.labels import MOST_OPTIONS
 from analyses.prompts.separators import AUTO
 
@@ -26,8 +26,17 @@ MOST_SEED = 2**63 - 1
 PARTS = ("data", "template", "labels")  # of a name
 MOST_NAME = 1000  # characters of each part of a name, and of a column's
 
-OF_FILES: Final[JsonDict] = {"of_files": True}  # marks a field that only files of questions use
+# Marks of fields that apply to one kind of data only.
+OF: Final = "of"
+OF_QUESTIONS: Final[JsonDict] = {OF: "questions"}
+OF_FILES: Final[JsonDict] = {OF: "files of questions"}
+OF_TASKS: Final[JsonDict] = {OF: "shipped completions"}
+OF_PAIRS: Final[JsonDict] = {OF: "files of completions"}
+OWN_LAYOUT: Final[JsonDict] = {OF: "files"}
+ANY_FILES: Final[JsonDict] = {OF: "any files"}
 
+Kind = Literal["questions", "completions"]
+Layout = Literal["questions", "pairs", "transformer_lens", "mib"]
 Split = Literal["all", "train", "test"]
 ColumnName = Annotated[str, StringConstraints(max_length=MOST_NAME)]
 
@@ -36,7 +45,8 @@ class UnreadableName(Refused):
     def __init__(self, name: str, *, many: str) -> None:
         super().__init__(
             f"The distribution name {shown(name)} has too many {many}. "
-            f"A name is data/template/labels, such as {DistributionSpec().name!r}."
+            f"A name is data/template/labels, such as {DistributionSpec().name!r}, or of "
+            f"completions data/counterfactual, such as 'ioi/abc'."
         )
 
 
@@ -55,6 +65,13 @@ class SeparatorsOfOwnTemplate(Refused):
         )
 
 
+class FieldOfOtherKind(Refused):
+    def __init__(self, field: str, of: str, data: str) -> None:
+        super().__init__(
+            f"The field {field!r} applies to {of} only, not to {shown(data)}. Leave it out."
+        )
+
+
 class DistributionSpec(BaseModel):
     """Everything that determines the prompts, apart from the content of the named files."""
 
@@ -63,11 +80,27 @@ class DistributionSpec(BaseModel):
     data: str = Field(
         "facts",
         title="Data",
-        description="Source of the questions: facts, colours, file:/path/questions.jsonl "
-        "(or .csv, .parquet), folder:/path (or folder:/path:CONFIG:SPLIT), or "
-        "hub:cais/mmlu@REVISION (or hub:cais/mmlu:CONFIG:SPLIT@REVISION).",
+        description="Source of the prompts. Questions: facts, colours. Completions: "
+        f"{', '.join(data_names.TASKS)}. Your own: file:/path/questions.jsonl (or .csv, .parquet), "
+        "folder:/path (or folder:/path:CONFIG:SPLIT), or hub:cais/mmlu@REVISION (or "
+        "hub:cais/mmlu:CONFIG:SPLIT@REVISION).",
         min_length=1,
         max_length=MOST_NAME,
+    )
+    layout: Layout = Field(
+        "questions",
+        title="Layout",
+        description="What the rows of your own data are: multiple-choice questions; or completions "
+        "with a counterfactual, as pairs (see docs/own-pairs.md), in TransformerLens's columns "
+        "(clean, corrupted) or as in the MIB benchmark.",
+        json_schema_extra=OWN_LAYOUT,
+    )
+    counterfactual: ColumnName = Field(
+        "",
+        title="Counterfactual",
+        description="Which counterfactual the prompts of a shipped task have, such as swap or abc "
+        "for ioi; empty: the task's first.",
+        json_schema_extra=OF_TASKS,
     )
     template: str = Field(
         "chinchilla",
@@ -75,6 +108,7 @@ class DistributionSpec(BaseModel):
         description="The words around a question: chinchilla, mmlu, or file:/path/mine.jinja.",
         min_length=1,
         max_length=MOST_NAME,
+        json_schema_extra=OF_QUESTIONS,
     )
     labels: str = Field(
         "ABCD",
@@ -83,28 +117,42 @@ class DistributionSpec(BaseModel):
         "shuffled, ordered_letters, numbers, symbols, or list:W,X,Y,Z.",
         min_length=1,
         max_length=MOST_NAME,
+        json_schema_extra=OF_QUESTIONS,
     )
     separators: Literal["auto", "(A)", "A.", "A)", "A:"] = Field(
         "auto",
         title="Separators",
         description="How a label is written before its option and at the end of the prompt; auto "
         "takes the template's way.",
+        json_schema_extra=OF_QUESTIONS,
     )
     prelude: bool = Field(
         True,
         title="Prelude",
         description="Whether a prompt begins with the template's sentence that names the topic.",
+        json_schema_extra=OF_QUESTIONS,
     )
     options: int = Field(
-        4, ge=2, le=MOST_OPTIONS, title="Options", description="Options of a question."
+        4,
+        ge=2,
+        le=MOST_OPTIONS,
+        title="Options",
+        description="Options of a question.",
+        json_schema_extra=OF_QUESTIONS,
     )
     shots: int = Field(
-        0, ge=0, le=5, title="Shots", description="Solved questions before the question."
+        0,
+        ge=0,
+        le=5,
+        title="Shots",
+        description="Solved questions before the question.",
+        json_schema_extra=OF_QUESTIONS,
     )
     split: Split = Field(
         "all",
         title="Split",
-        description="No set of options is in both train and test; one in five is in test.",
+        description="Train and test share no set of options and no unit of completions, such as a "
+        "template of ioi; one in five is in test.",
     )
     seed: int = Field(
         0,
@@ -122,6 +170,7 @@ class DistributionSpec(BaseModel):
         description="Questions with an option such as 'All of the above' or 'Both A and B': skip "
         "and count them, or keep those whose options are as many, and labelled, as that option "
         "needs, in the order of the file.",
+        json_schema_extra=OF_QUESTIONS,
     )
     question_column: ColumnName = Field(
         "question",
@@ -157,8 +206,63 @@ class DistributionSpec(BaseModel):
     subject_column: ColumnName = Field(
         "subject",
         title="Subject column",
-        description="Column of the topic, in a file of questions; may be missing or empty.",
-        json_schema_extra=OF_FILES,
+        description="Column of the topic, in a file of questions or of completions; may be missing "
+        "or empty.",
+        json_schema_extra=ANY_FILES,
+    )
+    prompt_column: ColumnName = Field(
+        "prompt",
+        min_length=1,
+        title="Prompt column",
+        description="Column of the text to complete, in a file of completions.",
+        json_schema_extra=OF_PAIRS,
+    )
+    correct_column: ColumnName = Field(
+        "correct",
+        min_length=1,
+        title="Correct column",
+        description="Column of the correct candidate, or of a list of them.",
+        json_schema_extra=OF_PAIRS,
+    )
+    others_column: ColumnName = Field(
+        "others",
+        min_length=1,
+        title="Others column",
+        description="Column of the other candidates: one, or a list.",
+        json_schema_extra=OF_PAIRS,
+    )
+    counterfactual_column: ColumnName = Field(
+        "counterfactual",
+        title="Counterfactual column",
+        description="Column of the counterfactual text; may be missing.",
+        json_schema_extra=OF_PAIRS,
+    )
+    counterfactual_correct_column: ColumnName = Field(
+        "counterfactual_correct",
+        title="Correct in the counterfactual",
+        description="Column of what is correct in the counterfactual; may be missing: then as in "
+        "the prompt.",
+        json_schema_extra=OF_PAIRS,
+    )
+    spans_column: ColumnName = Field(
+        "spans",
+        title="Spans column",
+        description="Column of the named parts of the text, each as [start, stop] or as its text; "
+        "may be missing.",
+        json_schema_extra=OF_PAIRS,
+    )
+    counterfactual_spans_column: ColumnName = Field(
+        "counterfactual_spans",
+        title="Spans of the counterfactual",
+        description="Column of the same parts of the counterfactual; may be missing.",
+        json_schema_extra=OF_PAIRS,
+    )
+    group_columns: tuple[ColumnName, ...] = Field(
+        (),
+        max_length=20,
+        title="Group columns",
+        description="Columns by whose values answers are broken down, such as a template.",
+        json_schema_extra=OF_PAIRS,
     )
 
     def __init__(self, **given: Any) -> None:
@@ -174,6 +278,11 @@ class DistributionSpec(BaseModel):
             for text in _texts(getattr(self, name)):
                 names.checked_line(str(field.title).lower(), text)
         data_names.check(self.data)
+        self._check_kind()
+        if self.counterfactual:
+            tasks.task(self.data).check(self.counterfactual)
+        if self.kind == "completions":
+            return self
         labels.check(self.labels, self.options)
         if not self.template.startswith(templates.OWN):
             templates.find(self.template)
@@ -181,10 +290,33 @@ class DistributionSpec(BaseModel):
             raise SeparatorsOfOwnTemplate(self.separators)
         return self
 
+    def _check_kind(self) -> None:
+        """Raises `FieldOfOtherKind` if a field that does not apply differs from its default."""
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            of = extra.get(OF) if isinstance(extra, Mapping) else None
+            applies = of in (None, *_MARKS[self.kind, self.is_shipped])
+            if not applies and getattr(self, name) != field.default:
+                raise FieldOfOtherKind(name, str(of), self.data)
+
+    @property
+    def kind(self) -> Kind:
+        """What the prompts are: multiple-choice questions, or texts to complete."""
+        if self.is_shipped:
+            return "completions" if self.data in data_names.TASKS else "questions"
+        return "questions" if self.layout == "questions" else "completions"
+
+    @property
+    def is_shipped(self) -> bool:
+        return self.data in (*data_names.SHIPPED, *data_names.TASKS)
+
     @property
     def name(self) -> str:
-        """`data/template/labels`, for display; the other fields are shown separately."""
-        return f"{self.data}/{self.template}/{self.labels}"
+        """For display; the other fields are shown separately.
+
+        `data/template/labels` of questions, `data` or `data/counterfactual` of completions.
+        """
+        return _name(self.model_dump(include={*PARTS, "counterfactual", "layout"}))
 
     @property
     def short_name(self) -> str | None:
@@ -221,7 +353,7 @@ def _texts(value: object) -> tuple[str, ...]:
 def unusual(stored: Mapping[str, Any]) -> dict[str, Any]:
     """The non-default fields of a stored spec, except those in its name, size and seed."""
     usual = DistributionSpec().model_dump(mode="json")
-    told = (*PARTS, "size", "seed")
+    told = (*PARTS, "counterfactual", "size", "seed")
     return {
         field: stored[field]
         for field in usual
@@ -235,7 +367,7 @@ def in_short(stored: Mapping[str, Any], digest: str) -> str:
     For files, folders and hub data sets, whose content may change, it includes the start of their
     hash.
     """
-    name = f"{stored['data']}/{stored['template']}/{stored['labels']}"
+    name = _name(stored)
     if _LONG.fullmatch(name) or _OWN.fullmatch(name):
         name += f"@{digest[:7]}"
     seed = {"seed": stored["seed"]} if stored["seed"] else {}
@@ -243,9 +375,24 @@ def in_short(stored: Mapping[str, Any], digest: str) -> str:
     return ", ".join([name, *(f"{field}={_said(value)}" for field, value in fields.items())])
 
 
+def _name(stored: Mapping[str, Any]) -> str:
+    """The name of a stored spec, for display."""
+    data, counterfactual = stored["data"], stored.get("counterfactual")
+    if data in data_names.TASKS or stored.get("layout", "questions") != "questions":
+        return f"{data}/{counterfactual}" if counterfactual else str(data)
+    return f"{data}/{stored['template']}/{stored['labels']}"
+
+
 def _said(value: Any) -> str:
     return "+".join(value) if isinstance(value, (list, tuple)) else str(value)
 
+
+_MARKS: Mapping[tuple[Kind, bool], tuple[str, ...]] = {  # by kind, and whether it is shipped
+    ("questions", True): ("questions", "files of questions", "any files"),
+    ("questions", False): ("questions", "files of questions", "any files", "files"),
+    ("completions", True): ("shipped completions",),
+    ("completions", False): ("files of completions", "any files", "files"),
+}
 
 # Paths contain slashes, so such a name is parsed from its end, where template and labels must both
 # be given or both be omitted: a folder may be called mmlu.
@@ -270,6 +417,7 @@ def _parts(name: str) -> dict[str, str]:
     if long := _LONG.fullmatch(name) or _OWN.fullmatch(name):
         return {field: part for field, part in long.groupdict().items() if part is not None}
     parts = name.split("/")
-    if len(parts) > 3:
+    known = ("data", "counterfactual") if parts[0] in data_names.TASKS else PARTS
+    if len(parts) > len(known):
         raise UnreadableName(name, many="parts")
-    return dict(zip(PARTS, parts, strict=False))
+    return dict(zip(known, parts, strict=False))

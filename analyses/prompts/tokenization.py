@@ -1,6 +1,6 @@
 """Tokenizes prompts and finds the single token of each label; needs tokenizer.json, not torch."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,9 +8,15 @@ from pathlib import Path
 from tokenizers import Encoding, Tokenizer
 
 from analyses.bounds import TOKENIZER_BYTES
-from analyses.errors import Refused, shown
-from analyses.prompts.collisions import Collisions, SameTokens
-from analyses.prompts.prompt import Prompt
+from analyses.errors import Refused
+from analyses.prompts.collisions import Collisions
+from analyses.prompts.prompt import LABEL, Prompt
+from analyses.prompts.unreadable import (
+    LabelIsNotOneToken,
+    LabelIsUnknown,
+    PartIsUnknown,
+    Problems,
+)
 from analyses.prompts.written import Span
 from analyses.regular_files import content
 
@@ -37,43 +43,19 @@ class EmptyPrompt(Refused):
         super().__init__(f"Prompt {prompt.number} has no tokens. Use a prompt with text.")
 
 
-class LabelIsNotOneToken(Refused):
-    def __init__(
-        self, prompt: Prompt, label: str, before: Sequence[str], after: Sequence[str]
-    ) -> None:
-        super().__init__(
-            f"The label {label!r} is not one token after prompt {prompt.number}: the text ends in "
-            f"the tokens {list(before)}, and with the label in {list(after)}. Choose other labels, "
-            f"or a template with another ending."
-        )
-
-
-class LabelIsUnknown(Refused):
-    def __init__(self, label: str, token: str) -> None:
-        super().__init__(
-            f"The tokenizer does not know the label {label!r}: it reads {token!r}. "
-            f"Choose other labels."
-        )
-
-
-class OptionIsUnknown(Refused):
-    def __init__(self, prompt: Prompt, option: str, tokens: Sequence[str]) -> None:
-        super().__init__(
-            f"The tokenizer does not know all of the option {shown(option)} of prompt "
-            f"{prompt.number}: it reads {shown(list(tokens))}. Choose other data, or another model."
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class TokenizedPrompt:
-    """The tokens of a prompt; the label is predicted from the last one."""
+    """The tokens of a prompt; a label is predicted from the last one.
+
+    `correct` are the indices of the correct labels: one or several.
+    """
 
     number: int
     item: str
     input_ids: tuple[int, ...]
     label_ids: tuple[int, ...]
-    correct: int
-    unknown: int = 0  # unknown tokens in the text, outside labels and options
+    correct: tuple[int, ...]
+    unknown: int = 0  # unknown tokens in the text, outside its named parts
 
 
 @dataclass(frozen=True)
@@ -140,34 +122,47 @@ def tokenize_all(
 ) -> list[TokenizedPrompt]:
     """Every prompt's tokens and, for each of its labels, the single token that continues them.
 
-    Raises `SameTokens` for all prompts at once; `where` gives a prompt's name in the message.
+    Raises all unreadable parts of all prompts at once, as an `Unreadable`, `SeveralUnreadable` or
+    `SameTokens`; `where` gives a prompt's name in the message.
     """
-    labels, collisions = _Labels(tokenizer), Collisions(tokenizer)
-    found, same = [], []
-    for prompt in prompts:
-        each = _tokenized(tokenizer, prompt, labels)
-        found.append(each)
-        same += [(where(prompt), said) for said in collisions.of(prompt, each.label_ids)]
-    if same:
-        raise SameTokens(same)
+    reader, problems = _Reader(tokenizer), Problems()
+    found = [reader.tokenized(prompt, where(prompt), problems) for prompt in prompts]
+    problems.check()
     return found
 
 
-def _tokenized(tokenizer: Tokenizer, prompt: Prompt, labels: "_Labels") -> TokenizedPrompt:
-    reading = read(tokenizer, prompt)
-    ids = tuple(labels.id(prompt, label, reading.tokens) for label in prompt.labels)
-    return TokenizedPrompt(
-        number=prompt.number,
-        item=prompt.item,
-        input_ids=(*reading.leading, *reading.tokens.ids),
-        label_ids=ids,
-        correct=prompt.correct,
-        unknown=_unknown(tokenizer, prompt, reading.tokens),
-    )
+class _Reader:
+    """Tokenizes prompts one after the other; what they have in common is read once."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._labels = _Labels(tokenizer)
+        self._same = Collisions(tokenizer)
+
+    def tokenized(self, prompt: Prompt, where: str, problems: Problems) -> TokenizedPrompt:
+        """The tokens of a prompt; they are not complete if this adds problems."""
+        reading = read(self._tokenizer, prompt)
+        ids = {}
+        for index, label in enumerate(prompt.labels):
+            with problems.caught():
+                ids[index] = self._labels.id(prompt, label, reading.tokens, where)
+        for reason in self._same.of(prompt, ids):
+            problems.add_same(where, reason)
+        unknown = 0
+        with problems.caught():
+            unknown = _unknown(self._tokenizer, prompt, reading.tokens, where)
+        return TokenizedPrompt(
+            number=prompt.number,
+            item=prompt.item,
+            input_ids=(*reading.leading, *reading.tokens.ids),
+            label_ids=tuple(ids.values()),
+            correct=prompt.correct,
+            unknown=unknown,
+        )
 
 
-def _unknown(tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding) -> int:
-    """The number of unknown tokens. Raises a `Refused` if one is in a label or an option."""
+def _unknown(tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding, where: str) -> int:
+    """The number of unknown tokens. Raises an `Unreadable` if one is in a named part."""
     unknown = unknown_id(tokenizer)
     if unknown is None or unknown not in tokens.ids:
         return 0
@@ -177,12 +172,12 @@ def _unknown(tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding) -> int:
         names = [token_name(tokenizer, tokens.ids[n]) for n in inside]
         return names if any(tokens.ids[n] == unknown for n in inside) else None
 
-    for label, span in zip(prompt.labels, prompt.label_spans, strict=False):
+    for what, span in prompt.parts:
         if names := read_as(span):
-            raise LabelIsUnknown(label, " ".join(names))
-    for option, span in zip(prompt.options, prompt.option_spans, strict=False):
-        if names := read_as(span):
-            raise OptionIsUnknown(prompt, option, names)
+            part = prompt.text[slice(*span)]
+            if what == LABEL:
+                raise LabelIsUnknown(where, what, part, " ".join(names))
+            raise PartIsUnknown(where, what, part, names)
     return tokens.ids.count(unknown)
 
 
@@ -197,7 +192,8 @@ class _Labels:
         self._tokenizer = tokenizer
         self._known: dict[tuple[str, tuple[int, ...], str], int | None] = {}
 
-    def id(self, prompt: Prompt, label: str, text: Encoding) -> int:
+    def id(self, prompt: Prompt, label: str, text: Encoding, where: str) -> int:
+        """Raises an `Unreadable`; `where` is the prompt's name in the message."""
         start = prompt.text.rfind("\n")
         found = None
         if start >= 0:
@@ -206,23 +202,27 @@ class _Labels:
             if key not in self._known:
                 self._known[key] = self._after_line(prompt.text[start:], key)
             found = self._known[key]
-        return self._after_text(prompt, label, text) if found is None else found
+        if found is None:
+            found = self._after_text(prompt, label, text, where)
+        token = self._tokenizer.decode([found], skip_special_tokens=False)
+        if found == unknown_id(self._tokenizer) or token.strip() != label.strip():
+            raise LabelIsUnknown(where, prompt.labelled, label, token)
+        return found
 
     def _after_line(self, line: str, key: tuple[str, tuple[int, ...], str]) -> int | None:
         ending, ids, label = key
         alone = self._tokenizer.encode(line, add_special_tokens=False)
         longer = self._tokenizer.encode(ending + label, add_special_tokens=False)
         same = ids and _line(alone, 1) == ids and label and longer.ids[:-1] == alone.ids
-        return _known(self._tokenizer, longer.ids[-1], label) if same else None
+        return longer.ids[-1] if same else None
 
-    def _after_text(self, prompt: Prompt, label: str, text: Encoding) -> int:
+    def _after_text(self, prompt: Prompt, label: str, text: Encoding, where: str) -> int:
         continued = prompt.text + prompt.joint + label
         longer = self._tokenizer.encode(continued, add_special_tokens=False)
         if longer.ids[:-1] != text.ids or not label:
-            raise LabelIsNotOneToken(
-                prompt, label, text.tokens[-3:], longer.tokens[max(0, len(text.ids) - 3) :]
-            )
-        return _known(self._tokenizer, longer.ids[-1], label)
+            before, after = text.tokens[-3:], longer.tokens[max(0, len(text.ids) - 3) :]
+            raise LabelIsNotOneToken(where, prompt.labelled, label, before, after)
+        return longer.ids[-1]
 
 
 def _line(tokens: Encoding, start: int) -> tuple[int, ...]:
@@ -233,11 +233,10 @@ def _line(tokens: Encoding, start: int) -> tuple[int, ...]:
     return tuple(tokens.ids[first:])
 
 
-def _known(tokenizer: Tokenizer, id: int, label: str) -> int:
-    token = tokenizer.decode([id], skip_special_tokens=False)
-    if id == unknown_id(tokenizer) or token.strip() != label.strip():
-        raise LabelIsUnknown(label, token)
-    return id
+def splits_digits(tokenizer: Tokenizer) -> bool:
+    """Whether each digit of a number is a token of its own."""
+    tokens = tokenizer.encode("1732", add_special_tokens=False)
+    return all(stop - start <= 1 for start, stop in tokens.offsets)
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:

@@ -145,14 +145,17 @@ def saved(tmp_path: Path, random_model: RandomModel, tokenizer: Tokenizer) -> Sa
     """Saves a random model, or the one given, in a folder of its own."""
 
     def save(model: str | PreTrainedModel, name: str = "model", **choices: Any) -> Path:
-        folder = tmp_path / name
         made = random_model(model, **choices) if isinstance(model, str) else model
-        with quiet():
-            made.save_pretrained(folder)
-        tokenizer.save(str(folder / "tokenizer.json"))
-        return folder
+        return saved_in(tmp_path / name, made, tokenizer)
 
     return save
+
+
+def saved_in(folder: Path, model: PreTrainedModel, tokenizer: Tokenizer) -> Path:
+    with quiet():
+        model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
 
 
 @pytest.fixture
@@ -165,6 +168,61 @@ def load(saved: Saved, loaded: list[LanguageModel]) -> Load:
         return lm
 
     return save_and_load
+
+
+@pytest.fixture(scope="session")
+def known() -> dict[str, LanguageModel]:
+    """The models of `shared`."""
+    return {}
+
+
+@pytest.fixture
+def shared(
+    known: dict[str, LanguageModel],
+    random_model: RandomModel,
+    tokenizer: Tokenizer,
+    tmp_path_factory: pytest.TempPathFactory,
+    loaded: list[LanguageModel],
+) -> Iterator[Load]:
+    """Loads a model once for all tests that ask for the same one, and only read it."""
+    before: dict[str, float] = {}
+
+    def load_once(
+        family: str,
+        *,
+        dtype: str = "float32",
+        change: Callable[[PreTrainedModel], None] = lambda _: None,
+        **choices: Any,
+    ) -> LanguageModel:
+        key = f"{family} {dtype} {change.__qualname__} {sorted(choices.items())}"
+        if key not in known:
+            model = random_model(family, **choices)
+            change(model)
+            folder = saved_in(tmp_path_factory.mktemp(family), model, tokenizer)
+            known[key] = LanguageModel.load(folder, dtype=dtype)
+        loaded.append(known[key])
+        before[key] = weights(known[key])
+        return known[key]
+
+    yield load_once
+    for key, sum_before in before.items():
+        assert weights(known[key]) == sum_before, f"{key} was changed: use `load`"
+
+
+@pytest.fixture
+def loaded_smollm2(
+    known: dict[str, LanguageModel], smollm2: Path, loaded: list[LanguageModel]
+) -> LanguageModel:
+    """SmolLM2-135M, loaded once, and only read."""
+    if "smollm2" not in known:
+        known["smollm2"] = LanguageModel.load(smollm2)
+    loaded.append(known["smollm2"])
+    return known["smollm2"]
+
+
+def weights(lm: LanguageModel) -> float:
+    """Their sum."""
+    return sum(float(each.double().sum()) for each in lm.model.parameters())
 
 
 @pytest.fixture
@@ -198,7 +256,7 @@ def prompts() -> Prompts:
                 item=f"item {number}",
                 input_ids=tuple(torch.randint(D_VOCAB, (length,), generator=random).tolist()),
                 label_ids=(5, 6, 7, 8),
-                correct=number % 4,
+                correct=(number % 4,),
             )
             for number, length in enumerate(lengths)
         ]

@@ -38,7 +38,7 @@ def some_prompts(lengths: tuple[int, ...], seed: int) -> list[TokenizedPrompt]:
             item="",
             input_ids=tuple(torch.randint(60, (length,), generator=random).tolist()),
             label_ids=tuple(range(60)),
-            correct=0,
+            correct=(0,),
         )
         for number, length in enumerate(lengths)
     ]

@@ -146,6 +146,8 @@ class Pass:
         self.before_rotary: Seen = {}
         self.angles: dict[int, tuple[Tensor, Tensor]] = {}
         self.peeking = False
+        # Queries and keys before their rotation: of what is patched there, and of a source.
+        self.peeks = not patches or any(patch.before_rotary for patch in patches)
         with torch.no_grad(), self._everything_hooked():
             output = lm.model(torch.tensor([input_ids]), use_cache=False)
         self.logits = output.logits[0, -1].float()
@@ -191,7 +193,8 @@ class Pass:
             return hook
 
         def asked(module: Any, args: Any, kwargs: Any) -> None:
-            if kwargs.get("position_embeddings") is not None and not self.peeking:
+            rotates = kwargs.get("position_embeddings") is not None
+            if rotates and self.peeks and not self.peeking:
                 self._peek(number, module, args, kwargs)
 
         yield layer.layer.register_forward_pre_hook(enters, with_kwargs=True)
@@ -274,7 +277,8 @@ class Pass:
             of_head = attend(keys, values)
             read_k = self._reads(Site.K, number, head, keys)
             read_v = self._reads(Site.V, number, head, values)
-            of_head[-1] = attend(read_k, read_v)[-1]
+            if read_k is not keys or read_v is not values:
+                of_head[-1] = attend(read_k, read_v)[-1]
             z.append(of_head)
         return torch.stack(z, dim=1)[None], None
 

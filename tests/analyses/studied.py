@@ -1,16 +1,20 @@
 """Prompts of a shipped distribution read for a model, and results as another run would get them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from analyses.language_model import LanguageModel
 from analyses.organism.export import SHIPPED
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import Example, examples
-from analyses.prompts.sources import Companion, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import Companion
+from analyses.prompts.tokenization import TokenizedPrompt
 from analyses.quantities import Quantity, Varied
 from analyses.registry import Params
 from analyses.results import Component, Derived, Measured, Result, ScoreKey
@@ -24,7 +28,12 @@ LONG = {"vocab_size": 300, "max_position_embeddings": 512, "n_positions": 512}
 
 def model_of(load: Callable[..., LanguageModel], family: str) -> LanguageModel:
     """A small random model of a family, or the shipped one, which answers."""
-    return LanguageModel.load(SHIPPED) if family == SHIPPED_NAME else load(family, **LONG)
+    return shipped() if family == SHIPPED_NAME else load(family, **LONG)
+
+
+@cache
+def shipped() -> LanguageModel:
+    return LanguageModel.load(SHIPPED)
 
 
 def read_for(
@@ -36,6 +45,18 @@ def read_for(
         kind: {pair.base.number: pair.source for pair in pairs(built, kind)} for kind in kinds
     }
     return examples(lm.tokenizer, built.prompts, beside)
+
+
+def which_are_correct(prompts: Sequence[TokenizedPrompt]) -> torch.Tensor:
+    """Of each prompt's labels, [prompt, label]."""
+    return torch.stack(
+        [
+            torch.zeros(len(each.label_ids), dtype=torch.bool).index_fill(
+                0, torch.tensor(each.correct), True
+            )
+            for each in prompts
+        ]
+    )
 
 
 def result(measured: Measured, derived: Derived | None = None) -> Result:

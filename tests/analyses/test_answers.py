@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from analyses.prompts.answers import AmbiguousAnswers
+from analyses.prompts.bad_rows import BadRows
 from analyses.prompts.data import load
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.raw_row import BrokenTable
-from analyses.prompts.tables import BadRows
 
 WORDS = ["oak", "rose", "moss", "fern"]
 NUMBERS = [1, 2, 3, 4]

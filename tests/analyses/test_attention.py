@@ -14,7 +14,6 @@ from analyses.methods.attention import AttentionParams, attention
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
-from analyses.prompts.key_groups import key_groups
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, ScoreKey
 
@@ -106,7 +105,7 @@ def test_a_head_without_queries_looks_evenly_and_is_counted_by_hand(ground) -> N
     lengths = np.array([len(prompt.input_ids) for prompt in made])
     sizes = [5.0, 10.0, 39.0, 52.0]  # heads 0 and 1 share the first value, 2 and 3 the second
     for group in ("correct_label", "other_labels", "label_3", "labels", "contents", "last"):
-        count = np.array([len(key_groups(each.places, each.correct)[group]) for each in made])
+        count = np.array([len(each.places.key_groups(each.correct)[group]) for each in made])
         for index, size in enumerate(sizes):
             weight = score(found, head(1, index), "weight", group)
             np.testing.assert_allclose(weight, count / lengths, atol=1e-6)
@@ -131,7 +130,7 @@ def test_scores_are_sums_over_stored_rows_and_values_of_a_plain_pass(ground, fam
     assert rows.values.shape == (5, 8, max(len(each.input_ids) for each in made))
     for number, prompt in enumerate(made):
         length = len(prompt.input_ids)
-        groups = key_groups(prompt.places, prompt.correct)
+        groups = prompt.places.key_groups(prompt.correct)
         plain = Pass(lm, prompt.input_ids, 0)
         for place in range(8):
             layer, index = divmod(place, 4)
@@ -248,7 +247,7 @@ def test_the_shipped_model_has_heads_that_find_the_correct_label_wherever_it_is(
     for each in finders:
         assert each.layer == lm.shape.n_layers - 1
         for place in range(4):
-            at_it = np.array([prompt.correct == place for prompt in made])
+            at_it = np.array([prompt.correct == (place,) for prompt in made])
             weight = score(found, each, "weight", f"label_{place}")
             assert weight[at_it].min() > 0.5
             assert weight[~at_it].max() < 0.5

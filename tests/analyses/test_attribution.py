@@ -46,8 +46,8 @@ def model_score(measured, metric: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("family", ["gemma2", "gpt2", "llama"])
-def test_attributions_add_up_to_the_logit_difference(load, prompts, measure, family: str) -> None:
-    measured = measure(load(family), prompts(LENGTHS))
+def test_attributions_add_up_to_the_logit_difference(shared, prompts, measure, family: str) -> None:
+    measured = measure(shared(family), prompts(LENGTHS))
     shares = [v for key, v in measured.scores.items() if key.quantity.metric == "logit_attribution"]
     pre_cap = model_score(measured, "logit_diff_pre_cap")
     np.testing.assert_allclose(np.sum(shares, axis=0), pre_cap, atol=1e-5)
@@ -55,14 +55,14 @@ def test_attributions_add_up_to_the_logit_difference(load, prompts, measure, fam
         np.testing.assert_allclose(model_score(measured, "logit_diff"), pre_cap, atol=1e-5)
 
 
-def test_a_soft_cap_changes_the_models_own_difference_only(load, prompts, measure) -> None:
-    measured = measure(load("gemma2", final_logit_softcapping=0.3), prompts(LENGTHS))
+def test_a_soft_cap_changes_the_models_own_difference_only(shared, prompts, measure) -> None:
+    measured = measure(shared("gemma2", final_logit_softcapping=0.3), prompts(LENGTHS))
     post, pre = (model_score(measured, name) for name in ("logit_diff", "logit_diff_pre_cap"))
     assert np.abs(post).sum() < 0.9 * np.abs(pre).sum()
 
 
-def test_the_tensor_says_which_component_is_where(load, prompts, measure) -> None:
-    lm, made = load("gpt2"), prompts(LENGTHS)
+def test_the_tensor_says_which_component_is_where(shared, prompts, measure) -> None:
+    lm, made = shared("gpt2"), prompts(LENGTHS)
     measured = measure(lm, made)
     tensor = measured.tensors["label_attribution"]
     assert tensor.axes == ("prompt", "component", "label")
@@ -71,7 +71,7 @@ def test_the_tensor_says_which_component_is_where(load, prompts, measure) -> Non
     assert names[-1] == "UNEMBED"
     head = names.index("L01.H02")
     labels = tensor.values[:, head]
-    correct = np.array([prompt.correct for prompt in made])
+    (correct,) = np.array([prompt.correct for prompt in made]).T
     rows = np.arange(len(made))
     others = (labels.sum(1) - labels[rows, correct]) / 3
     key = ScoreKey(Component(kind=Kind.HEAD, layer=1, index=2), Quantity("logit_attribution"))
@@ -79,8 +79,8 @@ def test_the_tensor_says_which_component_is_where(load, prompts, measure) -> Non
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_one_part_or_three_give_bit_equal_numbers(load, prompts, measure, family: str) -> None:
-    lm, made = load(family), prompts(LENGTHS)
+def test_one_part_or_three_give_bit_equal_numbers(shared, prompts, measure, family: str) -> None:
+    lm, made = shared(family), prompts(LENGTHS)
     whole = measure(lm, made)
     parts = [measure(lm, made[start:stop]) for start, stop in ((0, 3), (3, 9), (9, 10))]
     for key, values in whole.scores.items():
@@ -91,15 +91,15 @@ def test_one_part_or_three_give_bit_equal_numbers(load, prompts, measure, family
         np.testing.assert_array_equal(joined, tensor.values)
 
 
-def test_another_batch_size_moves_numbers_by_rounding_only(load, prompts, measure) -> None:
-    lm, made = load("llama"), prompts(LENGTHS)
+def test_another_batch_size_moves_numbers_by_rounding_only(shared, prompts, measure) -> None:
+    lm, made = shared("llama"), prompts(LENGTHS)
     one, other = measure(lm, made, batch_size=1), measure(lm, made, batch_size=8)
     for key, values in one.scores.items():
         np.testing.assert_allclose(values, other.scores[key], atol=1e-4)
 
 
-def test_progress_is_told_and_may_stop_the_work(load, prompts) -> None:
-    lm, told = load("llama"), []
+def test_progress_is_told_and_may_stop_the_work(shared, prompts) -> None:
+    lm, told = shared("llama"), []
 
     def stop_at_six(done: int) -> None:
         told.append(done)
@@ -111,8 +111,8 @@ def test_progress_is_told_and_may_stop_the_work(load, prompts) -> None:
     assert told == [3, 6]
 
 
-def test_every_score_is_one_finite_float_per_prompt(load, prompts, measure) -> None:
-    measured = measure(load("llama"), prompts(LENGTHS))
+def test_every_score_is_one_finite_float_per_prompt(shared, prompts, measure) -> None:
+    measured = measure(shared("llama"), prompts(LENGTHS))
     assert {values.dtype for values in measured.scores.values()} == {np.dtype(np.float32)}
     assert all(np.isfinite(v).all() and v.shape == (10,) for v in measured.scores.values())
     metrics = {key.quantity.metric for key in measured.scores if key.component == MODEL}
@@ -162,9 +162,9 @@ def test_the_numbers_of_this_version_are_these(random_model, load, prompts, meas
         parameter.data = (0.3 * torch.sin(places * (number + 1.7))).reshape(parameter.shape).float()
     made = [
         TokenizedPrompt(
-            number=0, item="a", input_ids=(3, 14, 15, 9, 2), label_ids=(5, 6), correct=0
+            number=0, item="a", input_ids=(3, 14, 15, 9, 2), label_ids=(5, 6), correct=(0,)
         ),
-        TokenizedPrompt(number=1, item="b", input_ids=(27, 18, 28), label_ids=(5, 6), correct=1),
+        TokenizedPrompt(number=1, item="b", input_ids=(27, 18, 28), label_ids=(5, 6), correct=(1,)),
     ]
     measured = measure(load(model), made)
     assert registry.find("attribution").version == 1

@@ -9,7 +9,7 @@ from analyses import prompt_sums, subspaces
 from analyses.engine.recording import Keep
 from analyses.engine.rotary import NoRotaryEmbedding
 from analyses.methods.bases import BasesParams, bases, derive, warned
-from analyses.prompts.key_sites import KeySite, positions
+from analyses.prompts.key_sites import KeySite
 from analyses.quantities import Quantity
 from analyses.results import Component, Kind, Measured, NamedTensor, ScoreKey
 from analyses.site_bases import DIMS
@@ -20,8 +20,8 @@ def frame(family: str) -> str:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_bases_are_orthonormal_of_every_head_and_key_value_head(load, family: str) -> None:
-    lm = model_of(load, family)
+def test_bases_are_orthonormal_of_every_head_and_key_value_head(shared, family: str) -> None:
+    lm = model_of(shared, family)
     params = BasesParams(rotary=frame(family), batch_size=4)
     found = derive(run(bases, lm, read_for(lm, size=8), params), params).tensors
     shape = lm.shape
@@ -37,14 +37,14 @@ def test_bases_are_orthonormal_of_every_head_and_key_value_head(load, family: st
 
 
 @pytest.mark.parametrize("rotary", ["before", "after"])
-def test_vectors_are_those_of_the_key_site(load, rotary: str) -> None:
-    lm = load("llama", **LONG)
+def test_vectors_are_those_of_the_key_site(shared, rotary: str) -> None:
+    lm = shared("llama", **LONG)
     prompts = read_for(lm, size=3)
     params = BasesParams(rotary=rotary, key_site="bracket", batch_size=3)
     found = run(bases, lm, prompts, params).tensors
     recorded = lm.record(lm.batch(prompts), keep=Keep.POSITIONS)
     for row, prompt in enumerate(prompts):
-        for option, place in enumerate(positions(prompt.places, KeySite.BRACKET)):
+        for option, place in enumerate(prompt.places.at(KeySite.BRACKET)):
             value = recorded.reads[1].value[row, :, place].numpy()
             np.testing.assert_array_equal(found["v"].values[row, 1, option], value)
             key = recorded.reads[1].key[row, :, place].numpy()
@@ -52,14 +52,14 @@ def test_vectors_are_those_of_the_key_site(load, rotary: str) -> None:
             assert same == (rotary == "after")
     lengths = np.linalg.norm(found["k"].values[:, 1], axis=-1)
     of_keys = [
-        recorded.reads[1].key[row, :, list(positions(each.places, KeySite.BRACKET))].norm(dim=-1).T
+        recorded.reads[1].key[row, :, list(each.places.at(KeySite.BRACKET))].norm(dim=-1).T
         for row, each in enumerate(prompts)
     ]
     np.testing.assert_allclose(lengths, torch.stack(of_keys).numpy(), rtol=1e-5)  # only turned
 
 
-def test_a_model_without_rotary_embedding_has_no_vectors_before_it(load) -> None:
-    lm = load("gpt2", **LONG)
+def test_a_model_without_rotary_embedding_has_no_vectors_before_it(shared) -> None:
+    lm = shared("gpt2", **LONG)
     with pytest.raises(NoRotaryEmbedding, match="before_rotary=False"):
         run(bases, lm, read_for(lm, size=2), BasesParams())
 
@@ -135,9 +135,9 @@ def test_too_few_directions_are_told_of_the_sites_that_want_more() -> None:
     assert said.startswith("The keys that were learnt from span fewer than 4 dimensions in 1 head ")
 
 
-def test_nothing_is_said_of_directions_that_the_vectors_do_not_have(load) -> None:
+def test_nothing_is_said_of_directions_that_the_vectors_do_not_have(shared) -> None:
     """Queries at the first layer are those of one token, whatever the prompt; four have rank 3."""
-    lm = load("llama", **LONG)
+    lm = shared("llama", **LONG)
     params = BasesParams()
     found = derive(run(bases, lm, read_for(lm, size=4), params), params)
     ranks = {
@@ -181,8 +181,8 @@ def test_random_subspaces_are_orthonormal_and_the_same_for_a_seed() -> None:
     assert not np.allclose(drawn, subspaces.random_bases(6, 3, (1, 3)))
 
 
-def test_each_index_keeps_its_own_mean_of_keys(load) -> None:
-    lm = load("llama", **LONG)
+def test_each_index_keeps_its_own_mean_of_keys(shared) -> None:
+    lm = shared("llama", **LONG)
     prompts = read_for(lm, size=8)
     measured = run(bases, lm, prompts, BasesParams())
     apart = derive(measured, BasesParams(centring="per_index"))
@@ -200,8 +200,8 @@ def test_each_index_keeps_its_own_mean_of_keys(load) -> None:
     assert 0 <= min(by_index) <= max(by_index) <= 1
 
 
-def test_skipped_prompts_count_for_nothing(load) -> None:
-    lm = load("llama", **LONG)
+def test_skipped_prompts_count_for_nothing(shared) -> None:
+    lm = shared("llama", **LONG)
     measured = run(bases, lm, read_for(lm, size=8), BasesParams())
     for tensor in measured.tensors.values():
         if tensor.values.dtype.kind == "f":
@@ -215,8 +215,8 @@ def test_skipped_prompts_count_for_nothing(load) -> None:
     assert np.isnan(found["q_projection"].values[5:]).all()
 
 
-def test_numbers_do_not_depend_on_how_a_run_is_cut(load) -> None:
-    lm = load("qwen2", **LONG)
+def test_numbers_do_not_depend_on_how_a_run_is_cut(shared) -> None:
+    lm = shared("qwen2", **LONG)
     prompts, params = read_for(lm, size=12), BasesParams(batch_size=2)
     whole = run(bases, lm, prompts, params)
     assert_same(whole, in_parts(bases, lm, prompts, params, 3))
@@ -224,9 +224,9 @@ def test_numbers_do_not_depend_on_how_a_run_is_cut(load) -> None:
     assert kinds == {Kind.HEAD, Kind.KV_HEAD}
 
 
-def test_means_are_those_of_all_prompts_whichever_way_parts_give_them(load) -> None:
+def test_means_are_those_of_all_prompts_whichever_way_parts_give_them(shared) -> None:
     """Sums, or the rows of every prompt, as parts that were measured before an upgrade."""
-    lm = load("llama", **LONG)
+    lm = shared("llama", **LONG)
     prompts, params = read_for(lm, size=6), BasesParams(batch_size=3)
     measured = run(bases, lm, prompts, params)
     recorded = [lm.record(lm.batch(prompts[at : at + 3]), keep=Keep.POSITIONS) for at in (0, 3)]

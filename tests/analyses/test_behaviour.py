@@ -44,7 +44,7 @@ def ground(load, random_model, tokenizer):
 def test_metrics_are_those_of_the_logits(ground) -> None:
     lm, made = ground({"A": 3.0, "B": 1.0})
     found = behaviour(lm, made, BehaviourParams(batch_size=5), quiet).scores
-    positions = np.array([each.correct for each in made])
+    (positions,) = np.array([each.correct for each in made]).T
     np.testing.assert_allclose(
         found[key("logit_diff")],
         np.select([positions == 0, positions == 1], [8 / 3, 0.0], -4 / 3),
@@ -87,7 +87,7 @@ def test_prompts_that_are_not_known_are_skipped(ground) -> None:
     shares = [[option.count(e) / len(option) for option in each.content.options] for each in made]
     known = np.array(
         [
-            row[each.correct] == max(row) and row.count(max(row)) == 1
+            row[each.correct[0]] == max(row) and row.count(max(row)) == 1
             for row, each in zip(shares, made, strict=True)
         ]
     )

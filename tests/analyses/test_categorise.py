@@ -7,7 +7,8 @@ import pytest
 from studied import of
 
 from analyses import bootstrap
-from analyses.methods.categorise import CategoriseParams, Category, categories, categorise
+from analyses.categories import Category
+from analyses.methods.categorise import CategoriseParams, categories, categorise
 from analyses.prompts.prompt import Prompt
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity, Varied

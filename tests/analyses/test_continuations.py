@@ -12,8 +12,8 @@ PAIRS = [((3, 1, 4), (1, 5)), ((9,), (2, 6, 5, 3)), ((5, 8, 9, 7, 9), (3,)), ((3
 
 
 @pytest.mark.parametrize("family", ["cohere", "gemma2", "gpt2", "llama"])
-def test_a_mean_is_that_of_its_tokens_log_probabilities(load, family: str) -> None:
-    lm = load(family)
+def test_a_mean_is_that_of_its_tokens_log_probabilities(shared, family: str) -> None:
+    lm = shared(family)
     found = lm.mean_log_probs(PAIRS)
     for (context, continuation), one in zip(PAIRS, found, strict=True):
         with torch.no_grad():
@@ -25,15 +25,15 @@ def test_a_mean_is_that_of_its_tokens_log_probabilities(load, family: str) -> No
         assert_close(one, torch.stack(by_hand).mean(), atol=1e-5, rtol=1e-5)
 
 
-def test_a_continuation_does_not_depend_on_its_neighbours(load) -> None:
-    lm = load("llama")
+def test_a_continuation_does_not_depend_on_its_neighbours(shared) -> None:
+    lm = shared("llama")
     together = lm.mean_log_probs(PAIRS)
     alone = [lm.mean_log_probs([pair])[0] for pair in PAIRS]
     assert_close(together, torch.stack(alone), atol=1e-5, rtol=1e-5)
 
 
-def test_a_small_budget_only_cuts_the_work(load, monkeypatch) -> None:
-    lm = load("gemma2")
+def test_a_small_budget_only_cuts_the_work(shared, monkeypatch) -> None:
+    lm = shared("gemma2")
     cuts = []
     whole = continuations._mean_log_probs
     monkeypatch.setattr(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from completed import read_completions
 from studied import assert_same, in_parts, model_of, of, read_for, result, run
 
 from analyses.heads import NoEffects
@@ -21,11 +22,11 @@ from analyses.results import MODEL, Result, ScoreKey
 
 
 @pytest.fixture
-def ordered(load):
+def ordered(shared):
     """A family's model, prompts beside their sources, and the effects that order components."""
 
     def make(family: str, size: int = 6, **choices: object):
-        lm = model_of(load, family)
+        lm = model_of(shared, family)
         params = CumulativeParams(**{"batch_size": 2, **choices})
         prompts = read_for(lm, size=size, kinds=[SourceKind.PERMUTE_OPTIONS])
         alone = PatchingParams(direction=params.direction, batch_size=2)
@@ -43,6 +44,25 @@ def test_all_components_together_are_the_source(ordered, family: str, direction:
     for metric in ("logit_diff", "loss"):
         gap = of(found, component=MODEL, metric=metric, condition=GAP.text)
         effect = {"component": SET, "metric": "total_effect", "condition": metric}
+        np.testing.assert_allclose(of(found, **effect, x=everything), gap, atol=1e-5)
+        np.testing.assert_allclose(of(found, **effect, x=0), 0, atol=1e-5)
+        assert np.abs(gap).max() > 100 * 1e-5
+
+
+@pytest.mark.parametrize("direction", ["noise", "denoise"])
+def test_all_components_of_a_completion_together_are_its_counterfactual(load, direction) -> None:
+    lm = model_of(load, "qwen2")
+    made = read_completions(lm)
+    chosen = {"source": "paired", "direction": direction}
+    effects = result(run(patching, lm, made, PatchingParams(**chosen)))
+    params = CumulativeParams(**chosen)
+    found = run(cumulative, lm, made, params, inputs={"effects": effects})
+    (need,) = params.needs(DistributionSpec(data="ioi"))
+    assert (need.params["source"], need.params["direction"]) == ("paired", direction)
+    for metric in ("logit_diff", "prob_diff"):
+        gap = of(found, component=MODEL, metric=metric, condition=GAP.text)
+        effect = {"component": SET, "metric": "total_effect", "condition": metric}
+        everything = lm.shape.n_layers * (lm.shape.n_heads + 1)
         np.testing.assert_allclose(of(found, **effect, x=everything), gap, atol=1e-5)
         np.testing.assert_allclose(of(found, **effect, x=0), 0, atol=1e-5)
         assert np.abs(gap).max() > 100 * 1e-5

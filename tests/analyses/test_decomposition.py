@@ -26,8 +26,8 @@ def decomposed(lm, made):
     return lm.decompose(lm.record(batch), batch.label_ids).shares, batch
 
 
-def test_all_components_add_up_to_the_logits(load, prompts, family: str) -> None:
-    lm = load(family)
+def test_all_components_add_up_to_the_logits(shared, prompts, family: str) -> None:
+    lm = shared(family)
     shares, batch = decomposed(lm, prompts([9, 5, 7]))
     assert shares.shape == (3, len(components(lm.anatomy)), 4)
     logits = lm.record(batch).logits.gather(1, batch.label_ids)
@@ -36,14 +36,14 @@ def test_all_components_add_up_to_the_logits(load, prompts, family: str) -> None
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2"])
-def test_tied_and_untied_unembeddings_close(load, prompts, family: str, tied: bool) -> None:
-    decomposed(load(family, tie_word_embeddings=tied), prompts([6, 4]))
+def test_tied_and_untied_unembeddings_close(shared, prompts, family: str, tied: bool) -> None:
+    decomposed(shared(family, tie_word_embeddings=tied), prompts([6, 4]))
 
 
 @pytest.mark.parametrize("family", PATHS)
-def test_heads_agree_with_a_literal_computation(load, prompts, family: str) -> None:
+def test_heads_agree_with_a_literal_computation(shared, prompts, family: str) -> None:
     """Plain hooks, one head at a time, every matrix sliced by hand."""
-    lm = load(family)
+    lm = shared(family)
     (prompt,) = prompts([8])
     shares, _ = decomposed(lm, [prompt])
     order = components(lm.anatomy)
@@ -126,7 +126,7 @@ def test_a_model_done_on_paper(random_model, load) -> None:
     model.lm_head.weight.data[6, 1] = 1.0
     model.lm_head.weight.data += 1e-3  # so that the proof at loading has logits to compare
     lm = load(model)
-    prompt = TokenizedPrompt(number=0, item="", input_ids=(3, 1), label_ids=(5, 6), correct=0)
+    prompt = TokenizedPrompt(number=0, item="", input_ids=(3, 1), label_ids=(5, 6), correct=(0,))
     shares, _ = decomposed(lm, [prompt])
     embed, head, mlp = shares[0] - 1e-3 * shares[0].sum(-1, keepdim=True) / (1 + 2e-3)
     torch.testing.assert_close(embed, torch.tensor([math.sqrt(2), 0.0]), atol=1e-5, rtol=0)
@@ -135,8 +135,8 @@ def test_a_model_done_on_paper(random_model, load) -> None:
 
 
 @pytest.mark.parametrize("family", ["gemma2", "gemma3_text", "olmo2"])
-def test_leaving_the_post_norm_out_does_not_nearly_close(load, prompts, family: str) -> None:
-    lm = load(family)
+def test_leaving_the_post_norm_out_does_not_nearly_close(shared, prompts, family: str) -> None:
+    lm = shared(family)
     batch = lm.batch(prompts([7, 5]))
     recorded = lm.record(batch)
     without = tuple(replace(layer, post_norm_formula=None) for layer in lm.anatomy.layers)
@@ -158,17 +158,17 @@ def test_leaving_the_post_norm_out_does_not_nearly_close(load, prompts, family: 
     ],
 )
 def test_a_forgotten_multiplier_or_cap_does_not_close(
-    load, prompts, family: str, choice: dict[str, object], message: str
+    shared, prompts, family: str, choice: dict[str, object], message: str
 ) -> None:
-    lm = load(family, final_logit_softcapping=0.5) if family == "gemma2" else load(family)
+    lm = shared(family, final_logit_softcapping=0.5) if family == "gemma2" else shared(family)
     batch = lm.batch(prompts([7, 5]))
     wrong = replace(lm.anatomy, **choice)
     with pytest.raises(DoesNotClose, match=message):
         decomposition.decompose(wrong, lm.record(batch), batch.label_ids, tolerance=1e-4)
 
 
-def test_the_prompt_that_does_not_close_is_named(load, prompts) -> None:
-    lm = load("llama")
+def test_the_prompt_that_does_not_close_is_named(shared, prompts) -> None:
+    lm = shared("llama")
     batch = lm.batch(prompts([7, 5, 6]))
     recorded = lm.record(batch)
     layer = recorded.layers[1]
@@ -183,9 +183,9 @@ def test_a_number_that_is_none_does_not_close() -> None:
         closure.check_closure(nan, nan, where="here", what="", numbers=(0,), tolerance=1e-4)
 
 
-def test_constants_have_a_row_only_where_the_model_has_them(load) -> None:
+def test_constants_have_a_row_only_where_the_model_has_them(shared) -> None:
     def kinds(family: str) -> set[Kind]:
-        return {component.kind for component in components(load(family, name=family).anatomy)}
+        return {component.kind for component in components(shared(family).anatomy)}
 
     without = {Kind.EMBED, Kind.HEAD, Kind.MLP}
     assert kinds("llama") == without

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
+from questions import questions
 
 from analyses.prompts import items
 from analyses.prompts.distributions import DistributionSpec, SizeOutOfRange, build, recipes
@@ -54,7 +55,7 @@ def test_the_correct_option_is_the_answer_and_the_others_are_false(distribution)
     for item, prompt in zip(distribution.items, distribution.prompts, strict=True):
         others = set(prompt.options) - {item.answer}
         assert prompt.item == item.id
-        assert prompt.options[prompt.correct] == item.answer
+        assert prompt.options[prompt.correct_option] == item.answer
         assert len(others) == 3
         assert others <= set(item.distractors)
 
@@ -202,7 +203,7 @@ def test_one_set_of_options_in_five_is_for_testing():
 
 
 def test_more_prompts_than_items_ask_items_again_beside_other_options():
-    built = build(DistributionSpec(data="colours", options=3, size=3000))
+    built = questions(DistributionSpec(data="colours", options=3, size=3000))
     asked = Counter((plan.asked.item.id, frozenset(plan.asked.options)) for plan in built.plans)
     assert set(asked.values()) == {1}
     assert len({prompt.text for prompt in built.prompts}) == 3000

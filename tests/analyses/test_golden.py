@@ -29,7 +29,9 @@ def test_numbers_change_with_the_version_only(shipped: Shipped, name: str) -> No
     assert (analysis.version, registry.ENGINE_VERSION) == (golden["version"], golden["engine"]), (
         "write them anew: python tests/analyses/golden.py"
     )
-    assert shipped.numbers(analysis) == pytest.approx(golden["numbers"], rel=1e-3, abs=1e-4), (
+    numbers = shipped.numbers(analysis)
+    found = {name: numbers.get(name) for name in golden["numbers"]}
+    assert found == pytest.approx(golden["numbers"], rel=1e-3, abs=1e-4), (
         "raise the version of the analysis, then write the numbers anew"
     )
 

@@ -55,8 +55,8 @@ def test_an_intervention_names_its_components_once() -> None:
         ({"site": Site.K, "layer": 0, "head": 0, "at": ((1,),)}, "Give each prompt its own"),
     ],
 )
-def test_what_cannot_be_patched_is_refused(load, prompts, fields, message: str) -> None:
-    lm = load("llama")
+def test_what_cannot_be_patched_is_refused(shared, prompts, fields, message: str) -> None:
+    lm = shared("llama")
     batch = lm.batch(prompts([9, 6]))
     with pytest.raises(ImpossiblePatch, match=message):
         lm.replay(
@@ -79,9 +79,9 @@ def test_a_direct_path_begins_at_the_final_position() -> None:
     ],
 )
 def test_a_source_that_does_not_fit_is_refused(
-    load, prompts, site: Site, lengths: tuple[int, ...], keep: Keep, message: str
+    shared, prompts, site: Site, lengths: tuple[int, ...], keep: Keep, message: str
 ) -> None:
-    lm = load("llama")
+    lm = shared("llama")
     batch = lm.batch(prompts([9, 6]))
     with pytest.raises(ImpossiblePatch, match=message):
         lm.replay(
@@ -92,8 +92,8 @@ def test_a_source_that_does_not_fit_is_refused(
         )
 
 
-def test_a_recording_without_keys_cannot_be_replayed(load, prompts) -> None:
-    lm = load("llama")
+def test_a_recording_without_keys_cannot_be_replayed(shared, prompts) -> None:
+    lm = shared("llama")
     batch = lm.batch(prompts([9, 6]))
     recorded = lm.record(batch)
     with pytest.raises(ImpossiblePatch, match=r"Record with keep=Keep\.PREFIX"):
@@ -103,9 +103,9 @@ def test_a_recording_without_keys_cannot_be_replayed(load, prompts) -> None:
 @pytest.mark.parametrize(
     "path", ["model.layers.0.mlp", "model.layers.1.self_attn", "model.layers.1"]
 )
-def test_nothing_is_left_after_an_exception(load, prompts, path: str) -> None:
+def test_nothing_is_left_after_an_exception(shared, prompts, path: str) -> None:
     """What is left would be found by the fixture that looks after every test."""
-    lm = load("llama")
+    lm = shared("llama")
     batch = lm.batch(prompts([9, 6]))
     recorded = lm.record(batch, keep=Keep.PREFIX)
     patches = (Patch(site=Site.ATTN_OUT, layer=0), Patch(site=Site.MLP_OUT, layer=1))
@@ -130,9 +130,9 @@ class Cancelled(Exception):
 
 
 def test_progress_is_told_after_every_chunk_and_can_end_the_replay(
-    load, prompts, monkeypatch
+    shared, prompts, monkeypatch
 ) -> None:
-    lm = load("llama")
+    lm = shared("llama")
     batch = lm.batch(prompts([9, 6]))
     recorded = lm.record(batch, keep=Keep.PREFIX)
     monkeypatch.setitem(memory.MOST_TOKENS, "cpu", 6)  # three branches of two prompts
@@ -147,8 +147,8 @@ def test_progress_is_told_after_every_chunk_and_can_end_the_replay(
         lm.replay(recorded, ALL_Z, batch.label_ids, source=recorded, progress=cancel)
 
 
-def test_a_small_budget_only_cuts_the_work(load, prompts, monkeypatch) -> None:
-    lm = load("llama")
+def test_a_small_budget_only_cuts_the_work(shared, prompts, monkeypatch) -> None:
+    lm = shared("llama")
     batch = lm.batch(prompts([9, 6]))
     recorded, source = lm.record(batch, keep=Keep.PREFIX), lm.record(lm.batch(prompts([7, 8])))
     sizes = []
@@ -164,8 +164,8 @@ def test_a_small_budget_only_cuts_the_work(load, prompts, monkeypatch) -> None:
     torch.testing.assert_close(plenty.logsumexp, little.logsumexp, atol=1e-5, rtol=0)
 
 
-def test_no_interventions_give_no_numbers(load, prompts) -> None:
-    lm = load("llama")
+def test_no_interventions_give_no_numbers(shared, prompts) -> None:
+    lm = shared("llama")
     batch = lm.batch(prompts([9, 6]))
     recorded = lm.record(batch, keep=Keep.PREFIX)
     found = lm.replay(recorded, [], batch.label_ids, whole_vocabulary=True)
@@ -174,8 +174,8 @@ def test_no_interventions_give_no_numbers(load, prompts) -> None:
 
 
 @pytest.mark.parametrize(("site", "width"), [(Site.Z, 8), (Site.MLP_OUT, 32), (Site.K, 8)])
-def test_a_constant_of_another_width_is_refused(load, prompts, site: Site, width: int) -> None:
-    lm = load("llama")
+def test_a_constant_of_another_width_is_refused(shared, prompts, site: Site, width: int) -> None:
+    lm = shared("llama")
     batch = lm.batch(prompts([9, 6]))
     recorded = lm.record(batch, keep=Keep.PREFIX)
     head = 1 if site in OF_A_HEAD else None

@@ -1,11 +1,12 @@
 """Which tokens of a prompt belong together."""
 
 import pytest
+from questions import questions
 
 from analyses.language_model import LanguageModel
 from analyses.prompts.distributions import DistributionSpec, build
-from analyses.prompts.key_groups import key_groups, parting
-from analyses.prompts.places import OptionPlaces, Places, places
+from analyses.prompts.locating import places
+from analyses.prompts.question_places import OptionPlaces, QuestionPlaces
 from analyses.prompts.tokenization import tokenize
 
 
@@ -17,7 +18,7 @@ def words():
 
 def test_each_token_belongs_to_the_first_group_that_claims_it() -> None:
     """The first option's bracket is its content's first token, and its content ends its line."""
-    found = Places(
+    found = QuestionPlaces(
         number=0,
         question_first=1,
         question_last=3,
@@ -27,7 +28,7 @@ def test_each_token_belongs_to_the_first_group_that_claims_it() -> None:
         ),
         final=14,
     )
-    assert key_groups(found, correct=0) == {
+    assert found.key_groups((0,)) == {
         "labels": {5, 8},
         "contents": {6, 7, 10, 11},
         "brackets": {9},
@@ -49,7 +50,8 @@ def test_the_groups_part_the_tokens_of_every_prompt(tokenizer, separators: str, 
     spec = DistributionSpec(separators=separators, shots=shots, size=12)
     for prompt in build(spec).prompts:
         where = places(tokenizer, prompt)
-        found = parting(where)
+        assert isinstance(where, QuestionPlaces)
+        found = where.parting()
         every = sorted(token for tokens in found.values() for token in tokens)
         assert every == list(range(where.final + 1))
         assert all(found[name] for name in ("labels", "brackets", "contents", "question", "last"))
@@ -57,13 +59,13 @@ def test_the_groups_part_the_tokens_of_every_prompt(tokenizer, separators: str, 
 
 def test_the_groups_hold_the_words_they_say(words) -> None:
     spec = DistributionSpec.parse("colours/mmlu/shuffled", shots=1, options=5, size=10)
-    for prompt in build(spec).prompts:
+    for prompt in questions(spec).prompts:
         ids = tokenize(words, prompt).input_ids
         said = {
             name: [words.decode([ids[token]], skip_special_tokens=False) for token in sorted(group)]
-            for name, group in key_groups(places(words, prompt), prompt.correct).items()
+            for name, group in places(words, prompt).key_groups(prompt.correct).items()
         }
-        right = prompt.labels[prompt.correct]
+        right = prompt.labels[prompt.correct_option]
         assert said["labels"] == list(prompt.labels)
         assert said["correct_label"] == [right]
         assert sorted(said["other_labels"]) == sorted({*prompt.labels} - {right})
@@ -71,7 +73,7 @@ def test_the_groups_hold_the_words_they_say(words) -> None:
         assert said["brackets"] == ["."] * 5
         assert said["ends"] == ["\n"] * 5
         assert said["contents"] == " ".join(prompt.options).split()
-        assert said["correct_content"] == prompt.options[prompt.correct].split()
+        assert said["correct_content"] == prompt.options[prompt.correct_option].split()
         assert said["question"][-1] == "?"
         assert said["last"] == ["Answer", ":"]
         assert said["rest"][0] == "[BOS]"

@@ -26,11 +26,11 @@ READABLE = [each for each in Mutation if each not in UNREADABLE]
 
 
 @pytest.fixture
-def told(load):
+def told(shared):
     """A family's model, held-out prompts beside their mutations, parameters, learnt bases."""
 
     def make(family: str, **choices: object):
-        lm = model_of(load, family)
+        lm = model_of(shared, family)
         rotary = "after" if family == "gpt2" else "before"
         params = LabelRandomisationParams(
             **{"heads": HEADS, "rotary": rotary, "batch_size": 2, **choices}
@@ -64,7 +64,7 @@ def test_a_mutation_is_measured_by_its_own_labels(told, family: str) -> None:
     for mutation in READABLE:
         batch = lm.batch([each.companions[mutation] for each in prompts])
         logits = lm.record(batch).logits.gather(1, batch.label_ids)
-        right = (logits.argmax(-1) == batch.correct).float().numpy()
+        right = (logits.argmax(-1) == batch.correct.float().argmax(-1)).float().numpy()
         told_so = {"condition": f"mutation={mutation.value}"}
         accuracy = of(found, component=MODEL, metric="accuracy", **told_so)
         np.testing.assert_array_equal(accuracy, right)
@@ -84,9 +84,10 @@ def test_an_answer_follows_what_a_forward_pass_says(told, family: str) -> None:
         for row, (base, source) in enumerate(zip(prompts, sources, strict=True)):
             answer = logits[row, list(base.label_ids)].argmax().item()
             expected = {
-                "follows_position": answer == source.correct,
-                "follows_symbol": base.labels[answer] == source.labels[source.correct],
-                "stays": answer == base.correct,
+                "follows_position": (answer,) == source.correct,
+                "follows_symbol": (base.labels[answer],)
+                == tuple(source.labels[index] for index in source.correct),
+                "stays": (answer,) == base.correct,
             }
             for metric, value in expected.items():
                 key = {"component": head, "metric": metric, "site": site}
@@ -101,7 +102,7 @@ def test_numbers_do_not_depend_on_how_a_run_is_cut(told) -> None:
     assert_same(whole, in_parts(label_randomisation, lm, prompts, params, 3, inputs=inputs))
 
 
-def test_a_rank_beyond_the_heads_is_refused(load) -> None:
-    lm = load("llama", **LONG)
+def test_a_rank_beyond_the_heads_is_refused(shared) -> None:
+    lm = shared("llama", **LONG)
     with pytest.raises(RankTooLarge, match="No rank 9"):
         LabelRandomisationParams(rank=9).check(lm.shape, DistributionSpec(split="test"))

@@ -12,7 +12,8 @@ from analyses.errors import Refused
 from analyses.prompts import labels
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.labels import SCHEMES, SYMBOLS
-from analyses.prompts.places import places
+from analyses.prompts.locating import places
+from analyses.prompts.question_places import QuestionPlaces
 from analyses.prompts.separators import SEPARATORS
 from analyses.prompts.streams import Stream
 from analyses.prompts.tokenization import load_tokenizer, tokenize_all
@@ -78,6 +79,7 @@ def test_ten_labels_of_a_scheme_are_ten_tokens_of_a_real_tokenizer(
         read = [tokenizer.decode([id]) for id in tokenized.label_ids]
         assert read == [joint + label for label in prompt.labels]
         found = places(tokenizer, prompt)
+        assert isinstance(found, QuestionPlaces)
         offered = [tokenizer.decode([tokenized.input_ids[each.label]]) for each in found.options]
         assert [each.strip() for each in offered] == list(prompt.labels)
 

@@ -132,10 +132,9 @@ def test_an_attention_function_unlike_the_familys_own_is_refused(load, monkeypat
         lm.prove([3, 1, 4, 15, 9, 2, 6])
 
 
-def test_smollm2_closes(smollm2, loaded) -> None:
-    lm = LanguageModel.load(smollm2)
-    loaded.append(lm)
-    assert lm.shape.n_layers == 30
+@pytest.mark.slow
+def test_smollm2_closes(loaded_smollm2) -> None:
+    assert loaded_smollm2.shape.n_layers == 30
 
 
 def test_a_model_that_cannot_be_replayed_is_refused(load, monkeypatch) -> None:
@@ -152,11 +151,10 @@ def test_a_model_that_cannot_be_replayed_is_refused(load, monkeypatch) -> None:
         lm.prove([3, 1, 4, 15, 9, 2, 6])
 
 
-def test_the_gap_that_is_left_is_told(load, smollm2, loaded) -> None:
+@pytest.mark.slow
+def test_the_gap_that_is_left_is_told(load, loaded_smollm2) -> None:
     assert 0 < load("gemma2").largest_gap < 1e-5
-    lm = LanguageModel.load(smollm2)
-    loaded.append(lm)
-    assert 0 < lm.largest_gap < 1e-5
+    assert 0 < loaded_smollm2.largest_gap < 1e-5
 
 
 def test_a_gap_in_the_second_prompt_of_the_proof_is_told(load, monkeypatch) -> None:

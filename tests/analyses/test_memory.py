@@ -13,7 +13,7 @@ from analyses.engine.batches import pieces
 from analyses.engine.lengths import Lengths
 from analyses.engine.recording import Keep
 from analyses.prompts.examples import Content, Example
-from analyses.prompts.places import Places
+from analyses.prompts.question_places import QuestionPlaces
 from analyses.prompts.sources import SourceKind
 
 BUDGET = 300 * 2**20
@@ -107,7 +107,8 @@ def test_what_is_recorded_beside_prompts_is_cut_at_a_limit_of_lengths_too(prompt
         Example(
             **vars(own),
             labels=(),
-            places=Places(
+            groups={},
+            places=QuestionPlaces(
                 number=own.number, question_first=0, question_last=0, options=(), final=5
             ),
             content=Content(context=(), options=()),

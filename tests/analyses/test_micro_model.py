@@ -22,7 +22,7 @@ from analyses.methods.attribution import AttributionParams, attribution
 from analyses.methods.patching import PatchingParams, patching
 from analyses.methods.subspace import SubspaceParams, subspace
 from analyses.prompts.examples import Content, Example
-from analyses.prompts.places import OptionPlaces, Places
+from analyses.prompts.question_places import OptionPlaces, QuestionPlaces
 from analyses.results import MODEL, Component, Kind, NamedTensor, Result
 
 SCALE = (5 / 4) ** 0.5
@@ -62,9 +62,12 @@ def prompt() -> Example:
         item="only",
         input_ids=(0, 2),
         label_ids=(0, 1),
-        correct=0,
+        correct=(0,),
+        groups={},
         labels=("A", "B"),
-        places=Places(number=0, question_first=0, question_last=0, options=tuple(places), final=1),
+        places=QuestionPlaces(
+            number=0, question_first=0, question_last=0, options=tuple(places), final=1
+        ),
         content=Content(context=(0,), options=((1,), (2,))),
         companions={},
     )

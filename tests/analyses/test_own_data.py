@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from local_hub import COMMIT
+from questions import questions
 
 from analyses.errors import Refused
+from analyses.prompts.bad_rows import BadRows
 from analyses.prompts.data import load
 from analyses.prompts.distributions import DistributionSpec, build
-from analyses.prompts.tables import BadRows
 
 ROWS = [
     {"question": "Which is red?", "choices": ["blood", "grass", "snow"], "answer": 0,
@@ -214,7 +215,7 @@ def test_a_folder_is_read_file_by_file(tmp_path):
         ("file:{}/none.jsonl", "No file at"),
         ("folder:{}/none", "No folder at"),
         ("folder:{}/empty", "Files must end in .jsonl, .csv, .parquet"),
-        ("file:{}/x.txt", "Save it as .jsonl, .csv, .parquet"),
+        ("file:{}/x.txt", "Save it as one of .jsonl, .csv, .parquet"),
         ("file:{}/empty.jsonl", "has no rows"),
         ("file:{}/broken.parquet", "broken.parquet cannot be read"),
         ("file:{}/latin.csv", "latin.csv is not UTF-8 text"),
@@ -342,7 +343,7 @@ def test_shots_never_ask_what_the_prompt_asks(tmp_path):
     spec = DistributionSpec(
         data=f"file:{jsonl(tmp_path / 'x.jsonl', rows)}", options=3, shots=3, size=20
     )
-    for plan in build(spec).plans:
+    for plan in questions(spec).plans:
         asked = [plan.asked.item.question, *(shot.item.question for shot in plan.shots)]
         assert len(set(asked)) == 4
     with pytest.raises(Refused, match="has 4 others"):

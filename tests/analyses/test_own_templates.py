@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from analyses.errors import Refused
 from analyses.prompts.bounds import Beyond
 from analyses.prompts.distributions import DistributionSpec, build
+from analyses.prompts.locating import places
 from analyses.prompts.own_templates import BadTemplate, own_wording
-from analyses.prompts.places import places
 
 OPTIONS = "{% for o in options %}<{{ o.label }}> {{ o.text }}\n{% endfor %}"
 PLAIN = "{{ question }}\n" + OPTIONS + "Answer: <"

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 from reference import logits_under
-from studied import FAMILIES, model_of, read_for, result
+from studied import FAMILIES, model_of, read_for, result, which_are_correct
 
 from analyses import bootstrap, metrics
 from analyses.engine.interventions import (
-    SOURCE,
     ZERO,
     FromSource,
     Intervention,
@@ -21,21 +20,22 @@ from analyses.errors import Refused
 from analyses.heads import NothingLearnt
 from analyses.methods import bases
 from analyses.methods.patching import PatchingParams, moved, patching
-from analyses.prompts import distributions, key_sites
+from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.examples import examples
 from analyses.prompts.key_sites import KeySite
-from analyses.prompts.sources import SourceKind, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import SourceKind
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Result, ScoreKey
 
 
 @pytest.fixture
-def ground(load):
+def ground(shared):
     """A small random model, and prompts of colours beside their sources."""
 
-    def make(family: str, kind: SourceKind = SourceKind.RESAMPLE, size: int = 6):
-        lm = model_of(load, family)
+    def make(family: str, kind: SourceKind = SourceKind.RESAMPLE, size: int = 4):
+        lm = model_of(shared, family)
         tokenizer = lm.tokenizer
         built = distributions.build(DistributionSpec.parse("colours", size=size))
         sources = {pair.base.number: pair.source for pair in pairs(built, kind)}
@@ -55,16 +55,20 @@ def measured(lm, made, **choices):
     return patching(lm, made, params, lambda done: None)
 
 
-def by_hand(lm, made, direction, patches) -> tuple[dict[str, np.ndarray], ...]:
-    """The metrics without patches, with them, and with them by the direct path: plain hooks."""
+def by_hand(lm, made, direction, *patched) -> list[tuple[dict[str, np.ndarray], ...]]:
+    """For each set of patches the metrics without, with, and by the direct path: plain hooks."""
     own, other = made, [of_source(each) for each in made]
     base, source = (own, other) if direction == "noise" else (other, own)
-    moving = any(patch.moves for patch in patches)
-    every = [Intervention(), Intervention(patches)]
-    every += [] if moving else [Intervention(patches, Path.DIRECT)]
+    paths = [
+        (Path.TOTAL,) if any(patch.moves for patch in patches) else tuple(Path)
+        for patches in patched
+    ]
+    every = [Intervention()]
+    for patches, along in zip(patched, paths, strict=True):
+        every += [Intervention(patches, path) for path in along]
     label_ids = torch.tensor([each.label_ids for each in made])
-    correct = torch.tensor([each.correct for each in made])
-    return tuple(
+    correct = which_are_correct(made)
+    before, *found = (
         {
             name: values.numpy()
             for name, values in metrics.of_logits(
@@ -73,6 +77,8 @@ def by_hand(lm, made, direction, patches) -> tuple[dict[str, np.ndarray], ...]:
         }
         for logits in logits_under(lm, every, base, source)
     )
+    left = iter(found)
+    return [(before, *(next(left) for _ in along)) for along in paths]
 
 
 def assert_effects(found, component, site, values) -> None:
@@ -95,16 +101,20 @@ def test_effects_are_those_of_a_forward_pass_for_each_patch(ground, family, dire
     lm, made = ground(family)
     sites = ["z", "q", "mlp_out", "attn_out"]
     found = measured(lm, made, source="resample", direction=direction, sites=sites).scores
-    for site, component in (
+    cases = (
         (Site.Z, Component(kind=Kind.HEAD, layer=0, index=2)),
         (Site.Z, Component(kind=Kind.HEAD, layer=1, index=3)),
         (Site.Q, Component(kind=Kind.HEAD, layer=0, index=1)),
         (Site.ATTN_OUT, Component(kind=Kind.ATTN, layer=0)),
         (Site.MLP_OUT, Component(kind=Kind.MLP, layer=0)),
-    ):
-        head = component.index if component.kind is Kind.HEAD else None
-        patch = Patch(site=site, layer=component.layer, head=head, value=SOURCE)
-        assert_effects(found, component, site, by_hand(lm, made, direction, (patch,)))
+    )
+    patched = [
+        (Patch(site=site, layer=at.layer, head=at.index if at.kind is Kind.HEAD else None),)
+        for site, at in cases
+    ]
+    expected = by_hand(lm, made, direction, *patched)
+    for (site, component), values in zip(cases, expected, strict=True):
+        assert_effects(found, component, site, values)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2"])
@@ -118,7 +128,7 @@ def test_keys_and_values_are_those_of_the_same_option_read_by_a_whole_group(
     assert len(rows) == lm.shape.n_layers * lm.shape.n_kv_heads
     group = lm.shape.n_heads // lm.shape.n_kv_heads
     here, there = (
-        tuple(key_sites.positions(each.places, KeySite.CONTENT_END) for each in prompts)
+        tuple(each.places.at(KeySite.CONTENT_END) for each in prompts)
         for prompts in (made, [of_source(each) for each in made])
     )
     assert here != there
@@ -127,25 +137,27 @@ def test_keys_and_values_are_those_of_the_same_option_read_by_a_whole_group(
         for head in range(group)
     )
     component = Component(kind=Kind.KV_HEAD, layer=1, index=0)
-    assert_effects(found, component, site, by_hand(lm, made, "noise", patches))
+    (expected,) = by_hand(lm, made, "noise", patches)
+    assert_effects(found, component, site, expected)
 
 
 def test_outputs_at_labels_come_from_the_labels_of_the_source(ground) -> None:
     lm, made = ground("llama", SourceKind.PERMUTE_OPTIONS)
     found = measured(lm, made, positions="label").scores
     here, there = (
-        tuple(key_sites.positions(each.places, KeySite.LABEL) for each in prompts)
+        tuple(each.places.at(KeySite.LABEL) for each in prompts)
         for prompts in (made, [of_source(each) for each in made])
     )
     for site, head in ((Site.Z, 1), (Site.MLP_OUT, None)):
         kind = Kind.MLP if head is None else Kind.HEAD
         component = Component(kind=kind, layer=0, index=-1 if head is None else head)
         patch = Patch(site=site, layer=0, head=head, at=here, value=FromSource(at=there))
-        assert_effects(found, component, site, by_hand(lm, made, "noise", (patch,)))
+        (expected,) = by_hand(lm, made, "noise", (patch,))
+        assert_effects(found, component, site, expected)
 
 
-def test_a_mean_needs_no_rotary_embedding(load) -> None:
-    lm = model_of(load, "gpt2")
+def test_a_mean_needs_no_rotary_embedding(shared) -> None:
+    lm = model_of(shared, "gpt2")
     prompts = read_for(lm, size=4)
     params = PatchingParams(source="mean", batch_size=4)
     (need,) = params.needs(DistributionSpec())
@@ -157,7 +169,7 @@ def test_a_mean_needs_no_rotary_embedding(load) -> None:
     )
     logits = logits_under(lm, [Intervention((patch,)), Intervention()], prompts)
     label_ids = torch.tensor([each.label_ids for each in prompts])
-    correct = torch.tensor([each.correct for each in prompts])
+    correct = which_are_correct(prompts)
     with_it, without = (metrics.logit_diff(each.gather(1, label_ids), correct) for each in logits)
     head = Component(kind=Kind.HEAD, layer=1, index=2)
     key = ScoreKey(head, Quantity("total_effect", "z", {"of": "logit_diff"}))
@@ -185,7 +197,7 @@ def test_total_is_direct_for_the_last_mlp(ground) -> None:
         np.testing.assert_allclose(found[key], 0, atol=1e-5)
 
 
-def test_an_ablation_has_no_source_and_no_share_of_it(load, ground) -> None:
+def test_an_ablation_has_no_source_and_no_share_of_it(shared, ground) -> None:
     lm, made = ground("gpt2")
     found = measured(lm, made, source="zero")
     assert not moved(list(found.scores))
@@ -196,7 +208,7 @@ def test_an_ablation_has_no_source_and_no_share_of_it(load, ground) -> None:
     patch = Patch(site=Site.Z, layer=0, head=1, value=ZERO)
     logits = logits_under(lm, [Intervention((patch,)), Intervention()], made)
     label_ids = torch.tensor([each.label_ids for each in made])
-    correct = torch.tensor([each.correct for each in made])
+    correct = which_are_correct(made)
     with_it, without = (metrics.logit_diff(each.gather(1, label_ids), correct) for each in logits)
     np.testing.assert_allclose(found.scores[key], (with_it - without).numpy(), atol=2e-4)
 

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 from reference import logits_of_path, logits_under
-from studied import LONG, assert_same, in_parts, read_for, run, score
+from studied import LONG, assert_same, in_parts, read_for, run, score, which_are_correct
 
 from analyses import metrics
 from analyses.engine.interventions import FromSource, Intervention, Patch, Site
 from analyses.heads import NoSuchHead
 from analyses.methods.paths import NothingBelow, PathsParams, paths
-from analyses.prompts import key_sites
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.examples import examples
 from analyses.prompts.key_sites import KeySite, NoKeySite
@@ -41,7 +40,7 @@ def sources_of(prompts):
 
 
 def at_site(prompts, site: KeySite):
-    return tuple(key_sites.positions(each.places, site) for each in prompts)
+    return tuple(each.places.at(site) for each in prompts)
 
 
 def by_hand(lm, made, sender, reads, base, source):
@@ -53,7 +52,7 @@ def by_hand(lm, made, sender, reads, base, source):
         ]
     )
     label_ids = torch.tensor([each.label_ids for each in made])
-    correct = torch.tensor([each.correct for each in made])
+    correct = which_are_correct(made)
     before, after = (
         metrics.of_logits(each.gather(1, label_ids), correct, each.logsumexp(-1)) for each in logits
     )

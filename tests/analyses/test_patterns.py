@@ -31,11 +31,11 @@ WITHOUT_ROTARY = {"deepseek_v3", "gpt2", "opt"}
 
 
 @pytest.fixture
-def ground(load, prompts):
+def ground(shared, prompts):
     """A model, prompts of unequal lengths, and their recording."""
 
     def make(family: str, lengths=LENGTHS, **choices: object):
-        lm, made = load(family, **choices), prompts(lengths)
+        lm, made = shared(family, **choices), prompts(lengths)
         return lm, made, lm.record(lm.batch(made), keep=Keep.PREFIX)
 
     return make

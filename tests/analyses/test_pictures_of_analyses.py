@@ -16,6 +16,7 @@ from analyses.pictures import (
     label_randomisation,
     patching,
     paths,
+    position_maps,
     projections,
     subspace,
 )
@@ -88,6 +89,43 @@ def test_what_heads_read_has_a_map_for_each_site_that_was_patched() -> None:
     assert queries.images[0].get_array().tolist() == [[1.0]]
     assert keys.images[0].get_array()[0, 1] == -2.0
     assert patching.reads(Findings(scores=patched(head(0, 0), "z", total_effect=1.0))) is None
+
+
+def at(name: str, layer: int, effect: Estimate) -> dict[ScoreKey, Estimate]:
+    component = Component(kind=Kind.MODEL, layer=layer)
+    varied = {"of": "logit_diff", "at": name}
+    return {ScoreKey(component, Quantity("total_effect", "resid_pre", varied)): effect}
+
+
+def test_a_position_map_is_of_layer_by_position_in_the_order_of_the_prompts() -> None:
+    mlp = Component(kind=Kind.MLP, layer=1)
+    at_end = {"of": "logit_diff", "at": "end"}
+    of_probability = Quantity("total_effect", "mlp_out", {"of": "prob_diff", "at": "end"})
+    unsure = Estimate(n=8, mean=0.5, ci_low=-0.1, ci_high=1.1)
+    found = Findings(
+        scores={
+            **at("io", 0, about(2.0)),
+            **at("end", 0, unsure),
+            **at("io", 1, about(-4.0)),
+            ScoreKey(mlp, Quantity("total_effect", "mlp_out", at_end)): about(1.0),
+            ScoreKey(mlp, of_probability): about(9.0),
+            **{
+                ScoreKey(MODEL, Quantity("position", varied={"at": name})): about(where)
+                for name, where in (("end", 7.0), ("io", 1.5))
+            },
+        }
+    )
+    figure = position_maps.position_maps(found)
+    resid, mlps, bar = figure.axes
+    assert [each.get_title() for each in (resid, mlps)] == ["residual that enters the layer", "MLP"]
+    assert [label.get_text() for label in mlps.get_xticklabels()] == ["io", "end"]
+    (values,) = (each.get_array() for each in resid.images)
+    np.testing.assert_array_equal(values.filled(np.nan), [[2.0, 0.5], [-4.0, np.nan]])
+    assert bar.get_ylim() == (-4.0, 4.0)
+    (dots,) = resid.collections
+    assert dots.get_offsets().tolist() == [[0, 0], [0, 1]]  # of these the interval excludes 0
+    assert drawing.png(figure, title="map").startswith(b"\x89PNG")
+    assert position_maps.position_maps(Findings(scores=patched(mlp, "mlp_out"))) is None
 
 
 def test_the_reads_with_the_largest_path_effects_have_maps_of_their_senders() -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from questions import questions
 from tokenizers import (
     Regex,
     Tokenizer,
@@ -20,19 +21,18 @@ from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.items import Item
 from analyses.prompts.labels import SCHEMES
-from analyses.prompts.places import places
+from analyses.prompts.locating import places
 from analyses.prompts.plans import Plan, Question
 from analyses.prompts.prompt import prompt_of
+from analyses.prompts.question_places import QuestionPlaces
 from analyses.prompts.separators import SEPARATORS
 from analyses.prompts.templates import wording
 from analyses.prompts.tokenization import (
-    LabelIsNotOneToken,
-    LabelIsUnknown,
-    OptionIsUnknown,
     load_tokenizer,
     tokenize,
     tokenize_all,
 )
+from analyses.prompts.unreadable import LabelIsNotOneToken, LabelIsUnknown, PartIsUnknown
 
 WORDS = """
 A a B (A) (B B) A. A: I ( ) Answer: {label} é naïve Noël 東京 日本語 🙂 👩‍🚀 Q x² — ... 1 10 ß ﬁ
@@ -125,10 +125,16 @@ def prompt(ask="Is it A?", options=("A", "a B"), labels=("A", "B"), separators="
     return prompt_of(0, plan, wording("mmlu", separators=separators, prelude=True).write(plan))
 
 
+def question_places(tokenizer, made) -> QuestionPlaces:
+    found = places(tokenizer, made)
+    assert isinstance(found, QuestionPlaces)
+    return found
+
+
 def check(tokenizer, made):
     """Compare the places with a reading of the text up to each character, one by one."""
     read = tokenize(tokenizer, made)
-    found = places(tokenizer, made)
+    found = question_places(tokenizer, made)
     encoding = tokenizer.encode(made.text, add_special_tokens=False)
     before = len(read.input_ids) - len(encoding.ids)
 
@@ -168,7 +174,7 @@ def check(tokenizer, made):
 @pytest.mark.parametrize("shots", [0, 2])
 def test_places_of_shipped_prompts(tokenizer, separators, shots):
     spec = DistributionSpec(separators=separators, shots=shots, size=20)
-    for made in build(spec).prompts:
+    for made in questions(spec).prompts:
         if all(option_is_known(tokenizer, option) for option in made.options):
             check(tokenizer, made)
 
@@ -246,7 +252,7 @@ def test_remembered_labels_are_those_of_the_whole_text(tokenizer, labels, templa
     spec = DistributionSpec(labels=labels, template=template, options=3, size=60)
     known = [
         made
-        for made in build(spec).prompts
+        for made in questions(spec).prompts
         if all(option_is_known(tokenizer, each) for each in (*made.options, *made.labels))
     ]
     for made, read in zip(known, tokenize_all(tokenizer, known), strict=True):
@@ -276,7 +282,7 @@ def test_a_newline_that_melts_into_the_text_leaves_the_last_token_of_the_option(
             asked=Question(item=item, options=options, correct=0), shots=(), labels=("A", "B")
         )
         made = wording("mmlu", separators="A.", prelude=False).write(plan)
-        return places(tokenizer, prompt_of(0, plan, made))
+        return question_places(tokenizer, prompt_of(0, plan, made))
 
     first, second = read(("x", "y")).options  # ? \n A . x\n B . y \n Answer:
     assert (first.content_first, first.content_last, first.option_end) == (4, 4, 4)
@@ -317,7 +323,7 @@ def test_an_unknown_option_or_label_is_refused_and_other_unknown_tokens_are_coun
     assert tokenize(tokenizer, prompt("Is it A?", ("A", "a"))).unknown == known_unknown(tokenizer)
     more = prompt("Is it zzz zzz A?", ("A", "a"))
     assert tokenize(tokenizer, more).unknown == known_unknown(tokenizer) + 2
-    with pytest.raises(OptionIsUnknown, match=r"option 'zzz' of prompt 0: it reads \['\[UNK\]'\]"):
+    with pytest.raises(PartIsUnknown, match=r"option 'zzz' of prompt 0: it reads \['\[UNK\]'\]"):
         tokenize(tokenizer, prompt("Is it A?", ("A", "zzz")))
     with pytest.raises(LabelIsUnknown, match="'ζ'"):
         tokenize(tokenizer, prompt("Is it A?", ("A", "a"), labels=("A", "ζ")))

@@ -3,11 +3,14 @@
 import json
 
 import pytest
+from questions import SOURCES, questions
 
 from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec, build
+from analyses.prompts.pairing import pairs
+from analyses.prompts.question_sources import OptionsKeepTheirOrder
 from analyses.prompts.references import order_of
-from analyses.prompts.sources import OptionsKeepTheirOrder, SourceKind, pairs
+from analyses.prompts.sources import SourceKind
 
 KEEP = {"option_references": "keep"}
 
@@ -65,7 +68,7 @@ ROWS = [
 
 
 def test_they_are_skipped_and_counted_unless_they_are_to_be_kept(tmp_path) -> None:
-    built = build(spec_of(tmp_path, ROWS, size=8))
+    built = questions(spec_of(tmp_path, ROWS, size=8))
     assert built.skipped == 2
     assert built.remarks[-1] == "Questions skipped, since one of their options names others: 2."
     assert not [each for prompt in built.prompts for each in prompt.options if "above" in each]
@@ -77,7 +80,7 @@ def test_they_are_skipped_and_counted_unless_they_are_to_be_kept(tmp_path) -> No
 
 @pytest.mark.parametrize("seed", range(5))
 def test_kept_options_stay_in_the_order_of_the_file(tmp_path, seed: int) -> None:
-    built = build(spec_of(tmp_path, ROWS, seed=seed, **KEEP))
+    built = questions(spec_of(tmp_path, ROWS, seed=seed, **KEEP))
     assert (built.skipped, len(built.prompts)) == (0, 10)
     assert "stay in their order, since one of them names others: 2." in built.remarks[-1]
     by_question = {plan.asked.item.question: plan.asked for plan in built.plans}
@@ -108,12 +111,12 @@ def test_what_an_option_says_of_others_must_be_true_of_the_prompt(
 
 def test_solved_questions_keep_their_order_too(tmp_path) -> None:
     rows = [row(n, "All of the above", answer="D") for n in range(6)]
-    for plan in build(spec_of(tmp_path, rows, shots=2, **KEEP)).plans:
+    for plan in questions(spec_of(tmp_path, rows, shots=2, **KEEP)).plans:
         assert all(shot.options[shot.correct] == "All of the above" for shot in plan.shots)
         assert all(shot.correct == 3 for shot in plan.shots)
 
 
-@pytest.mark.parametrize("kind", SourceKind)
+@pytest.mark.parametrize("kind", SOURCES)
 def test_a_source_that_would_make_them_false_is_refused(tmp_path, kind: SourceKind) -> None:
     built = build(spec_of(tmp_path, ROWS, **KEEP))
     if kind is SourceKind.RESAMPLE:

@@ -30,11 +30,11 @@ CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-5}
 
 
 @pytest.fixture
-def ground(load, prompts):
+def ground(shared, prompts):
     """A model, its recording of some prompts, one of as many sources, and their batch."""
 
     def make(family: str, **choices: object):
-        lm = load(family, **choices)
+        lm = shared(family, **choices)
         batch = lm.batch(prompts(LENGTHS))
         sources = prompts([*LENGTHS, *SOURCE_LENGTHS])[len(LENGTHS) :]
         recorded = lm.record(batch, keep=Keep.POSITIONS)
@@ -81,8 +81,8 @@ def test_patching_everything_gives_the_sources_logits(ground, family: str) -> No
 
 
 @TWO
-def test_the_first_residual_of_every_position_is_the_whole_source(load, prompts, family) -> None:
-    lm = load(family)
+def test_the_first_residual_of_every_position_is_the_whole_source(shared, prompts, family) -> None:
+    lm = shared(family)
     base, sources = prompts([9, 7, 9, 7])[:2], prompts([9, 7, 9, 7])[2:]
     batch = lm.batch(base)
     every = tuple(tuple(range(length)) for length in (9, 7))
@@ -132,8 +132,8 @@ def test_total_is_direct_for_the_last_layers_mlp(ground, family: str) -> None:
 
 
 @TWO
-def test_a_batch_of_two_equals_two_batches_of_one(load, prompts, family: str) -> None:
-    lm = load(family)
+def test_a_batch_of_two_equals_two_batches_of_one(shared, prompts, family: str) -> None:
+    lm = shared(family)
     made = prompts([11, 6])
     interventions = alone(*everywhere_at_once(lm, value=ZERO))
     batch = lm.batch(made)
@@ -204,12 +204,13 @@ def overlaps(one: Patch, other: Patch) -> bool:
     return any(set(a) & set(b) for a, b in zip(one.at, other.at, strict=True))
 
 
-@pytest.fixture(params=["llama", "mistral", "phi"])
-def rotary_ground(request, ground, prompts):
+@pytest.fixture
+def ground_and_prompts(ground, prompts, family):
     made = prompts([*LENGTHS, *SOURCE_LENGTHS])
-    return (*ground(request.param), made[:3], made[3:])
+    return (*ground(family), made[:3], made[3:])
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral", "phi"])
 @settings(
     max_examples=40,
     deadline=None,
@@ -218,10 +219,10 @@ def rotary_ground(request, ground, prompts):
 )
 @given(interventions=st.lists(sets_of_patches(), min_size=1, max_size=4))
 def test_any_set_of_interventions_equals_a_forward_pass_for_each(
-    rotary_ground, interventions: list[Intervention]
+    ground_and_prompts, interventions: list[Intervention]
 ) -> None:
     """Together in one replay, whatever their sites, positions and paths."""
-    lm, batch, recorded, source, base, sources = rotary_ground
+    lm, batch, recorded, source, base, sources = ground_and_prompts
     found = lm.replay(recorded, interventions, batch.label_ids, source=source).labels
     slow = logits_under(lm, interventions, base, sources)[..., [5, 6, 7, 8]]
     assert_close(found, slow, atol=1e-4, rtol=0)

@@ -33,9 +33,9 @@ def at_angle_zero(lm, recorded, number: int) -> AttentionCall:
 
 
 def test_vectors_before_rotary_turned_again_are_what_attention_saw_or_refused(
-    load, prompts, family: str
+    shared, prompts, family: str
 ) -> None:
-    lm = load(family)
+    lm = shared(family)
     recorded = lm.record(lm.batch(prompts([11, 7])), keep=Keep.POSITIONS)
     if family in WITHOUT:
         with pytest.raises(NoRotaryEmbedding, match="Layer 1 has no queries and keys before"):
@@ -56,16 +56,16 @@ def test_vectors_before_rotary_turned_again_are_what_attention_saw_or_refused(
     assert turns >= 2  # smollm3 leaves a layer without
 
 
-def test_a_layer_without_rotation_is_left_as_it_is(load, prompts) -> None:
-    lm = load("smollm3")
+def test_a_layer_without_rotation_is_left_as_it_is(shared, prompts) -> None:
+    lm = shared("smollm3")
     recorded = lm.record(lm.batch(prompts([5])), keep=Keep.PREFIX)
     assert [
         find_rotary(layer, recorded, number).dims for number, layer in enumerate(lm.anatomy.layers)
     ] == [8, 0]
 
 
-def test_a_rotation_that_is_not_the_models_does_not_close(load, prompts, monkeypatch) -> None:
-    lm = load("llama")
+def test_a_rotation_that_is_not_the_models_does_not_close(shared, prompts, monkeypatch) -> None:
+    lm = shared("llama")
     recorded = lm.record(lm.batch(prompts([5])), keep=Keep.PREFIX)
     own = "transformers.models.llama.modeling_llama.apply_rotary_pos_emb"
     other = "transformers.models.cohere.modeling_cohere.apply_rotary_pos_emb"
@@ -74,6 +74,6 @@ def test_a_rotation_that_is_not_the_models_does_not_close(load, prompts, monkeyp
         find_rotary(lm.anatomy.layers[0], recorded, 0)
 
 
-def test_only_queries_and_keys_have_a_before(load) -> None:
+def test_only_queries_and_keys_have_a_before() -> None:
     with pytest.raises(ImpossiblePatch, match="rotary embedding acts on queries and keys"):
         Patch(site=Site.Z, layer=0, head=0, before_rotary=True)

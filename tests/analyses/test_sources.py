@@ -5,16 +5,18 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from questions import SOURCES, base_and_source, questions
 
 from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.labels import SCHEMES
 from analyses.prompts.mutations import Mutation, NoMutation
-from analyses.prompts.sources import Difference, SourceKind, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import Difference, SourceKind
 from analyses.prompts.streams import Stream
 
 LIST = "list:α,β,γ,δ,ε,ζ,η,θ,ι,κ"  # noqa: RUF001 - Greek is meant
-QUESTION, OPTIONS, LABELS, POSITION, LABEL, SHOTS, WORDING = Difference
+QUESTION, OPTIONS, LABELS, POSITION, LABEL, SHOTS, WORDING, _ = Difference
 
 SPECS = st.builds(
     DistributionSpec,
@@ -31,24 +33,24 @@ laws = settings(max_examples=25, deadline=None)
 
 def compared(pair):
     """What differs between the prompts, read from the prompts themselves."""
-    one, other = pair.base, pair.source
+    one, other = base_and_source(pair)
     ask = [each.text[slice(*each.question_span)] for each in (one, other)]
     differs = {
         QUESTION: ask[0] != ask[1],
         OPTIONS: one.options != other.options,
         LABELS: one.labels != other.labels,
         POSITION: one.correct != other.correct,
-        LABEL: one.labels[one.correct] != other.labels[other.correct],
+        LABEL: one.labels[one.correct_option] != other.labels[other.correct_option],
     }
     return {each for each, true in differs.items() if true}
 
 
 def answer(prompt):
-    return prompt.options[prompt.correct]
+    return prompt.options[prompt.correct_option]
 
 
 @laws
-@given(SPECS, st.sampled_from(SourceKind), st.integers(0, 3))
+@given(SPECS, st.sampled_from(SOURCES), st.integers(0, 3))
 def test_pairs_are_complete_repeatable_and_store_what_differs(spec, kind, seed):
     built = build(spec)
     made = pairs(built, kind, seed=seed)
@@ -61,8 +63,8 @@ def test_pairs_are_complete_repeatable_and_store_what_differs(spec, kind, seed):
         two = spec.options == 2 and kind is SourceKind.POSITION_SYMBOL
         assert LABEL in pair.differs or two
         assert pair.base.text != pair.source.text
-        assert len(set(pair.source.labels)) == len(set(pair.source.options)) == spec.options
-        source = pair.source
+        _, source = base_and_source(pair)
+        assert len(set(source.labels)) == len(set(source.options)) == spec.options
         assert tuple(source.text[slice(*span)] for span in source.label_spans) == source.labels
         assert tuple(source.text[slice(*span)] for span in source.option_spans) == source.options
         assert source.joint == pair.base.joint
@@ -86,9 +88,10 @@ def test_resample_takes_a_prompt_of_the_distribution(spec):
 @given(SPECS)
 def test_permuted_options_are_the_same_under_the_same_labels(spec):
     for pair in pairs(build(spec), SourceKind.PERMUTE_OPTIONS):
+        base, source = base_and_source(pair)
         assert pair.differs == {OPTIONS, POSITION, LABEL}
-        assert sorted(pair.source.options) == sorted(pair.base.options)
-        assert answer(pair.source) == answer(pair.base)
+        assert sorted(source.options) == sorted(base.options)
+        assert answer(source) == answer(base)
 
 
 @laws
@@ -105,7 +108,7 @@ def test_randomised_labels_are_letters_that_the_base_has_not(spec):
 @given(SPECS)
 def test_position_and_symbol_lead_to_different_options(spec):
     for pair in pairs(build(spec), SourceKind.POSITION_SYMBOL):
-        base, source = pair.base, pair.source
+        base, source = base_and_source(pair)
         assert pair.differs == {OPTIONS, LABELS, POSITION, LABEL} or (
             # With two options the labels are swapped as well, so the symbol stays.
             spec.options == 2 and pair.differs == {OPTIONS, LABELS, POSITION}
@@ -113,18 +116,18 @@ def test_position_and_symbol_lead_to_different_options(spec):
         assert sorted(source.labels) == sorted(base.labels)
         assert sorted(source.options) == sorted(base.options)
         assert answer(source) == answer(base)
-        assert pair.by_position == source.correct
-        assert base.labels[pair.by_symbol] == source.labels[source.correct]
+        assert pair.by_position == source.correct_option
+        assert base.labels[pair.by_symbol] == source.labels[source.correct_option]
         assert pair.by_position != pair.by_symbol
-        assert pair.by_position != base.correct
+        assert pair.by_position != base.correct_option
         if spec.options > 2:
-            assert pair.by_symbol != base.correct
+            assert pair.by_symbol != base.correct_option
 
 
 def test_another_seed_or_distribution_draws_other_sources():
     built = build(DistributionSpec(options=6, size=40))
     again = build(DistributionSpec(options=6, size=40, seed=1))
-    for kind in SourceKind:
+    for kind in SOURCES:
         first = [pair.source.text for pair in pairs(built, kind)]
         assert first != [pair.source.text for pair in pairs(built, kind, seed=1)]
         assert first != [pair.source.text for pair in pairs(again, kind)]
@@ -133,18 +136,20 @@ def test_another_seed_or_distribution_draws_other_sources():
 def test_sources_reach_every_other_position():
     built = build(DistributionSpec(options=4, size=400))
     for kind in (SourceKind.RESAMPLE, SourceKind.PERMUTE_OPTIONS, SourceKind.POSITION_SYMBOL):
-        moves = [(pair.base.correct, pair.source.correct) for pair in pairs(built, kind)]
+        both = map(base_and_source, pairs(built, kind))
+        moves = [(base.correct_option, source.correct_option) for base, source in both]
         assert set(moves) == {(a, b) for a in range(4) for b in range(4) if a != b}
         assert min(moves.count(move) for move in set(moves)) > 15
 
 
 def test_shots_stay_as_they_are():
     built = build(DistributionSpec(shots=2, size=12))
-    for kind in set(SourceKind) - {SourceKind.RESAMPLE, SourceKind.RANDOMISE_LABELS}:
+    for kind in set(SOURCES) - {SourceKind.RESAMPLE, SourceKind.RANDOMISE_LABELS}:
         for pair in pairs(built, kind):
             if kind is SourceKind.PERMUTE_OPTIONS:
-                start = pair.base.question_span.start
-                assert pair.source.text[:start] == pair.base.text[:start]
+                base, source = base_and_source(pair)
+                start = base.question_span.start
+                assert source.text[:start] == base.text[:start]
 
 
 def test_other_labels_stand_in_the_solved_questions_too():
@@ -171,9 +176,10 @@ def test_a_mutation_asks_the_same_with_other_labels_or_words(spec, mutation, see
     assert made == pairs(build(spec), mutation, seed=seed)
     worded = mutation in (Mutation.OTHER_SEPARATORS, Mutation.NO_PRELUDE)
     for pair in made:
-        assert pair.source.options == pair.base.options
-        assert pair.source.correct == pair.base.correct
-        assert pair.base.text != pair.source.text
+        base, source = base_and_source(pair)
+        assert source.options == base.options
+        assert source.correct == base.correct
+        assert base.text != source.text
         assert pair.differs - {LABEL} == ({WORDING} if worded else {LABELS})
         if mutation is Mutation.SHUFFLED:
             assert sorted(pair.source.labels) == sorted(pair.base.labels)
@@ -196,7 +202,7 @@ def test_resample_is_the_first_prompt_from_a_random_one_on_with_another_label(tm
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     fields = {"options": 3, "size": 40, "option_references": "keep", "answer_reading": "from_0"}
-    built = build(DistributionSpec(data=f"file:{path}", **fields))
+    built = questions(DistributionSpec(data=f"file:{path}", **fields))
     labels = [plan.correct_label for plan in built.plans]
     assert labels.count("C") == 35
     for seed in range(5):

@@ -22,11 +22,11 @@ LENGTHS = (9, 4, 12, 7, 7)
 
 
 @pytest.fixture
-def recordings(load, prompts):
+def recordings(shared, prompts):
     """A model, its prompts, and recordings of them two by two."""
 
     def make(family: str, together: int = 2):
-        lm = load(family)
+        lm = shared(family)
         made = prompts(LENGTHS)
         pairs = [made[first : first + together] for first in range(0, len(made), together)]
         return lm, made, [lm.record(lm.batch(pair), keep=Keep.PREFIX) for pair in pairs]

@@ -1,15 +1,29 @@
 """The rank sweep: its ends are the identity and the mean, and what lies between is exact."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from reference import logits_under
-from studied import FAMILIES, LONG, assert_same, in_parts, model_of, of, read_for, result, run
+from studied import (
+    FAMILIES,
+    LONG,
+    assert_same,
+    in_parts,
+    model_of,
+    of,
+    read_for,
+    result,
+    run,
+    which_are_correct,
+)
 
 from analyses import heads, metrics
 from analyses.confined import COMBINATIONS, SET, RankTooLarge
 from analyses.engine import patterns
 from analyses.engine.interventions import Apply, Intervention, Patch, Path, Site, Subspace, constant
+from analyses.language_model import LanguageModel
 from analyses.methods.bases import BasesParams, bases, derive
 from analyses.methods.subspace import (
     OTHER,
@@ -20,12 +34,22 @@ from analyses.methods.subspace import (
     subspace,
     warned,
 )
-from analyses.prompts.key_sites import KeySite, positions
+from analyses.prompts.examples import Example
+from analyses.prompts.key_sites import KeySite
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity, Varied
-from analyses.results import MODEL, Component, Kind, ScoreKey
+from analyses.results import MODEL, Component, Kind, Measured, Result, ScoreKey
 
 FEW = {"heads": ("0.1", "1.2"), "placebo_ranks": (1,), "batch_size": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    lm: LanguageModel
+    prompts: list[Example]
+    params: SubspaceParams
+    inputs: dict[str, Result]  # the learnt bases
+    found: Measured
 
 
 def params_for(family: str, **choices: object) -> SubspaceParams:
@@ -33,20 +57,31 @@ def params_for(family: str, **choices: object) -> SubspaceParams:
     return SubspaceParams(**{**FEW, "rotary": rotary, **choices})
 
 
-@pytest.fixture
-def swept(load):
-    """A family's model, held-out prompts, parameters, learnt bases."""
+@pytest.fixture(scope="session")
+def known_sweeps() -> dict[str, Swept]:
+    return {}
 
-    def make(family: str, **choices: object):
-        lm = model_of(load, family)
-        params = params_for(family, **choices)
-        learn = BasesParams(
-            rotary=params.rotary, key_site=params.key_site, centring=params.centring
-        )
-        learnt = run(bases, lm, read_for(lm, size=10, split="train"), learn)
-        return lm, read_for(lm, size=6), params, {"bases": result(learnt, derive(learnt, learn))}
+
+@pytest.fixture
+def swept(shared, known_sweeps):
+    """A sweep over held-out prompts, and of what; made once for all tests that ask for the same."""
+
+    def make(family: str, **choices: object) -> Swept:
+        lm, key = model_of(shared, family), f"{family} {choices}"
+        if key not in known_sweeps:
+            known_sweeps[key] = sweep(lm, params_for(family, **choices))
+        return known_sweeps[key]
 
     return make
+
+
+def sweep(lm: LanguageModel, params: SubspaceParams) -> Swept:
+    learn = BasesParams(rotary=params.rotary, key_site=params.key_site, centring=params.centring)
+    learnt = run(bases, lm, read_for(lm, size=10, split="train"), learn)
+    inputs = {"bases": result(learnt, derive(learnt, learn))}
+    prompts = read_for(lm, size=6)
+    found = run(subspace, lm, prompts, params, inputs=inputs)
+    return Swept(lm=lm, prompts=prompts, params=params, inputs=inputs, found=found)
 
 
 def head(layer: int, index: int) -> Component:
@@ -55,8 +90,8 @@ def head(layer: int, index: int) -> Component:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_full_rank_is_the_identity(swept, family: str) -> None:
-    lm, prompts, params, inputs = swept(family, ranks=(1,))
-    found = run(subspace, lm, prompts, params, inputs=inputs)
+    made = swept(family, ranks=(1,))
+    lm, found = made.lm, made.found
     for component in (head(0, 1), head(1, 2), SET):
         for site in COMBINATIONS:
             for metric in ("logit_diff", "loss", "label_mass"):
@@ -73,8 +108,7 @@ def test_full_rank_is_the_identity(swept, family: str) -> None:
 
 def test_full_rank_is_the_width_of_each_site(swept) -> None:
     """Queries and keys of 20 dimensions, of which 8 are rotated, and values of 16."""
-    lm, prompts, params, inputs = swept("deepseek_v3", ranks=(8, 18), rotary="after")
-    found = run(subspace, lm, prompts, params, inputs=inputs)
+    found = swept("deepseek_v3", ranks=(8, 18), rotary="after").found
     base = of(found, component=MODEL, metric="logit_diff")
     for site, full in (("q", 20), ("k", 20), ("v", 16), ("qk", 20), ("qkv", 20)):
         ranks = {
@@ -94,11 +128,11 @@ def test_full_rank_is_the_width_of_each_site(swept) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rank_zero_is_mean_ablation(swept, family: str) -> None:
-    lm, prompts, params, inputs = swept(family, ranks=(1,))
-    found = run(subspace, lm, prompts, params, inputs=inputs)
-    tensors = inputs["bases"].tensors
-    before = params.rotary == "before"
-    at = tuple(positions(each.places, KeySite.LABEL) for each in prompts)
+    made = swept(family, ranks=(1,))
+    lm, prompts, found = made.lm, made.prompts, made.found
+    tensors = made.inputs["bases"].tensors
+    before = made.params.rotary == "before"
+    at = tuple(each.places.at(KeySite.LABEL) for each in prompts)
     kv = 2 * lm.shape.n_kv_heads // lm.shape.n_heads
     patches = tuple(
         Patch(
@@ -124,7 +158,7 @@ def logit_diffs(lm, prompts, *interventions: Intervention) -> np.ndarray:
     """By one full forward pass each, with plain hooks."""
     logits = logits_under(lm, interventions, prompts)
     label_ids = torch.tensor([each.label_ids for each in prompts])
-    correct = torch.tensor([each.correct for each in prompts])
+    correct = which_are_correct(prompts)
     return np.stack(
         [metrics.logit_diff(each.gather(1, label_ids), correct).numpy() for each in logits]
     )
@@ -132,8 +166,8 @@ def logit_diffs(lm, prompts, *interventions: Intervention) -> np.ndarray:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_attention_is_what_it_was_at_full_rank_only(swept, family: str) -> None:
-    lm, prompts, params, inputs = swept(family, ranks=(1,))
-    found = run(subspace, lm, prompts, params, inputs=inputs)
+    made = swept(family, ranks=(1,))
+    lm, found = made.lm, made.found
     for component in (head(0, 1), head(1, 2)):
         for site in ("q", "k", "qk"):
             row = {"component": component, "metric": "attention_kl", "site": site}
@@ -152,12 +186,12 @@ def test_the_divergence_of_rows_on_paper() -> None:
 
 @pytest.mark.parametrize("centring", ["global", "per_index"])
 def test_a_rank_between_is_a_forward_pass_with_projected_reads(swept, centring: str) -> None:
-    lm, prompts, params, inputs = swept("qwen2", ranks=(3,), centring=centring)
-    found = run(subspace, lm, prompts, params, inputs=inputs)
+    made = swept("qwen2", ranks=(3,), centring=centring)
+    lm, prompts, found = made.lm, made.prompts, made.found
     tensors = {
-        name: torch.from_numpy(each.values) for name, each in inputs["bases"].tensors.items()
+        name: torch.from_numpy(each.values) for name, each in made.inputs["bases"].tensors.items()
     }
-    options = list(zip(*(positions(each.places, KeySite.LABEL) for each in prompts), strict=True))
+    options = list(zip(*(each.places.at(KeySite.LABEL) for each in prompts), strict=True))
     patches = []
     for layer, index in ((0, 1), (1, 2)):
         kv = index * lm.shape.n_kv_heads // lm.shape.n_heads
@@ -188,8 +222,7 @@ def test_a_rank_between_is_a_forward_pass_with_projected_reads(swept, centring: 
 
 
 def test_placebos_have_their_ranks_and_are_not_what_was_learnt(swept) -> None:
-    lm, prompts, params, inputs = swept("llama", ranks=(1,), placebo_ranks=(1, 2, 8))
-    found = run(subspace, lm, prompts, params, inputs=inputs)
+    found = swept("llama", ranks=(1,), placebo_ranks=(1, 2, 8)).found
     ranks = {
         (key.quantity.varied, key.x) for key in found.scores if "placebo" in key.quantity.varied
     }
@@ -201,9 +234,9 @@ def test_placebos_have_their_ranks_and_are_not_what_was_learnt(swept) -> None:
 
 
 @pytest.mark.parametrize("rotary", ["before", "after"])
-def test_ranks_beyond_what_was_learnt_from_are_its_rank(load, rotary: str) -> None:
+def test_ranks_beyond_what_was_learnt_from_are_its_rank(shared, rotary: str) -> None:
     """Four prompts have at most three directions of queries; eight of keys, which is full rank."""
-    lm = load("llama", **LONG)
+    lm = shared("llama", **LONG)
     learn = BasesParams(rotary=rotary)
     learnt = run(bases, lm, read_for(lm, size=4, split="train"), learn)
     inputs = {"bases": result(learnt, derive(learnt, learn))}
@@ -231,8 +264,7 @@ def test_ranks_beyond_what_was_learnt_from_are_its_rank(load, rotary: str) -> No
 
 
 def test_ratios_are_of_the_direct_effect_of_the_model_as_it_is(swept) -> None:
-    lm, prompts, params, inputs = swept("llama", ranks=(1,))
-    found = run(subspace, lm, prompts, params, inputs=inputs)
+    found = swept("llama", ranks=(1,)).found
     ratios = kept(list(found.scores))
     key = ScoreKey(SET, Quantity("direct_kept", "q"), x=1)
     over, under = ratios[key]
@@ -271,13 +303,13 @@ def test_the_rank_that_is_needed_on_paper() -> None:
 
 
 def test_numbers_do_not_depend_on_how_a_run_is_cut(swept) -> None:
-    lm, prompts, params, inputs = swept("qwen2", ranks=(2,), batch_size=2)
-    whole = run(subspace, lm, prompts, params, inputs=inputs)
-    assert_same(whole, in_parts(subspace, lm, prompts, params, 3, inputs=inputs))
+    whole = swept("qwen2", ranks=(2,), batch_size=2)
+    parts = in_parts(subspace, whole.lm, whole.prompts, whole.params, 3, inputs=whole.inputs)
+    assert_same(whole.found, parts)
 
 
-def test_what_cannot_be_is_refused_at_the_door(load) -> None:
-    lm = load("llama", **LONG)
+def test_what_cannot_be_is_refused_at_the_door(shared) -> None:
+    lm = shared("llama", **LONG)
     held_out = DistributionSpec(split="test")
     with pytest.raises(RankTooLarge, match=r"No rank 99: .* 8 dimensions"):
         SubspaceParams(ranks=(99,)).check(lm.shape, held_out)

@@ -1,6 +1,7 @@
 """A prompt reads to the letter as its template says, and knows where everything in it stands."""
 
 import pytest
+from questions import questions
 
 from analyses.errors import Refused
 from analyses.prompts.distributions import DistributionSpec, build
@@ -89,7 +90,7 @@ def test_spans_do_not_mistake_the_question_for_an_option():
 
 
 def test_the_shots_of_a_distribution_are_other_items_of_the_same_topic():
-    for each in build(DistributionSpec(size=200, shots=5)).plans:
+    for each in questions(DistributionSpec(size=200, shots=5)).plans:
         shots = [shot.item.id for shot in each.shots]
         assert len({each.asked.item.id, *shots}) == 6
         assert {shot.item.topic for shot in each.shots} == {each.asked.item.topic}
@@ -103,6 +104,6 @@ def test_more_shots_than_there_are_items_are_refused_with_their_number(tmp_path)
     row = '{{"question": "{}?", "choices": ["x", "y"], "answer": 0}}\n'
     path.write_text(row.format("one") + row.format("two"))
     spec = DistributionSpec(data=f"file:{path}", options=2, shots=1, size=2)
-    assert len(build(spec).plans[0].shots) == 1
+    assert len(questions(spec).plans[0].shots) == 1
     with pytest.raises(Refused, match=r"2 shots are not possible.* has 1 others"):
         build(spec.model_copy(update={"shots": 2}))

@@ -7,17 +7,16 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
-from analyses.prompts.collisions import SameTokens
-from analyses.prompts.distributions import DistributionSpec, Prompt, build
+from analyses.prompts.distributions import DistributionSpec, build
+from analyses.prompts.prompt import QuestionPrompt
 from analyses.prompts.tokenization import (
     EmptyPrompt,
-    LabelIsNotOneToken,
-    LabelIsUnknown,
     UnreadableTokenizer,
     load_tokenizer,
     tokenize,
     tokenize_all,
 )
+from analyses.prompts.unreadable import LabelIsNotOneToken, LabelIsUnknown, SameTokens
 from analyses.prompts.written import Span
 
 TEXT = "Answer: ("
@@ -25,15 +24,15 @@ TEXT = "Answer: ("
 
 @pytest.fixture
 def prompt():
-    def make(text: str = TEXT, labels: tuple[str, ...] = ("A", "B")) -> Prompt:
-        return Prompt(
+    def make(text: str = TEXT, labels: tuple[str, ...] = ("A", "B")) -> QuestionPrompt:
+        return QuestionPrompt(
             number=7,
             item="sky",
             text=text,
             joint="",
             labels=labels,
             options=tuple(f"option {label}" for label in labels),
-            correct=1,
+            correct=(1,),
             question_span=Span(0, 0),
             label_spans=(),
             option_spans=(),
@@ -64,7 +63,7 @@ def test_a_label_is_the_token_that_continues_the_prompt(tokenizer: Tokenizer, pr
     tokenized = tokenize(tokenizer, prompt())
     assert tokenizer.decode(list(tokenized.input_ids)) == TEXT
     assert [tokenizer.decode([id]) for id in tokenized.label_ids] == ["A", "B"]
-    assert (tokenized.number, tokenized.item, tokenized.correct) == (7, "sky", 1)
+    assert (tokenized.number, tokenized.item, tokenized.correct) == (7, "sky", (1,))
 
 
 def test_a_text_begins_as_the_tokenizer_wants_it(llama_tokenizer: Tokenizer, prompt) -> None:

@@ -34,7 +34,8 @@ from analyses.methods import (
 )
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.examples import Example, examples
-from analyses.prompts.sources import Companion, SourceKind, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import Companion, SourceKind
 from analyses.results import Derived, Measured, Result
 
 BATCH = 8

@@ -55,7 +55,7 @@ def prompts(count: int, length: int, seed: int) -> list[TokenizedPrompt]:
             item="",
             input_ids=tuple(torch.randint(3, 40_000, (length,), generator=random).tolist()),
             label_ids=(330, 378, 340, 422),
-            correct=0,
+            correct=(0,),
         )
         for number in range(count)
     ]

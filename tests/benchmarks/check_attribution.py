@@ -29,7 +29,7 @@ def main() -> int:
     prompts = examples(lm.tokenizer, built.prompts)
     ours = attribution(lm, prompts, AttributionParams(), lambda done: None).scores
     asked = [
-        {"ids": each.input_ids, "labels": each.label_ids, "correct": each.correct}
+        {"ids": each.input_ids, "labels": each.label_ids, "correct": each.correct[0]}
         for each in prompts
     ]
     script = Path(__file__).with_name("transformerlens_attribution.py")

@@ -172,7 +172,7 @@ def _replayed(
 
 def _prompt(ids: Sequence[int]) -> TokenizedPrompt:
     labels = tuple(range(D_VOCAB))
-    return TokenizedPrompt(number=0, item="", input_ids=tuple(ids), label_ids=labels, correct=0)
+    return TokenizedPrompt(number=0, item="", input_ids=tuple(ids), label_ids=labels, correct=(0,))
 
 
 def _markdown(outcomes: Sequence[Outcome]) -> str:

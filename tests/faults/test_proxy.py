@@ -40,7 +40,7 @@ def network() -> Iterator[Network]:
 def proxy(network: Network) -> Iterator[Proxy]:
     """In front of a server that echoes."""
     with EchoServer(("127.0.0.1", 0), Echo) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         made = Proxy(network, ("127.0.0.1", server.server_address[1]))
         yield made

@@ -5,17 +5,32 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cluster
 import pytest
 
-from tracker.database.db import Sessions
 from tracker.home.home import Home
 from tracker.supervisor import postgres_place
+from tracker.supervisor.postgres import EmbeddedPostgres
 
 from .conftest import PACKAGES, ROOT
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server of its own: `headbook db upgrade` revokes public rights and sets limits of roles."""
+    home = Home(tmp_path / "server")
+    home.make()
+    made = EmbeddedPostgres(home, settings={"fsync": "off"})
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        postgres_place.remove(home)
 
 
 def run(*command: str | Path, cwd: Path = Path("/"), **environment: str) -> str:
@@ -57,17 +72,17 @@ def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(wheel: Pat
 
 
 def test_the_wheel_works_in_the_folder_of_a_project_that_has_the_same_names(
-    wheel: Path, work: Path, tmp_path: Path, sessions: Sessions, database_url: str
+    wheel: Path, work: Path, tmp_path: Path, postgres: EmbeddedPostgres
 ) -> None:
-    del sessions  # empties the database afterwards
     python = cluster.virtual_environment(tmp_path / "bare", wheel)
     headbook = python.with_name("headbook")
     here: dict[str, Any] = {
         "cwd": work,
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": postgres.url("headbook", "headbook_owner"),
         "HEADBOOK_HOME": str(tmp_path / "home"),
     }
-    assert "schema of this version" in run(headbook, "db", "upgrade", **here)
+    said = run(headbook, "db", "upgrade", **here)
+    assert said == "The database schema is up to date.\n"
     asks = "import headbook; print(headbook.__version__, headbook.connect().runs())"
     assert run(python, "-P", "-c", asks, **here).endswith(" []\n")
     refused = subprocess.run((python, "-c", asks), cwd=work, capture_output=True, text=True)

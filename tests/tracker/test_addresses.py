@@ -122,7 +122,7 @@ def guarded(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "nobody")
     handler = type("Handler", (_Guarded,), {"mlflow": mlflow_uri})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()

@@ -61,6 +61,23 @@ def test_a_chain_of_analyses_is_queued_by_its_last_link_and_ends_with_scores(
     assert any(score.n == 8 for score in scores)
 
 
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"positions": "labl"}, "Invalid positions 'labl': .* Did you mean 'label'"),
+        ({"positions": "s1"}, "Choose from final, each, label, bracket, content_end, option_end"),
+        ({"key_site": "io"}, "Invalid key_site 'io': .* Choose from label, bracket"),
+        ({"positions": "each"}, "names tokens by the spans of completions"),
+        ({"source": "paired"}, "questions have no counterfactual"),
+    ],
+)
+def test_a_patch_of_what_questions_do_not_have_is_refused_at_the_door(
+    submit: Submit, params: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        submit(analysis="patching", params=params, distribution=DistributionSpec(size=8))
+
+
 def test_a_key_site_that_no_option_has_is_refused_at_the_door(
     submit: Submit, tmp_path: Path
 ) -> None:

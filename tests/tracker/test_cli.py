@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 import torch
+from questions import base_and_source, questions
 from stack import Stack
 from stored_runs import add_distribution, add_model, finished_run
 from typer.testing import CliRunner
@@ -20,7 +21,8 @@ from analyses.bootstrap import Statistics
 from analyses.engine import closure
 from analyses.prompts import distributions
 from analyses.prompts.distributions import DistributionSpec
-from analyses.prompts.sources import SourceKind, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.sources import SourceKind
 from analyses.quantities import Quantity
 from analyses.results import Component, Kind, ScoreKey
 from analyses.stored import ScoreDescription
@@ -149,13 +151,13 @@ def test_a_model_that_does_not_close_is_told_so(
 
 def test_a_distribution_is_shown_down_to_every_prompt(cli: Stack) -> None:
     shown = cli.json("distributions", "show", "facts", "--prompts", "3", "--prompt-seed", "5")
-    built = distributions.build(DistributionSpec(size=3, seed=5))
+    built = questions(DistributionSpec(size=3, seed=5))
     assert shown["hash"] == built.hash
     for prompt, expected in zip(shown["prompts"], built.prompts, strict=True):
         assert prompt["text"] == expected.text
         assert prompt["labels"] == ["A", "B", "C", "D"]
         assert prompt["options"] == list(expected.options)
-        assert prompt["correct"] == expected.correct
+        assert prompt["correct"] == expected.correct_option
     assert built.prompts[2].text in cli.headbook(
         "distributions", "show", "facts", "--prompts", "3", "--prompt-seed", "5"
     )
@@ -195,12 +197,13 @@ def test_sources_are_shown_beside_their_prompts(cli: Stack) -> None:
     ]
     assert [each["base"] for each in shown["sources"]] == [0, 1, 2, 3, 4]
     assert shown["sources"][0]["differs"] == ["options", "labels", "position", "label"]
+    base, source = base_and_source(made[0])
     (line,) = {
         line
         for line in cli.headbook(*words, "--source-seed", "1").splitlines()
-        if made[0].base.options[0] in line and made[0].source.options[0] in line
+        if base.options[0] in line and source.options[0] in line
     }
-    assert line.index(f"({made[0].base.labels[0]}) ") == 0
+    assert line.index(f"({base.labels[0]}) ") == 0
 
 
 def test_a_file_of_questions_is_shown_or_refused_row_by_row(cli: Stack, tmp_path: Path) -> None:

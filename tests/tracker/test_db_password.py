@@ -12,6 +12,9 @@ from tracker.cli.databases import NoPassword, PasswordNotText
 
 ROLE = "headbook_reader"
 
+# The role is that of the server, which all test workers share: one sets its password at a time.
+pytestmark = pytest.mark.xdist_group("password of a role")
+
 
 def sent(text: bytes, url: str) -> None:
     """Send it to the command, as a pipe does."""

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import psycopg
@@ -11,9 +12,11 @@ from cluster import of_page
 from plain_connection import connect, plain
 from sqlalchemy import make_url
 from typer.testing import CliRunner
+from waits import when
 
 from tracker.cli import app
 from tracker.cli.databases import NotHardened
+from tracker.database import roles
 from tracker.database.rights import hardening
 from tracker.home.home import Home
 from tracker.supervisor import binaries, postgres_place, waiting
@@ -92,6 +95,39 @@ def test_a_password_that_is_older_than_the_guard_is_put_back_too(server: Server)
     with connect(server.url(OWNER)) as connection:
         connection.execute("SELECT headbook_guard.tend()")
     connect(server.url("headbook_reader")).close()
+
+
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
+def test_a_role_that_another_command_changes_at_the_same_time_is_changed_next(
+    server: Server,
+) -> None:
+    """As a command for another database of the server does: roles are those of all databases."""
+    server.headbook("upgrade", url=server.url(OWNER))
+    change = {
+        "ALTER ROLE headbook_reader CONNECTION LIMIT 5": lambda: roles.give_password(
+            server.admin, "headbook_reader", "secret"
+        ),
+        "CREATE ROLE headbook_auditor": lambda: roles.give_password(
+            server.admin, "headbook_auditor", "secret"
+        ),
+        "GRANT pg_use_reserved_connections TO headbook_worker": lambda: roles.harden(server.admin),
+    }
+    with (
+        connect(server.admin) as watcher,
+        connect(server.admin) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        for statement, command in change.items():
+            with other.transaction():
+                other.execute(statement)
+                asked = pool.submit(command)
+                when(lambda: watcher.execute(WAITING).fetchone())
+            asked.result(30)
+        assert hardening.is_hardened(watcher)
+    for role in ("headbook_reader", "headbook_auditor"):
+        connect(server.url(role)).close()
 
 
 PLANTED = """

@@ -1,8 +1,6 @@
 """Whatever somebody writes into the broker, no process of a worker ends, and runs go on."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from tracker.queueing import broker
 
 from . import hostile
 from .conftest import Submit
+from .worker_process import working
 
 pytestmark = pytest.mark.attack(32, "messages in the broker")
 
@@ -57,37 +56,20 @@ def cmd(process: psutil.Process) -> str:
     return " ".join(process.cmdline())
 
 
-@pytest.fixture(scope="module")
-def worker(
-    database_url: str,
-    broker_url: str,
-    mlflow_uri: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Worker]:
-    folder = tmp_path_factory.mktemp("worker")
+@pytest.fixture
+def worker(environment: dict[str, str], broker_url: str, tmp_path: Path) -> Iterator[Worker]:
+    """It ends before the database is emptied, into which it writes to its last moment."""
+    log = tmp_path / "log"
     app = broker.celery_app(broker_url)
-    with (folder / "log").open("wb") as log, app.connection_for_write() as connection:
+    with app.connection_for_write() as connection:
         channel: Any = connection.default_channel
         client = channel.client
         client.delete(QUEUE)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tracker.cli", "worker"],
-            env=os.environ
-            | {
-                "DATABASE_URL": database_url,
-                "CELERY_BROKER_URL": broker_url,
-                "MLFLOW_TRACKING_URI": mlflow_uri,
-                "HEADBOOK_HOME": str(folder / "home"),
-                "HEADBOOK_LOOK_SECONDS": "1",
-            },
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        made = Worker(process, folder / "log", client, folder / "tripwire")
-        when(lambda: len(made.pids()) == 2 and "ready." in made.said)
-        yield made
-        process.terminate()
-        assert process.wait(60) == 0
+        with working(environment | {"HEADBOOK_LOOK_SECONDS": "1"}, log) as process:
+            made = Worker(process, log, client, tmp_path / "tripwire")
+            when(lambda: len(made.pids()) == 2 and "ready." in made.said)
+            yield made
+        assert process.returncode == 0
         client.flushdb()  # keys of the wrong kind would stop the next test's broker
     app.close()
 

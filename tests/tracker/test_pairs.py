@@ -7,11 +7,12 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from plain_connection import connect
+from questions import SOURCES
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.exc import IntegrityError
 
 from analyses import bootstrap
-from analyses.prompts import distributions, items, sources
+from analyses.prompts import distributions, items, pairing
 from analyses.prompts.distributions import DistributionSpec
 from analyses.prompts.sources import SourceKind
 from tracker.database import schema
@@ -25,10 +26,10 @@ SPEC = DistributionSpec(
 )
 
 
-@pytest.mark.parametrize("kind", SourceKind)
+@pytest.mark.parametrize("kind", SOURCES)
 def test_pairs_come_back_as_they_were_stored(sessions: Sessions, kind: SourceKind) -> None:
     built = distributions.build(SPEC)
-    made = {seed: sources.pairs(built, kind, seed=seed) for seed in (0, 2**40)}
+    made = {seed: pairing.pairs(built, kind, seed=seed) for seed in (0, 2**40)}
     with transaction(sessions) as session:
         stored = distribution_store.add_distribution(session, built)
         for seed, pairs in made.items():
@@ -43,7 +44,7 @@ def test_pairs_come_back_as_they_were_stored(sessions: Sessions, kind: SourceKin
 
 def test_pairs_are_stored_once(sessions: Sessions) -> None:
     built = distributions.build(SPEC)
-    made = sources.pairs(built, SourceKind.RESAMPLE)
+    made = pairing.pairs(built, SourceKind.RESAMPLE)
     for _ in range(2):
         with transaction(sessions) as session:
             stored = distribution_store.add_distribution(session, built)
@@ -53,7 +54,7 @@ def test_pairs_are_stored_once(sessions: Sessions) -> None:
 
 
 def test_a_pair_needs_its_prompt(sessions: Sessions) -> None:
-    made = sources.pairs(distributions.build(SPEC), SourceKind.RESAMPLE)
+    made = pairing.pairs(distributions.build(SPEC), SourceKind.RESAMPLE)
     with pytest.raises(IntegrityError, match="prompt_pair"), transaction(sessions) as session:
         pair_store.add_pairs(session, 7, made, seed=0)
 

@@ -17,7 +17,7 @@ from analyses.prompts.spec import PARTS, DistributionSpec
 from tracker.cli import app
 from tracker.database.db import Sessions, transaction
 from tracker.domain import InvalidRequest, Priority, RunRequest, study_file
-from tracker.domain.options import of_recipe
+from tracker.domain.options import of_recipe, told_apart
 from tracker.home.home import Home
 from tracker.queueing import submission
 from tracker.store import models as model_store
@@ -36,19 +36,21 @@ VALUES = some.recursive(
     lambda inner: some.lists(inner, max_size=3) | some.dictionaries(KEYS, inner, max_size=3),
     max_leaves=6,
 )
-RECIPES: dict[str, Any] = {
-    "data": some.sampled_from(
-        ["facts", "colours", "file:/x/mmlu/ABCD.csv", "file:/x y/file:y/chinchilla/ABCD"]
-    ),
+PATHS = ("file:/x/mmlu/ABCD.csv", "file:/x y/file:y/chinchilla/ABCD")
+BOTH: dict[str, Any] = {
+    "split": some.sampled_from(["all", "train", "test"]),
+    "seed": some.integers(0, 2**63 - 1),
+    "size": some.integers(1, 100_000),
+}
+QUESTIONS: dict[str, Any] = {
+    **BOTH,
+    "data": some.sampled_from(["facts", "colours", *PATHS]),
     "template": some.sampled_from(["chinchilla", "mmlu", "file:/a/b.jinja", "file:x/mmlu/ABCD"]),
     "labels": some.sampled_from(["ABCD", "numbers", "list:/,-,é,'", "list:W,X,Y,Z"]),
     "separators": some.sampled_from(["auto", "A)"]),
     "prelude": some.booleans(),
     "options": some.integers(2, 4),
     "shots": some.integers(0, 5),
-    "split": some.sampled_from(["all", "train", "test"]),
-    "seed": some.integers(0, 2**63 - 1),
-    "size": some.integers(1, 100_000),
     "option_references": some.sampled_from(["skip", "keep"]),
     "question_column": some.sampled_from(["question", "-q", "it's"]),
     "choices_columns": some.lists(NAMES, min_size=1, max_size=3),
@@ -56,11 +58,40 @@ RECIPES: dict[str, Any] = {
     "answer_reading": some.sampled_from(["auto", "from_1"]),
     "subject_column": some.sampled_from(["", "topic"]),
 }
+SHIPPED: dict[str, Any] = {
+    **BOTH,
+    "data": some.just("ioi"),
+    "counterfactual": some.sampled_from(["swap", "abc"]),
+}
+COLUMN = some.sampled_from(["", "-c", "it's", "a b"])
+PAIRS: dict[str, Any] = {
+    **BOTH,
+    "data": some.sampled_from(PATHS),
+    "layout": some.sampled_from(["pairs", "transformer_lens", "mib"]),
+    **dict.fromkeys(("prompt_column", "correct_column", "others_column"), NAMES),
+    "counterfactual_column": COLUMN,
+    "counterfactual_correct_column": COLUMN,
+    "spans_column": COLUMN,
+    "counterfactual_spans_column": COLUMN,
+    "subject_column": COLUMN,
+    "group_columns": some.lists(NAMES, max_size=3),
+}
+KINDS = (  # what must be named, and what may be
+    ((), QUESTIONS),
+    (("data",), SHIPPED),
+    (("data", "layout"), PAIRS),
+)
+RECIPES = some.sampled_from(KINDS).flatmap(
+    lambda kind: some.fixed_dictionaries(
+        {name: kind[1][name] for name in kind[0]},
+        optional={name: values for name, values in kind[1].items() if name not in kind[0]},
+    )
+)
 
 
 @some.composite
 def requests(draw: some.DrawFn) -> RunRequest:
-    fields = draw(some.fixed_dictionaries({}, optional=RECIPES))
+    fields = draw(RECIPES)
     try:
         return RunRequest(
             analysis=draw(NAMES),
@@ -78,7 +109,8 @@ def requests(draw: some.DrawFn) -> RunRequest:
 
 
 def test_every_field_of_the_recipe_is_drawn() -> None:
-    assert RECIPES.keys() == DistributionSpec.model_fields.keys()
+    drawn = QUESTIONS.keys() | SHIPPED.keys() | PAIRS.keys()
+    assert drawn == DistributionSpec.model_fields.keys()
 
 
 @pytest.mark.parametrize("command", [("submit",), ("distributions", "show")])
@@ -135,6 +167,37 @@ def test_the_command_is_as_a_person_would_type_it() -> None:
         "--study 'first look' --force"
     )
     assert request.as_yaml().startswith("requests:\n- analysis: subspace\n  model: a model\n")
+
+
+def test_the_command_of_completions_is_as_a_person_would_type_it() -> None:
+    named = RunRequest(analysis="patching", model="m", recipe={"name": "ioi/abc", "size": 8})
+    assert named.as_command() == (
+        "headbook submit patching --model m --distribution ioi --counterfactual abc --prompts 8"
+    )
+    own = RunRequest(
+        analysis="patching",
+        model="m",
+        recipe={
+            "data": "file:/x/pairs.jsonl",
+            "layout": "pairs",
+            "others_column": "wrong",
+            "group_columns": ["template", "order"],
+        },
+    )
+    assert own.as_command() == (
+        "headbook submit patching --model m --distribution file:/x/pairs.jsonl --layout pairs "
+        "--others-column wrong --group-column template --group-column order"
+    )
+
+
+def test_a_grid_may_vary_the_counterfactual() -> None:
+    words = "--model", "m", "--distribution", "ioi"
+    varied = ("--counterfactual", "swap", "--counterfactual", "abc")
+    ended = CliRunner().invoke(app, ["submit", "patching", *words, *varied, "--print", "yaml"])
+    assert ended.exception is None, ended.output
+    requests = study_file.read(ended.stdout.encode())
+    assert [each.recipe.counterfactual for each in requests] == ["swap", "abc"]
+    assert told_apart(requests) == ["--counterfactual=swap", "--counterfactual=abc"]
 
 
 def test_the_split_is_told_where_it_is_named_and_only_there() -> None:

@@ -16,7 +16,7 @@ from .conftest import Submit
 FEW = {"train_prompts": 8, "heads": ["1.1", "0.2"]}
 # The parameters with which an analysis stores all that it can.
 EVERYTHING: dict[str, dict[str, object]] = {
-    "patching": {"sites": ["z", "mlp_out", "attn_out", "q", "k", "v"]},
+    "patching": {"sites": ["z", "mlp_out", "attn_out", "q", "k", "v", "resid_pre"]},
     "subspace": {**FEW, "ranks": [1, 2, 7], "placebo_ranks": [1, 2, 7]},
     "categorise": {"importance": 0},
 }

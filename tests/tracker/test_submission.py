@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from questions import questions
 from sqlalchemy import func, select
 from tiny_llama import save_tiny_llama
 from tokenizers import Tokenizer, normalizers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from analyses.checkpoints.quiet import quiet
-from analyses.prompts.distributions import DistributionSpec, build
+from analyses.prompts.distributions import DistributionSpec
 from tracker import results
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, RunState
@@ -122,7 +123,7 @@ def test_a_token_that_only_an_option_in_words_needs_is_refused_at_the_door(
     save_tiny_llama(folder, seed=1)
     path = folder / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.add_tokens([f"Answer: {build(spec).prompts[3].options[0]}"])
+    tokenizer.add_tokens([f"Answer: {questions(spec).prompts[3].options[0]}"])
     tokenizer.save(str(path))
     models.add_model(
         str(folder), name="whole", dtype="float32", home=home, roots=(), sessions=sessions

@@ -1,14 +1,19 @@
-"""`headbook demo`: start the stack, run one analysis, and show the strongest heads."""
+"""`headbook demo`: start the stack, queue a small study, and show the heads that it finds."""
 
 from enum import StrEnum
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
+from sqlalchemy.orm import Session
 
 from analyses.prompts.distributions import DistributionSpec
+from analyses.quantities import Quantity
 from analyses.results import Kind
+from analyses.stored import OF_LOGIT_DIFF
 from tracker import results
 from tracker.cli.models import add
 from tracker.cli.queueing import queue
@@ -30,15 +35,27 @@ TOP = 10
 
 
 class DemoModel(StrEnum):
-    MCQ_SMALL = "mcq-small"  # shipped: small, trained on such questions, answers them correctly
-    SMOLLM2 = "smollm2"  # a pretrained language model, at chance on these questions
+    MCQ_SMALL = "mcq-small"  # shipped: small, trained on multiple-choice questions
+    SMOLLM2 = "smollm2"  # a pretrained language model
 
 
-# The prompts for each model; the shipped model was not trained on these sets of options.
-PROMPTS = {
-    DemoModel.MCQ_SMALL: DistributionSpec.parse("colours", split="test"),
-    DemoModel.SMOLLM2: DistributionSpec.parse("facts"),
+STUDY = "demo"
+# The shipped model was not trained on these sets of options.
+COLOURS = DistributionSpec.parse("colours", split="test")
+IOI = DistributionSpec.parse("ioi/swap", size=32)
+# By name; the last one reads the results of others.
+ON_IOI = {
+    "attribution": {},
+    "patching": {"direction": "denoise"},
+    "attention": {},
+    "categorise": {},
 }
+MOVER = Quantity("category", varied={"of": "mover"})
+OF_MOVERS = (
+    Quantity("direct_effect", "z", OF_LOGIT_DIFF),
+    Quantity("total_effect", "z", OF_LOGIT_DIFF),
+    Quantity("weight", varied={"keys": "correct_label"}),
+)
 
 
 class NoDemoModel(TrackerError):
@@ -54,7 +71,7 @@ def demo(
         DemoModel, typer.Option(help="The shipped model, or SmolLM2-135M from its package.")
     ] = DemoModel.MCQ_SMALL,
 ) -> None:
-    """Queue attribution of a model over 64 prompts and show its strongest heads."""
+    """Queue analyses of a model and show its strongest heads, or those that move names."""
     home = Home(Settings().home)
     if database_url := Settings().database_url:
         typer.echo(f"Using the database of DATABASE_URL: {without_password(database_url)}")
@@ -65,23 +82,48 @@ def demo(
     if not _known(model, ref):
         typer.echo(f"Adding {model.value}: hashing, loading and proving every layer …")
         add(ref, name=model.value, here=True)
-    request = RunRequest(
-        analysis="attribution", model=model.value, recipe=PROMPTS[model], study="demo"
-    )
-    (queued,) = queue([request], wait=True)
-    run = queued.run
-    exit_unless_succeeded([run])
+    runs = [queued.run for queued in queue(_requests(model), wait=True)]
+    exit_unless_succeeded(runs)
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
-        heads = results.scores(session, run.id, kind=Kind.HEAD, metric="logit_attribution")
-        detail = results.run_detail(session, run.id)
+        _print_strongest(session, runs[0].id)
+        if model is DemoModel.SMOLLM2:
+            _print_movers(session, runs[-1].id)
+        warnings = [results.run_detail(session, run.id).notes.warnings for run in runs]
+    for warning in dict.fromkeys(chain(*warnings)):
+        typer.echo(f"Note: {warning}")
+    typer.echo()
+    _print_addresses(home, runs[0].id)
+
+
+def _requests(model: DemoModel) -> list[RunRequest]:
+    if model is DemoModel.MCQ_SMALL:
+        return [RunRequest(analysis="attribution", model=model, recipe=COLOURS, study=STUDY)]
+    return [
+        RunRequest(analysis=name, model=model, recipe=IOI, parameters=parameters, study=STUDY)
+        for name, parameters in ON_IOI.items()
+    ]
+
+
+def _print_strongest(session: Session, run_id: UUID) -> None:
+    heads = results.scores(session, run_id, kind=Kind.HEAD, metric="logit_attribution")
     typer.echo(
         f"\nThe {TOP} strongest heads by their share of the logit difference, 95 % intervals:"
     )
     print_scores(results.strongest(heads, TOP), empty="none")
-    for warning in detail.notes.warnings:
-        typer.echo(f"Note: {warning}")
-    typer.echo()
-    _print_addresses(home, run.id)
+
+
+def _print_movers(session: Session, run_id: UUID) -> None:
+    """The heads of the category, with what they write and where they look."""
+    lines = results.scores(session, run_id, kind=Kind.HEAD)
+    movers = {line.component for line in lines if line.quantity == MOVER and line.mean == 1}
+    typer.echo(
+        "\nMovers: heads that attend to the name that is the answer and write it. Replacing what "
+        "they write by that of a prompt with the names exchanged changes the logit difference:"
+    )
+    print_scores(
+        [line for line in lines if line.component in movers and line.quantity in OF_MOVERS],
+        empty="none",
+    )
 
 
 def gguf_file() -> Path:

@@ -7,7 +7,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from analyses.prompts import distributions
-from analyses.prompts.sources import Difference, Pair, SourceKind, pairs
+from analyses.prompts.pairing import pairs
+from analyses.prompts.prompt import Prompt
+from analyses.prompts.sources import Difference, Pair, SourceKind
 from analyses.prompts.spec import PARTS, DistributionSpec, unusual
 from tracker import results
 from tracker.cli.options import Fields, options
@@ -16,6 +18,8 @@ from tracker.cli.terminal import AsJson, console, print_json, print_table
 from tracker.database.db import transaction
 from tracker.domain.options import of_recipe
 from tracker.settings.settings import NoDatabase, Settings
+
+MOST_CORRECT = 5  # labels in a heading
 
 app = typer.Typer(help="Prompt distributions.", no_args_is_help=True)
 
@@ -59,7 +63,7 @@ def _used() -> list[results.DistributionLine]:
 @app.command()
 @options(recipe=RECIPE)
 def show(
-    name: Annotated[str, typer.Argument(help="E.g. facts/chinchilla/ABCD, or facts.")],
+    name: Annotated[str, typer.Argument(help="E.g. facts/chinchilla/ABCD, facts, or ioi/abc.")],
     *,
     recipe: dict[str, Any],
     sources: Annotated[
@@ -68,7 +72,11 @@ def show(
     source_seed: Annotated[int, typer.Option(help="Seed for drawing the sources.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show every prompt of a distribution: text, labels, options, correct position."""
+    """Show every prompt of a distribution, with what is correct.
+
+    Of completions also the candidates, the named spans and the groups; `--sources paired` shows
+    each prompt next to its counterfactual.
+    """
     built = distributions.build(
         DistributionSpec.parse(name, **recipe),
         bounds=Settings().data_bounds,
@@ -81,18 +89,30 @@ def show(
     for remark in built.remarks:
         console.print(remark, markup=False, highlight=False)
     for prompt in built.prompts:
-        console.rule(f"prompt {prompt.number} · {prompt.item} · {prompt.labels[prompt.correct]}")
+        console.rule(Text(f"prompt {prompt.number} · {prompt.item} · {_correct(prompt)}"))
         if paired:
             _print_pair(paired[prompt.number])
         else:
-            console.print(prompt.text, markup=False, highlight=False)
+            console.print(_whole(prompt), highlight=False)
 
 
 def _print_pair(pair: Pair) -> None:
     """Print base and source side by side, headed by their differences."""
     table = Table.grid(Column(ratio=1), Column(ratio=1), expand=True, padding=(0, 2))
     differs = ", ".join(kind.value for kind in Difference if kind in pair.differs)
-    answer = pair.source.labels[pair.source.correct]
+    answer = _correct(pair.source)
     table.add_row(Text("base"), Text(f"source · {answer} · differs in {differs}"))
-    table.add_row(Text(pair.base.text), Text(pair.source.text))
+    table.add_row(_whole(pair.base), _whole(pair.source))
     console.print(table, highlight=False)
+
+
+def _correct(prompt: Prompt) -> str:
+    """The correct labels, of which only the first are named."""
+    more = len(prompt.correct) - MOST_CORRECT
+    return " | ".join(prompt.correct_labels[:MOST_CORRECT]) + (f" and {more} more" * (more > 0))
+
+
+def _whole(prompt: Prompt) -> Text:
+    """The text, and below it what cannot be seen in it."""
+    facts = [f"{name}: {fact}" for name, fact in prompt.facts.items()]
+    return Text("\n").join([Text(prompt.text), *(Text(fact, style="dim") for fact in facts)])

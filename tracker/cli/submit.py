@@ -75,7 +75,10 @@ def submit(
     model: Annotated[list[str] | None, typer.Option(metavar="<str>", help=_help("model"))] = None,
     distribution: Annotated[
         list[str] | None,
-        typer.Option(metavar="<str>", help="Data, template and labels together: facts/mmlu/ABCD."),
+        typer.Option(
+            metavar="<str>",
+            help="Data, template and labels together: facts/mmlu/ABCD. Of completions: ioi/abc.",
+        ),
     ] = None,
     *,
     recipe: dict[str, Any],
@@ -100,8 +103,8 @@ def submit(
     """Queue a run, or a grid of runs: repeat an option to try each of its values.
 
     `--model a --model b -p rank=1 -p rank=2` queues four runs, all or none. Options that describe
-    the run and take a value can be repeated, and so can -p with the same name. The exception is
-    --choices-column: each one adds a column.
+    the run and take a value can be repeated, and so can -p with the same name. The
+    exceptions are --choices-column and --group-column: each one adds a column.
 
     Unless --split is given, an analysis that learns from split 'train' runs on split 'test'; other
     analyses run on both.

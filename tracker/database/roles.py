@@ -1,12 +1,25 @@
 """Lets roles log in to Postgres with a password; only its SCRAM verifier is sent to the server."""
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
 
 from tracker.database.rights import hardening
 from tracker.database.unreachable import not_connected
 from tracker.errors import TrackerError
 from tracker.secrets.urls import first_line, without_psycopg
+
+# Roles belong to the whole server: a command for another of its databases may change the same role
+# at the same time. Postgres then answers "tuple concurrently updated" (an internal error), or that
+# what the command creates exists; the command as a whole is repeated.
+_unless_changed_meanwhile = retry(
+    retry=retry_if_exception_type(
+        (errors.InternalError_, errors.DuplicateObject, errors.UniqueViolation)
+    ),
+    wait=wait_random(max=0.2),
+    stop=stop_after_delay(10),
+    reraise=True,
+)
 
 
 class MayNotLetIn(TrackerError):
@@ -17,6 +30,7 @@ class MayNotLetIn(TrackerError):
         )
 
 
+@_unless_changed_meanwhile
 def give_password(database_url: str, role: str, password: str) -> None:
     """Let a role of the schema log in to the database with this password.
 
@@ -30,10 +44,11 @@ def give_password(database_url: str, role: str, password: str) -> None:
             hardening.remember(connection)
     except psycopg.OperationalError as error:
         raise not_connected(error, url) from error
-    except psycopg.ProgrammingError as error:
+    except errors.InsufficientPrivilege as error:
         raise MayNotLetIn(role, error) from error
 
 
+@_unless_changed_meanwhile
 def harden(database_url: str) -> bool:
     """Revoke the public rights that this user can revoke. True if the database is hardened now.
 

@@ -17,6 +17,7 @@ _RENAMED = {  # options that are named differently from their field of the recip
     "size": "--prompts",
     "seed": "--prompt-seed",
     "choices_columns": "--choices-column",
+    "group_columns": "--group-column",
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from analyses.quantities import Quantity
-from analyses.results import Kind
+from analyses.results import MODEL, Kind
 from tracker.results import ScoreLine, strongest
 
 MOST_KEYS = 30  # MLflow's search slows down with the number of keys per run
@@ -27,7 +27,7 @@ def summary(scores: Sequence[ScoreLine], *, headline: Quantity | None = None) ->
     the others those of the headline's metric.
     """
     lines = [s for s in scores if s.mean is not None]
-    curves = list(_curves(s for s in lines if s.component.kind in (Kind.MODEL, Kind.SET)))
+    curves = list(_curves(s for s in lines if s.component == MODEL or s.component.kind is Kind.SET))
     first = headline.metric if headline else ""
     curves.sort(
         key=lambda curve: (bool(curve[0].quantity.varied), curve[0].quantity.metric != first)
@@ -67,7 +67,7 @@ def _points(curve: Sequence[ScoreLine]) -> list[Point]:
 
 def _key(score: ScoreLine, x: str = "") -> str:
     """The component unless it is the model, the metric, and whatever else tells scores apart."""
-    component = "" if score.component.kind is Kind.MODEL else score.component.label
+    component = "" if score.component == MODEL else score.component.label
     of = score.quantity
     words = (component, of.metric, of.site, of.condition, x)
     return re.sub(r"[^\w\-. :/]", _spelled, "/".join(filter(None, words)).replace("=", ":"))

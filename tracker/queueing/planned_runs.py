@@ -12,16 +12,23 @@ from analyses import registry
 from analyses.checkpoints import refs
 from analyses.checkpoints.sizes import ITEM, least_memory
 from analyses.errors import Refused
-from analyses.prompts import distributions
+from analyses.prompts import distributions, tasks
 from analyses.prompts.bounds import Bounds
 from analyses.prompts.distributions import Distribution, DistributionSpec
 from analyses.prompts.examples import content
 from analyses.prompts.limits import Limits
-from analyses.prompts.places import Places, places
-from analyses.prompts.prompt import Prompt
-from analyses.prompts.sources import Companion, Pair, pairs
+from analyses.prompts.locating import places
+from analyses.prompts.pairing import pairs
+from analyses.prompts.places import Places
+from analyses.prompts.prompt import Prompt, QuestionPrompt
+from analyses.prompts.sources import Companion, Pair
 from analyses.prompts.spec import Split
-from analyses.prompts.tokenization import TokenizedPrompt, tokenize_all, tokenizer_of
+from analyses.prompts.tokenization import (
+    TokenizedPrompt,
+    splits_digits,
+    tokenize_all,
+    tokenizer_of,
+)
 from analyses.registry import Analysis, Need, Params
 from tracker.domain import Model, RunRequest
 from tracker.home.home import Home
@@ -88,17 +95,24 @@ class Planner:
     def asked(self, request: RunRequest, *, model: Model) -> PlannedRun:
         """The run of a request; without a split, on the usual split of the analysis.
 
-        Raises `Refused`.
+        For a tokenizer that splits numbers into digits, a task may have a variant. Raises
+        `Refused`.
         """
         recipe = request.recipe
-        remarks: tuple[str, ...] = ()
+        remarks: list[str] = []
         if "split" not in recipe.model_fields_set:
             split = usual_split(request.analysis)
             if split != recipe.split:
-                remarks = (
-                    f"The prompts are of split {split!r}, as {request.analysis} needs them.",
+                remarks.append(
+                    f"The prompts are of split {split!r}, as {request.analysis} needs them."
                 )
             recipe = recipe.model_copy(update={"split": split})
+        if (variant := self._variant(recipe, model)) is not None:
+            remarks.append(
+                f"The prompts are those of {variant!r}, since the tokenizer of {model.name} "
+                f"splits numbers into digits."
+            )
+            recipe = recipe.model_copy(update={"data": variant})
         planned = self.plan(
             request.analysis,
             request.parameters,
@@ -107,6 +121,19 @@ class Planner:
             seed=request.seed,
         )
         return replace(planned, remarks=(*remarks, *planned.remarks))
+
+    def _variant(self, recipe: DistributionSpec, model: Model) -> str | None:
+        """The task to use in place of the recipe's, if the model's tokenizer needs another one."""
+        task = tasks.TASKS.get(recipe.data)
+        if task is None or task.for_split_digits is None:
+            return None
+        return task.for_split_digits if splits_digits(self._tokenizer(model)) else None
+
+    def _tokenizer(self, model: Model) -> Tokenizer:
+        file = refs.tokenizer(
+            model.ref, cache=self.home.models, expect=model.fingerprint, roots=self.roots
+        )
+        return tokenizer_of(file.text, file.path)
 
     def plan(
         self,
@@ -133,7 +160,8 @@ class Planner:
         if refused:
             checked = registered.ask(lambda: checked.without(refused))
         prompts += [each for each in companions.values() if not isinstance(each, Refused)]
-        registered.ask(lambda: _check_places(checked, prompts))
+        read = [where for each in prompts for where in each.places]
+        registered.ask(lambda: checked.check_prompts(model, read))
         needs = registered.ask(lambda: tuple(islice(checked.needs(distribution), MOST_NEEDS)))
         inputs = {
             need.name: self._needed(need, model=model, seed=seed, depth=depth + 1) for need in needs
@@ -208,13 +236,10 @@ class Planner:
         model: Model,
     ) -> "_Prompts":
         def where(prompt: Prompt) -> str:
-            item = distribution.plans[prompt.number].asked.item
+            item = distribution.items[prompt.number]
             return item.where or f"prompt {prompt.number} ({item.id})"
 
-        file = refs.tokenizer(
-            model.ref, cache=self.home.models, expect=model.fingerprint, roots=self.roots
-        )
-        tokenizer = tokenizer_of(file.text, file.path)
+        tokenizer = self._tokenizer(model)
         tokens = tokenize_all(tokenizer, prompts, where)
         _check_limits(model, tokenizer, prompts, tokens)
         return _Prompts(
@@ -235,14 +260,9 @@ class Planner:
 def _checked(
     analysis: Analysis, params: Mapping[str, Any], model: Model, spec: DistributionSpec
 ) -> Params:
-    checked = analysis.checked(params)
+    checked = analysis.checked({**analysis.params.usual(spec), **params})
     checked.check(model, spec)
     return checked
-
-
-def _check_places(params: Params, prompts: "Sequence[_Prompts]") -> None:
-    for where in (place for each in prompts for place in each.places):
-        params.check_places(where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,9 +308,13 @@ def _check_limits(
     limits.check(tokens)
     if model.n_embeddings is not None and tokenizer.get_vocab_size() > model.n_embeddings:
         for prompt in prompts:  # each option is also scored directly after the question
+            if not isinstance(prompt, QuestionPrompt):
+                continue
             tokenized = content(tokenizer, prompt)
             limits.check_tokens(prompt.number, [*tokenized.context, *chain(*tokenized.options)])
 
 
 def _left_out(refused: Mapping[Companion, Refused]) -> list[str]:
-    return [f"The mutation {kind.value} is left out: {why}" for kind, why in refused.items()]
+    return [
+        f"The mutation {kind.value} is left out: {why.first_line}" for kind, why in refused.items()
+    ]

@@ -7,7 +7,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analyses.prompts import items
-from analyses.prompts.distributions import Distribution, DistributionSpec, Prompt
+from analyses.prompts.distributions import Distribution, DistributionSpec
+from analyses.prompts.prompt import CompletionPrompt, Prompt, QuestionPrompt
 from analyses.prompts.written import Span
 from tracker.tables import DistributionRow, ItemRow, PromptPairRow, PromptRow
 
@@ -54,12 +55,7 @@ def add_distribution(session: Session, distribution: Distribution) -> int:
             {
                 "distribution_id": new,
                 "number": prompt.number,
-                "item_key": prompt.item,
-                "text": prompt.text,
-                "labels": list(prompt.labels),
-                "options": list(prompt.options),
-                "correct": prompt.correct,
-                "spans": stored_spans(prompt),
+                **stored(prompt),
             }
             for prompt in distribution.prompts
         ],
@@ -104,14 +100,20 @@ def asked(session: Session, distribution_id: int) -> list[str]:
 
 def to_prompt(row: PromptRow | PromptPairRow, *, number: int) -> Prompt:
     """The prompt of a row, or the source prompt of a pair's row."""
-    return Prompt(
-        number=number,
-        item=row.item_key,
-        text=row.text,
-        joint=row.spans["joint"],
-        labels=tuple(row.labels),
+    common: dict[str, Any] = {
+        "number": number,
+        "item": row.item_key,
+        "text": row.text,
+        "joint": row.spans["joint"],
+        "labels": tuple(row.labels),
+        "correct": tuple(row.correct),
+    }
+    if not row.options:
+        named = {name: Span(*where) for name, where in row.spans["named"]}
+        return CompletionPrompt(**common, spans=named, by=row.groups)
+    return QuestionPrompt(
+        **common,
         options=tuple(row.options),
-        correct=row.correct,
         question_span=Span(*row.spans["question"]),
         label_spans=_spans(row.spans["labels"]),
         option_spans=_spans(row.spans["options"]),
@@ -119,15 +121,33 @@ def to_prompt(row: PromptRow | PromptPairRow, *, number: int) -> Prompt:
     )
 
 
-def stored_spans(prompt: Prompt) -> dict[str, Any]:
-    """The character spans of a prompt's text, as JSON."""
+def stored(prompt: Prompt) -> dict[str, Any]:
+    """The columns of a prompt that a prompt's row and a pair's row have both."""
     return {
-        "question": prompt.question_span,
-        "labels": prompt.label_spans,
-        "options": prompt.option_spans,
-        "line_stops": prompt.line_stops,
-        "joint": prompt.joint,
+        "item_key": prompt.item,
+        "text": prompt.text,
+        "labels": list(prompt.labels),
+        "options": list(prompt.options) if isinstance(prompt, QuestionPrompt) else [],
+        "correct": list(prompt.correct),
+        "spans": _stored_spans(prompt),
+        "groups": dict(prompt.by) if isinstance(prompt, CompletionPrompt) else {},
     }
+
+
+def _stored_spans(prompt: Prompt) -> dict[str, Any]:
+    """The character spans of a prompt's text, as JSON."""
+    match prompt:
+        case QuestionPrompt():
+            return {
+                "question": prompt.question_span,
+                "labels": prompt.label_spans,
+                "options": prompt.option_spans,
+                "line_stops": prompt.line_stops,
+                "joint": prompt.joint,
+            }
+        case CompletionPrompt():  # a list, since JSONB does not keep the order of keys
+            return {"named": list(prompt.spans.items()), "joint": prompt.joint}
+    raise TypeError(f"not a prompt of a known kind: {prompt!r}")
 
 
 def _spans(pairs: list[list[int]]) -> tuple[Span, ...]:

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analyses.prompts.sources import Companion, Difference, Pair
-from tracker.store.distributions import stored_spans, to_prompt
+from tracker.store.distributions import stored, to_prompt
 from tracker.tables import PromptPairRow, PromptRow
 
 
@@ -21,12 +21,7 @@ def add_pairs(session: Session, distribution_id: int, made: Sequence[Pair], *, s
             "seed": seed,
             "source_number": pair.source.number,
             "differs": [each.value for each in Difference if each in pair.differs],
-            "item_key": pair.source.item,
-            "text": pair.source.text,
-            "labels": list(pair.source.labels),
-            "options": list(pair.source.options),
-            "correct": pair.source.correct,
-            "spans": stored_spans(pair.source),
+            **stored(pair.source),
         }
         for pair in made
     ]

@@ -1,6 +1,15 @@
 """Prompt distributions, with the text of every prompt and the item behind it."""
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    Text,
+)
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from analyses.names import LONGEST_LINE
@@ -20,7 +29,9 @@ class DistributionRow(Row):
     hash: Mapped[str] = mapped_column(
         unique=True, comment="sha256 over recipe, items, template and prompts."
     )
-    name: Mapped[str] = mapped_column(comment="data/template/labels, for people.")
+    name: Mapped[str] = mapped_column(
+        comment="data/template/labels, or data/counterfactual of completions, for people."
+    )
     spec: Mapped[Json] = mapped_column(comment="The recipe: every field of it.")
     size: Mapped[int] = mapped_column(comment="Number of prompts.")
     created_at: Mapped[Instant] = mapped_column(server_default=NOW, comment="When first used.")
@@ -65,12 +76,23 @@ class PromptRow(Row):
     )
     item_key: Mapped[str] = mapped_column(comment="The item it was made from.")
     text: Mapped[str] = mapped_column(comment="The whole text, up to where a label continues it.")
-    labels: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="Symbols of the options.")
-    options: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="Texts of the options.")
-    correct: Mapped[int] = mapped_column(comment="Index of the correct option, from 0.")
+    labels: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), comment="What may continue the text: symbols of the options, or candidates."
+    )
+    options: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), comment="Texts of the options; none of a completion."
+    )
+    correct: Mapped[list[int]] = mapped_column(
+        ARRAY(Integer), comment="Indices of the correct labels, from 0: one or several."
+    )
     spans: Mapped[Json] = mapped_column(
         comment="Characters [start, stop) of the question and of each label and option in the "
-        "text; where each option's line stops; what joins a label to the text."
+        "text, or of the named parts of a completion; where each option's line stops; what joins a "
+        "label to the text."
+    )
+    groups: Mapped[Json] = mapped_column(
+        server_default=sql("'{}'"),
+        comment="Groups of completions that it belongs to, such as its template.",
     )
 
 
@@ -95,7 +117,7 @@ class PromptPairRow(Row):
     )
     kind: Mapped[str] = mapped_column(
         primary_key=True,
-        comment="How the companion was made: resample, permute_options, shuffled …",
+        comment="How the companion was made: resample, paired, permute_options, shuffled …",
     )
     seed: Mapped[int] = mapped_column(
         BigInteger, primary_key=True, autoincrement=False, comment="Which draw of sources."
@@ -105,11 +127,20 @@ class PromptPairRow(Row):
     )
     differs: Mapped[list[str]] = mapped_column(
         ARRAY(Text),
-        comment="What differs: question, options, labels, position, label, shots, wording.",
+        comment="What differs: question, options, labels, position, label, shots, wording, text.",
     )
     item_key: Mapped[str] = mapped_column(comment="The item that the source asks.")
     text: Mapped[str] = mapped_column(comment="The source's whole text.")
-    labels: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="Symbols of its options.")
-    options: Mapped[list[str]] = mapped_column(ARRAY(Text), comment="Texts of its options.")
-    correct: Mapped[int] = mapped_column(comment="Index of its correct option, from 0.")
+    labels: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), comment="What may continue it: symbols of its options, or candidates."
+    )
+    options: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), comment="Texts of its options; none of a completion."
+    )
+    correct: Mapped[list[int]] = mapped_column(
+        ARRAY(Integer), comment="Indices of its correct labels, from 0: one or several."
+    )
     spans: Mapped[Json] = mapped_column(comment="Places in its text, as those of a prompt.")
+    groups: Mapped[Json] = mapped_column(
+        server_default=sql("'{}'"), comment="Groups of completions that it belongs to."
+    )
