@@ -65,7 +65,7 @@ def test_full_rank_changes_nothing_and_rank_zero_is_the_mean(learnt, family: str
         full = of(found, component=component, metric="logit_diff", site="qkv", x=lm.shape.d_head)
         np.testing.assert_allclose(full, base, atol=1e-4)
     kv = 2 * lm.shape.n_kv_heads // lm.shape.n_heads
-    at = tuple((each.places.spans["io"][1],) for each in prompts)
+    at = tuple(each.places.at("io") for each in prompts)
     patches = [
         Patch(
             site=Site(site),
@@ -87,7 +87,7 @@ def test_a_rank_between_is_a_forward_pass_with_projected_reads(learnt) -> None:
     prompts = read(lm, HELD_OUT)
     found = run(subspace, lm, prompts, SubspaceParams(**PARAMS), inputs={"bases": basis})
     tensors = {name: torch.from_numpy(each.values) for name, each in basis.tensors.items()}
-    at = tuple((each.places.spans["io"][1],) for each in prompts)
+    at = tuple(each.places.at("io") for each in prompts)
     patches = []
     for site, index in (("q", 2), ("k", 1)):
         read_as = Subspace(
@@ -113,7 +113,7 @@ def test_vectors_are_those_of_the_spans_and_are_grouped_by_their_tokens(load) ->
     measured = run(bases, lm, prompts, params)
     recorded = lm.record(lm.batch(prompts[:8]), keep=Keep.POSITIONS)
     for row, prompt in enumerate(prompts[:8]):
-        value = recorded.reads[1].value[row, :, prompt.places.spans["s1"][1]].numpy()
+        value = recorded.reads[1].value[row, :, prompt.places.at("s1")[0]].numpy()
         np.testing.assert_array_equal(measured.tensors["v"].values[row, 1, 0], value)
     found = derive(measured, params)
     assert {key.quantity.condition for key in found.numbers} == {"by=symbol", ""}
