@@ -3,13 +3,14 @@
 import re
 from collections import Counter
 from itertools import chain
+from pathlib import Path
 
 import pytest
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
-from analyses.prompts import data_names, tasks
+from analyses.prompts import data_names, task_page, tasks
 from analyses.prompts.completing import draw
 from analyses.prompts.completions import Completion, CompletionItem
 from analyses.prompts.items import load_relations
@@ -260,3 +261,8 @@ def test_a_sum_is_right_and_was_not_solved_before(counterfactual, kept):
             assert len(solved) == 3
             assert each is not item.asked or {asked, asked[::-1]}.isdisjoint(solved)
         assert said(item.asked, kept) == said(item.counterfactual, kept)
+
+
+def test_the_page_of_tasks_is_what_the_code_says():
+    root = Path(__file__).parents[2]
+    assert (root / "docs/tasks.md").read_text() == task_page.page()
