@@ -70,7 +70,7 @@ _TASKS = (
         unit="template",
         meanings={
             "swap": "the two persons exchanged everywhere, so that the other one receives it",
-            "abc": "a third person gives, so that nothing tells who receives; the correct one stays",
+            "abc": "a third person gives, so that nothing says who receives; the answer stays",
         },
         key_site="io",
         one_token_in=("GPT-2", "Llama 2", "Llama 3", "SmolLM2"),
