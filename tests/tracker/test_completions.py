@@ -166,8 +166,8 @@ def test_pairs_of_each_layout_are_queued_by_python_and_by_command_alike(
     assert run.recipe["layout"] == layout
     if layout == "pairs":  # one command is enough: they differ in the recipe alone
         _, _, *words = request.as_command().split()
-        (queued,) = [Stack(home.root, DATABASE_URL=database_url).json("submit", *words)]
-        assert (queued["run"], queued["new"]) == (str(run.id), False)
+        queued = Stack(home.root, DATABASE_URL=database_url).json("submit", *words)
+        assert (queued["run"]["id"], queued["new"]) == (str(run.id), False)
 
 
 def test_files_outside_the_data_roots_are_refused_to_commands_too(
