@@ -8,6 +8,7 @@ import pytest
 from attacks import ATTACKS
 from stored_runs import detail
 
+from analyses.prompts.sources import Pair
 from analyses.prompts.spec import DistributionSpec
 from app import data
 from app.views.choose_data import OWN
@@ -98,10 +99,12 @@ def test_the_first_prompts_are_shown_next_to_their_counterfactuals(visit, real_m
     made = data.shown(DistributionSpec(data="ioi", counterfactual="abc"))
     texts = [each.value for each in at.code]
     for pair in made:
+        assert isinstance(pair, Pair)
         assert {pair.base.text, pair.source.text} <= set(texts)
-    first = made[0].base
+    first = made[0]
+    assert isinstance(first, Pair)
     told = words(at.caption)
-    assert f"correct: {first.correct_labels[0]}" in told
+    assert f"correct: {first.base.correct_labels[0]}" in told
     assert "order=" in told
 
 

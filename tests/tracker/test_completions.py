@@ -194,7 +194,15 @@ def test_completions_are_shown_with_candidates_spans_groups_and_counterfactuals(
 ) -> None:
     path = byte_pairs.write(tmp_path, "pairs")
     cli = Stack(tmp_path / "home")
-    words = ("distributions", "show", f"file:{path}", "--layout", "pairs", "--prompts", "4")
+    words: tuple[str, ...] = (
+        "distributions",
+        "show",
+        f"file:{path}",
+        "--layout",
+        "pairs",
+        "--prompts",
+        "4",
+    )
     words += ("--group-column", "order", "--sources", "paired")
     said = cli.headbook(*words)
     assert "correct: A" in said
