@@ -29,8 +29,8 @@ class CompletionItem:
 
     Prompts are spread evenly over relations. Items of one `unit` are all in the train split or all
     in the test split. `asks` is what the item asks in whatever words, such as the capital of a
-    country: items that ask the same are not independent; empty: only this text asks it. `groups` are how answers are broken down: by template, by order. `where` is
-    the row of the user's file.
+    country: items that ask the same are not independent; empty: only this text asks it. `groups`
+    are how answers are broken down: by template, by order. `where` is the row of the user's file.
     """
 
     id: str
