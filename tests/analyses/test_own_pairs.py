@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import bench_pairs
 import pytest
 from local_hub import COMMIT
 from pair_files import as_csv, correct, data, items, jsonl, only, parquet
@@ -40,7 +41,7 @@ def test_a_file_of_each_kind_holds_the_same_completions(tmp_path, write, name, r
     assert item == only(jsonl(tmp_path / "x.jsonl", row))
     assert item.where.startswith(name)
     assert item.asked.text == row["prompt"]
-    assert (item.id, item.topic) == ("x/1", "x")
+    assert (item.id, item.topic) == ("completions/1", "completions")
 
 
 def test_a_prompt_and_its_counterfactual_are_read_as_written(tmp_path):
@@ -243,7 +244,7 @@ def test_a_folder_and_a_hub_data_set_are_read(tmp_path, hub_server):
     hub_server.data_sets["some/ioi"] = folder
     (of_folder,), (of_hub,) = items(f"folder:{folder}"), items(f"hub:some/ioi@{COMMIT}")
     assert of_folder == of_hub
-    assert of_hub.id == "ioi/1"
+    assert of_hub.id == "completions/1"
 
 
 def test_a_distribution_has_the_prompts_of_a_file(tmp_path):
@@ -259,3 +260,12 @@ def test_a_distribution_has_the_prompts_of_a_file(tmp_path):
 def test_an_empty_file_is_refused(tmp_path, layout):
     with pytest.raises(Refused, match=r"has no rows\. Give at least one prompt"):
         items(jsonl(tmp_path / "x.jsonl"), layout=layout)
+
+
+@pytest.mark.slow
+def test_a_large_file_takes_memory_for_its_completions_only(tmp_path):
+    path = tmp_path / "x.jsonl"
+    bench_pairs.write(path, 100_000, padding=4_000)
+    taken = bench_pairs.measured(path)
+    assert taken.items == 100_000
+    assert taken.held < 100_000 * 3_500 < path.stat().st_size

@@ -60,6 +60,7 @@ def test_an_analysis_is_listed_with_the_bounds_of_its_parameters(cli: Stack) -> 
         "cumulative",
         "label_randomisation",
         "patching",
+        "paths",
         "subspace",
     ]
     attribution = listed["attribution"]

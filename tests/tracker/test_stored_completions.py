@@ -1,111 +1,113 @@
-"""Completions come back from Postgres as they went in, and an older schema does not take them."""
+"""What runs on completions of a file store is what their analyses say, for all of them."""
+
+import json
+from itertools import islice, permutations
+from pathlib import Path
+from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from plain_connection import connect
-from sqlalchemy import create_engine
-from sqlalchemy.exc import DBAPIError
+from stored_runs import detail
 
-from analyses.prompts import distributions, pairing
-from analyses.prompts.distributions import CompletionDistribution, DistributionSpec
-from analyses.prompts.sources import SourceKind
-from tracker.database import schema
+from analyses import registry
+from analyses.prompts.distributions import DistributionSpec
+from tracker import results
 from tracker.database.db import Sessions, transaction
-from tracker.store import distributions as distribution_store
-from tracker.store import pairs as pair_store
+from tracker.domain import RunState
+from tracker.queueing.submission import InvalidRequest
+from tracker.store import tensors
+from tracker.working.context import WorkerContext
+from tracker.working.execution import work
 
-SIZE = 12
+from .conftest import Submit
 
-
-@pytest.fixture(params=["ioi", "ioi/abc", "greater_than"])
-def built(request: pytest.FixtureRequest) -> CompletionDistribution:
-    made = distributions.build(DistributionSpec.parse(request.param, size=SIZE))
-    assert isinstance(made, CompletionDistribution)
-    return made
-
-
-def stored(sessions: Sessions, *made: distributions.Distribution) -> list[int]:
-    with transaction(sessions) as session:
-        return [distribution_store.add_distribution(session, each) for each in made]
-
-
-def downgrade(url: str, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", "migrations:")
-    engine = create_engine(url)
-    try:
-        with engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.downgrade(config, revision)
-    finally:
-        engine.dispose()
+CONFINED = {"train_prompts": 8, "heads": ["1.1", "0.2"], "key_site": "io", "ranks": [1]}
+CHOICES: dict[str, dict[str, Any]] = {
+    "attention": {},
+    "attribution": {"prompts": "known"},
+    "bases": {"key_site": "s1"},
+    "behaviour": {},
+    "categorise": {"importance": 0},
+    "patching": {"source": "mean"},
+    "subspace": {**CONFINED, "placebo_ranks": [1]},
+}
 
 
-@pytest.mark.parametrize("kind", [SourceKind.PAIRED, SourceKind.RESAMPLE])
-def test_completions_and_their_sources_come_back_as_they_were_stored(
-    sessions: Sessions, built: CompletionDistribution, kind: SourceKind
+PERSONS = tuple(islice(permutations("JKQVWXYZ", 2), 50))
+TEXT = "{0} met {1}, ({1}) saw ("
+
+
+def _row(number: int, io: str, s: str) -> dict[str, Any]:
+    """Who is seen, in two orders; in the counterfactual the two persons are exchanged."""
+    order, text = ("BABA", "{1} met {0}, ({1}) saw (") if number % 2 else ("ABBA", TEXT)
+    spans = {"io": [6, 7], "s1": [0, 1]} if number % 2 else {"io": [0, 1], "s1": [6, 7]}
+    return {
+        "prompt": text.format(io, s),
+        "correct": io,
+        "others": s,
+        "counterfactual": text.format(s, io),
+        "counterfactual_correct": s,
+        "spans": spans,
+        "counterfactual_spans": spans,
+        "order": order,
+    }
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> DistributionSpec:
+    """Fifty such rows in a file, of which eight prompts are held out."""
+    rows = [_row(number, *persons) for number, persons in enumerate(PERSONS)]
+    path = tmp_path / "seen.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return DistributionSpec(
+        data=f"file:{path}", layout="pairs", group_columns=("order",), size=8, split="test"
+    )
+
+
+def test_analyses_store_what_they_say_of_completions(
+    submit: Submit, bench: WorkerContext, sessions: Sessions, given: DistributionSpec
 ) -> None:
-    """With spans in their order, which the names of groups of keys follow."""
-    (number,) = stored(sessions, built)
-    made = pairing.pairs(built, kind, seed=3)
-    with transaction(sessions) as session:
-        pair_store.add_pairs(session, number, made, seed=3)
-    with transaction(sessions) as session:
-        prompts = distribution_store.prompts(session, number, 0, SIZE)
-        found = pair_store.pairs(session, kind, number, 2, 9, seed=3)
-        spec = distribution_store.spec(session, number)
-    assert prompts == list(built.prompts)
-    assert found == list(made[2:9])
-    assert spec == built.spec
-    assert [prompt.to_json() for prompt in prompts] == [each.to_json() for each in built.prompts]
-    assert [list(dict(prompt.parts)) for prompt in prompts] == [
-        list(dict(each.parts)) for each in built.prompts
-    ]
-    assert [list(dict(pair.source.parts)) for pair in found] == [
-        list(dict(each.source.parts)) for each in made[2:9]
-    ]
+    made = {
+        name: submit(
+            analysis=name,
+            params={"batch_size": 4, **params},
+            distribution=given,
+            prompts_per_part=1 if name == "behaviour" else 4,
+        ).run
+        for name, params in CHOICES.items()
+    }
+    work(bench, hint=None)
+    for name, run in made.items():
+        line = detail(sessions, run.id).line
+        assert line.state is RunState.SUCCEEDED, (name, line.reason)
+        with transaction(sessions) as session:
+            scores = results.scores(session, run.id)
+            arrays = tensors.tensors(session, run.id)
+        said = registry.find(name)
+        unsaid = [each.key for each in scores if not any(each.key in one for one in said.stores)]
+        assert unsaid == [], name
+        described = {(each.name, each.axes) for each in said.arrays}
+        assert {(each.name, each.axes) for each in arrays} <= described
+        if name == "behaviour":
+            orders = {each.quantity.condition for each in scores}
+            assert orders == {"", "order=ABBA", "order=BABA"}
+        if name == "categorise":
+            named = {
+                each.quantity.varied["of"] for each in scores if each.quantity.metric == "category"
+            }
+            assert named == {"mover", "suppressor", "gatherer", "amplifier", "other"}
 
 
-def test_the_text_asked_and_its_correct_candidates_count_as_the_item(
-    sessions: Sessions, built: CompletionDistribution
+@pytest.mark.parametrize(
+    ("analysis", "params", "said"),
+    [
+        ("label_randomisation", {"key_site": "io"}, "has completions, which have no labels"),
+        ("categorise", {"one_label": 0.5}, "letter categories"),
+        ("subspace", {}, "no place named 'label'.* Its places: io, s1"),
+        ("bases", {"key_site": "s2"}, "Did you mean 's1'"),
+    ],
+)
+def test_what_is_of_questions_is_refused_at_the_door(
+    submit: Submit, given: DistributionSpec, analysis: str, params: dict[str, Any], said: str
 ) -> None:
-    (number,) = stored(sessions, built)
-    with transaction(sessions) as session:
-        asked = distribution_store.asked(session, number)
-    assert len(set(asked)) == len({prompt.text for prompt in built.prompts}) == SIZE
-
-
-def test_an_older_schema_is_refused_while_completions_are_stored_and_nothing_changes(
-    sessions: Sessions, database_url: str
-) -> None:
-    made = distributions.build(DistributionSpec(data="ioi", size=SIZE))
-    (number,) = stored(sessions, made)
-    said = "Runs on completions are stored, which earlier versions cannot read. Restore a backup"
-    with pytest.raises(DBAPIError, match=said):
-        downgrade(database_url, "0021")
-    with transaction(sessions) as session:
-        assert distribution_store.prompts(session, number, 0, SIZE) == list(made.prompts)
-
-
-def test_questions_keep_their_correct_option_down_and_up(
-    sessions: Sessions, database_url: str
-) -> None:
-    questions = distributions.build(DistributionSpec(size=SIZE))
-    (number,) = stored(sessions, questions)
-    made = pairing.pairs(questions, SourceKind.PERMUTE_OPTIONS)
-    with transaction(sessions) as session:
-        pair_store.add_pairs(session, number, made, seed=0)
-    downgrade(database_url, "0021")
-    with connect(database_url) as connection:
-        for table, expected in (
-            ("prompt", [prompt.correct for prompt in questions.prompts]),
-            ("prompt_pair", [pair.source.correct for pair in made]),
-        ):
-            query = f"SELECT correct FROM headbook.{table} ORDER BY number"
-            assert connection.execute(query).fetchall() == expected
-    schema.migrate(database_url, "head")
-    with transaction(sessions) as session:
-        assert distribution_store.prompts(session, number, 0, SIZE) == list(questions.prompts)
-        kind = SourceKind.PERMUTE_OPTIONS
-        assert pair_store.pairs(session, kind, number, 0, SIZE, seed=0) == list(made)
+    with pytest.raises(InvalidRequest, match=said):
+        submit(analysis=analysis, params=params, distribution=given)
