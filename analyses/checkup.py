@@ -38,8 +38,8 @@ class Answers:
     """Means over the prompts of a distribution, with 95 % intervals over items."""
 
     accuracy: float
-    content_accuracy: float
     label_mass: float
+    content_accuracy: float | None = None  # of questions only
     intervals: Mapping[str, Interval]  # by metric; empty if there is only one item
     n: int
     chance: float
@@ -102,12 +102,13 @@ def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
     """Measure the model on a distribution."""
     prompts = examples(lm.tokenizer, distributions.build(spec).prompts)
     scores = behaviour(lm, prompts, BehaviourParams(), lambda _done: None).scores
-    values = {name: scores[ScoreKey(MODEL, Quantity(name))] for name in REPORTED}
+    keys = {name: ScoreKey(MODEL, Quantity(name)) for name in REPORTED}
+    values = {name: scores[key] for name, key in keys.items() if key in scores}
     return Answers(
         **{name: float(each.mean()) for name, each in values.items()},
         intervals=_intervals(values, [each.item for each in prompts]),
         n=len(prompts),
-        chance=1 / spec.options,
+        chance=float(np.mean([len(each.correct) / len(each.labels) for each in prompts])),
         warnings=lm.limits.warnings(prompts),
     )
 

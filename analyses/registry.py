@@ -72,7 +72,8 @@ class Params(BaseModel):
         "all",
         title="Prompts",
         description="All prompts, or only those whose answer the model knows: the correct option's "
-        "text is the likeliest after the question alone. The others are counted as skipped.",
+        "text is the likeliest after the question alone; of completions, a correct candidate is "
+        "the likeliest. The others are counted as skipped.",
     )
 
     # The default split of prompts: 'test' for an analysis that learns from 'train'.

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -15,8 +16,11 @@ import streamlit as st
 
 from analyses import registry
 from analyses.errors import Refused
-from analyses.prompts import distributions
-from analyses.prompts.distributions import Recipe
+from analyses.prompts import data_names, distributions, spec
+from analyses.prompts.distributions import CompletionDistribution, Recipe
+from analyses.prompts.pairing import pairs
+from analyses.prompts.prompt import Prompt
+from analyses.prompts.sources import Pair, SourceKind
 from analyses.prompts.spec import PARTS, DistributionSpec
 from analyses.registry import Analysis
 from app import links
@@ -37,13 +41,15 @@ from tracker.supervisor import services
 
 NEWEST = 500  # maximum number of runs in the list
 TAIL = 500  # maximum number of log lines on a page
+MOST_SHOWN = 5  # prompts
 
 
 class NotOffered(Refused):
     def __init__(self, distribution: str) -> None:
         super().__init__(
             f"Distribution {distribution!r} is not available in the app. Choose one from the list, "
-            f"or queue the run from the command line, which can read your files."
+            f"or queue the run from the command line, which can read your files. The app reads "
+            f"those in the folders of HEADBOOK_DATA_ROOTS only."
         )
 
 
@@ -71,9 +77,17 @@ def unused_plugins() -> list[str]:
     return [str(plugin) for plugin in registry.broken()]
 
 
-def param_fields(analysis: Analysis) -> list[FormField]:
-    """The form fields of the analysis's own parameters."""
-    return analysis.ask(lambda: fields_of(analysis.params))
+def param_fields(analysis: Analysis, chosen: DistributionSpec) -> list[FormField]:
+    """The form fields of the analysis's own parameters, with their defaults on the chosen data."""
+
+    def fields() -> list[FormField]:
+        usual = analysis.params.usual(chosen)
+        return [
+            replace(field, default=usual[field.name]) if field.name in usual else field
+            for field in fields_of(analysis.params)
+        ]
+
+    return analysis.ask(fields)
 
 
 @st.cache_data(show_spinner=False)
@@ -87,16 +101,38 @@ def request_fields() -> dict[str, FormField]:
     return {field.name: field for field in fields_of(RunRequest)}
 
 
-def recipe_fields(analysis: Analysis) -> dict[str, FormField]:
-    """The form fields of a shipped distribution except its name, by name.
+def recipe_fields(analysis: Analysis, chosen: DistributionSpec) -> dict[str, FormField]:
+    """The form fields that apply to the chosen data except those that it was chosen by, by name.
 
     The default split is the one that the analysis needs.
     """
     fields = {field.name: field for field in fields_of(DistributionSpec)}
     fields["split"] = replace(fields["split"], default=analysis.params.usual_split)
-    return {
-        name: field for name, field in fields.items() if name not in PARTS and not field.of_files
-    }
+    by = (*PARTS, "counterfactual") if chosen.is_shipped else ("data", "layout")
+    applying = spec.fields_of(chosen.kind, shipped=chosen.is_shipped)
+    return {name: fields[name] for name in applying if name not in by}
+
+
+def layouts() -> FormField:
+    """The form field of what the rows of a user's own data are."""
+    return next(field for field in fields_of(DistributionSpec) if field.name == "layout")
+
+
+def data_roots() -> Sequence[Path]:
+    """The folders from which a page may read data; none by default."""
+    return Settings().data_roots
+
+
+def shown(recipe: DistributionSpec) -> list[Pair | Prompt]:
+    """The first prompts of a recipe, each with its counterfactual if it has one.
+
+    Raises `NotOffered` as `submit` does.
+    """
+    _check_offered(recipe)
+    built = distributions.build(recipe, roots=data_roots())
+    if isinstance(built, CompletionDistribution) and None not in built.counterfactuals:
+        return list(pairs(built, SourceKind.PAIRED)[:MOST_SHOWN])
+    return list(built.prompts[:MOST_SHOWN])
 
 
 def models() -> list[Model]:
@@ -160,11 +196,10 @@ def cancel(run_ids: Sequence[UUID]) -> None:
 def submit(request: RunRequest, *, nonce: str) -> Submitted:
     """Queue a run, or return the existing run of the same request.
 
-    Raises `NotOffered` unless the distribution is shipped: a page must not read files that its
-    visitor names.
+    Raises `NotOffered` unless the distribution is shipped or comes from the data roots: a page must
+    not read other files that its visitor names.
     """
-    if request.recipe.name not in {recipe.name for recipe in recipes()}:
-        raise NotOffered(request.recipe.name)
+    _check_offered(request.recipe)
     settings = Settings()
     return submission.submit(
         request,
@@ -172,8 +207,16 @@ def submit(request: RunRequest, *, nonce: str) -> Submitted:
         sessions=_sessions(),
         home=Home(settings.home),
         roots=settings.model_roots,
+        data_roots=settings.data_roots,
         nonce=nonce,
     )
+
+
+def _check_offered(recipe: DistributionSpec) -> None:
+    """Raises `NotOffered`. Whether a file is in the data roots is checked when it is read."""
+    own = bool(data_roots()) and recipe.data.startswith((data_names.FILE, data_names.FOLDER))
+    if not own and recipe.name not in {each.name for each in recipes()}:
+        raise NotOffered(recipe.name)
 
 
 def mlflow_address() -> str | None:

@@ -35,7 +35,6 @@ class FormField:
     step: float | None = None
     choices: tuple[Any, ...] = ()
     item: FieldKind = FieldKind.TEXT  # type of a list's items
-    of_files: bool = False  # only applies to a user's own data file
 
     @property
     def text(self) -> str:
@@ -92,7 +91,6 @@ def _field(
         step=only.get("multipleOf"),
         choices=tuple(only.get("enum", (only["const"],) if "const" in only else ())),
         item=items,
-        of_files="files" in schema.get("of", ""),
     )
 
 

@@ -24,6 +24,7 @@ IN_WORDS = {  # defaults that are no value
     "model_cache": "a quarter of memory",
     "only_above": "none",
     "model_roots": "empty",
+    "data_roots": "empty",
     "app_url": "that of the local stack",
 }
 OF_THE_STACK = {

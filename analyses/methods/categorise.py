@@ -317,7 +317,7 @@ def categorise(
     progress: Callable[[int], None],
     inputs: Mapping[str, Result],
 ) -> Measured:
-    """Which heads read the correct label, one label, contents, or move, suppress, gather, amplify.
+    """Categories of important heads: which read letters or contents, move the answer, amplify it.
 
     Each head above the minimum importance gets the first category whose thresholds are met by its
     mean attention from the final position and its mean effects. Every resample is categorised too,

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from analyses import effects, names, position_maps, streaming
+from analyses import effects, position_maps, streaming
 from analyses.effects import At, PatchContext, PatchTarget
 from analyses.errors import Refused, did_you_mean, shown
 from analyses.heads import NothingLearnt
 from analyses.patching_scores import ARRAYS, CONVENTIONS, GAP, OF_LAYERS, STORES
 from analyses.position_maps import EACH, PositionMap
-from analyses.prompts.key_sites import KeySite
-from analyses.prompts.places import Places
+from analyses.prompts import key_sites
+from analyses.prompts.key_sites import KeySite, SiteName
+from analyses.prompts.places import FINAL, Places
 from analyses.prompts.sources import Companion, SourceKind, usual_source
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 EFFECTS = ("total_effect", "direct_effect", "indirect_effect")
 MEAN, ZERO = "mean", "zero"
-FINAL = "final"
 MEANS = "means"  # the input with the values of a mean ablation
 READ = ("k", "v")
 Source = Literal["resample", "permute_options", "randomise_labels", "paired", "mean", "zero"]
@@ -89,20 +89,16 @@ class PatchingParams(Params):
         "k and v of key-value heads, the residual that enters a layer (resid_pre). Of a position "
         "map usually resid_pre, attn_out, mlp_out.",
     )
-    positions: str = Field(
+    positions: SiteName = Field(
         FINAL,
-        min_length=1,
-        max_length=names.LONGEST,
         title="Positions",
         description="Where outputs, queries and residuals are replaced: at the final position "
         "(`final`), at this token of each option (`label`, `bracket`, `content_end`, "
         "`option_end`), at the last token of this span of completions, or at each token in turn "
         "(`each`: a position map). Direct effects exist only at the final position.",
     )
-    key_site: str = Field(
+    key_site: SiteName = Field(
         KeySite.LABEL.value,
-        min_length=1,
-        max_length=names.LONGEST,
         title="Key site",
         description="Where k and v are replaced: at this token of each option (`label`, "
         "`bracket`, `content_end`, `option_end`), or at the last token of this span.",
@@ -129,7 +125,7 @@ class PatchingParams(Params):
 
     @classmethod
     def usual(cls, spec: DistributionSpec) -> Mapping[str, Any]:
-        return usual_source(spec)
+        return {**usual_source(spec), **key_sites.usual(spec)}
 
     @property
     def companions(self) -> tuple[Companion, ...]:
@@ -140,8 +136,10 @@ class PatchingParams(Params):
         if self.source != MEAN:
             return ()
         of = spec.model_copy(update={"split": "train" if spec.split == "test" else spec.split})
-        # Only means of outputs are read, which rotary=after provides for every model.
+        # Only means of outputs are read, which these provide for every model and prompt.
         params = {"batch_size": self.batch_size, "prompts": self.prompts, "rotary": "after"}
+        if spec.kind == "completions":
+            params["key_site"] = FINAL
         return (Need(name=MEANS, analysis="bases", params=params, distribution=of),)
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:

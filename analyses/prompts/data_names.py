@@ -9,7 +9,7 @@ from analyses.errors import Refused, did_you_mean, shown
 ALL = "all"  # MMLU's config with this name, and the config of data sets without configs
 SHIPPED = ("facts", "colours")  # questions
 TASKS = (  # completions
-    *("ioi", "greater_than", "greater_than_digits", "capitals", "languages", "currencies"),
+    *("ioi", "greater_than", "greater_than_digits", "capitals", "languages", "opposites"),
     "arithmetic",
 )
 FILE, FOLDER, HUB = PREFIXES = ("file:", "folder:", "hub:")

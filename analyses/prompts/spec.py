@@ -292,12 +292,10 @@ class DistributionSpec(BaseModel):
 
     def _check_kind(self) -> None:
         """Raises `FieldOfOtherKind` if a field that does not apply differs from its default."""
+        applying = fields_of(self.kind, shipped=self.is_shipped)
         for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            of = extra.get(OF) if isinstance(extra, Mapping) else None
-            applies = of in (None, *_MARKS[self.kind, self.is_shipped])
-            if not applies and getattr(self, name) != field.default:
-                raise FieldOfOtherKind(name, str(of), self.data)
+            if name not in applying and getattr(self, name) != field.default:
+                raise FieldOfOtherKind(name, str(_mark(name)), self.data)
 
     @property
     def kind(self) -> Kind:
@@ -343,6 +341,18 @@ class DistributionSpec(BaseModel):
     def parse(cls, name: str, **fields: Any) -> Self:
         """The spec of a name; omitted parts and fields take their defaults. Raises a `Refused`."""
         return cls(**_parts(name) | fields)
+
+
+def fields_of(kind: Kind, *, shipped: bool) -> tuple[str, ...]:
+    """The fields of a spec that apply to shipped data, or a user's own, of a kind."""
+    marks = (None, *_MARKS[kind, shipped])
+    return tuple(name for name in DistributionSpec.model_fields if _mark(name) in marks)
+
+
+def _mark(field: str) -> object:
+    """What kind of data a field applies to; None: to all."""
+    extra = DistributionSpec.model_fields[field].json_schema_extra
+    return extra.get(OF) if isinstance(extra, Mapping) else None
 
 
 def _texts(value: object) -> tuple[str, ...]:

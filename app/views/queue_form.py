@@ -9,7 +9,7 @@ from analyses.plurals import counted
 from analyses.shown import in_markdown, one_line, plain
 from app import data, phrases
 from app.refusals import show_errors
-from app.views import queue_outcome, request_code
+from app.views import choose_data, prompts, queue_outcome, request_code
 from app.widgets import ask
 from tracker.domain import RunRequest
 
@@ -26,7 +26,6 @@ if not data.workers():
     st.warning(phrases.NO_WORKER, icon=":material/hourglass_empty:")
 
 analyses = {analysis.name: analysis for analysis in data.analyses()}
-items = {recipe.name: recipe.items for recipe in data.recipes()}
 left, right = st.columns(2)
 with left:
     name = st.selectbox(
@@ -38,22 +37,12 @@ with left:
             for reason in unused:
                 st.text(plain(reason))
 with right:
-    distribution = st.selectbox(
-        "Prompt distribution",
-        list(items),
-        format_func=one_line,
-        key="distribution",
-        bind="query-params",
-        filter_mode="contains",
-        help="Questions / template / labels.",
-    )
-    st.caption(
-        f"{counted(items[distribution], 'question')}; with more prompts than that, questions "
-        "repeat with other options."
-    )
+    chosen = choose_data.ask_for_it()
 
 fields = data.request_fields()
-recipe_fields = data.recipe_fields(analyses[name])
+recipe_fields = data.recipe_fields(analyses[name], chosen)
+# The defaults of completions differ, so they have widgets of their own.
+of_kind = "" if chosen.kind == "questions" else f".{chosen.kind}"
 split = {"split": recipe_fields.pop("split")}
 choices: dict[str, Any] = {"analysis": name}
 with st.form(f"queue.{name}"):
@@ -68,7 +57,9 @@ with st.form(f"queue.{name}"):
         recipe = ask([recipe_fields.pop("size"), recipe_fields.pop("seed")], key="recipe")
         choices |= ask([fields["seed"]], key="request")
     with second:
-        choices["parameters"] = ask(data.param_fields(analyses[name]), key=name)
+        choices["parameters"] = ask(
+            data.param_fields(analyses[name], chosen), key=f"{name}{of_kind}"
+        )
         choices |= ask([fields["priority"], fields["study"]], key="request")
     if (usual := analyses[name].params.usual_split) != "all":
         st.caption(f"Prompts come from the {usual!r} split, as {in_markdown(name)} requires.")
@@ -80,12 +71,13 @@ with st.form(f"queue.{name}"):
 
 request = None
 with show_errors():
-    request = RunRequest(**choices, recipe={"name": distribution, **recipe})
+    request = RunRequest(**choices, recipe={**chosen.said, **recipe})
 if request and submitted:
     st.session_state.pop("outcome", None)
     with show_errors():
         queue_outcome.submit(request, nonce=st.session_state.setdefault("nonce", uuid4().hex))
 queue_outcome.draw()
 if request:
+    prompts.draw(request.recipe)
     st.caption("The same run from a shell, as last submitted:")
     request_code.draw(request)

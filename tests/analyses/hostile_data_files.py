@@ -245,6 +245,76 @@ PARQUET = [
 ]  # fmt: skip
 
 
+COMPLETION = {"prompt": "a b", "correct": "y", "others": "n"}
+AS_PAIRS = {"layout": "pairs", "options": 4}
+AS_MIB = {"layout": "mib", "options": 4}
+
+
+def _pairs(*rows: dict[str, Any]) -> Callable[[Path], object]:
+    lines = (json.dumps(COMPLETION | row) + "\n" for row in rows)
+    return lambda path: path.write_text("".join(lines))
+
+
+def _pair(says: str, fields: dict[str, Any] = AS_PAIRS, **cells: Any) -> Hostile:
+    return Hostile("of " + ", ".join(cells), _pairs(cells), says, fields)
+
+
+LONG, REPEATED = "q" * 2_000_000, "a" * 90_000
+PAIRS_JSONL = [
+    _pair("2,000,000 characters", prompt=LONG),
+    _pair("2,000,000 characters", correct=LONG),
+    _pair("2,000,000 characters", counterfactual=LONG),
+    _pair("2,000,000 characters", spans={"s": LONG}),
+    _pair("100,000 candidates, and 100 are allowed", others=["n"] * 100_000),
+    _pair("a lone surrogate", counterfactual="\ud800"),
+    _pair("a null character", spans={"s": "\0"}),
+    _pair("cannot be called '.ud800'", spans={"\ud800": "a"}),
+    _pair("100,000 spans, and 50 are allowed", spans={f"s{n}": "a" for n in range(100_000)}),
+    _pair("is not an object", spans=json.loads("[" * 900 + "]" * 900)),
+    _pair("is neither", spans={"s": json.loads("[" * 900 + "]" * 900)}),
+    _pair("is neither", spans={"s": [0, 10**4000]}),
+    _pair("could be in several places", prompt=REPEATED, spans={"s": "a" * 45_000}),
+    _pair("does not have", prompt=REPEATED, spans={f"s{n}": "a" * 45_000 + "b" for n in range(9)}),
+    _pair("", prompt="\r\n" * 45_000 + "b", spans={f"s{n}": [n, 90_001] for n in range(50)}),
+    _pair("over 200 characters", AS_PAIRS | {"group_columns": ["g"]}, g=LONG[:999]),
+    _pair("is not a list", AS_MIB, choices={"label": {}}, symbol_counterfactual=None),
+    Hostile(
+        "one prompt with many counterfactuals",
+        _pairs(*({"counterfactual": f"c {n}"} for n in range(20_000))),
+        "",
+        AS_PAIRS,
+    ),
+    Hostile(
+        "a chain of counterfactuals",
+        _pairs(*({"prompt": f"{n}", "counterfactual": f"{n + 1}"} for n in range(20_000))),
+        "",
+        AS_PAIRS,
+    ),
+]
+PAIRS_HEADER = "prompt,correct,others,spans\n"
+PAIRS_CSV = [
+    Hostile("spans", text(f"{PAIRS_HEADER}q,y,n,{'{' * 50_000}\n"), "not an object", AS_PAIRS),
+    Hostile("deep spans", text(f"{PAIRS_HEADER}q,y,n,{'[' * 50_000}\n"), "not an obj", AS_PAIRS),
+    Hostile("bracket", text(f"{PAIRS_HEADER}q,{'[' * 50_000},n,\n"), "", AS_PAIRS),
+    Hostile("candidates", text(f'{PAIRS_HEADER}q,"[{"1," * 9_000}1]",n,\n'), "9,001 c", AS_PAIRS),
+]
+SPANS = pa.map_(pa.string(), pa.list_(pa.int64()))
+PAIRS_PARQUET = [
+    Hostile(
+        "map",
+        table(prompt=["a"], correct=["y"], others=["n"], spans=pa.array([[("s", [0, 1])]], SPANS)),
+        "is not an object",
+        AS_PAIRS,
+    ),
+    Hostile(
+        "long list inside",
+        table(prompt=["a"], label=["y"], random_counterfactual=[{"choices": [0] * 5_000_000}]),
+        "row of more than 4,194,304 bytes",
+        AS_MIB,
+    ),
+]
+
+
 def file(kind: str, hostile: Hostile, folder: Path) -> Path:
     path = folder / f"x.{kind}"
     hostile.write(path)

@@ -42,11 +42,28 @@ def logits_under(
 ) -> Tensor:
     """The final position's logits [intervention, prompt, d_vocab]."""
     rows = []
-    for row, prompt in enumerate(prompts):
-        base = Pass(lm, prompt.input_ids, row)
-        source = Pass(lm, sources[row].input_ids, row) if sources is not None else None
-        rows.append([_one(lm, each, prompt, row, base, source) for each in interventions])
+    with attending(lm):
+        for row, prompt in enumerate(prompts):
+            base = Pass(lm, prompt.input_ids, row)
+            source = Pass(lm, sources[row].input_ids, row) if sources is not None else None
+            rows.append([_one(lm, each, prompt, row, base, source) for each in interventions])
     return torch.stack([torch.stack(row) for row in rows], dim=1)
+
+
+@contextmanager
+def attending(lm: LanguageModel) -> Iterator[None]:
+    """In the block the model calls the attention function `NAME`, which each pass is in turn."""
+    before = lm.model.config._attn_implementation
+    if before == NAME:
+        yield
+        return
+    ALL_ATTENTION_FUNCTIONS.register(NAME, ALL_ATTENTION_FUNCTIONS[before])
+    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, eager_mask)
+    lm.model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        lm.model.set_attn_implementation(before)
 
 
 def _one(lm, intervention, prompt, row, base: "Pass", source: "Pass | None") -> Tensor:
@@ -163,18 +180,12 @@ class Pass:
 
     @contextmanager
     def _everything_hooked(self) -> Iterator[None]:
-        before = self.lm.model.config._attn_implementation
-        ALL_ATTENTION_FUNCTIONS.register(NAME, self._attention)
-        ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, eager_mask)
-        self.lm.model.set_attn_implementation(NAME)
-        try:
-            with ExitStack() as hooks:
-                for number in range(len(self.lm.anatomy.layers)):
-                    for handle in self._hooks(number):
-                        hooks.callback(handle.remove)
-                yield
-        finally:
-            self.lm.model.set_attn_implementation(before)
+        with attending(self.lm), ExitStack() as hooks:
+            ALL_ATTENTION_FUNCTIONS.register(NAME, self._attention)
+            for number in range(len(self.lm.anatomy.layers)):
+                for handle in self._hooks(number):
+                    hooks.callback(handle.remove)
+            yield
 
     def _hooks(self, number: int) -> Iterator[Any]:
         layer = self.lm.anatomy.layers[number]

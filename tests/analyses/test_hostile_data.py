@@ -8,7 +8,15 @@ from typing import Any
 import hostile_data_files
 import pytest
 from attacked import attack, built
-from hostile_data_files import CSV, GOOD, JSONL, PARQUET
+from hostile_data_files import (
+    CSV,
+    GOOD,
+    JSONL,
+    PAIRS_CSV,
+    PAIRS_JSONL,
+    PAIRS_PARQUET,
+    PARQUET,
+)
 from local_hub import COMMIT
 
 from analyses.errors import Refused
@@ -23,6 +31,9 @@ CASES = [
     *(("csv", each) for each in CSV),
     *(("jsonl", each) for each in JSONL),
     *(("parquet", each) for each in PARQUET),
+    *(("jsonl", each) for each in PAIRS_JSONL),
+    *(("csv", each) for each in PAIRS_CSV),
+    *(("parquet", each) for each in PAIRS_PARQUET),
 ]
 
 

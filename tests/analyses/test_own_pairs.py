@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import bench_pairs
 import pytest
 from local_hub import COMMIT
 from pair_files import as_csv, correct, data, items, jsonl, only, parquet
@@ -259,3 +260,12 @@ def test_a_distribution_has_the_prompts_of_a_file(tmp_path):
 def test_an_empty_file_is_refused(tmp_path, layout):
     with pytest.raises(Refused, match=r"has no rows\. Give at least one prompt"):
         items(jsonl(tmp_path / "x.jsonl"), layout=layout)
+
+
+@pytest.mark.slow
+def test_a_large_file_takes_memory_for_its_completions_only(tmp_path):
+    path = tmp_path / "x.jsonl"
+    bench_pairs.write(path, 100_000, padding=4_000)
+    taken = bench_pairs.measured(path)
+    assert taken.items == 100_000
+    assert taken.held < 100_000 * 3_500 < path.stat().st_size

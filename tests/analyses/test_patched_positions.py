@@ -62,7 +62,7 @@ def test_positions_are_those_of_the_tokens(tokenizer: Tokenizer) -> None:
 def test_completions_are_patched_from_their_counterfactuals_unless_asked_otherwise() -> None:
     for name in ("patching", "cumulative", "subspace", "categorise"):
         params = registry.find(name).params
-        assert params.usual(DistributionSpec(data="ioi")) == {"source": "paired"}
+        assert params.usual(DistributionSpec(data="ioi"))["source"] == "paired"
         assert params.usual(DistributionSpec(data="colours")) == {}
         assert params().model_dump()["source"] == "permute_options"
 

@@ -28,6 +28,7 @@ from analyses.prompts.pairing import pairs
 from analyses.prompts.sources import SourceKind
 from analyses.quantities import Quantity, Varied
 from analyses.results import MODEL, Component, Kind, Result, ScoreKey
+from analyses.stored import LABEL_METRICS
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_total_is_direct_for_the_last_mlp(ground) -> None:
     keys = [
         key for key in found if key.component == last and key.quantity.metric == "indirect_effect"
     ]
-    assert len(keys) == 5
+    assert len(keys) == len(LABEL_METRICS)
     for key in keys:
         np.testing.assert_allclose(found[key], 0, atol=1e-5)
 
@@ -219,7 +220,7 @@ def test_patching_every_component_at_once_would_move_all(ground) -> None:
     found = measured(lm, made).scores
     ratios = moved(list(found))
     heads_and_mlps = 2 * (lm.shape.n_heads + 1)
-    assert len(ratios) == 5 * heads_and_mlps
+    assert len(ratios) == len(LABEL_METRICS) * heads_and_mlps
     key = ScoreKey(Component(kind=Kind.MLP, layer=1), Quantity("moved", "mlp_out", {"of": "loss"}))
     over, under = ratios[key]
     assert (over.quantity.metric, under.component, under.quantity.condition) == (

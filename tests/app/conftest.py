@@ -1,5 +1,6 @@
 """The environment of the app, and models, workers and runs for its pages to show."""
 
+import json
 import os
 import sys
 from uuid import uuid4
@@ -65,6 +66,23 @@ def model(sessions):
             )
 
     return add
+
+
+@pytest.fixture
+def real_model(model, tmp_path):
+    """A model whose tokenizer is there, which is all that queueing a run looks at."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({each: number for number, each in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    (folder / "model.safetensors").touch()
+    return model("real", folder)
 
 
 @pytest.fixture

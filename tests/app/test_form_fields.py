@@ -190,11 +190,24 @@ def test_what_is_written_too_deep_or_long_stays_for_the_model_to_refuse(written)
 
 
 def test_the_form_asks_every_field_of_the_recipe_but_its_name_and_what_only_files_have():
-    asked = data.recipe_fields(registry.find("subspace"))
+    asked = data.recipe_fields(registry.find("subspace"), DistributionSpec())
     columns = {name for name in DistributionSpec.model_fields if name.endswith("_column")}
-    others = {*PARTS, *columns, "choices_columns", "answer_reading"}
+    others = {*PARTS, *columns, "choices_columns", "group_columns", "answer_reading"}
+    others |= {"layout", "counterfactual"}
     assert asked.keys() == DistributionSpec.model_fields.keys() - others
     assert asked["split"].default == "test"
+    of_ioi = data.recipe_fields(registry.find("subspace"), DistributionSpec(data="ioi"))
+    assert of_ioi.keys() == {"split", "seed", "size"}
+    own = DistributionSpec(data="file:/x.jsonl", layout="pairs")
+    of_pairs = data.recipe_fields(registry.find("subspace"), own)
+    assert of_pairs.keys() == {
+        *of_ioi,
+        *(columns - {"question_column", "answer_column"}),
+        "group_columns",
+    }
+    own_questions = data.recipe_fields(registry.find("subspace"), DistributionSpec(data="file:/x"))
+    assert {"template", "labels", "choices_columns"} <= own_questions.keys()
+    assert not {"prompt_column", "layout", "data"} & own_questions.keys()
     request = data.request_fields()
     assert (request["priority"].choices, request["priority"].default) == (
         ("now", "normal", "later"),

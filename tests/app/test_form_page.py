@@ -1,6 +1,5 @@
 """The form that queues runs, on a real database."""
 
-import json
 import subprocess
 import sys
 
@@ -12,23 +11,6 @@ from app import data
 from tracker.domain import RunRequest
 
 from .visiting import MAIN, all_runs, press, words
-
-
-@pytest.fixture
-def real_model(model, tmp_path):
-    """A model whose tokenizer is there, which is all that queueing a run looks at."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    folder = tmp_path / "model"
-    folder.mkdir()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({each: number for number, each in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    (folder / "model.safetensors").touch()
-    return model("real", folder)
 
 
 def test_without_a_model_the_form_says_how_to_add_one(visit):

@@ -81,7 +81,7 @@ def plain_seconds(lm: LanguageModel, prompts: Sequence[Example]) -> tuple[float,
     batch = lm.batch(prompts[:BATCH])
     start = time.perf_counter()
     hooked_passes(lm, batch)
-    hooked = (time.perf_counter() - start) / SAMPLED * len(prompts) / BATCH
+    hooked = (time.perf_counter() - start) / SAMPLED * len(prompts) / len(batch.numbers)
     return plain, hooked
 
 

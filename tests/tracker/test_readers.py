@@ -361,12 +361,12 @@ def test_an_ordinary_user_puts_readers_last_that_begin_at_once() -> None:
 def test_a_part_stores_a_tensor_larger_than_the_memory_of_a_reader(cluster: Cluster) -> None:
     server = cluster.postgres._process
     assert server is not None
-    bytes_sent: list[Any] = ["SELECT length(%b)", [bytes(200 * 2**20)]]
+    large = "SELECT octet_length(repeat('x', 400 * 1024 * 1024))"  # as a tensor is in its session
     with cluster.reader() as reader, connect(cluster.url("headbook_worker")) as worker:
         Priorities().tend(server.pid, owner=server.command.owner)
-        assert worker.execute(*bytes_sent).fetchone() == (200 * 2**20,)
+        assert worker.execute(large).fetchone() == (400 * 2**20,)
         with pytest.raises(psycopg.errors.OutOfMemory):
-            reader.execute(*bytes_sent)
+            reader.execute(large)
 
 
 # What readers are for

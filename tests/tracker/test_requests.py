@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as some
 from typer.testing import CliRunner
 
@@ -138,7 +138,11 @@ def of_command(*words: str) -> RunRequest:
     return read
 
 
+NEXT_LINE = RunRequest(analysis="a", model="m", parameters={"\x85": "\x85 \u2028\u2029"})
+
+
 @settings(max_examples=60, deadline=None)
+@example(NEXT_LINE)
 @given(requests())
 def test_a_request_is_read_back_from_each_of_its_forms(request: RunRequest) -> None:
     code = request.as_python()

@@ -77,9 +77,11 @@ def show(
     Of completions also the candidates, the named spans and the groups; `--sources paired` shows
     each prompt next to its counterfactual.
     """
+    settings = Settings()
     built = distributions.build(
         DistributionSpec.parse(name, **recipe),
-        bounds=Settings().data_bounds,
+        roots=settings.data_roots,
+        bounds=settings.data_bounds,
     )
     paired = pairs(built, sources, seed=source_seed) if sources else ()
     if as_json:

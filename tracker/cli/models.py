@@ -161,10 +161,13 @@ def _span(of_layers: Sequence[int]) -> str:
 
 
 def _with_interval(answers: "Answers", name: str) -> str:
-    """A mean and its 95 % interval, if it has one: `0.812 (0.703 to 0.906)`."""
+    """A mean and its 95 % interval, if it has them: `0.812 (0.703 to 0.906)`."""
+    mean = getattr(answers, name)
+    if mean is None:
+        return ""
     ends = answers.intervals.get(name)
     interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
-    return f"{getattr(answers, name):.3f}{interval}"
+    return f"{mean:.3f}{interval}"
 
 
 @app.command()

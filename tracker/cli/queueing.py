@@ -100,6 +100,7 @@ def _checked(requests: Sequence[RunRequest], sessions: Sessions) -> list[Checked
         sessions=sessions,
         home=Home(settings.home),
         roots=settings.model_roots,
+        data_roots=settings.data_roots,
         bounds=settings.data_bounds,
     )
 

@@ -25,6 +25,7 @@ from tracker.errors import TrackerError
 
 MOST_SEED = 2**63 - 1
 MOST_DEEP = 20  # nesting depth of lists and objects in parameters
+_BREAKS = frozenset("\x85\u2028\u2029")
 _ENDLESS = 2**31  # columns of YAML, so that no text is wrapped
 
 
@@ -159,7 +160,18 @@ class RunRequest(Asked):
 def study_yaml(requests: Iterable[RunRequest]) -> str:
     """A study file with these requests."""
     content = {"requests": [request.said for request in requests]}
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=_ENDLESS)
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_ENDLESS)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Escapes line breaks that PyYAML writes as they are, and then reads as spaces."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = '"' if _BREAKS.intersection(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _depth(value: Any) -> int:

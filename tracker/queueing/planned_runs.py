@@ -87,7 +87,8 @@ class Planner:
     """Plans runs; prompts that several of them share are built and tokenized once."""
 
     home: Home
-    roots: Sequence[Path]
+    roots: Sequence[Path]  # of models
+    data_roots: Sequence[Path] = ()
     bounds: Bounds = field(default_factory=Bounds)
     _built: dict[DistributionSpec, Distribution] = field(default_factory=dict)
     _prompts: dict[object, "_Prompts | Refused"] = field(default_factory=dict)
@@ -204,7 +205,7 @@ class Planner:
 
     def _distribution(self, spec: DistributionSpec) -> Distribution:
         if spec not in self._built:
-            self._built[spec] = distributions.build(spec, bounds=self.bounds)
+            self._built[spec] = distributions.build(spec, roots=self.data_roots, bounds=self.bounds)
         return self._built[spec]
 
     def _own(self, distribution: Distribution, *, model: Model) -> "_Prompts":

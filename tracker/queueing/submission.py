@@ -65,6 +65,7 @@ def submit(
     sessions: Sessions,
     home: Home,
     roots: Sequence[Path] = (),
+    data_roots: Sequence[Path] = (),
     prompts_per_part: int = PROMPTS_PER_PART,
     nonce: str | None = None,
 ) -> Submitted:
@@ -74,7 +75,7 @@ def submit(
     refuses the request, `BadName`, and other `TrackerError`s.
     """
     (submitted,) = record(
-        check([request], sessions=sessions, home=home, roots=roots),
+        check([request], sessions=sessions, home=home, roots=roots, data_roots=data_roots),
         created_by=created_by,
         sessions=sessions,
         prompts_per_part=prompts_per_part,
@@ -90,10 +91,11 @@ def submit_all(
     sessions: Sessions,
     home: Home,
     roots: Sequence[Path] = (),
+    data_roots: Sequence[Path] = (),
     prompts_per_part: int = PROMPTS_PER_PART,
 ) -> list[Submitted]:
     """Record every request, or none if any is refused."""
-    checked = check(requests, sessions=sessions, home=home, roots=roots)
+    checked = check(requests, sessions=sessions, home=home, roots=roots, data_roots=data_roots)
     return record(
         checked, created_by=created_by, sessions=sessions, prompts_per_part=prompts_per_part
     )
@@ -105,11 +107,13 @@ def check(
     sessions: Sessions,
     home: Home,
     roots: Sequence[Path] = (),
+    data_roots: Sequence[Path] = (),
     bounds: Bounds | None = None,
 ) -> list[Checked]:
     """Check that every request can run, and plan its run.
 
-    `bounds` limit the size of data files; by default they are the standard ones. Raises
+    Models must be in `roots` and files of prompts in `data_roots`, if there are any. `bounds` limit
+    the size of data files; by default they are the standard ones. Raises
     `InvalidRequest` and other `TrackerError`s.
     """
     with transaction(sessions) as session:
@@ -117,7 +121,7 @@ def check(
         models = {name: model_store.model_named(session, name) for name in model_names}
     for model in models.values():
         model_store.check_proof(model)
-    planner = Planner(home=home, roots=roots, bounds=bounds or Bounds())
+    planner = Planner(home=home, roots=roots, data_roots=data_roots, bounds=bounds or Bounds())
     checked = []
     for request, name in zip(requests, told_apart(requests), strict=True):
         try:

@@ -65,7 +65,7 @@ _OF_A_NAMED_SERVER = {
 
 # Made absolute: workers and the dispatcher run in another working directory.
 _PATHS = (
-    *("PYTHONPATH", "HEADBOOK_MODEL_ROOTS", "TMPDIR"),
+    *("PYTHONPATH", "HEADBOOK_MODEL_ROOTS", "HEADBOOK_DATA_ROOTS", "TMPDIR"),
     *("HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "XDG_CACHE_HOME"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
     *("PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR"),

@@ -76,6 +76,7 @@ class Settings(BaseSettings):
         None, validation_alias="MLFLOW_TRACKING_URI", repr=False
     )
     model_roots: Annotated[tuple[Path, ...], NoDecode] = ()  # folders of models; () allows all
+    data_roots: Annotated[tuple[Path, ...], NoDecode] = ()  # of prompts; () allows all to commands
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1" …
     memory_budget: Memory | None = None  # for recordings and replays: "300MB", "4GiB"
     only_above: Memory | None = None  # a worker for runs that need more than so much alone
@@ -127,7 +128,7 @@ class Settings(BaseSettings):
             raise ValueError("the path is too long")
         return whole
 
-    @field_validator("model_roots", mode="before")
+    @field_validator("model_roots", "data_roots", mode="before")
     @classmethod
     def _split(cls, roots: object) -> object:
         return (

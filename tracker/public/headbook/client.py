@@ -268,6 +268,7 @@ class Client:
             sessions=self._sessions,
             home=self._home,
             roots=settings.model_roots,
+            data_roots=settings.data_roots,
             bounds=settings.data_bounds,
         )
 
