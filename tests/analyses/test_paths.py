@@ -18,6 +18,7 @@ from analyses.methods.paths import NothingBelow, PathsParams, paths
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.examples import Example, examples
 from analyses.prompts.key_sites import NoKeySite
+from analyses.prompts.places import NoSuchSite
 from analyses.prompts.sources import SourceKind
 from analyses.quantities import Varied
 from analyses.results import Component, Kind, Measured, Result
@@ -202,3 +203,11 @@ def test_a_prompt_without_the_token_that_is_read_is_refused(load, tmp_path) -> N
             PathsParams(receivers=("1.0",), **choices).check_places(prompt.places)
     for choices in ({"key_site": "option_end"}, {"positions": "option_end", "reads": ("k",)}):
         PathsParams(receivers=("1.0",), **choices).check_places(prompt.places)  # not read
+
+
+def test_keys_without_a_place_in_the_text_are_refused(load) -> None:
+    (completion, *_) = read_completions(load("llama", **LONG))
+    PathsParams(receivers=("1.0",)).check_places(completion.places)  # queries at the final position
+    with pytest.raises(NoSuchSite, match=r"no place named 'label'.* Its places: who, what"):
+        PathsParams(receivers=("1.0",), reads=("k",)).check_places(completion.places)
+    PathsParams(receivers=("1.0",), reads=("k",), key_site="what").check_places(completion.places)
