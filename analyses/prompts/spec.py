@@ -312,7 +312,7 @@ class DistributionSpec(BaseModel):
     def name(self) -> str:
         """For display; the other fields are shown separately.
 
-        `data/template/labels` of questions, `data` or `data/counterfactual` of completions.
+        `data/template/labels` of questions, `data/counterfactual` of shipped completions.
         """
         return _name(self.model_dump(include={*PARTS, "counterfactual", "layout"}))
 
@@ -387,9 +387,11 @@ def in_short(stored: Mapping[str, Any], digest: str) -> str:
 
 def _name(stored: Mapping[str, Any]) -> str:
     """The name of a stored spec, for display."""
-    data, counterfactual = stored["data"], stored.get("counterfactual")
-    if data in data_names.TASKS or stored.get("layout", "questions") != "questions":
-        return f"{data}/{counterfactual}" if counterfactual else str(data)
+    data = str(stored["data"])
+    if data in data_names.TASKS:
+        return f"{data}/{stored.get('counterfactual') or tasks.task(data).counterfactuals[0]}"
+    if stored.get("layout", "questions") != "questions":
+        return data
     return f"{data}/{stored['template']}/{stored['labels']}"
 
 

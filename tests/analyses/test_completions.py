@@ -94,11 +94,17 @@ def test_a_field_of_the_other_kind_is_refused_by_name(data, fields):
         assert DistributionSpec(**data, **{field: usual}) == DistributionSpec(**data)
 
 
-@pytest.mark.parametrize("name", ["ioi", "ioi/swap", "ioi/abc"])
+@pytest.mark.parametrize("name", ["ioi/swap", "ioi/abc"])
 def test_a_name_parses_and_prints_back(name):
     spec = DistributionSpec.parse(name)
     assert spec.name == name
     assert spec.counterfactual == name.partition("/")[2]
+
+
+def test_without_a_counterfactual_the_name_says_which_one_is_taken():
+    spec = DistributionSpec.parse("ioi")
+    assert (spec.name, spec.counterfactual) == ("ioi/swap", "")
+    assert build(spec).hash == build(DistributionSpec.parse("ioi/swap")).hash
 
 
 def test_a_name_with_too_much_or_an_unknown_counterfactual_is_refused():

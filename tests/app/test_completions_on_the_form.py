@@ -104,7 +104,7 @@ def test_the_first_prompts_are_shown_next_to_their_counterfactuals(visit, real_m
     first = made[0]
     assert isinstance(first, Pair)
     told = words(at.caption)
-    assert f"correct: {first.base.correct_labels[0]}" in told
+    assert f"correct\\: {first.base.correct_labels[0]}" in told
     assert "order=" in told
 
 
