@@ -96,7 +96,7 @@ def test_without_data_roots_own_data_are_not_offered(visit, real_model, sessions
 def test_the_first_prompts_are_shown_next_to_their_counterfactuals(visit, real_model):
     at = few(visit("queue_form", analysis="attribution", distribution="ioi/abc"))
     at.toggle(key="prompts").set_value(True).run()
-    made = data.shown(DistributionSpec(data="ioi", counterfactual="abc"))
+    made = data.shown(DistributionSpec(data="ioi", counterfactual="abc", size=4))
     texts = [each.value for each in at.code]
     for pair in made:
         assert isinstance(pair, Pair)
