@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analyses import effects, streaming
+from analyses.errors import Refused
+from analyses.prompts.places import Places
 from analyses.quantities import Quantity
-from analyses.registry import Params, analysis
+from analyses.registry import ModelFacts, Params, analysis
 from analyses.results import MODEL, Component, Kind, Measured, NamedTensor, ScoreKey
 from analyses.stored import LABEL_METRICS, ScoreDescription, TensorDescription, under
 
@@ -91,6 +93,19 @@ ARRAYS = (
 )
 
 
+class UnequalSpans(Refused):
+    def __init__(self, one: Places, other: Places) -> None:
+        super().__init__(
+            f"Attention is summed over the same spans of every prompt, and prompt {one.number} has "
+            f"{_listed(one)}, prompt {other.number} {_listed(other)}. Name the same spans in every "
+            f"prompt, or none."
+        )
+
+
+def _listed(places: Places) -> str:
+    return ", ".join(places.sites) or "no spans"
+
+
 class AttentionParams(Params):
     """Whether rows of attention are stored."""
 
@@ -100,6 +115,12 @@ class AttentionParams(Params):
         description="Store every head's whole row of attention for every prompt: four bytes per "
         "prompt, head and token.",
     )
+
+    def check_prompts(self, model: ModelFacts, prompts: Sequence[Places]) -> None:
+        """Raises `UnequalSpans`."""
+        for places in prompts:
+            if set(places.sites) != set(prompts[0].sites):
+                raise UnequalSpans(prompts[0], places)
 
 
 @analysis(

@@ -174,7 +174,8 @@ class BasesParams(Params):
         KeySite.LABEL.value,
         title="Key site",
         description="Where keys and values are taken: of questions at this token of each option "
-        "(label, bracket, content_end, option_end), of completions at the last token of this span.",
+        "(label, bracket, content_end, option_end), of completions at the last token of this span, "
+        "or of the text (final).",
     )
     rotary: Literal["before", "after"] = Field(
         "before",

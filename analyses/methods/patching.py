@@ -14,7 +14,7 @@ from analyses.patching_scores import ARRAYS, CONVENTIONS, GAP, OF_LAYERS, STORES
 from analyses.position_maps import EACH, PositionMap
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite, SiteName
-from analyses.prompts.places import Places
+from analyses.prompts.places import FINAL, Places
 from analyses.prompts.sources import Companion, SourceKind, usual_source
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 EFFECTS = ("total_effect", "direct_effect", "indirect_effect")
 MEAN, ZERO = "mean", "zero"
-FINAL = "final"
 MEANS = "means"  # the input with the values of a mean ablation
 READ = ("k", "v")
 Source = Literal["resample", "permute_options", "randomise_labels", "paired", "mean", "zero"]
@@ -137,8 +136,10 @@ class PatchingParams(Params):
         if self.source != MEAN:
             return ()
         of = spec.model_copy(update={"split": "train" if spec.split == "test" else spec.split})
-        # Only means of outputs are read, which rotary=after provides for every model.
+        # Only means of outputs are read, which these provide for every model and prompt.
         params = {"batch_size": self.batch_size, "prompts": self.prompts, "rotary": "after"}
+        if spec.kind == "completions":
+            params["key_site"] = FINAL
         return (Need(name=MEANS, analysis="bases", params=params, distribution=of),)
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from analyses.prompts.places import NoSuchSite, Places, Tokens, span, without_overlap
+from analyses.prompts.places import FINAL, NoSuchSite, Places, Tokens, span, without_overlap
 from analyses.prompts.prompt import CompletionPrompt
 from analyses.prompts.token_index import TokenIndex
 
@@ -28,7 +28,9 @@ class CompletionPlaces(Places):
         return tuple(self.spans)
 
     def at(self, site: str) -> tuple[int, ...]:
-        """The last token of a span. Raises `NoSuchSite`."""
+        """The last token of a span, or of the text. Raises `NoSuchSite`."""
+        if site == FINAL:
+            return (self.final,)
         if site not in self.spans:
             raise NoSuchSite(site, self.number, self.sites)
         _, last = self.spans[site]

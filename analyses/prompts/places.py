@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from analyses.errors import Refused, did_you_mean, shown
 
 Tokens = frozenset[int]  # as indices into `TokenizedPrompt.input_ids`
+FINAL = "final"  # the name of the final position
 
 
 class NoSuchSite(Refused):

@@ -23,7 +23,7 @@ from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, ScoreKey
 
 HELD_OUT = range(20, 24)
-PARAMS = {"heads": ("0.1", "1.2"), "key_site": "io", "ranks": (3,), "placebo_ranks": (1,)}
+PARAMS = {"heads": ("0.1", "1.2"), "key_site": "io", "ranks": (3,), "placebo_ranks": ()}
 HEAD = Component(kind=Kind.HEAD, layer=1, index=2)
 
 
@@ -105,6 +105,8 @@ def test_a_rank_between_is_a_forward_pass_with_projected_reads(learnt) -> None:
         )
     confined = of(found, component=HEAD, metric="logit_diff", site="qk", x=3)
     np.testing.assert_allclose(confined, logit_diffs(lm, prompts, patches), atol=1e-4)
+    base = of(found, component=MODEL, metric="logit_diff")
+    assert np.abs(confined - base).max() > 100 * 1e-4
 
 
 def test_vectors_are_those_of_the_spans_and_are_grouped_by_their_tokens(load) -> None:
@@ -141,6 +143,7 @@ def test_the_key_site_is_a_span_of_the_prompts(load) -> None:
         with pytest.raises(NoSuchSite, match=r"no place named 'label'.* Its places: io, s1\."):
             params.check_places(prompt.places)
     SubspaceParams(key_site="s1").check_places(prompt.places)
+    assert prompt.places.at("final") == (len(prompt.input_ids) - 1,)
     ioi, questions = DistributionSpec.parse("ioi", split="test"), DistributionSpec(split="test")
     assert BasesParams.usual(ioi) == {"key_site": "io"}
     assert SubspaceParams.usual(ioi)["key_site"] == "io"

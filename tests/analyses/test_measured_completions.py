@@ -1,5 +1,7 @@
 """Behaviour, attention and attribution of completions, against counting and plain passes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,11 @@ from studied import LONG, of, run
 
 from analyses import knowledge
 from analyses.language_model import LanguageModel
-from analyses.methods.attention import STORES, AttentionParams, attention
+from analyses.methods.attention import STORES, AttentionParams, UnequalSpans, attention
 from analyses.methods.attribution import AttributionParams, attribution
 from analyses.methods.behaviour import STORES as OF_BEHAVIOUR
 from analyses.methods.behaviour import BehaviourParams, behaviour
+from analyses.prompts.completion_places import CompletionPlaces
 from analyses.prompts.examples import Example
 from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, ScoreKey
@@ -93,6 +96,16 @@ def test_a_head_that_looks_evenly_is_counted_by_hand(load) -> None:
         tail = [lm.tokenizer.decode([each]) for each in ids[-round(last) :]]
         assert sum(map(len, tail)) == after[number]
         assert all(name not in PERSONS for name in tail[:2])
+
+
+def test_attention_needs_the_same_spans_in_every_prompt(load) -> None:
+    lm = load("llama", **LONG)
+    one, other = (each.places for each in read(lm, range(2)))
+    AttentionParams().check_prompts(lm.shape, [one, other])
+    assert isinstance(other, CompletionPlaces)
+    fewer = replace(other, spans={"io": other.spans["io"]})
+    with pytest.raises(UnequalSpans, match=r"prompt 0 has io, s1, prompt 1 io\."):
+        AttentionParams().check_prompts(lm.shape, [one, fewer])
 
 
 @pytest.mark.parametrize("family", ["gemma2", "llama"])
