@@ -293,7 +293,10 @@ class DistributionSpec(BaseModel):
     def _check_kind(self) -> None:
         """Raises `FieldOfOtherKind` if a field that does not apply differs from its default."""
         applying = fields_of(self.kind, shipped=self.is_shipped)
+        unread = _UNREAD if self.kind == "questions" else ()
         for name, field in type(self).model_fields.items():
+            if _mark(name) in unread:
+                continue
             if name not in applying and getattr(self, name) != field.default:
                 raise FieldOfOtherKind(name, str(_mark(name)), self.data)
 
@@ -400,11 +403,13 @@ def _said(value: Any) -> str:
 
 
 _MARKS: Mapping[tuple[Kind, bool], tuple[str, ...]] = {  # by kind, and whether it is shipped
-    ("questions", True): ("questions", "files of questions", "any files"),
+    ("questions", True): ("questions",),
     ("questions", False): ("questions", "files of questions", "any files", "files"),
     ("completions", True): ("shipped completions",),
     ("completions", False): ("files of completions", "any files", "files"),
 }
+# Recipes of shipped questions may name columns, which are not read.
+_UNREAD = ("files of questions", "any files")
 
 # Paths contain slashes, so such a name is parsed from its end, where template and labels must both
 # be given or both be omitted: a folder may be called mmlu.
