@@ -940,7 +940,7 @@ COMMENT ON VIEW results.distributions IS 'Every prompt distribution that a run h
 
 COMMENT ON COLUMN results.distributions.distribution_id IS 'Number of the distribution; joins results.runs. A higher one was used later for the first time.';
 
-COMMENT ON COLUMN results.distributions.name IS 'data/template/labels; recipe has the rest.';
+COMMENT ON COLUMN results.distributions.name IS 'data/template/labels, or data/counterfactual of completions; recipe has the rest.';
 
 COMMENT ON COLUMN results.distributions.hash IS 'sha256 over recipe, items, template and prompts; equal hashes mean the same prompts.';
 
@@ -1000,7 +1000,7 @@ COMMENT ON COLUMN results.head_scores.model_revision IS 'Revision of the model.'
 
 COMMENT ON COLUMN results.head_scores.dtype IS 'Type of the weights in memory.';
 
-COMMENT ON COLUMN results.head_scores.distribution IS 'Name of the prompt distribution: data/template/labels; recipe has the rest.';
+COMMENT ON COLUMN results.head_scores.distribution IS 'Name of the prompt distribution: data/template/labels, or data/counterfactual; recipe has the rest.';
 
 COMMENT ON COLUMN results.head_scores.distribution_hash IS 'Hash of the prompt distribution; equal hashes mean the same prompts.';
 
@@ -1290,7 +1290,7 @@ COMMENT ON COLUMN results.runs.dtype IS 'Type of the weights in memory, e.g. flo
 
 COMMENT ON COLUMN results.runs.distribution_id IS 'The prompt distribution; joins results.distributions.';
 
-COMMENT ON COLUMN results.runs.distribution IS 'Name of the prompt distribution: data/template/labels; recipe has the rest.';
+COMMENT ON COLUMN results.runs.distribution IS 'Name of the prompt distribution: data/template/labels, or data/counterfactual; recipe has the rest.';
 
 COMMENT ON COLUMN results.runs.distribution_hash IS 'Hash of the prompt distribution; equal hashes mean the same prompts.';
 
