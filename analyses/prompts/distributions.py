@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from analyses.errors import shown
-from analyses.prompts import completing, data_names, labels, own_templates, tasks, templates
+from analyses.prompts import completion_data, data_names, labels, own_templates, tasks, templates
 from analyses.prompts.bounds import Bounds
-from analyses.prompts.completing import CompletionData
+from analyses.prompts.completion_data import CompletionData
 from analyses.prompts.completions import CompletionItem
 from analyses.prompts.data import Data, load
 from analyses.prompts.items import Item, load_items
@@ -113,7 +113,7 @@ class CompletionDistribution(Distribution):
 
     @cached_property
     def items(self) -> tuple[Item, ...]:
-        return tuple(map(completing.as_item, self.drawn))
+        return tuple(map(completion_data.as_item, self.drawn))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,10 +182,10 @@ def _questions(
 def _completions(
     spec: DistributionSpec, roots: Sequence[Path], bounds: Bounds
 ) -> CompletionDistribution:
-    data = completing.load(spec, roots=roots, bounds=bounds)
-    drawn = completing.draw(data.items, spec)
-    bounds.check("text", sum(map(completing.length, drawn)), f"The distribution {spec.name!r}")
-    made = [completing.prompts_of(number, item) for number, item in enumerate(drawn)]
+    data = completion_data.load(spec, roots=roots, bounds=bounds)
+    drawn = completion_data.draw(data.items, spec)
+    bounds.check("text", sum(map(completion_data.length, drawn)), f"The distribution {spec.name!r}")
+    made = [completion_data.prompts_of(number, item) for number, item in enumerate(drawn)]
     return CompletionDistribution(
         spec=spec,
         prompts=tuple(prompt for prompt, _ in made),

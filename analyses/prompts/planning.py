@@ -8,10 +8,10 @@ from itertools import count
 from analyses.errors import Refused
 from analyses.prompts import labels
 from analyses.prompts.data import Data
+from analyses.prompts.draw_order import in_rounds
 from analyses.prompts.items import Item
 from analyses.prompts.option_sets import OptionSet, OptionSets
 from analyses.prompts.plans import Plan, Question
-from analyses.prompts.rounds import in_rounds
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.streams import Stream, rank
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analyses.prompts import completing
+from analyses.prompts import completion_data
 from analyses.prompts.bounds import Bounds
 from analyses.prompts.completions import Completion, CompletionItem
 from analyses.prompts.distributions import DistributionSpec
@@ -34,10 +34,10 @@ def parquet(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def data(path: Path | str, **fields: Any) -> completing.CompletionData:
+def data(path: Path | str, **fields: Any) -> completion_data.CompletionData:
     name = f"file:{path}" if isinstance(path, Path) else path
     spec = DistributionSpec(data=name, **({"layout": "pairs"} | fields))
-    return completing.load(spec, roots=(), bounds=Bounds())
+    return completion_data.load(spec, roots=(), bounds=Bounds())
 
 
 def items(path: Path | str, **fields: Any) -> tuple[CompletionItem, ...]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from analyses.prompts import completing
-from analyses.prompts.completing import TooFewCompletions, draw
+from analyses.prompts import completion_data
+from analyses.prompts.completion_data import TooFewCompletions, draw
 from analyses.prompts.completions import Completion, CompletionItem
 from analyses.prompts.distributions import CompletionDistribution, build
 from analyses.prompts.mutations import Mutation
@@ -190,9 +190,11 @@ def test_the_digest_of_items_follows_everything_but_the_row():
         asked(correct=(1,)),
         asked(spans={"s": Span(0, 1)}),
     ]
-    digests = {completing.digest([each]) for each in (first, *changed)}
+    digests = {completion_data.digest([each]) for each in (first, *changed)}
     assert len(digests) == len(changed) + 1
-    assert completing.digest([replace(first, where="line 3")]) == completing.digest([first])
+    assert completion_data.digest([replace(first, where="line 3")]) == completion_data.digest(
+        [first]
+    )
 
 
 def test_prompts_are_the_items_in_their_order_with_numbers_groups_and_spans():

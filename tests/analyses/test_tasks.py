@@ -11,7 +11,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
 from analyses.prompts import data_names, task_page, tasks
-from analyses.prompts.completing import draw
+from analyses.prompts.completion_data import draw
 from analyses.prompts.completions import Completion, CompletionItem
 from analyses.prompts.items import load_relations
 from analyses.prompts.spec import DistributionSpec

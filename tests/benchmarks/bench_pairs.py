@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from analyses.prompts import completing
+from analyses.prompts import completion_data
 from analyses.prompts.bounds import Bounds
 from analyses.prompts.spec import DistributionSpec
 
@@ -52,7 +52,7 @@ def read(path: Path) -> Taken:
     """Read the file in this process."""
     spec = DistributionSpec(data=f"file:{path}", layout="pairs")
     before, start = _peak(), time.perf_counter()
-    data = completing.load(spec, roots=(), bounds=Bounds())
+    data = completion_data.load(spec, roots=(), bounds=Bounds())
     seconds = time.perf_counter() - start
     return Taken(len(data.items), round(seconds, 2), _peak() - before)
 

@@ -11,11 +11,11 @@ from analyses.errors import Refused
 from analyses.prompts import tasks
 from analyses.prompts.bounds import Bounds
 from analyses.prompts.completions import Completion, CompletionItem
+from analyses.prompts.draw_order import in_rounds
 from analyses.prompts.items import Item
 from analyses.prompts.pair_columns import Layout, PairColumns
 from analyses.prompts.pair_tables import column_names, completions_of
 from analyses.prompts.prompt import CompletionPrompt, completion_prompt
-from analyses.prompts.rounds import in_rounds
 from analyses.prompts.rows import Reader
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.streams import content_hash_of_all, rank
