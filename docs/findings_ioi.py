@@ -24,6 +24,7 @@ MODEL = "smollm2"
 TOP = 5
 SHARED = 10  # heads of each task that are compared
 MOST_MOVERS = 6  # whose reads and dimensions are measured
+RECEIVERS = 2  # the strongest by direct effect, whose reads are measured too
 
 IOI = {"name": "ioi/swap", "split": "train"}
 KEPT_OUT = {"name": "ioi/swap", "split": "test"}
@@ -45,13 +46,13 @@ FIRST: Mapping[str, dict[str, Any]] = {
 }
 
 
-def then(movers: list[str]) -> Mapping[str, dict[str, Any]]:
-    """The runs that depend on which heads are movers."""
+def then(movers: list[str], receivers: list[str]) -> Mapping[str, dict[str, Any]]:
+    """The runs that depend on which heads are movers, and which ones are strongest."""
     return {
         "paths": {
             "analysis": "paths",
             "recipe": IOI | {"size": 32},
-            "parameters": {"receivers": movers, "reads": ["q"]},
+            "parameters": {"receivers": receivers, "reads": ["q"]},
         },
         "subspace": {
             "analysis": "subspace",
@@ -159,7 +160,8 @@ def facts(runs: Runs) -> dict[str, Any]:
     movers = strongest({head: direct[head] for head in category["mover"]}, MOST_MOVERS)
     if not movers:
         sys.exit("No head is a mover, so there is nothing whose reads and dimensions to measure.")
-    found |= dict(runs.scores(then(movers)))
+    receivers = list(dict.fromkeys([*movers, *strongest(direct, RECEIVERS)]))
+    found |= dict(runs.scores(then(movers, receivers)))
     return {
         "model": MODEL,
         "behaviour": {
@@ -175,9 +177,12 @@ def facts(runs: Runs) -> dict[str, Any]:
         "direct": {head: direct[head] for head in strongest(direct, TOP)},
         "total": {head: total["patching"][head] for head in strongest(total["patching"], TOP)},
         "categories": category,
-        "movers": {head: _mover(found, head) for head in movers},
+        "looks": {
+            head: _look(found, head)
+            for head in dict.fromkeys([*strongest(direct, TOP), *movers, *category["suppressor"]])
+        },
         "enough": {name: _enough(found[name]) for name in ("cumulative", "cumulative_years")},
-        "paths": {receiver: _senders(found["paths"], receiver) for receiver in movers},
+        "paths": {receiver: _senders(found["paths"], receiver) for receiver in receivers},
         "ranks": {site: _rank(found["subspace"], site) for site in ("q", "k", "qk", "v")},
         "shared": _shared(total["patching"], total["patching_years"]),
         "kept_out": _shared(total["patching"], total["patching_kept_out"]),
@@ -202,7 +207,8 @@ def _answers(frame: Any) -> dict[str, Any]:
     return {**answers, "n": int(n)}
 
 
-def _mover(found: Mapping[str, Any], head: str) -> dict[str, Any]:
+def _look(found: Mapping[str, Any], head: str) -> dict[str, Any]:
+    """Where a head looks, what it writes, and its category."""
     layer, index = map(int, head.split("."))
     of = {"kind": "head", "layer": layer, "index": index}
     weights = {
@@ -214,7 +220,9 @@ def _mover(found: Mapping[str, Any], head: str) -> dict[str, Any]:
         for metric in ("total_effect", "direct_effect")
     }
     share = estimate(found["attribution"], metric="logit_attribution", **of)
-    return {"weights": weights, **effects, "logit_attribution": share}
+    category = select(_ones(found["categorise"]), metric="category", **of)
+    (name,) = [varied["of"] for varied in category["varied"]] or ["minor"]
+    return {"category": name, "weights": weights, **effects, "logit_attribution": share}
 
 
 def _enough(frame: Any) -> dict[str, Any]:
