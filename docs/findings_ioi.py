@@ -88,6 +88,19 @@ class Runs:
             self.ids[name] = str(run.id)
             yield name, self._client.scores(run)
 
+    def writes(self, frame: Any) -> dict[str, list[float]]:
+        """By head, what it adds to the logit of the answer and of the other name, on average."""
+        values = self._client.tensor(self.ids["attribution"], "label_attribution").mean(0)
+        heads_ = frame[frame["kind"] == "head"]
+        of_layer = int(heads_["index"].max()) + 2  # its heads, then its MLP
+        layers = int(heads_["layer"].max()) + 1
+        assert values.shape == (1 + layers * of_layer, 2)  # after the embedding
+        return {
+            f"{layer}.{head}": [_number(each) for each in values[1 + layer * of_layer + head]]
+            for layer in range(layers)
+            for head in range(of_layer - 1)
+        }
+
 
 def select(frame: Any, **wanted: Any) -> Any:
     """The rows with these values; `varied` is compared as a mapping."""
@@ -160,6 +173,7 @@ def facts(runs: Runs) -> dict[str, Any]:
     movers = strongest({head: direct[head] for head in category["mover"]}, MOST_MOVERS)
     if not movers:
         sys.exit("No head is a mover, so there is nothing whose reads and dimensions to measure.")
+    writes = runs.writes(found["attribution"])
     receivers = list(dict.fromkeys([*movers, *strongest(direct, RECEIVERS)]))
     found |= dict(runs.scores(then(movers, receivers)))
     return {
@@ -178,7 +192,7 @@ def facts(runs: Runs) -> dict[str, Any]:
         "total": {head: total["patching"][head] for head in strongest(total["patching"], TOP)},
         "categories": category,
         "looks": {
-            head: _look(found, head)
+            head: {**_look(found, head), "writes": writes[head]}
             for head in dict.fromkeys([*strongest(direct, TOP), *movers, *category["suppressor"]])
         },
         "enough": {name: _enough(found[name]) for name in ("cumulative", "cumulative_years")},
