@@ -32,7 +32,7 @@ def ask_for_it() -> DistributionSpec:
     if distribution == OWN:
         return _own()
     chosen = DistributionSpec.parse(distribution)
-    st.caption(_about(chosen, items[distribution]))
+    st.caption(in_markdown(_about(chosen, items[distribution])))
     return chosen
 
 
@@ -60,7 +60,7 @@ def _about(chosen: DistributionSpec, items: int) -> str:
         )
     task = tasks.task(chosen.data)
     changed = task.meanings[chosen.counterfactual]
-    return in_markdown(
+    return (
         f"{counted(items, 'completion')}. {task.about} ({task.reference}.) Counterfactual: "
         f"{changed}."
     )
