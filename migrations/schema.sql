@@ -133,7 +133,7 @@ COMMENT ON COLUMN headbook.distribution.id IS 'Number of the distribution.';
 
 COMMENT ON COLUMN headbook.distribution.hash IS 'sha256 over recipe, items, template and prompts.';
 
-COMMENT ON COLUMN headbook.distribution.name IS 'data/template/labels, for people.';
+COMMENT ON COLUMN headbook.distribution.name IS 'data/template/labels, or data/counterfactual of completions, for people.';
 
 COMMENT ON COLUMN headbook.distribution.spec IS 'The recipe: every field of it.';
 
@@ -448,8 +448,9 @@ CREATE TABLE headbook.prompt (
     text text NOT NULL,
     labels text[] NOT NULL,
     options text[] NOT NULL,
-    correct integer NOT NULL,
-    spans jsonb NOT NULL
+    correct integer[] NOT NULL,
+    spans jsonb NOT NULL,
+    groups jsonb DEFAULT '{}'::jsonb NOT NULL
 );
 
 COMMENT ON TABLE headbook.prompt IS 'One prompt, as the model reads it.';
@@ -462,13 +463,15 @@ COMMENT ON COLUMN headbook.prompt.item_key IS 'The item it was made from.';
 
 COMMENT ON COLUMN headbook.prompt.text IS 'The whole text, up to where a label continues it.';
 
-COMMENT ON COLUMN headbook.prompt.labels IS 'Symbols of the options.';
+COMMENT ON COLUMN headbook.prompt.labels IS 'What may continue the text: symbols of the options, or candidates.';
 
-COMMENT ON COLUMN headbook.prompt.options IS 'Texts of the options.';
+COMMENT ON COLUMN headbook.prompt.options IS 'Texts of the options; none of a completion.';
 
-COMMENT ON COLUMN headbook.prompt.correct IS 'Index of the correct option, from 0.';
+COMMENT ON COLUMN headbook.prompt.correct IS 'Indices of the correct labels, from 0: one or several.';
 
-COMMENT ON COLUMN headbook.prompt.spans IS 'Characters [start, stop) of the question and of each label and option in the text; where each option''s line stops; what joins a label to the text.';
+COMMENT ON COLUMN headbook.prompt.spans IS 'Characters [start, stop) of the question and of each label and option in the text, or of the named parts of a completion; where each option''s line stops; what joins a label to the text.';
+
+COMMENT ON COLUMN headbook.prompt.groups IS 'Groups of completions that it belongs to, such as its template.';
 
 CREATE TABLE headbook.prompt_pair (
     distribution_id bigint NOT NULL,
@@ -481,9 +484,10 @@ CREATE TABLE headbook.prompt_pair (
     text text NOT NULL,
     labels text[] NOT NULL,
     options text[] NOT NULL,
-    correct integer NOT NULL,
+    correct integer[] NOT NULL,
     spans jsonb NOT NULL,
-    CONSTRAINT prompt_pair_kind_check CHECK ((kind = ANY (ARRAY['resample'::text, 'permute_options'::text, 'randomise_labels'::text, 'position_symbol'::text, 'random_letters'::text, 'shuffled'::text, 'ordered_letters'::text, 'numbers'::text, 'symbols'::text, 'other_separators'::text, 'no_prelude'::text])))
+    groups jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT prompt_pair_kind_check CHECK ((kind = ANY (ARRAY['resample'::text, 'permute_options'::text, 'randomise_labels'::text, 'position_symbol'::text, 'paired'::text, 'random_letters'::text, 'shuffled'::text, 'ordered_letters'::text, 'numbers'::text, 'symbols'::text, 'other_separators'::text, 'no_prelude'::text])))
 );
 
 COMMENT ON TABLE headbook.prompt_pair IS 'A source of activations for a prompt, or the same question told otherwise.';
@@ -492,25 +496,27 @@ COMMENT ON COLUMN headbook.prompt_pair.distribution_id IS 'The distribution of t
 
 COMMENT ON COLUMN headbook.prompt_pair.number IS 'The base prompt''s place in it.';
 
-COMMENT ON COLUMN headbook.prompt_pair.kind IS 'How the companion was made: resample, permute_options, shuffled …';
+COMMENT ON COLUMN headbook.prompt_pair.kind IS 'How the companion was made: resample, paired, permute_options, shuffled …';
 
 COMMENT ON COLUMN headbook.prompt_pair.seed IS 'Which draw of sources.';
 
 COMMENT ON COLUMN headbook.prompt_pair.source_number IS 'The prompt that the source is or, unless it was resampled, is a change of.';
 
-COMMENT ON COLUMN headbook.prompt_pair.differs IS 'What differs: question, options, labels, position, label, shots, wording.';
+COMMENT ON COLUMN headbook.prompt_pair.differs IS 'What differs: question, options, labels, position, label, shots, wording, text.';
 
 COMMENT ON COLUMN headbook.prompt_pair.item_key IS 'The item that the source asks.';
 
 COMMENT ON COLUMN headbook.prompt_pair.text IS 'The source''s whole text.';
 
-COMMENT ON COLUMN headbook.prompt_pair.labels IS 'Symbols of its options.';
+COMMENT ON COLUMN headbook.prompt_pair.labels IS 'What may continue it: symbols of its options, or candidates.';
 
-COMMENT ON COLUMN headbook.prompt_pair.options IS 'Texts of its options.';
+COMMENT ON COLUMN headbook.prompt_pair.options IS 'Texts of its options; none of a completion.';
 
-COMMENT ON COLUMN headbook.prompt_pair.correct IS 'Index of its correct option, from 0.';
+COMMENT ON COLUMN headbook.prompt_pair.correct IS 'Indices of its correct labels, from 0: one or several.';
 
 COMMENT ON COLUMN headbook.prompt_pair.spans IS 'Places in its text, as those of a prompt.';
+
+COMMENT ON COLUMN headbook.prompt_pair.groups IS 'Groups of completions that it belongs to.';
 
 CREATE TABLE headbook.publication (
     run_id uuid NOT NULL,
@@ -934,7 +940,7 @@ COMMENT ON VIEW results.distributions IS 'Every prompt distribution that a run h
 
 COMMENT ON COLUMN results.distributions.distribution_id IS 'Number of the distribution; joins results.runs. A higher one was used later for the first time.';
 
-COMMENT ON COLUMN results.distributions.name IS 'data/template/labels; recipe has the rest.';
+COMMENT ON COLUMN results.distributions.name IS 'data/template/labels, or data/counterfactual of completions; recipe has the rest.';
 
 COMMENT ON COLUMN results.distributions.hash IS 'sha256 over recipe, items, template and prompts; equal hashes mean the same prompts.';
 
@@ -994,7 +1000,7 @@ COMMENT ON COLUMN results.head_scores.model_revision IS 'Revision of the model.'
 
 COMMENT ON COLUMN results.head_scores.dtype IS 'Type of the weights in memory.';
 
-COMMENT ON COLUMN results.head_scores.distribution IS 'Name of the prompt distribution: data/template/labels; recipe has the rest.';
+COMMENT ON COLUMN results.head_scores.distribution IS 'Name of the prompt distribution: data/template/labels, or data/counterfactual; recipe has the rest.';
 
 COMMENT ON COLUMN results.head_scores.distribution_hash IS 'Hash of the prompt distribution; equal hashes mean the same prompts.';
 
@@ -1284,7 +1290,7 @@ COMMENT ON COLUMN results.runs.dtype IS 'Type of the weights in memory, e.g. flo
 
 COMMENT ON COLUMN results.runs.distribution_id IS 'The prompt distribution; joins results.distributions.';
 
-COMMENT ON COLUMN results.runs.distribution IS 'Name of the prompt distribution: data/template/labels; recipe has the rest.';
+COMMENT ON COLUMN results.runs.distribution IS 'Name of the prompt distribution: data/template/labels, or data/counterfactual; recipe has the rest.';
 
 COMMENT ON COLUMN results.runs.distribution_hash IS 'Hash of the prompt distribution; equal hashes mean the same prompts.';
 

@@ -25,7 +25,7 @@ def cut_all(url: str) -> None:
         )
 
 
-def still_connected(url: str, *, seconds: float = 5) -> list[str]:
+def still_connected(url: str, *, seconds: float = 15) -> list[str]:
     """Other connections to this database that do not end by themselves; a server ends them late."""
     with connect(url) as connection:
         end = time.monotonic() + seconds

@@ -48,10 +48,10 @@ def position_maps(findings: Findings) -> Figure | None:
     of = findings.axis_label("total_effect", {"of": ON})
     bar.set_label(f"mean {of}, {n_label(every)}")
     bar.outline.set_visible(False)
-    significant = any(each.excludes_zero for each in every)
-    dots = "dot: the" if significant else "no"
-    legend = f"{dots} 95 % interval of the cell excludes 0; hatched: no value"
-    figure.supxlabel(legend, fontsize=8)
+    dots = "dot: the" if any(each.excludes_zero for each in every) else "no"
+    complete = len(every) == len(maps) * n_layers * len(positions)
+    legend = f"{dots} 95 % interval of the cell excludes 0"
+    figure.supxlabel(legend if complete else f"{legend}; hatched: no value", fontsize=8)
     return figure
 
 

@@ -54,6 +54,7 @@ def items(counterfactual: str) -> Iterator[CompletionItem]:
                 id=f"{name}/{asked.a}+{asked.b}",
                 topic=described["topic"],
                 unit=f"{least}+{most}",
+                asks=f"{least}+{most}",
                 asked=_completion(shots, template, asked, candidates, numbers),
                 counterfactual=_completion(shots, template, other, candidates, numbers),
                 groups={"template": name},

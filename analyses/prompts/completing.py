@@ -113,7 +113,7 @@ def as_item(item: CompletionItem) -> Item:
     return Item(
         id=item.id,
         topic=item.topic,
-        question=item.asked.text,
+        question=item.asks or item.asked.text,
         answer=" | ".join(right),
         distractors=tuple(each for each in item.asked.candidates if each not in right),
         where=item.where,
@@ -124,7 +124,7 @@ def digest(items: Sequence[CompletionItem]) -> str:
     """A hash of the items' content."""
     return content_hash_of_all(
         [
-            *(item.id, item.topic, item.unit, dict(item.groups)),
+            *(item.id, item.topic, item.unit, item.asks, dict(item.groups)),
             *map(_content, (item.asked, item.counterfactual)),
         ]
         for item in items

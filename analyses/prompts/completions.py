@@ -28,8 +28,9 @@ class CompletionItem:
     """A completion with its counterfactual, if it has one; `id` is `relation/subject`.
 
     Prompts are spread evenly over relations. Items of one `unit` are all in the train split or all
-    in the test split. `groups` are how answers are broken down: by template, by order. `where` is
-    the row of the user's file.
+    in the test split. `asks` is what the item asks in whatever words, such as the capital of a
+    country: items that ask the same are not independent; empty: only this text asks it. `groups`
+    are how answers are broken down: by template, by order. `where` is the row of the user's file.
     """
 
     id: str
@@ -37,6 +38,7 @@ class CompletionItem:
     unit: str
     asked: Completion
     counterfactual: Completion | None
+    asks: str = ""
     groups: Mapping[str, str] = field(default_factory=dict)
     where: str = field(default="", compare=False)
 

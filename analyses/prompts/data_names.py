@@ -78,12 +78,3 @@ def hub_name(name: str) -> HubName:
         raise BadHubName(name)
     repo, config, split, revision = match.groups()
     return HubName(repo, config or ALL, split or "test", revision)
-
-
-def last_part(name: str) -> str:
-    """What the user's data is called: a file's or folder's name, or that of a hub data set."""
-    if name.startswith(HUB):
-        return hub_name(name).repo.partition("/")[2]
-    if name.startswith(FOLDER):
-        return folder_name(name).path.name
-    return Path(name.removeprefix(FILE)).stem

@@ -29,6 +29,7 @@ def items(relation: str, counterfactual: str) -> Iterator[CompletionItem]:
                 id=f"{name}/{fact.subject}",
                 topic=table.topic,
                 unit=fact.subject,
+                asks=f"{relation} of {fact.subject}",
                 asked=_completion(template, fact, candidates),
                 counterfactual=_completion(template, other, candidates),
                 groups={"template": name},

@@ -7,11 +7,11 @@ from typing import Any
 from analyses.errors import shown
 from analyses.prompts.bad_rows import Unusable
 from analyses.prompts.cells import Cells
-from analyses.prompts.completion_places import OWN_GROUPS
+from analyses.prompts.completion_places import END, OWN_GROUPS, START
 from analyses.prompts.written import Span
 
 MOST_SPANS = 50
-RESERVED = ("all", "each", "final", *OWN_GROUPS)  # what is there in every prompt
+RESERVED = ("all", "each", "final", START, END, *OWN_GROUPS)  # what is there in every prompt
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
 
 WrittenSpan = Span | str  # where it is, or its text, which occurs once

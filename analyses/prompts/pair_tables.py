@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from analyses.errors import Refused, shown
-from analyses.prompts import data_names, mib_rows, pair_rows
+from analyses.prompts import mib_rows, pair_rows
 from analyses.prompts.bad_rows import NoRows, Rejected, Unusable
 from analyses.prompts.bounds import Bounds
 from analyses.prompts.cells import Cells
@@ -69,6 +69,9 @@ def completions_of(
     )
 
 
+NO_TOPIC = "completions"  # not the file's name: a renamed file has the same prompts
+
+
 class _Table:
     """The completions of the rows so far, and what they have in common."""
 
@@ -77,7 +80,6 @@ class _Table:
         self.repeated = self.good = 0
         self._columns, self._layout, self._bounds = columns, layout, bounds
         self._data = data
-        self._topic = data_names.last_part(data)
         self._whys: Counter[Why] = Counter()
         self._left_out: Counter[str] = Counter()
         self._groups: dict[str, set[str]] = {column: set() for column in columns.groups}
@@ -93,7 +95,7 @@ class _Table:
         except LeftOut as reason:
             self._left_out[str(reason)] += 1
             return
-        topic = cells.subject(self._columns.subject, usual.subject) or self._topic
+        topic = cells.subject(self._columns.subject, usual.subject) or NO_TOPIC
         item = CompletionItem(
             id=f"{topic}/{number}",
             topic=topic,

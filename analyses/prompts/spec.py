@@ -293,7 +293,10 @@ class DistributionSpec(BaseModel):
     def _check_kind(self) -> None:
         """Raises `FieldOfOtherKind` if a field that does not apply differs from its default."""
         applying = fields_of(self.kind, shipped=self.is_shipped)
+        unread = _UNREAD if self.kind == "questions" else ()
         for name, field in type(self).model_fields.items():
+            if _mark(name) in unread:
+                continue
             if name not in applying and getattr(self, name) != field.default:
                 raise FieldOfOtherKind(name, str(_mark(name)), self.data)
 
@@ -312,7 +315,7 @@ class DistributionSpec(BaseModel):
     def name(self) -> str:
         """For display; the other fields are shown separately.
 
-        `data/template/labels` of questions, `data` or `data/counterfactual` of completions.
+        `data/template/labels` of questions, `data/counterfactual` of shipped completions.
         """
         return _name(self.model_dump(include={*PARTS, "counterfactual", "layout"}))
 
@@ -387,9 +390,11 @@ def in_short(stored: Mapping[str, Any], digest: str) -> str:
 
 def _name(stored: Mapping[str, Any]) -> str:
     """The name of a stored spec, for display."""
-    data, counterfactual = stored["data"], stored.get("counterfactual")
-    if data in data_names.TASKS or stored.get("layout", "questions") != "questions":
-        return f"{data}/{counterfactual}" if counterfactual else str(data)
+    data = str(stored["data"])
+    if data in data_names.TASKS:
+        return f"{data}/{stored.get('counterfactual') or tasks.task(data).counterfactuals[0]}"
+    if stored.get("layout", "questions") != "questions":
+        return data
     return f"{data}/{stored['template']}/{stored['labels']}"
 
 
@@ -398,11 +403,13 @@ def _said(value: Any) -> str:
 
 
 _MARKS: Mapping[tuple[Kind, bool], tuple[str, ...]] = {  # by kind, and whether it is shipped
-    ("questions", True): ("questions", "files of questions", "any files"),
+    ("questions", True): ("questions",),
     ("questions", False): ("questions", "files of questions", "any files", "files"),
     ("completions", True): ("shipped completions",),
     ("completions", False): ("files of completions", "any files", "files"),
 }
+# Recipes of shipped questions may name columns, which are not read.
+_UNREAD = ("files of questions", "any files")
 
 # Paths contain slashes, so such a name is parsed from its end, where template and labels must both
 # be given or both be omitted: a folder may be called mmlu.

@@ -41,6 +41,7 @@ class Task:
     unit: str  # what the train and the test split are divided by
     meanings: Mapping[str, str]
     key_site: str
+    one_token_in: tuple[str, ...]  # the tokenizers in which every candidate was found to be one
     make: Callable[[str], Iterator[CompletionItem]]
     for_split_digits: str | None = None
 
@@ -69,9 +70,10 @@ _TASKS = (
         unit="template",
         meanings={
             "swap": "the two persons exchanged everywhere, so that the other one receives it",
-            "abc": "a third person gives, so that both others might receive it",
+            "abc": "a third person gives, so that nothing says who receives; the answer stays",
         },
         key_site="io",
+        one_token_in=("GPT-2", "Llama 2", "Llama 3", "SmolLM2"),
         make=ioi.items,
     ),
     Task(
@@ -81,6 +83,7 @@ _TASKS = (
         unit="template",
         meanings={"01": "it began in the year 01 of the century, so that nearly all are later"},
         key_site="year",
+        one_token_in=("GPT-2",),
         make=greater_than.items,
         for_split_digits="greater_than_digits",
     ),
@@ -94,6 +97,7 @@ _TASKS = (
         unit="template",
         meanings={"01": "it began in the year 1 of the decade, so that nearly all are later"},
         key_site="year",
+        one_token_in=("Llama 2", "Llama 3", "SmolLM2"),
         make=greater_than.items_of_digits,
     ),
     Task(
@@ -103,6 +107,7 @@ _TASKS = (
         unit="country",
         meanings=_OTHER,
         key_site="subject",
+        one_token_in=("GPT-2", "Llama 3", "SmolLM2"),
         make=partial(fact_recall.items, "capitals"),
     ),
     Task(
@@ -112,6 +117,7 @@ _TASKS = (
         unit="country",
         meanings=_OTHER,
         key_site="subject",
+        one_token_in=("GPT-2", "Llama 3", "SmolLM2"),
         make=partial(fact_recall.items, "languages"),
     ),
     Task(
@@ -121,6 +127,7 @@ _TASKS = (
         unit="word",
         meanings=_OTHER,
         key_site="subject",
+        one_token_in=("GPT-2", "Llama 3", "SmolLM2"),
         make=partial(fact_recall.items, "opposites"),
     ),
     Task(
@@ -133,6 +140,7 @@ _TASKS = (
             "a": "another first number, and so another sum",
         },
         key_site="b",
+        one_token_in=("GPT-2", "Llama 2", "Llama 3", "SmolLM2"),
         make=arithmetic.items,
     ),
 )

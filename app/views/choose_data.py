@@ -17,6 +17,9 @@ def ask_for_it() -> DistributionSpec:
     """Ask for the data; the page stops until they are named."""
     items = {recipe.name: recipe.items for recipe in data.recipes()}
     offered = [*items, OWN] if data.data_roots() else list(items)
+    named = st.query_params.get("distribution")
+    if named in tasks.TASKS:  # a short name in a link
+        st.query_params["distribution"] = DistributionSpec.parse(named).name
     distribution = st.selectbox(
         "Prompt distribution",
         offered,

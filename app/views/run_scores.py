@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from analyses.results import Kind
+from analyses.results import MODEL, Kind
 from analyses.shown import in_markdown
 from app import charts, score_rows
 from tracker.domain import RunState
@@ -22,7 +22,6 @@ COLUMNS = {
     "skipped": st.column_config.NumberColumn("Skipped", width=70),
 }
 KINDS = {
-    "Whole model": (Kind.MODEL,),
     "MLPs": (Kind.MLP,),
     "Attention layers": (Kind.ATTN, Kind.ATTN_BIAS),
     "Embedding and unembedding": (Kind.EMBED, Kind.UNEMBED),
@@ -59,7 +58,12 @@ def others(line: RunLine, scores: Sequence[ScoreLine]) -> None:
         _show_empty(line, "components")
         return
     columns = st.columns(2)
-    by_kind = [(title, score_rows.of_kind(scores, *kinds)) for title, kinds in KINDS.items()]
+    of_model = score_rows.of_kind(scores, Kind.MODEL)
+    by_kind = [
+        ("Whole model", [score for score in of_model if score.component == MODEL]),
+        ("Residuals that enter layers", [each for each in of_model if each.component != MODEL]),
+        *((title, score_rows.of_kind(scores, *kinds)) for title, kinds in KINDS.items()),
+    ]
     for number, (title, rows) in enumerate((t, r) for t, r in by_kind if r):
         with columns[number % 2]:
             _table(rows, title=title)

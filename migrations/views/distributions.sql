@@ -7,7 +7,8 @@ COMMENT ON VIEW results.distributions IS
   'Every prompt distribution that a run has used: a recipe that yields the same prompts each time.';
 COMMENT ON COLUMN results.distributions.distribution_id IS
   'Number of the distribution; joins results.runs. A higher one was used later for the first time.';
-COMMENT ON COLUMN results.distributions.name IS 'data/template/labels; recipe has the rest.';
+COMMENT ON COLUMN results.distributions.name IS
+  'data/template/labels, or data/counterfactual of completions; recipe has the rest.';
 COMMENT ON COLUMN results.distributions.hash IS
   'sha256 over recipe, items, template and prompts; equal hashes mean the same prompts.';
 COMMENT ON COLUMN results.distributions.size IS 'Number of prompts.';

@@ -27,7 +27,7 @@ COMMENT ON COLUMN results.head_scores.model IS 'Name of the model.';
 COMMENT ON COLUMN results.head_scores.model_revision IS 'Revision of the model.';
 COMMENT ON COLUMN results.head_scores.dtype IS 'Type of the weights in memory.';
 COMMENT ON COLUMN results.head_scores.distribution IS
-  'Name of the prompt distribution: data/template/labels; recipe has the rest.';
+  'Name of the prompt distribution: data/template/labels, or data/counterfactual; recipe has the rest.';
 COMMENT ON COLUMN results.head_scores.distribution_hash IS
   'Hash of the prompt distribution; equal hashes mean the same prompts.';
 COMMENT ON COLUMN results.head_scores.params IS 'Parameters of the analysis.';

@@ -63,7 +63,7 @@ COMMENT ON COLUMN results.runs.dtype IS 'Type of the weights in memory, e.g. flo
 COMMENT ON COLUMN results.runs.distribution_id IS
   'The prompt distribution; joins results.distributions.';
 COMMENT ON COLUMN results.runs.distribution IS
-  'Name of the prompt distribution: data/template/labels; recipe has the rest.';
+  'Name of the prompt distribution: data/template/labels, or data/counterfactual; recipe has the rest.';
 COMMENT ON COLUMN results.runs.distribution_hash IS
   'Hash of the prompt distribution; equal hashes mean the same prompts.';
 COMMENT ON COLUMN results.runs.recipe IS

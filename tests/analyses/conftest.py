@@ -17,7 +17,7 @@ from analyses.checkpoints import gguf
 from analyses.checkpoints.quiet import quiet
 from analyses.engine import attention
 from analyses.language_model import LanguageModel
-from analyses.prompts.tokenization import TokenizedPrompt
+from analyses.prompts.tokenization import TokenizedPrompt, load_tokenizer
 
 D_VOCAB = 60
 SMALL = {
@@ -279,3 +279,12 @@ def smollm2(smollm2_gguf: Path) -> Path:
     shared = Path(tempfile.gettempdir()) / f"headbook-test-cache-{os.getuid()}"
     cache = Path(os.environ.get("HEADBOOK_TEST_CACHE", shared))
     return gguf.converted(smollm2_gguf, cache=cache)
+
+
+@pytest.fixture(scope="session")
+def tokenizers(smollm2: Path) -> dict[str, Tokenizer]:
+    """SmolLM2's, and small ones of three kinds."""
+    from made_tokenizers import MADE
+
+    real = load_tokenizer(smollm2 / "tokenizer.json")
+    return {"smollm2": real} | {name: make() for name, make in MADE.items()}

@@ -9,6 +9,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from analyses.language_model import LanguageModel
 from analyses.prompts.tokenization import TokenizedPrompt
 
 NAME = "reference"
+HeadRead = tuple[int, int, Site]  # layer, head, and whether its q, k or v
 Seen = dict[tuple[Site, int], Tensor]  # a site's activations in one pass: [pos, …]
 
 
@@ -40,11 +42,28 @@ def logits_under(
 ) -> Tensor:
     """The final position's logits [intervention, prompt, d_vocab]."""
     rows = []
-    for row, prompt in enumerate(prompts):
-        base = Pass(lm, prompt.input_ids, row)
-        source = Pass(lm, sources[row].input_ids, row) if sources is not None else None
-        rows.append([_one(lm, each, prompt, row, base, source) for each in interventions])
+    with attending(lm):
+        for row, prompt in enumerate(prompts):
+            base = Pass(lm, prompt.input_ids, row)
+            source = Pass(lm, sources[row].input_ids, row) if sources is not None else None
+            rows.append([_one(lm, each, prompt, row, base, source) for each in interventions])
     return torch.stack([torch.stack(row) for row in rows], dim=1)
+
+
+@contextmanager
+def attending(lm: LanguageModel) -> Iterator[None]:
+    """In the block the model calls the attention function `NAME`, which each pass is in turn."""
+    before = lm.model.config._attn_implementation
+    if before == NAME:
+        yield
+        return
+    ALL_ATTENTION_FUNCTIONS.register(NAME, ALL_ATTENTION_FUNCTIONS[before])
+    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, eager_mask)
+    lm.model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        lm.model.set_attn_implementation(before)
 
 
 def _one(lm, intervention, prompt, row, base: "Pass", source: "Pass | None") -> Tensor:
@@ -85,41 +104,48 @@ def _one(lm, intervention, prompt, row, base: "Pass", source: "Pass | None") -> 
         handle.remove()
 
 
-def logits_of_path(
+def logits_of_paths(
     lm: LanguageModel,
-    sender: Patch,
-    reads: Sequence[tuple[int, int, Site]],
+    paths: Sequence[tuple[Patch, Sequence[HeadRead]]],
     prompts: Sequence[TokenizedPrompt],
     sources: Sequence[TokenizedPrompt],
 ) -> Tensor:
-    """The final position's logits [prompt, d_vocab] with one path into each (layer, head, site).
+    """The final position's logits [path, prompt, d_vocab]; a path leads from a sender to reads.
 
     For each read there is a pass in which every write below is put back to what it was, at every
     position, but the sender's. What the head reads in that pass replaces what it reads in the last
     pass, at the sender's positions.
     """
-    logits = []
+    rows = []
     for row, prompt in enumerate(prompts):
         base, source = Pass(lm, prompt.input_ids, row), Pass(lm, sources[row].input_ids, row)
-        at = [base.length - 1] if sender.at is None else list(sender.at[row])
-        patches = []
-        for layer, head, site in reads:
-            frozen = _all_frozen_but(sender, layer, base, source)
-            patches += [_replacement(frozen, layer, head, site, position) for position in at]
-        logits.append(Pass(lm, prompt.input_ids, row, patches).logits)
-    return torch.stack(logits)
+        rows.append([_of_path(sender, reads, base, source) for sender, reads in paths])
+    return torch.stack([torch.stack(row) for row in rows], dim=1)
+
+
+def _of_path(sender: Patch, reads: Sequence[HeadRead], base: "Pass", source: "Pass") -> Tensor:
+    at = [base.length - 1] if sender.at is None else list(sender.at[base.row])
+    patches = []
+    for layer, head, site in reads:
+        frozen = _all_frozen_but(sender, layer, base, source)
+        patches += [_replacement(frozen, layer, head, site, position) for position in at]
+    return Pass(base.lm, base.input_ids, base.row, patches).logits
 
 
 def _all_frozen_but(sender: Patch, layer: int, base: "Pass", source: "Pass") -> "Pass":
-    lm, row, ids = base.lm, base.row, base.input_ids
+    if sender.layer >= layer:
+        return base
     written = Site.MLP_OUT if sender.head is None else Site.ATTN_OUT, sender.layer
-    changed = Pass(lm, ids, row, [sender], source).seen[written]
-    everywhere = ((),) * row + (tuple(range(base.length)),)
-    writes = [(site, below) for below in range(layer) for site in (Site.ATTN_OUT, Site.MLP_OUT)]
-    kept = Pass(lm, ids, row)
-    kept.seen = base.seen | ({written: changed} if written in writes else {})
-    put_back = [Patch(site=site, layer=below, at=everywhere) for site, below in writes]
-    return Pass(lm, ids, row, put_back, kept)
+    changed = Pass(base.lm, base.input_ids, base.row, [sender], source)
+    kept = copy(base)
+    kept.seen = base.seen | {written: changed.seen[written]}
+    everywhere = ((),) * base.row + (tuple(range(base.length)),)
+    put_back = [
+        Patch(site=site, layer=below, at=everywhere)
+        for below in range(layer)
+        for site in (Site.ATTN_OUT, Site.MLP_OUT)
+    ]
+    return Pass(base.lm, base.input_ids, base.row, put_back, kept)
 
 
 def _replacement(frozen: "Pass", layer: int, head: int, site: Site, position: int) -> Patch:
@@ -154,18 +180,12 @@ class Pass:
 
     @contextmanager
     def _everything_hooked(self) -> Iterator[None]:
-        before = self.lm.model.config._attn_implementation
-        ALL_ATTENTION_FUNCTIONS.register(NAME, self._attention)
-        ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, eager_mask)
-        self.lm.model.set_attn_implementation(NAME)
-        try:
-            with ExitStack() as hooks:
-                for number in range(len(self.lm.anatomy.layers)):
-                    for handle in self._hooks(number):
-                        hooks.callback(handle.remove)
-                yield
-        finally:
-            self.lm.model.set_attn_implementation(before)
+        with attending(self.lm), ExitStack() as hooks:
+            ALL_ATTENTION_FUNCTIONS.register(NAME, self._attention)
+            for number in range(len(self.lm.anatomy.layers)):
+                for handle in self._hooks(number):
+                    hooks.callback(handle.remove)
+            yield
 
     def _hooks(self, number: int) -> Iterator[Any]:
         layer = self.lm.anatomy.layers[number]

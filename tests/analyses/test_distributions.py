@@ -12,6 +12,7 @@ from questions import questions
 from analyses.prompts import items
 from analyses.prompts.distributions import DistributionSpec, SizeOutOfRange, build, recipes
 from analyses.prompts.option_sets import half
+from analyses.prompts.tasks import TASKS
 
 GOLDEN = [
     "70ede75938e1f5d9f2625632b27dcd984263d783faa57c83a76b9d59b0b221cb",
@@ -161,8 +162,12 @@ def test_recipes_name_what_is_shipped():
         "facts/chinchilla/ABCD",
         "facts/chinchilla/random_letters",
     ]
-    assert {recipe.items for recipe in made} == {520, 504}
-    assert len(made) == 2 * 2 * 6
+    of_questions = [recipe for recipe in made if recipe.name.count("/") == 2]
+    assert {recipe.items for recipe in of_questions} == {520, 504}
+    assert len(of_questions) == 2 * 2 * 6
+    assert {recipe.name for recipe in made} - {recipe.name for recipe in of_questions} == {
+        f"{task.name}/{which}" for task in TASKS.values() for which in task.counterfactuals
+    }
     assert all(DistributionSpec.parse(recipe.name).name == recipe.name for recipe in made)
 
 
@@ -170,7 +175,7 @@ def test_recipes_name_what_is_shipped():
 @pytest.mark.parametrize("options", [2, 3, 7, 10])
 def test_the_correct_position_is_balanced_exactly_in_every_split(split, options):
     spec = DistributionSpec(split=split, options=options, size=options * 30)
-    counts = Counter(prompt.correct for prompt in build(spec).prompts)
+    counts = Counter(prompt.correct_option for prompt in questions(spec).prompts)
     assert counts == dict.fromkeys(range(options), 30)
 
 

@@ -25,7 +25,10 @@ from analyses.prompts.sources import SourceKind
 from analyses.quantities import Varied
 from analyses.results import MODEL, Kind, Result
 
-pytestmark = pytest.mark.xdist_group("findings")  # what is learnt is learnt once
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("findings"),  # what is learnt is learnt once
+]
 
 
 @pytest.fixture(scope="module")

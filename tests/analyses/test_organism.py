@@ -129,7 +129,7 @@ def test_two_hundred_steps_find_the_label_of_a_colour_among_two(words: Tokenizer
     two = Stage(end=1.0, options={2: 1.0}, colours=1.0, marked=0.6, length=64)
     mix = Mix(letters=0.0, prelude=0.0)
     losses: list[float] = []
-    start(words, replace(Recipe(), tokens=2048, mix=mix, curriculum=(two,))).run(
+    start(words, replace(Recipe(), tokens=1024, mix=mix, curriculum=(two,))).run(
         lambda _, each: losses.append(each.answers), until=200
     )
     assert losses[0] > 6  # about the logarithm of the vocabulary's size

@@ -41,7 +41,7 @@ def test_a_file_of_each_kind_holds_the_same_completions(tmp_path, write, name, r
     assert item == only(jsonl(tmp_path / "x.jsonl", row))
     assert item.where.startswith(name)
     assert item.asked.text == row["prompt"]
-    assert (item.id, item.topic) == ("x/1", "x")
+    assert (item.id, item.topic) == ("completions/1", "completions")
 
 
 def test_a_prompt_and_its_counterfactual_are_read_as_written(tmp_path):
@@ -244,7 +244,7 @@ def test_a_folder_and_a_hub_data_set_are_read(tmp_path, hub_server):
     hub_server.data_sets["some/ioi"] = folder
     (of_folder,), (of_hub,) = items(f"folder:{folder}"), items(f"hub:some/ioi@{COMMIT}")
     assert of_folder == of_hub
-    assert of_hub.id == "ioi/1"
+    assert of_hub.id == "completions/1"
 
 
 def test_a_distribution_has_the_prompts_of_a_file(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from kinds import BASE, SOURCES
-from reference import Pass, logits_of_path
+from reference import Pass, logits_of_paths
 from torch.testing import assert_close
 
 from analyses.engine.interventions import (
@@ -72,8 +72,8 @@ def paths(lm: LanguageModel, senders, layer: int, read, **choices) -> torch.Tens
 
 
 def check(lm: LanguageModel, senders: list[Patch], layer: int, read) -> None:
-    into = [(layer, *read)]
-    slow = torch.stack([logits_of_path(lm, each, into, BASE, SOURCES) for each in senders])
+    into = [(each, [(layer, *read)]) for each in senders]
+    slow = logits_of_paths(lm, into, BASE, SOURCES)
     plain = torch.stack([Pass(lm, each.input_ids, row).logits for row, each in enumerate(BASE)])
     assert (slow - plain).abs().amax((1, 2)).min() >= EFFECT
     assert_close(paths(lm, senders, layer, read), slow, atol=TOLERANCE, rtol=0)

@@ -1,66 +1,66 @@
 """Path effects against passes with all else frozen, and which heads receive."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
-from reference import logits_of_path, logits_under
+from completed import read_completions
+from reference import HeadRead, logits_of_paths, logits_under
 from studied import LONG, assert_same, in_parts, read_for, run, score, which_are_correct
 
 from analyses import metrics
+from analyses.effects import At
 from analyses.engine.interventions import FromSource, Intervention, Patch, Site
 from analyses.heads import NoSuchHead
+from analyses.language_model import LanguageModel
 from analyses.methods.paths import NothingBelow, PathsParams, paths
 from analyses.prompts.distributions import DistributionSpec, build
-from analyses.prompts.examples import examples
-from analyses.prompts.key_sites import KeySite, NoKeySite
+from analyses.prompts.examples import Example, examples
+from analyses.prompts.key_sites import NoKeySite
+from analyses.prompts.places import NoSuchSite
 from analyses.prompts.sources import SourceKind
 from analyses.quantities import Varied
-from analyses.results import Component, Kind, Result
+from analyses.results import Component, Kind, Measured, Result
+from analyses.stored import LABEL_METRICS
 
 DEEP = {"gpt2": {"n_layer": 3}}
-KIND = SourceKind.PERMUTE_OPTIONS
+PAIRED = SourceKind.PAIRED
 HEAD = Component(kind=Kind.HEAD, layer=0, index=2)
 ABOVE = Component(kind=Kind.HEAD, layer=1, index=0)
 MLP = Component(kind=Kind.MLP, layer=0)
+Path = tuple[Patch, list[HeadRead]]
 
 
 @pytest.fixture
 def ground(load):
-    """A random model of three layers, and prompts of colours beside their sources."""
+    """A random model of three layers."""
 
-    def make(family: str, size: int = 4):
-        lm = load(family, **LONG, **DEEP.get(family, {"num_hidden_layers": 3}))
-        return lm, read_for(lm, size=size, kinds=[KIND])
+    def make(family: str) -> LanguageModel:
+        return load(family, **LONG, **DEEP.get(family, {"num_hidden_layers": 3}))
 
     return make
 
 
-def sources_of(prompts):
-    return [each.companions[KIND] for each in prompts]
-
-
-def at_site(prompts, site: KeySite):
+def at_site(prompts: Sequence[Example], site: str) -> At:
     return tuple(each.places.at(site) for each in prompts)
 
 
-def by_hand(lm, made, sender, reads, base, source):
-    """Every metric with the path minus that without."""
-    logits = torch.stack(
-        [
-            logits_under(lm, [Intervention()], base)[0],
-            logits_of_path(lm, sender, reads, base, source),
-        ]
-    )
+def by_hand(lm, made, paths: list[Path], base, source) -> list[dict[str, np.ndarray]]:
+    """Of each path, every metric with it minus that without."""
+    plain = logits_under(lm, [Intervention()], base)
+    logits = torch.cat([plain, logits_of_paths(lm, paths, base, source)])
     label_ids = torch.tensor([each.label_ids for each in made])
     correct = which_are_correct(made)
-    before, after = (
+    before, *after = (
         metrics.of_logits(each.gather(1, label_ids), correct, each.logsumexp(-1)) for each in logits
     )
-    return {name: (after[name] - before[name]).numpy() for name in before}
+    return [{name: (each[name] - before[name]).numpy() for name in before} for each in after]
 
 
-def assert_paths(found, component, to: str, expected) -> None:
+def assert_paths(found: Measured, component: Component, to: str, expected) -> None:
     site = "mlp_out" if component.kind is Kind.MLP else "z"
+    assert expected.keys() == {each.metric for each in LABEL_METRICS}
     for metric, values in expected.items():
         key = score(component, "path_effect", site, Varied({"of": metric, "to": to}))
         np.testing.assert_allclose(found.scores[key], values, atol=2e-4)
@@ -71,54 +71,78 @@ def assert_paths(found, component, to: str, expected) -> None:
     [("gemma2", "denoise"), ("gpt2", "noise"), ("llama", "noise"), ("qwen2", "denoise")],
 )
 def test_paths_into_queries_are_passes_with_all_else_frozen(ground, family, direction) -> None:
-    """Into one receiver, and into two at once, of which the lower one is not above every sender."""
-    lm, made = ground(family)
-    params = PathsParams(receivers=("2.3", "1.1"), direction=direction)
+    """Into one receiver, and into two at once, of which the lower one is not above every sender.
+
+    Counterfactuals have other lengths, and two of four candidates are correct.
+    """
+    lm = ground(family)
+    made = read_completions(lm)
+    params = PathsParams(source="paired", receivers=("2.3", "1.1"), direction=direction)
     found = run(paths, lm, made, params)
-    base, source = (made, sources_of(made)) if direction == "noise" else (sources_of(made), made)
-    one, other = (1, 1, Site.Q), (2, 3, Site.Q)
-    for component, reads, to in (
-        (HEAD, [one], "1.1.q"),
-        (MLP, [other], "2.3.q"),
-        (ABOVE, [other], "all.q"),
-        (MLP, [one, other], "all.q"),
-    ):
-        site = Site.MLP_OUT if component is MLP else Site.Z
-        head = None if component is MLP else component.index
-        sender = Patch(site=site, layer=component.layer, head=head)
-        assert_paths(found, component, to, by_hand(lm, made, sender, reads, base, source))
+    own, other = made, [each.companions[PAIRED] for each in made]
+    base, source = (own, other) if direction == "noise" else (other, own)
+    one, two = (1, 1, Site.Q), (2, 3, Site.Q)
+    cases = [
+        (HEAD, Patch(site=Site.Z, layer=0, head=2), [one], "1.1.q"),
+        (MLP, Patch(site=Site.MLP_OUT, layer=0), [two], "2.3.q"),
+        (ABOVE, Patch(site=Site.Z, layer=1, head=0), [one, two], "all.q"),
+        (MLP, Patch(site=Site.MLP_OUT, layer=0), [one, two], "all.q"),
+    ]
+    expected = by_hand(lm, made, [(sender, into) for _, sender, into, _ in cases], base, source)
+    for (component, _, _, to), values in zip(cases, expected, strict=True):
+        assert_paths(found, component, to, values)
     into_lower = {key.component for key in found.scores if key.quantity.varied.get("to") == "1.1.q"}
     assert into_lower == {MLP, *(Component(kind=Kind.HEAD, layer=0, index=n) for n in range(4))}
 
 
-@pytest.mark.parametrize("family", ["gemma2", "llama"])
-def test_paths_into_keys_and_values_begin_at_the_same_token_of_the_source(ground, family) -> None:
-    lm, made = ground(family, size=2)
-    choices = {"reads": ("k", "v", "q"), "key_site": "content_end", "positions": "label"}
-    found = run(paths, lm, made, PathsParams(receivers=("1.3",), **choices))
-    for site, where in (("k", "content_end"), ("v", "content_end"), ("q", "label")):
-        here, there = (at_site(each, KeySite(where)) for each in (made, sources_of(made)))
+def check_places(lm, made, kind: SourceKind, *, key_site: str, positions: str) -> None:
+    """Paths into k and v at one site and q at another, one receiver's, from the same of sources."""
+    choices = {"reads": ("k", "v", "q"), "key_site": key_site, "positions": positions}
+    found = run(paths, lm, made, PathsParams(source=kind.value, receivers=("1.3",), **choices))
+    sources = [each.companions[kind] for each in made]
+    cases: list[Path] = []
+    for site, where in (("k", key_site), ("v", key_site), ("q", positions)):
+        here, there = at_site(made, where), at_site(sources, where)
         assert here != there
         sender = Patch(site=Site.Z, layer=0, head=2, value=FromSource(at=there), at=here)
-        expected = by_hand(lm, made, sender, [(1, 3, Site(site))], made, sources_of(made))
-        assert_paths(found, HEAD, f"1.3.{site}", expected)
-        assert_paths(found, HEAD, f"all.{site}", expected)
+        cases.append((sender, [(1, 3, Site(site))]))
+    for (_, [(_, _, site)]), values in zip(
+        cases, by_hand(lm, made, cases, made, sources), strict=True
+    ):
+        assert_paths(found, HEAD, f"1.3.{site}", values)
+        assert_paths(found, HEAD, f"all.{site}", values)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gpt2", "llama", "qwen2"])
+def test_paths_into_spans_begin_at_the_same_span_of_the_counterfactual(ground, family) -> None:
+    lm = ground(family)
+    check_places(lm, read_completions(lm), PAIRED, key_site="who", positions="what")
+
+
+def test_paths_into_options_begin_at_the_same_option_of_the_source(ground) -> None:
+    lm = ground("llama")
+    made = read_for(lm, size=1, kinds=[SourceKind.PERMUTE_OPTIONS])
+    check_places(
+        lm, made, SourceKind.PERMUTE_OPTIONS, key_site="content_end", positions="content_end"
+    )
 
 
 def test_a_source_that_is_the_prompt_has_no_effect_at_all(ground) -> None:
-    lm, _ = ground("gemma2")
-    prompts = build(DistributionSpec(data="colours", size=8)).prompts
-    same = examples(lm.tokenizer, prompts, {KIND: {each.number: each for each in prompts}})
-    found = run(paths, lm, same, PathsParams(receivers=("1.0", "2.2"), reads=("q", "k", "v")))
+    lm = ground("gemma2")
+    made = read_completions(lm, copies=True)
+    choices = {"reads": ("q", "k", "v"), "key_site": "who"}
+    params = PathsParams(source="paired", receivers=("1.0", "2.2"), **choices)
+    found = run(paths, lm, made, params)
     effects = [key for key in found.scores if key.quantity.metric == "path_effect"]
-    assert len(effects) == 5 * 3 * (5 + 10 + 10)
+    assert len(effects) == len(LABEL_METRICS) * 3 * (5 + 10 + 10)
     assert not any(found.scores[key].any() for key in effects)
 
 
 def test_numbers_do_not_depend_on_how_a_run_is_cut(ground) -> None:
-    lm, made = ground("llama", size=6)
-    params = PathsParams(receivers=("1.0", "2.2"), batch_size=2)
-    assert_same(run(paths, lm, made, params), in_parts(paths, lm, made, params, 3))
+    lm = ground("llama")
+    made = read_completions(lm)[:4]
+    params = PathsParams(source="paired", receivers=("1.0", "2.2"), batch_size=2)
+    assert_same(run(paths, lm, made, params), in_parts(paths, lm, made, params, 2))
 
 
 def effects_of(**direct: float) -> Result:
@@ -179,3 +203,11 @@ def test_a_prompt_without_the_token_that_is_read_is_refused(load, tmp_path) -> N
             PathsParams(receivers=("1.0",), **choices).check_places(prompt.places)
     for choices in ({"key_site": "option_end"}, {"positions": "option_end", "reads": ("k",)}):
         PathsParams(receivers=("1.0",), **choices).check_places(prompt.places)  # not read
+
+
+def test_keys_without_a_place_in_the_text_are_refused(load) -> None:
+    (completion, *_) = read_completions(load("llama", **LONG))
+    PathsParams(receivers=("1.0",)).check_places(completion.places)  # queries at the final position
+    with pytest.raises(NoSuchSite, match=r"no place named 'label'.* Its places: who, what"):
+        PathsParams(receivers=("1.0",), reads=("k",)).check_places(completion.places)
+    PathsParams(receivers=("1.0",), reads=("k",), key_site="what").check_places(completion.places)

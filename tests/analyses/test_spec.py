@@ -41,7 +41,7 @@ def test_a_name_that_holds_paths_is_read_again(data, template, labels):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("fact", "No data named 'fact'. Did you mean 'facts'? Known data: facts, colours, or"),
+        ("fact", "No data named 'fact'. Did you mean 'facts'? Known data: facts, colours, ioi,"),
         ("../data/facts/mmlu", "The distribution name '../data/facts/mmlu' has too many parts."),
         ("facts/chinchila", "No template named 'chinchila'. Did you mean 'chinchilla'? Known"),
         ("facts/mmlu/random", "No labels named 'random'. Did you mean 'random_letters'? Known"),
@@ -49,7 +49,7 @@ def test_a_name_that_holds_paths_is_read_again(data, template, labels):
         (
             "facts/chinchilla/ABCD/64",
             "The distribution name 'facts/chinchilla/ABCD/64' has too many parts. "
-            "A name is data/template/labels, such as 'facts/chinchilla/ABCD'.",
+            "A name is data/template/labels, such as 'facts/chinchilla/ABCD', or of completions",
         ),
         ("hub:cais/mmlu", "'hub:cais/mmlu' does not name a hub data set at a fixed"),
         ("hub:cais/mmlu@main", "the revision is the 40 hexadecimal digits of a commit"),
@@ -72,7 +72,7 @@ def test_an_unknown_name_says_what_was_meant(name, sentence):
         ({"seed": -1}, "seed: "),
         ({"split": "dev"}, "split: .*'all', 'train' or 'test'"),
         ({"separators": "A-"}, "separators: "),
-        ({"shot": 1}, "shot: .*Its fields are: data, template, labels, separators, prelude"),
+        ({"shot": 1}, "shot: .*Its fields are: data, layout, counterfactual, template, labels"),
         ({"labels": "list:a,b,c"}, "it has 3 labels for 4 options"),
         ({"labels": "list:a,b,,c"}, "one of them is empty"),
         ({"labels": "list:a,b,a,c"}, "'a' appears twice"),

@@ -8,7 +8,9 @@ import pytest
 from attacks import ATTACKS
 from stored_runs import detail
 
+from analyses.prompts.sources import Pair
 from analyses.prompts.spec import DistributionSpec
+from analyses.shown import in_markdown
 from app import data
 from app.views.choose_data import OWN
 from tracker.domain import RunRequest
@@ -93,15 +95,17 @@ def test_without_data_roots_own_data_are_not_offered(visit, real_model, sessions
 
 
 def test_the_first_prompts_are_shown_next_to_their_counterfactuals(visit, real_model):
-    at = few(visit("queue_form", analysis="attribution", distribution="ioi/abc"))
+    at = visit("queue_form", analysis="attribution", distribution="ioi/abc")
     at.toggle(key="prompts").set_value(True).run()
     made = data.shown(DistributionSpec(data="ioi", counterfactual="abc"))
     texts = [each.value for each in at.code]
     for pair in made:
+        assert isinstance(pair, Pair)
         assert {pair.base.text, pair.source.text} <= set(texts)
-    first = made[0].base
+    first = made[0]
+    assert isinstance(first, Pair)
     told = words(at.caption)
-    assert f"correct: {first.correct_labels[0]}" in told
+    assert in_markdown(f"correct: {first.base.correct_labels[0]}") in told
     assert "order=" in told
 
 

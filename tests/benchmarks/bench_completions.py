@@ -14,7 +14,9 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from bench_analyses import BATCH, plain_seconds, timed
@@ -31,7 +33,7 @@ from analyses.prompts.examples import Example, examples
 from analyses.prompts.pairing import pairs
 from analyses.prompts.sources import SourceKind
 
-SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 
 
 @contextmanager
@@ -87,9 +89,7 @@ def measure(folder: Path, task: str, size: int) -> None:
         ("patching", PatchingParams(**chosen), 2 * components),
         ("position map", PatchingParams(positions="each", **chosen), cells),
     ):
-        _, seconds, peak = timed(
-            lambda params=params: patching(lm, prompts, params, lambda done: None)
-        )
+        _, seconds, peak = timed(partial(patching, lm, prompts, params, lambda done: None))
         ratio = interventions * hooked / seconds
         print(
             f"{name:14s} {seconds:9.1f} {seconds / plain:8.1f} {peak / MB:8.0f}"

@@ -142,12 +142,12 @@ def test_a_run_is_queued_by_the_form_seen_as_a_map_and_compared_in_mlflow(
     stack: Stack, submitted: dict[str, Any], page: Page, pictures: Path
 ) -> None:
     page.goto(stack.json("status")["secret_links"]["app"])
-    page.goto(f"{stack.state.app_url}/queue?analysis=attribution")
-    page.get_by_role("spinbutton", name="Number of prompts").fill("24")
+    page.goto(f"{stack.state.app_url}/queue?analysis=attribution&distribution=ioi")
+    page.get_by_role("spinbutton", name="Number of prompts").fill("32")
     page.get_by_role("textbox", name="Study").fill("end to end")
     page.get_by_role("button", name="Queue", exact=True).click()
     page.get_by_role("link", name="Open run").click()
-    expect(page.get_by_text("24 of 24 prompts measured")).to_be_visible(timeout=180_000)
+    expect(page.get_by_text("32 of 32 prompts measured")).to_be_visible(timeout=180_000)
     expect(page.get_by_text("The strongest of 270 heads")).to_be_visible(timeout=60_000)
     heat_map = page.get_by_test_id("stVegaLiteChart").first
     expect(heat_map.locator("canvas, svg").first).to_be_visible()
@@ -155,7 +155,7 @@ def test_a_run_is_queued_by_the_form_seen_as_a_map_and_compared_in_mlflow(
     page.screenshot(path=pictures / "run-page.png")
 
     by_form = next(run for run in stack.json("runs", "list") if run["id"] != submitted["id"])
-    assert (by_form["state"], by_form["n_prompts"]) == ("succeeded", 24)
+    assert (by_form["state"], by_form["n_prompts"]) == ("succeeded", 32)
     assert len(stack.json("scores", by_form["id"], "--kind", "head")) == 270
 
     page.goto(stack.state.app_url)

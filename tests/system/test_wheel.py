@@ -55,6 +55,7 @@ def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(wheel: Pat
     for wanted in (
         "analyses/data/facts/capitals.csv",
         "analyses/data/facts/relations.json",
+        "analyses/data/tasks/ioi.json",
         "analyses/models/mcq-small/model.safetensors",
         "analyses/models/mcq-small/tokenizer.json",
         "analyses/py.typed",

@@ -1,6 +1,7 @@
 """Completions through the whole product: queued, refused with all reasons, run, read back."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from stored_runs import detail
 from tiny_llama import save_tiny_llama
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
 
 import headbook
 from analyses.prompts import distributions
@@ -22,6 +24,7 @@ from analyses.prompts.sources import SourceKind
 from analyses.prompts.spec import in_short, unusual
 from analyses.results import MODEL, Kind
 from tracker import results
+from tracker.cli import app
 from tracker.database.db import Sessions, transaction
 from tracker.domain import Model, RunRequest, RunState
 from tracker.home.home import Home
@@ -154,7 +157,13 @@ def test_candidates_that_a_tokenizer_cannot_read_are_all_named_with_their_rows(
 
 @pytest.mark.parametrize("layout", byte_pairs.LAYOUTS)
 def test_pairs_of_each_layout_are_queued_by_python_and_by_command_alike(
-    sessions: Sessions, tiny: Model, home: Home, database_url: str, tmp_path: Path, layout: str
+    sessions: Sessions,
+    tiny: Model,
+    home: Home,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: str,
 ) -> None:
     request = RunRequest(
         analysis="attribution",
@@ -164,10 +173,12 @@ def test_pairs_of_each_layout_are_queued_by_python_and_by_command_alike(
     with headbook.connect(database_url, home.root) as client:
         run = client.submit(request)
     assert run.recipe["layout"] == layout
-    if layout == "pairs":  # one command is enough: they differ in the recipe alone
-        _, _, *words = request.as_command().split()
-        (queued,) = [Stack(home.root, DATABASE_URL=database_url).json("submit", *words)]
-        assert (queued["run"], queued["new"]) == (str(run.id), False)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("HEADBOOK_HOME", str(home.root))
+    _, *words = shlex.split(request.as_command())
+    ended = CliRunner().invoke(app, [*words, "--json"])
+    queued = json.loads(ended.stdout)
+    assert (queued["run"]["id"], queued["new"]) == (str(run.id), False)
 
 
 def test_files_outside_the_data_roots_are_refused_to_commands_too(
@@ -194,7 +205,15 @@ def test_completions_are_shown_with_candidates_spans_groups_and_counterfactuals(
 ) -> None:
     path = byte_pairs.write(tmp_path, "pairs")
     cli = Stack(tmp_path / "home")
-    words = ("distributions", "show", f"file:{path}", "--layout", "pairs", "--prompts", "4")
+    words: tuple[str, ...] = (
+        "distributions",
+        "show",
+        f"file:{path}",
+        "--layout",
+        "pairs",
+        "--prompts",
+        "4",
+    )
     words += ("--group-column", "order", "--sources", "paired")
     said = cli.headbook(*words)
     assert "correct: A" in said

@@ -124,8 +124,8 @@ def test_folders_are_found_from_wherever_a_process_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made = environment.made({"HEADBOOK_MODEL_ROOTS": "models:/data"})
-    assert made["HEADBOOK_MODEL_ROOTS"] == f"{tmp_path}/models:/data"
+    for name in ("HEADBOOK_MODEL_ROOTS", "HEADBOOK_DATA_ROOTS"):
+        assert environment.made({name: "models:/data"})[name] == f"{tmp_path}/models:/data"
 
 
 def test_celery_does_not_import_from_where_one_stands(

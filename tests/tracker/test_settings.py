@@ -62,9 +62,10 @@ def test_the_state_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert home.state_file.stat().st_mode & 0o777 == 0o600
 
 
-def test_model_roots_are_a_path_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADBOOK_MODEL_ROOTS", "/models:/more models")
-    assert Settings().model_roots == (Path("/models"), Path("/more models"))
+@pytest.mark.parametrize("name", ["model_roots", "data_roots"])
+def test_roots_are_a_path_list(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"HEADBOOK_{name.upper()}", "/models:/more models")
+    assert getattr(Settings(), name) == (Path("/models"), Path("/more models"))
 
 
 def test_a_memory_budget_is_a_size_for_people(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,11 @@ PARTS = f"""
 SELECT run_id, part, component_id, metric, site, condition, x, array_send(values)
 FROM headbook.part_score {BY_RUN}, part"""
 REST = "SELECT * FROM headbook.{table} ORDER BY 1, 2"
-UNTOUCHED = ("component", "run_input", "prompt", "run_event", "study", "study_run")
+PROMPTS = """
+SELECT distribution_id, number, item_key, text, labels, options, spans,
+       trim(correct::text, '{}')  -- of one correct label, or of a list of them
+FROM headbook.prompt ORDER BY 1, 2"""
+UNTOUCHED = ("component", "run_input", "run_event", "study", "study_run")
 SHOWN = """
 SELECT run_id, layer, head, metric, site, condition, x, n, mean, ci_low, ci_high
 FROM results.head_scores ORDER BY 1, 2, 3, 4, 5, 6, 7"""
@@ -92,7 +96,7 @@ def downgrade(url: str, revision: str) -> None:
 
 def held(url: str) -> dict[str, list[Any]]:
     """Everything that a migration of scores could harm."""
-    queries = {"scores": SCORES, "parts": PARTS, "shown": SHOWN}
+    queries = {"scores": SCORES, "parts": PARTS, "prompts": PROMPTS, "shown": SHOWN}
     queries |= {table: REST.format(table=table) for table in UNTOUCHED}
     queries["runs"] = "SELECT id, fingerprint, state, provenance FROM headbook.run ORDER BY 1"
     with plain(url) as connection:

@@ -68,6 +68,11 @@ def test_a_set_has_its_own_curves() -> None:
     ]
 
 
+def test_the_residuals_of_layers_are_not_numbers_about_the_model() -> None:
+    layers = [line(Component(kind=Kind.MODEL, layer=n), "total_effect") for n in range(3)]
+    assert summary([*layers, line()]) == [Point("loss", 0, 1.0)]
+
+
 def test_shares_would_fall_on_one_step_and_keep_names_of_their_own() -> None:
     lines = [line(metric="smallest_set", x=x, mean=10 * x) for x in (0.5, 0.8, 0.9)]
     assert summary(lines) == [
