@@ -23,7 +23,7 @@ PAGE = FOLDER / "findings-ioi.md"
 MODEL = "smollm2"
 TOP = 5
 SHARED = 10  # heads of each task that are compared
-MOST_WORDS = 6  # receivers of paths
+MOST_MOVERS = 6  # whose reads and dimensions are measured
 
 IOI = {"name": "ioi/swap", "split": "train"}
 KEPT_OUT = {"name": "ioi/swap", "split": "test"}
@@ -156,7 +156,9 @@ def facts(runs: Runs) -> dict[str, Any]:
         name: list(heads(_ones(found["categorise"]), metric="category", varied={"of": name}))
         for name in ("mover", "suppressor", "gatherer", "amplifier")
     }
-    movers = strongest({head: direct[head] for head in category["mover"]}, MOST_WORDS)
+    movers = strongest({head: direct[head] for head in category["mover"]}, MOST_MOVERS)
+    if not movers:
+        sys.exit("No head is a mover, so there is nothing whose reads and dimensions to measure.")
     found |= dict(runs.scores(then(movers)))
     return {
         "model": MODEL,

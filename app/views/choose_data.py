@@ -18,7 +18,7 @@ def ask_for_it() -> DistributionSpec:
     items = {recipe.name: recipe.items for recipe in data.recipes()}
     offered = [*items, OWN] if data.data_roots() else list(items)
     named = st.query_params.get("distribution")
-    if named in tasks.TASKS:  # a short name in a link
+    if named and named in tasks.TASKS:  # a short name in a link
         st.query_params["distribution"] = DistributionSpec.parse(named).name
     distribution = st.selectbox(
         "Prompt distribution",
