@@ -29,7 +29,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "behaviour": {},
     "categorise": {"importance": 0},
     "patching": {"source": "mean"},
-    "subspace": {**CONFINED, "placebo_ranks": [1]},
+    "subspace": {**CONFINED, "placebo_ranks": []},
 }
 
 
@@ -72,7 +72,7 @@ def test_analyses_store_what_they_say_of_completions(
             analysis=name,
             params={"batch_size": 4, **params},
             distribution=given,
-            prompts_per_part=1 if name == "behaviour" else 4,
+            prompts_per_part=2 if name == "behaviour" else 8,
         ).run
         for name, params in CHOICES.items()
     }
