@@ -10,7 +10,8 @@ from tokenizers import Encoding, Tokenizer
 from analyses.bounds import TOKENIZER_BYTES
 from analyses.errors import Refused
 from analyses.prompts.collisions import Collisions
-from analyses.prompts.prompt import LABEL, Prompt
+from analyses.prompts.prompt import LABEL, CompletionPrompt, Prompt
+from analyses.prompts.shared_tokens import shared_tokens
 from analyses.prompts.unreadable import (
     LabelIsNotOneToken,
     LabelIsUnknown,
@@ -151,6 +152,9 @@ class _Reader:
         unknown = 0
         with problems.caught():
             unknown = _unknown(self._tokenizer, prompt, reading.tokens, where)
+        spans = prompt.spans if isinstance(prompt, CompletionPrompt) else {}
+        for each in shared_tokens(prompt.text, spans, reading.tokens, where):
+            problems.add(each)
         return TokenizedPrompt(
             number=prompt.number,
             item=prompt.item,
@@ -233,10 +237,11 @@ def _line(tokens: Encoding, start: int) -> tuple[int, ...]:
     return tuple(tokens.ids[first:])
 
 
-def splits_digits(tokenizer: Tokenizer) -> bool:
-    """Whether each digit of a number is a token of its own."""
-    tokens = tokenizer.encode("1732", add_special_tokens=False)
-    return all(stop - start <= 1 for start, stop in tokens.offsets)
+def splits_years_after_the_century(tokenizer: Tokenizer) -> bool:
+    """Whether the last two digits of a year are one token, and the century is read without them."""
+    year, century = (tokenizer.encode(text, add_special_tokens=False) for text in ("1732", "17"))
+    same: bool = year.ids[:-1] == century.ids
+    return same
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:
