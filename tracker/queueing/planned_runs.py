@@ -242,6 +242,7 @@ class Planner:
             return item.where or f"prompt {prompt.number} ({item.id})"
 
         tokenizer = self._tokenizer(model)
+        _limits(model).check_texts(tokenizer, prompts)
         tokens = tokenize_all(tokenizer, prompts, where)
         _check_limits(model, tokenizer, prompts, tokens)
         return _Prompts(
