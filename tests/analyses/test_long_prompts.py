@@ -43,7 +43,7 @@ def prompt(number: int, text: str) -> CompletionPrompt:
 @pytest.mark.parametrize("before", ["", "The first line\n"])
 @pytest.mark.parametrize("which", MADE)
 def test_candidates_are_read_after_the_last_word(which: str, before: str) -> None:
-    tokenizer = Counting(MADE[which]())
+    tokenizer: Any = Counting(MADE[which]())
     text = before + "the capital of " * 500 + "France is"
     prompts = [prompt(number, text) for number in range(3)]
     read = tokenize_all(tokenizer, prompts)
@@ -55,7 +55,7 @@ def test_candidates_are_read_after_the_last_word(which: str, before: str) -> Non
 
 
 def test_a_prompt_that_is_too_long_is_refused_before_its_candidates_are_read() -> None:
-    tokenizer = Counting(MADE["gpt2"]())
+    tokenizer: Any = Counting(MADE["gpt2"]())
     prompts = [prompt(0, "France is"), prompt(1, "A\N{NO-BREAK SPACE}" * 900)]
     with pytest.raises(PromptTooLong, match=r"1 of the 2 prompts .* prompt 1: .* after 64 tokens"):
         Limits(max_positions=64).check_texts(tokenizer, prompts)
