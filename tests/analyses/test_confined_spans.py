@@ -17,7 +17,7 @@ from analyses.methods.bases import BasesParams, bases, derive
 from analyses.methods.label_randomisation import LabelRandomisationParams, LabelsOfQuestionsOnly
 from analyses.methods.subspace import SubspaceParams, subspace
 from analyses.prompts.examples import Example
-from analyses.prompts.places import NoSuchSite
+from analyses.prompts.places import UnknownSite
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, Result, ScoreKey
@@ -142,7 +142,7 @@ def test_vectors_are_those_of_the_spans_and_are_grouped_by_their_tokens(load: Lo
 def test_the_key_site_is_a_span_of_the_prompts(load: Load) -> None:
     (prompt,) = read(load("llama", **LONG), [0])
     for params in (BasesParams(), SubspaceParams()):
-        with pytest.raises(NoSuchSite, match=r"no place named 'label'.* Its places: io, s1\."):
+        with pytest.raises(UnknownSite, match=r"Invalid key_site 'label'.* Choose from io, s1\."):
             params.check_places(prompt.places)
     SubspaceParams(key_site="s1").check_places(prompt.places)
     assert prompt.places.at("final") == (len(prompt.input_ids) - 1,)

@@ -13,10 +13,15 @@ from tokenizers.pre_tokenizers import Split
 from analyses.prompts import data_names, task_page, tasks
 from analyses.prompts.completing import draw
 from analyses.prompts.completions import Completion, CompletionItem
+from analyses.prompts.distributions import build
 from analyses.prompts.items import load_relations
 from analyses.prompts.spec import DistributionSpec
 from analyses.prompts.streams import content_hash
-from analyses.prompts.tokenization import load_tokenizer
+from analyses.prompts.tokenization import (
+    load_tokenizer,
+    splits_years_after_the_century,
+    tokenize_all,
+)
 
 ALL = [(each.name, which) for each in tasks.TASKS.values() for which in each.counterfactuals]
 
@@ -121,16 +126,29 @@ def smollm2_tokenizer(smollm2) -> Tokenizer:
     return load_tokenizer(smollm2 / "tokenizer.json")
 
 
+def grouping(digits: int) -> Tokenizer:
+    """Reads numbers by groups of up to so many digits, and everything else letter by letter."""
+    numbers = [f"{number:0{n}}" for n in range(2, digits + 1) for number in range(10**n)]
+    pieces = [*map(chr, range(32, 127)), *numbers]
+    made = Tokenizer(WordLevel({piece: id for id, piece in enumerate(pieces)}, unk_token=" "))
+    made.pre_tokenizer = Split(Regex(rf"\d{{1,{digits}}}|."), "isolated")
+    return made
+
+
 @pytest.fixture(scope="module")
 def two_digits() -> Tokenizer:
-    """Reads numbers two digits at a time and everything else letter by letter, as GPT-2 does years.
+    """Reads years as GPT-2 does, whose exceptions, such as 1700, were found with it itself."""
+    return grouping(2)
 
-    GPT-2's own exceptions, such as 1700, were found with its own tokenizer.
-    """
-    pieces = [*map(chr, range(32, 127)), *(f"{number:02}" for number in range(100))]
-    made = Tokenizer(WordLevel({piece: id for id, piece in enumerate(pieces)}, unk_token=" "))
-    made.pre_tokenizer = Split(Regex(r"\d\d|."), "isolated")
-    return made
+
+@pytest.mark.parametrize(("digits", "fits"), [(1, False), (2, True), (3, False), (4, False)])
+def test_a_year_is_split_after_its_century_by_groups_of_two_digits(digits: int, fits: bool) -> None:
+    assert splits_years_after_the_century(grouping(digits)) is fits
+
+
+def test_the_variant_is_read_by_groups_of_three_digits() -> None:
+    drawn = DistributionSpec(data="greater_than_digits", size=20)
+    assert tokenize_all(grouping(3), build(drawn).prompts)
 
 
 def test_a_candidate_is_one_token_and_a_counterfactual_has_as_many_tokens(

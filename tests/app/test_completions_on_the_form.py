@@ -54,7 +54,7 @@ def test_a_shipped_task_is_queued_with_the_counterfactual_that_was_chosen(
     assert run.params["source"] == "paired"
     # The model's tokenizer reads bytes.
     assert run.recipe["data"] == "greater_than_digits"
-    assert "since the tokenizer of real splits numbers into digits" in words(at.caption)
+    assert "since the tokenizer of real does not split years after the century" in words(at.caption)
     spec = DistributionSpec(data="greater_than_digits", counterfactual="01", size=4)
     assert run.recipe == spec.model_dump(mode="json")
 

@@ -103,8 +103,8 @@ def test_analyses_store_what_they_say_of_completions(
     [
         ("label_randomisation", {"key_site": "io"}, "has completions, which have no labels"),
         ("categorise", {"one_label": 0.5}, "letter categories"),
-        ("subspace", {}, "no place named 'label'.* Its places: io, s1"),
-        ("bases", {"key_site": "s2"}, "no place named 's2'.* Its places: io, s1"),
+        ("subspace", {}, "Invalid key_site 'label'.* Choose from io, s1"),
+        ("bases", {"key_site": "s2"}, "Did you mean 's1'"),
     ],
 )
 def test_what_is_of_questions_is_refused_at_the_door(

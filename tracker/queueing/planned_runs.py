@@ -25,7 +25,7 @@ from analyses.prompts.sources import Companion, Pair
 from analyses.prompts.spec import Split
 from analyses.prompts.tokenization import (
     TokenizedPrompt,
-    splits_digits,
+    splits_years_after_the_century,
     tokenize_all,
     tokenizer_of,
 )
@@ -96,8 +96,8 @@ class Planner:
     def asked(self, request: RunRequest, *, model: Model) -> PlannedRun:
         """The run of a request; without a split, on the usual split of the analysis.
 
-        For a tokenizer that splits numbers into digits, a task may have a variant. Raises
-        `Refused`.
+        For a tokenizer that does not split years after the century, a task may have a variant.
+        Raises `Refused`.
         """
         recipe = request.recipe
         remarks: list[str] = []
@@ -111,7 +111,7 @@ class Planner:
         if (variant := self._variant(recipe, model)) is not None:
             remarks.append(
                 f"The prompts are those of {variant!r}, since the tokenizer of {model.name} "
-                f"splits numbers into digits."
+                f"does not split years after the century."
             )
             recipe = recipe.model_copy(update={"data": variant})
         planned = self.plan(
@@ -128,7 +128,8 @@ class Planner:
         task = tasks.TASKS.get(recipe.data)
         if task is None or task.for_split_digits is None:
             return None
-        return task.for_split_digits if splits_digits(self._tokenizer(model)) else None
+        fits = splits_years_after_the_century(self._tokenizer(model))
+        return None if fits else task.for_split_digits
 
     def _tokenizer(self, model: Model) -> Tokenizer:
         file = refs.tokenizer(
@@ -241,6 +242,7 @@ class Planner:
             return item.where or f"prompt {prompt.number} ({item.id})"
 
         tokenizer = self._tokenizer(model)
+        _limits(model).check_texts(tokenizer, prompts)
         tokens = tokenize_all(tokenizer, prompts, where)
         _check_limits(model, tokenizer, prompts, tokens)
         return _Prompts(
