@@ -72,6 +72,13 @@ def test_a_file_of_pairs_of_each_layout_is_queued(visit, real_model, sessions, r
     assert detail(sessions, run.id).line.n_prompts == 4
 
 
+def test_a_parameter_takes_its_default_from_the_task_that_was_chosen_last(visit, real_model):
+    at = visit("queue_form", analysis="patching", distribution="ioi/swap")
+    assert at.text_input(key="patching.ioi.key_site").value == "io"
+    at.selectbox(key="distribution").set_value("capitals/other").run()
+    assert at.text_input(key="patching.capitals.key_site").value == "subject"
+
+
 def test_files_outside_the_data_roots_are_not_read(visit, real_model, sessions, roots, tmp_path):
     outside = byte_pairs.write(tmp_path, "pairs")
     at = press(few(own(visit, outside, "pairs", analysis="attribution")), "Queue")
