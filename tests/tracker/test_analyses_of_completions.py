@@ -105,6 +105,11 @@ def test_analyses_store_what_they_say_of_completions(
         ("categorise", {"one_label": 0.5}, "letter categories"),
         ("subspace", {}, "Invalid key_site 'label'.* Choose from io, s1"),
         ("bases", {"key_site": "s2"}, "Did you mean 's1'"),
+        (
+            "subspace",
+            {"key_site": "io", "train_prompts": 4000},
+            "is not possible.*such as train_prompts, asks for 4000 prompts",
+        ),
     ],
 )
 def test_what_is_of_questions_is_refused_at_the_door(

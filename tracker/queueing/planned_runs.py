@@ -39,9 +39,12 @@ DEEPEST = 8  # levels of runs that need other runs
 
 
 class RefusedNeed(Refused):
-    def __init__(self, need: Need, error: Refused) -> None:
+    def __init__(self, need: Need, error: Refused, *, size: int) -> None:
+        own = need.distribution.size
+        hint = f" A parameter of this run, such as train_prompts, asks for {own} prompts there."
         super().__init__(
             f"It needs a run of {need.analysis!r} ({need.name!r}), which cannot be queued: {error}"
+            + (hint if own != size else "")
         )
 
 
@@ -166,7 +169,8 @@ class Planner:
         registered.ask(lambda: checked.check_prompts(model, read))
         needs = registered.ask(lambda: tuple(islice(checked.needs(distribution), MOST_NEEDS)))
         inputs = {
-            need.name: self._needed(need, model=model, seed=seed, depth=depth + 1) for need in needs
+            need.name: self._needed(need, distribution, model=model, seed=seed, depth=depth + 1)
+            for need in needs
         }
         return PlannedRun(
             analysis=registered,
@@ -189,7 +193,9 @@ class Planner:
             remarks=(*built.remarks, *_left_out(refused)),
         )
 
-    def _needed(self, need: Need, *, model: Model, seed: int, depth: int) -> PlannedRun:
+    def _needed(
+        self, need: Need, of: DistributionSpec, *, model: Model, seed: int, depth: int
+    ) -> PlannedRun:
         try:
             return self.plan(
                 need.analysis,
@@ -202,7 +208,7 @@ class Planner:
         except TooDeep:
             raise
         except Refused as error:
-            raise RefusedNeed(need, error) from error
+            raise RefusedNeed(need, error, size=of.size) from error
 
     def _distribution(self, spec: DistributionSpec) -> Distribution:
         if spec not in self._built:
