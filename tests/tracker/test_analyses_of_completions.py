@@ -104,7 +104,7 @@ def test_analyses_store_what_they_say_of_completions(
         ("label_randomisation", {"key_site": "io"}, "has completions, which have no labels"),
         ("categorise", {"one_label": 0.5}, "letter categories"),
         ("subspace", {}, "Invalid key_site 'label'.* Choose from io, s1"),
-        ("bases", {"key_site": "s2"}, "Did you mean 's1'"),
+        ("bases", {"key_site": "s2"}, "Invalid key_site 's2'.* Choose from io, s1"),
         (
             "subspace",
             {"key_site": "io", "train_prompts": 4000},
