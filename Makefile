@@ -41,6 +41,7 @@ check: .venv/tested  ## format, lint, types, import contracts, drift of the sche
 	$(BIN)/headbook analyses docs --check docs/analyses.md
 	$(BIN)/python -m tracker.domain --check docs/architecture.md
 	$(BIN)/python -m analyses.prompts.task_page | diff docs/tasks.md -
+	$(BIN)/python docs/findings_ioi.py --check
 
 up: .venv/installed  ## start everything and stay until Ctrl-C
 	$(BIN)/headbook up

@@ -151,25 +151,25 @@ def ratio_statistics(
     values: NDArray[np.float32],
     draws: Draws,
 ) -> dict[Key, Statistics]:
-    """Ratios of the means of two scores, with a paired bootstrap interval.
+    """Ratios of the means of two scores over the same prompts, with a paired bootstrap interval.
 
-    If the denominator's interval includes zero, there is no ratio, only the number of prompts.
+    Prompts without one of the two scores count for neither. If the denominator's interval includes
+    zero, there is no ratio, only the number of prompts.
     """
     if not ratios:
         return {}
-    used = dict.fromkeys(key for pair in ratios.values() for key in pair)
-    row = {key: number for number, key in enumerate(used)}
     places = {key: number for number, key in enumerate(keys)}
-    rows = values[[places[key] for key in used]]
+    row: dict[bytes, int] = {}  # many ratios have the same denominator
+    pairs = {}
+    for key, both in ratios.items():
+        pair = values[[places[each] for each in both]]
+        pair[:, np.isnan(pair).any(axis=0)] = np.nan
+        pairs[key] = [row.setdefault(each.tobytes(), len(row)) for each in pair]
+    rows = np.stack([np.frombuffer(each, dtype=values.dtype) for each in row])
     every, resampled = statistics(rows, draws), resampled_means(rows, draws)
     return {
-        key: _ratio(
-            every[row[numerator]],
-            every[row[denominator]],
-            resampled[row[numerator]],
-            resampled[row[denominator]],
-        )
-        for key, (numerator, denominator) in ratios.items()
+        key: _ratio(every[over], every[under], resampled[over], resampled[under])
+        for key, (over, under) in pairs.items()
     }
 
 

@@ -100,13 +100,14 @@ def unread(lm: "LanguageModel") -> Iterator[str]:
 
 def ask(lm: "LanguageModel", spec: DistributionSpec) -> Answers:
     """Measure the model on a distribution."""
-    prompts = examples(lm.tokenizer, distributions.build(spec).prompts)
+    built = distributions.build(spec)
+    prompts = examples(lm.tokenizer, built.prompts)
     scores = behaviour(lm, prompts, BehaviourParams(), lambda _done: None).scores
     keys = {name: ScoreKey(MODEL, Quantity(name)) for name in REPORTED}
     values = {name: scores[key] for name, key in keys.items() if key in scores}
     return Answers(
         **{name: float(each.mean()) for name, each in values.items()},
-        intervals=_intervals(values, [each.item for each in prompts]),
+        intervals=_intervals(values, built.asked),
         n=len(prompts),
         chance=float(np.mean([len(each.correct) / len(each.labels) for each in prompts])),
         warnings=lm.limits.warnings(prompts),

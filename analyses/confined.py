@@ -14,7 +14,7 @@ from analyses.errors import Refused
 from analyses.heads import HeadParams, NothingLearnt
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite, SiteName
-from analyses.prompts.places import Places
+from analyses.prompts.places import Places, check_site
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
 from analyses.registry import Need
@@ -97,8 +97,8 @@ class ConfinedParams(HeadParams):
         return (*super().needs(spec), bases)
 
     def check_places(self, places: Places) -> None:
-        """Raises `NoSuchSite` or `NoKeySite`."""
-        places.at(self.key_site)
+        """Raises `UnknownSite` or `NoKeySite`."""
+        check_site("key_site", self.key_site, places)
 
 
 def full_rank(layers: Sequence[LayerShape], sites: Sequence[str]) -> int:

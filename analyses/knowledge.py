@@ -38,18 +38,19 @@ def content_accuracy(
     The likelihood of a text is its mean log-probability per token; texts that tie share the 1. Of
     completions, 1 where a correct candidate is the likeliest.
     """
-    from analyses.metrics import answer
+    from analyses.metrics import accuracy
 
     known: list[float] = []
     for batch in lm.micro_batches(examples, batch_size):
-        pairs = [
-            (each.answers.context, option) for each in batch for option in each.answers.options
-        ]
-        numbers = [each.number for each in batch for _ in each.answers.options]
-        shares = answer(lm.mean_log_probs(pairs, numbers).view(len(batch), -1))
-        known += [
-            float(row[list(each.correct)].sum()) for each, row in zip(batch, shares, strict=True)
-        ]
+        tensors = lm.batch(batch)
+        contents = [each.content for each in batch if each.content]
+        if contents:
+            pairs = [(each.context, option) for each in contents for option in each.options]
+            numbers = [each.number for each in batch for _ in each.labels]
+            values = lm.mean_log_probs(pairs, numbers).view(len(batch), -1)
+        else:
+            values = lm.record(tensors).logits.gather(1, tensors.label_ids)
+        known += accuracy(values, tensors.correct.to(values.device)).tolist()
     return np.array(known, dtype=np.float32)
 
 

@@ -228,6 +228,7 @@ class LanguageModel:
 
         >>> batch = lm.batch(prompts)
         >>> recorded = lm.record(batch, keep=Keep.PREFIX)
+        >>> from analyses.engine.interventions import ZERO
         >>> senders = [Patch(site=Site.Z, layer=0, head=head, value=ZERO) for head in range(8)]
         >>> found = lm.path_patches(recorded, senders, 3, [(7, Site.Q)])
         >>> [patch.name for patch in found[7, Site.Q][0]]

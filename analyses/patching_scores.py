@@ -92,8 +92,8 @@ STORES = (
     ),
     ScoreDescription(
         metric="moved",
-        meaning="the same for a patch at one position of a position map; the gap is that of all "
-        "prompts",
+        meaning="the same for a patch at one position of a position map; the gap is that of the "
+        "prompts that have the position",
         unit="share",
         where=MAPPED,
         varied=AT_EACH,

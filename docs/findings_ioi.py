@@ -23,7 +23,8 @@ PAGE = FOLDER / "findings-ioi.md"
 MODEL = "smollm2"
 TOP = 5
 SHARED = 10  # heads of each task that are compared
-MOST_WORDS = 6  # receivers of paths
+MOST_MOVERS = 6  # whose reads and dimensions are measured
+RECEIVERS = 2  # the strongest by direct effect, whose reads are measured too
 
 IOI = {"name": "ioi/swap", "split": "train"}
 KEPT_OUT = {"name": "ioi/swap", "split": "test"}
@@ -45,13 +46,13 @@ FIRST: Mapping[str, dict[str, Any]] = {
 }
 
 
-def then(movers: list[str]) -> Mapping[str, dict[str, Any]]:
-    """The runs that depend on which heads are movers."""
+def then(movers: list[str], receivers: list[str]) -> Mapping[str, dict[str, Any]]:
+    """The runs that depend on which heads are movers, and which ones are strongest."""
     return {
         "paths": {
             "analysis": "paths",
             "recipe": IOI | {"size": 32},
-            "parameters": {"receivers": movers, "reads": ["q"]},
+            "parameters": {"receivers": receivers, "reads": ["q"]},
         },
         "subspace": {
             "analysis": "subspace",
@@ -86,6 +87,19 @@ class Runs:
                 sys.exit(f"{name} ({run.id}) is {run.state}: {run.reason}")
             self.ids[name] = str(run.id)
             yield name, self._client.scores(run)
+
+    def writes(self, frame: Any) -> dict[str, list[float]]:
+        """By head, what it adds to the logit of the answer and of the other name, on average."""
+        values = self._client.tensor(self.ids["attribution"], "label_attribution").mean(0)
+        heads_ = frame[frame["kind"] == "head"]
+        of_layer = int(heads_["index"].max()) + 2  # its heads, then its MLP
+        layers = int(heads_["layer"].max()) + 1
+        assert values.shape == (1 + layers * of_layer, 2)  # after the embedding
+        return {
+            f"{layer}.{head}": [_number(each) for each in values[1 + layer * of_layer + head]]
+            for layer in range(layers)
+            for head in range(of_layer - 1)
+        }
 
 
 def select(frame: Any, **wanted: Any) -> Any:
@@ -156,8 +170,12 @@ def facts(runs: Runs) -> dict[str, Any]:
         name: list(heads(_ones(found["categorise"]), metric="category", varied={"of": name}))
         for name in ("mover", "suppressor", "gatherer", "amplifier")
     }
-    movers = strongest({head: direct[head] for head in category["mover"]}, MOST_WORDS)
-    found |= dict(runs.scores(then(movers)))
+    movers = strongest({head: direct[head] for head in category["mover"]}, MOST_MOVERS)
+    if not movers:
+        sys.exit("No head is a mover, so there is nothing whose reads and dimensions to measure.")
+    writes = runs.writes(found["attribution"])
+    receivers = list(dict.fromkeys([*movers, *strongest(direct, RECEIVERS)]))
+    found |= dict(runs.scores(then(movers, receivers)))
     return {
         "model": MODEL,
         "behaviour": {
@@ -173,9 +191,12 @@ def facts(runs: Runs) -> dict[str, Any]:
         "direct": {head: direct[head] for head in strongest(direct, TOP)},
         "total": {head: total["patching"][head] for head in strongest(total["patching"], TOP)},
         "categories": category,
-        "movers": {head: _mover(found, head) for head in movers},
+        "looks": {
+            head: {**_look(found, head), "writes": writes[head]}
+            for head in dict.fromkeys([*strongest(direct, TOP), *movers, *category["suppressor"]])
+        },
         "enough": {name: _enough(found[name]) for name in ("cumulative", "cumulative_years")},
-        "paths": {receiver: _senders(found["paths"], receiver) for receiver in movers},
+        "paths": {receiver: _senders(found["paths"], receiver) for receiver in receivers},
         "ranks": {site: _rank(found["subspace"], site) for site in ("q", "k", "qk", "v")},
         "shared": _shared(total["patching"], total["patching_years"]),
         "kept_out": _shared(total["patching"], total["patching_kept_out"]),
@@ -200,7 +221,8 @@ def _answers(frame: Any) -> dict[str, Any]:
     return {**answers, "n": int(n)}
 
 
-def _mover(found: Mapping[str, Any], head: str) -> dict[str, Any]:
+def _look(found: Mapping[str, Any], head: str) -> dict[str, Any]:
+    """Where a head looks, what it writes, and its category."""
     layer, index = map(int, head.split("."))
     of = {"kind": "head", "layer": layer, "index": index}
     weights = {
@@ -212,7 +234,9 @@ def _mover(found: Mapping[str, Any], head: str) -> dict[str, Any]:
         for metric in ("total_effect", "direct_effect")
     }
     share = estimate(found["attribution"], metric="logit_attribution", **of)
-    return {"weights": weights, **effects, "logit_attribution": share}
+    category = select(_ones(found["categorise"]), metric="category", **of)
+    (name,) = [varied["of"] for varied in category["varied"]] or ["minor"]
+    return {"category": name, "weights": weights, **effects, "logit_attribution": share}
 
 
 def _enough(frame: Any) -> dict[str, Any]:

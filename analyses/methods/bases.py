@@ -13,7 +13,7 @@ from analyses.checkpoints.shapes import LayerShape, most
 from analyses.errors import Refused
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite, SiteName
-from analyses.prompts.places import Places
+from analyses.prompts.places import Places, check_site
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
 from analyses.registry import ModelFacts, Params, analysis
@@ -202,8 +202,8 @@ class BasesParams(Params):
             raise NotBeforeRotary
 
     def check_places(self, places: Places) -> None:
-        """Raises `NoSuchSite`, or `NoKeySite` if an option has no token at the key site."""
-        places.at(self.key_site)
+        """Raises `UnknownSite`, or `NoKeySite` if an option has no token at the key site."""
+        check_site("key_site", self.key_site, places)
 
 
 def derive(measured: Measured, params: BasesParams) -> Derived:

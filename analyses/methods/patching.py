@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from analyses import effects, position_maps, streaming
 from analyses.effects import At, PatchContext, PatchTarget
-from analyses.errors import Refused, did_you_mean, shown
+from analyses.errors import Refused
 from analyses.heads import NothingLearnt
 from analyses.patching_scores import ARRAYS, CONVENTIONS, GAP, OF_LAYERS, STORES
 from analyses.position_maps import EACH, PositionMap
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite, SiteName
-from analyses.prompts.places import FINAL, Places
+from analyses.prompts.places import FINAL, Places, check_known
 from analyses.prompts.sources import Companion, SourceKind, usual_source
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
@@ -52,14 +52,6 @@ class NotOfPositionMaps(Refused):
             f"A position map (positions {EACH!r}) is of whole layers and does not take "
             f"{', '.join(sites)}. Choose sites from {', '.join(position_maps.SITES)}, or other "
             f"positions."
-        )
-
-
-class NoSuchPosition(Refused):
-    def __init__(self, parameter: str, name: str, known: Sequence[str]) -> None:
-        super().__init__(
-            f"Invalid {parameter} {shown(name)}: the prompts have no such position."
-            f"{did_you_mean(name, known)} Choose from {', '.join(known)}."
         )
 
 
@@ -143,19 +135,18 @@ class PatchingParams(Params):
         return (Need(name=MEANS, analysis="bases", params=params, distribution=of),)
 
     def check(self, model: ModelFacts, spec: DistributionSpec) -> None:
-        """Raises `NoSuchPosition` if no question has these positions."""
+        """Raises `UnknownSite` if no question has these positions."""
         if spec.kind == "questions":
-            sites = tuple(site.value for site in KeySite)
-            self._check_known("positions", self.positions, (FINAL, EACH, *sites))
-            self._check_known("key_site", self.key_site, sites)
+            check_known("positions", self.positions, (FINAL, EACH, *KeySite))
+            check_known("key_site", self.key_site, tuple(KeySite))
 
     def check_places(self, places: Places) -> None:
-        """Raises `NoSuchPosition`, or `NoKeySite` if an option lacks a token that is patched."""
+        """Raises `UnknownSite`, or `NoKeySite` if an option lacks a token that is patched."""
         if self.positions not in (FINAL, EACH):
-            self._check_known("positions", self.positions, (FINAL, EACH, *places.sites))
+            check_known("positions", self.positions, (FINAL, EACH, *places.sites))
             places.at(self.positions)
         if set(READ) & set(self.sites):
-            self._check_known("key_site", self.key_site, places.sites)
+            check_known("key_site", self.key_site, places.sites)
             places.at(self.key_site)
 
     def check_prompts(self, model: ModelFacts, prompts: Sequence[Places]) -> None:
@@ -163,11 +154,6 @@ class PatchingParams(Params):
         super().check_prompts(model, prompts)
         if self.positions == EACH:
             position_maps.check(prompts, layers=len(model.layers), sites=len(self.sites))
-
-    @staticmethod
-    def _check_known(parameter: str, name: str, known: Sequence[str]) -> None:
-        if name not in known:
-            raise NoSuchPosition(parameter, name, known)
 
     @property
     def at(self) -> str | None:

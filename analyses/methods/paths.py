@@ -13,7 +13,7 @@ from analyses.errors import Refused
 from analyses.heads import EFFECTS, HeadName
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite, SiteName
-from analyses.prompts.places import Places
+from analyses.prompts.places import Places, check_site
 from analyses.prompts.sources import Companion, SourceKind, usual_source
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
@@ -183,7 +183,7 @@ class PathsParams(Params):
         """Raises a `Refused` if the prompt lacks a place that is read."""
         for read in self.reads:
             if (site := self.site(read)) is not None:
-                places.at(site)
+                check_site("positions" if read == "q" else "key_site", site, places)
 
 
 @analysis(

@@ -43,7 +43,7 @@ def groups(findings: Findings) -> Figure | None:
 def _groups(findings: Findings) -> list[str]:
     """The groups that partition the keys: of completions, the spans by descending attention."""
     keys = {str(key.quantity.varied["keys"]) for key in findings.where(Kind.HEAD, metric=METRIC)}
-    if keys >= set(GROUPS):
+    if "labels" in keys:
         return [*GROUPS, "rest"]
 
     def attended(span: str) -> float:

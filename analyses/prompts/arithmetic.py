@@ -6,6 +6,7 @@ from typing import Any
 
 from analyses.prompts.completions import Completion, CompletionItem
 from analyses.prompts.slots import filled
+from analyses.prompts.splits import test_units
 from analyses.prompts.streams import Stream
 from analyses.prompts.task_files import read
 
@@ -22,6 +23,11 @@ class _Sum:
     def sum(self) -> int:
         return self.a + self.b
 
+    @property
+    def unit(self) -> str:
+        """The two numbers in order: sums of one unit are solved by the same fact."""
+        return f"{min(self.a, self.b)}+{max(self.a, self.b)}"
+
 
 # All sums of two numbers from 1 to 7 that are one digit; either number may then be another one.
 SUMS = tuple(_Sum(a, b) for a in range(1, 8) for b in range(1, min(8, 10 - a)))
@@ -30,31 +36,34 @@ SUMS = tuple(_Sum(a, b) for a in range(1, 8) for b in range(1, min(8, 10 - a)))
 def items(counterfactual: str) -> Iterator[CompletionItem]:
     """Every sum in every template. The counterfactual is called by the number that differs.
 
-    The candidates are both results. The solved sums have other numbers, in either order.
+    The candidates are both results. Solved sums are of the train split, and neither of the two
+    that are asked; the counterfactual of a sum of the train split is not of the test split.
     """
     described = read("arithmetic")
+    test = test_units(each.unit for each in SUMS)
+    train = [each for each in SUMS if each.unit not in test]
     for name, template, numbers in _templates(described):
         for asked in SUMS:
             stream = Stream("arithmetic", name, asked.a, asked.b)
-            others = [each for each in SUMS if {each.a, each.b} != {asked.a, asked.b}]
-            shots = "".join(
-                template.format(**_written(each, numbers)) for each in stream.sample(others, SHOTS)
-            )
             operand = getattr(asked, counterfactual)
-            other = stream.choice(
-                [
-                    replace(asked, **{counterfactual: number})
-                    for number in range(1, 10 - asked.sum + operand)
-                    if number != operand
-                ]
+            changed = [
+                replace(asked, **{counterfactual: number})
+                for number in range(1, 10 - asked.sum + operand)
+                if number != operand
+            ]
+            allowed = [each for each in changed if asked.unit in test or each.unit not in test]
+            # Zero is in no sum that is asked, so it is of neither split.
+            other = stream.choice(allowed or [replace(asked, **{counterfactual: 0})])
+            solved = [each for each in train if each.unit not in (asked.unit, other.unit)]
+            shots = "".join(
+                template.format(**_written(each, numbers)) for each in stream.sample(solved, SHOTS)
             )
             candidates = asked.sum, other.sum
-            least, most = sorted((asked.a, asked.b))
             yield CompletionItem(
                 id=f"{name}/{asked.a}+{asked.b}",
                 topic=described["topic"],
-                unit=f"{least}+{most}",
-                asks=f"{least}+{most}",
+                unit=asked.unit,
+                asks=asked.unit,
                 asked=_completion(shots, template, asked, candidates, numbers),
                 counterfactual=_completion(shots, template, other, candidates, numbers),
                 groups={"template": name},

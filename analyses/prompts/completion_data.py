@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from math import ceil
 from pathlib import Path
 
 from analyses.errors import Refused
@@ -18,9 +17,8 @@ from analyses.prompts.pair_tables import column_names, completions_of
 from analyses.prompts.prompt import CompletionPrompt, completion_prompt
 from analyses.prompts.rows import Reader
 from analyses.prompts.spec import DistributionSpec
+from analyses.prompts.splits import test_units
 from analyses.prompts.streams import content_hash_of_all, rank
-
-TEST_SHARE = 0.2  # of the units
 
 
 class TooFewCompletions(Refused):
@@ -85,10 +83,9 @@ def draw(items: Sequence[CompletionItem], spec: DistributionSpec) -> list[Comple
 
 def _in_split(items: Sequence[CompletionItem], spec: DistributionSpec) -> list[CompletionItem]:
     """The items of the split: one in five units is in test, whatever the seed."""
-    units = sorted({item.unit for item in items}, key=lambda unit: rank("unit", unit))
-    test = set(units[: ceil(TEST_SHARE * len(units))] if len(units) > 1 else ())
     if spec.split == "all":
         return list(items)
+    test = test_units(item.unit for item in items)
     return [item for item in items if (item.unit in test) == (spec.split == "test")]
 
 
@@ -109,7 +106,7 @@ def length(item: CompletionItem) -> int:
 
 def as_item(item: CompletionItem) -> Item:
     """The question, answer and distractors that stand for it in tables of items."""
-    right = [item.asked.candidates[index] for index in item.asked.correct]
+    right = sorted(item.asked.candidates[index] for index in item.asked.correct)
     return Item(
         id=item.id,
         topic=item.topic,

@@ -31,7 +31,7 @@ def differences(one: Prompt, other: Prompt) -> frozenset[Difference]:
     """Everything in which two completions differ."""
     pairs = {
         Difference.LABELS: (one.labels, other.labels),
-        Difference.LABEL: (one.correct_labels, other.correct_labels),
+        Difference.LABEL: (set(one.correct_labels), set(other.correct_labels)),
         Difference.TEXT: (one.text, other.text),
     }
     return frozenset(each for each, (left, right) in pairs.items() if left != right)

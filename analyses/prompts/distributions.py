@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from analyses.errors import shown
-from analyses.prompts import completion_data, data_names, labels, own_templates, tasks, templates
+from analyses.prompts import (
+    completion_data,
+    data_names,
+    items,
+    labels,
+    own_templates,
+    tasks,
+    templates,
+)
 from analyses.prompts.bounds import Bounds
 from analyses.prompts.completion_data import CompletionData
 from analyses.prompts.completions import CompletionItem
@@ -60,10 +68,15 @@ class Distribution:
         """The item of each prompt; the same item may occur several times."""
         raise NotImplementedError
 
+    @property
+    def asked(self) -> list[str]:
+        """A key of what each prompt asks: prompts with equal keys are not independent."""
+        return [items.asked(item.question, item.answer) for item in self.items]
+
     @cached_property
     def next_with_other_label(self) -> Sequence[int | None]:
         """For each prompt, the index of the next one, cyclically, with other correct labels."""
-        labels = [prompt.correct_labels for prompt in self.prompts]
+        labels = [frozenset(prompt.correct_labels) for prompt in self.prompts]
         next_with_other: list[int | None] = [None] * len(labels)
         following: int | None = None
         for number in reversed(range(2 * len(labels))):  # twice, to wrap around
@@ -114,6 +127,11 @@ class CompletionDistribution(Distribution):
     @cached_property
     def items(self) -> tuple[Item, ...]:
         return tuple(map(completion_data.as_item, self.drawn))
+
+    @property
+    def asked(self) -> list[str]:
+        """A completion asks one thing only, however its answer is written."""
+        return [items.asked(item.question, "") for item in self.items]
 
 
 @dataclass(frozen=True, kw_only=True)

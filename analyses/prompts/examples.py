@@ -32,12 +32,6 @@ class Example(TokenizedPrompt):
     content: Content | None  # of a question; None if the labels themselves are the answers
     companions: Mapping[Companion, "Example"]  # prompts made from this one
 
-    @property
-    def answers(self) -> Content:
-        """What the model may answer, whether or not it finds the label: a label itself, or text."""
-        labels = tuple((label,) for label in self.label_ids)
-        return self.content or Content(context=self.input_ids, options=labels)
-
 
 def examples(
     tokenizer: Tokenizer,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from analyses.prompts.completions import Completion, CompletionItem
 from analyses.prompts.items import Fact, load_relations
 from analyses.prompts.slots import filled
+from analyses.prompts.splits import test_units
 from analyses.prompts.streams import Stream
 from analyses.prompts.task_files import read
 
@@ -12,17 +13,23 @@ from analyses.prompts.task_files import read
 def items(relation: str, counterfactual: str) -> Iterator[CompletionItem]:
     """Every fact in every template; its counterfactual is another fact in the same template.
 
-    The candidates are both answers. Only facts whose subject and answer are one token each are
+    The candidates are both answers. No fact of the train split has one of the test split as its
+    counterfactual. Only facts whose subject and answer are one token each are
     asked, so that the two texts have equally many tokens.
     """
     described = read("facts")[relation]
     (table,) = (each for each in load_relations() if each.name == relation)
     by_subject = {fact.subject: fact for fact in table.facts}
     facts = [by_subject[subject] for subject in described["subjects"]]
+    test = test_units(described["subjects"])
     for name, template in described["templates"].items():
         for fact in facts:
             other = Stream(relation, name, fact.subject).choice(
-                [each for each in facts if _differ(fact, each)]
+                [
+                    each
+                    for each in facts
+                    if _differ(fact, each) and (fact.subject in test or each.subject not in test)
+                ]
             )
             candidates = fact.answer, other.answer
             yield CompletionItem(

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tokenizers import Tokenizer
+
 from analyses.errors import Refused
+from analyses.prompts.prompt import Prompt
 from analyses.prompts.tokenization import TokenizedPrompt
 
 
@@ -37,10 +40,29 @@ class Limits:
         """Raises `TokenBeyondEmbedding` or `PromptTooLong`."""
         for prompt in prompts:
             self.check_tokens(prompt.number, (*prompt.input_ids, *prompt.label_ids))
-        lengths = [len(prompt.input_ids) for prompt in prompts]
-        if too_long := _longer(prompts, self.max_positions):
-            assert self.max_positions is not None
-            raise PromptTooLong(lengths, too_long, self.max_positions)
+        self._check_lengths([(prompt.number, len(prompt.input_ids)) for prompt in prompts])
+
+    def check_texts(self, tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> None:
+        """Raises `PromptTooLong`: a check before labels are looked up, which takes longer.
+
+        A text has at most about as many tokens as bytes, so only long ones are tokenized.
+        """
+        if self.max_positions is not None:
+            texts = [(prompt.number, prompt.text) for prompt in prompts]
+            long = self.max_positions
+            self._check_lengths(
+                [
+                    (number, len(tokenizer.encode(text).ids) if len(text.encode()) > long else 0)
+                    for number, text in texts
+                ]
+            )
+
+    def _check_lengths(self, lengths: Sequence[tuple[int, int]]) -> None:
+        """Of prompts, by number."""
+        most = self.max_positions
+        too_long = [number for number, length in lengths if most is not None and length > most]
+        if most is not None and too_long:
+            raise PromptTooLong([length for _, length in lengths], too_long, most)
 
     def check_tokens(self, number: int, tokens: Sequence[int]) -> None:
         """Check tokens of the prompt with this number. Raises `TokenBeyondEmbedding`."""

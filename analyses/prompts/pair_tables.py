@@ -84,7 +84,7 @@ class _Table:
         self._left_out: Counter[str] = Counter()
         self._groups: dict[str, set[str]] = {column: set() for column in columns.groups}
         self._same_text: dict[str, CompletionItem] = {}  # the first with each text
-        self._seen: set[tuple[str, ...]] = set()
+        self._seen: dict[tuple[str, ...], CompletionItem] = {}
 
     def add(self, number: int, row: RawRow) -> None:
         """Add the completion of a row, unless it repeats another. Raises `Unusable`."""
@@ -114,10 +114,12 @@ class _Table:
         self.good += 1
         self._whys[pair.why] += 1
         key = _content(item)
-        if key in self._seen:
+        if first := self._seen.get(key):
+            if (first.asked.spans, first.groups) != (item.asked.spans, item.groups):
+                raise Unusable(f"it repeats {first.where} with other spans or groups")
             self.repeated += 1
             return
-        self._seen.add(key)
+        self._seen[key] = item
         self.items.append(item)
 
     def _group(self, cells: Cells, column: str) -> str:
@@ -132,10 +134,12 @@ class _Table:
         return name
 
     def in_units(self) -> Iterator[CompletionItem]:
-        """The completions, where those that share a text are of one unit."""
+        """The completions, where a prompt that is another's counterfactual is of its unit."""
         units = Units()
-        for item in self.items:
-            units.join(*_texts(item))
+        prompts = {units.of(item.asked.text) for item in self.items}
+        texts = [_texts(item) for item in self.items]
+        for pair in [(asked, other) for asked, other in texts if units.of(other) in prompts]:
+            units.join(*pair)
         for item in self.items:
             yield replace(item, unit=units.of(item.asked.text))
 

@@ -41,7 +41,7 @@ def _resampled(distribution: Distribution, number: int, stream: Stream) -> Pair:
     """The first prompt, cyclically from a random one on, with another correct label."""
     prompts = distribution.prompts
     base, other = prompts[number], stream.below(len(prompts))
-    if prompts[other].correct_labels == base.correct_labels:
+    if set(prompts[other].correct_labels) == set(base.correct_labels):
         following = distribution.next_with_other_label[other]
         if following is None:
             raise NoSource(base, len(prompts))

@@ -23,6 +23,21 @@ class NoSuchSite(Refused):
         )
 
 
+class UnknownSite(Refused):
+    def __init__(self, parameter: str, site: str, known: Collection[str]) -> None:
+        super().__init__(
+            f"Invalid {parameter} {shown(site)}: the prompts have no such position."
+            f"{did_you_mean(site, known)} "
+            + (f"Choose from {', '.join(known)}." if known else "They have no spans.")
+        )
+
+
+def check_known(parameter: str, site: str, known: Collection[str]) -> None:
+    """Raises `UnknownSite`, which names the parameter, if its site is not a known one."""
+    if site not in known:
+        raise UnknownSite(parameter, site, known)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Places(ABC):
     """The tokens of one prompt's parts, as indices into `TokenizedPrompt.input_ids`."""
@@ -53,6 +68,13 @@ class Places(ABC):
     @abstractmethod
     def filler(self) -> tuple[int, ...]:
         """Tokens that no site is among, to compare a site with; at least one."""
+
+
+def check_site(parameter: str, site: str, places: Places) -> None:
+    """Raises a `Refused` if the prompt has no such site; it names the parameter."""
+    if site != FINAL:
+        check_known(parameter, site, places.sites)
+    places.at(site)
 
 
 def span(first: int, last: int) -> Tokens:

@@ -83,18 +83,6 @@ class Pair:
     source: Prompt
     differs: frozenset[Difference]
 
-    @property
-    def by_position(self) -> int:
-        """The option of the base at the position of the source's correct option."""
-        (position,) = self.source.correct
-        return position
-
-    @property
-    def by_symbol(self) -> int | None:
-        """The option of the base with the label of the source's correct option, or None."""
-        (symbol,) = self.source.correct_labels
-        return self.base.labels.index(symbol) if symbol in self.base.labels else None
-
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`; the base is given by its number."""
         return {

@@ -35,6 +35,9 @@ OF_PAIRS: Final[JsonDict] = {OF: "files of completions"}
 OWN_LAYOUT: Final[JsonDict] = {OF: "files"}
 ANY_FILES: Final[JsonDict] = {OF: "any files"}
 
+NO_GROUPS = ("of", "variant", "keys", "at", "to", "by")  # what scores name otherwise
+_GROUP = re.compile(r"[a-z]\w*", re.ASCII)
+
 Kind = Literal["questions", "completions"]
 Layout = Literal["questions", "pairs", "transformer_lens", "mib"]
 Split = Literal["all", "train", "test"]
@@ -69,6 +72,15 @@ class FieldOfOtherKind(Refused):
     def __init__(self, field: str, of: str, data: str) -> None:
         super().__init__(
             f"The field {field!r} applies to {of} only, not to {shown(data)}. Leave it out."
+        )
+
+
+class BadGroupColumn(Refused):
+    def __init__(self, column: str) -> None:
+        super().__init__(
+            f"The column {shown(column)} cannot be a group: scores are named by it, so it must be "
+            f"a lower-case word of letters, digits and _, such as 'template', and none of "
+            f"{', '.join(NO_GROUPS)}. Rename the column."
         )
 
 
@@ -281,6 +293,9 @@ class DistributionSpec(BaseModel):
         self._check_kind()
         if self.counterfactual:
             tasks.task(self.data).check(self.counterfactual)
+        for column in self.group_columns:
+            if column in NO_GROUPS or not _GROUP.fullmatch(column):
+                raise BadGroupColumn(column)
         if self.kind == "completions":
             return self
         labels.check(self.labels, self.options)

@@ -29,8 +29,8 @@ def _section(task: Task) -> Iterator[str]:
     yield f"{task.about} From {task.reference}.\n"
     yield f"- prompts: {len(items)}; unit: {task.unit}; spans: {_names(items[0].asked)}"
     yield f"- every candidate is one token in the tokenizers of {', '.join(task.one_token_in)}"
-    if task.for_split_digits:
-        yield f"- for tokenizers that read numbers digit by digit: `{task.for_split_digits}`"
+    if variant := task.for_split_digits:
+        yield f"- for tokenizers that do not split years after the century: `{variant}`"
     yield f"- for example: {_example(items[0].asked)}"
     for name, meaning in task.meanings.items():
         counterfactual = tasks.items(task.name, name)[0].counterfactual

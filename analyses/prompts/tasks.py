@@ -32,7 +32,7 @@ class Task:
 
     `about` and `reference` say what it asks and which paper it is from; `meanings` say what each
     counterfactual changes, the default one first. `key_site` is the span to look at first.
-    `for_split_digits` names the variant for tokenizers that read numbers digit by digit.
+    `for_split_digits` names the variant for tokenizers that do not split years after the century.
     """
 
     name: str

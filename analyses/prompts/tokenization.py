@@ -10,7 +10,8 @@ from tokenizers import Encoding, Tokenizer
 from analyses.bounds import TOKENIZER_BYTES
 from analyses.errors import Refused
 from analyses.prompts.collisions import Collisions
-from analyses.prompts.prompt import LABEL, Prompt
+from analyses.prompts.prompt import LABEL, CompletionPrompt, Prompt
+from analyses.prompts.shared_tokens import shared_tokens
 from analyses.prompts.unreadable import (
     LabelIsNotOneToken,
     LabelIsUnknown,
@@ -19,6 +20,8 @@ from analyses.prompts.unreadable import (
 )
 from analyses.prompts.written import Span
 from analyses.regular_files import content
+
+LONG_LINE = 200  # characters
 
 
 class UnreadableTokenizer(Refused):
@@ -151,6 +154,9 @@ class _Reader:
         unknown = 0
         with problems.caught():
             unknown = _unknown(self._tokenizer, prompt, reading.tokens, where)
+        spans = prompt.spans if isinstance(prompt, CompletionPrompt) else {}
+        for each in shared_tokens(prompt.text, spans, reading.tokens, where):
+            problems.add(each)
         return TokenizedPrompt(
             number=prompt.number,
             item=prompt.item,
@@ -184,8 +190,9 @@ def _unknown(tokenizer: Tokenizer, prompt: Prompt, tokens: Encoding, where: str)
 class _Labels:
     """Finds the token of a label after a prompt.
 
-    If the prompt's last line is tokenized the same way on its own, the token depends only on that
-    line and is cached by it. Otherwise the whole text is tokenized again for each label.
+    If the prompt's last line (or the last word of a long one) is tokenized the same way on its own,
+    the token depends only on that piece and is cached by it. Otherwise the whole text is tokenized
+    again for each label.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -194,13 +201,13 @@ class _Labels:
 
     def id(self, prompt: Prompt, label: str, text: Encoding, where: str) -> int:
         """Raises an `Unreadable`; `where` is the prompt's name in the message."""
-        start = prompt.text.rfind("\n")
+        start, ignored = _last_piece(prompt.text)
         found = None
         if start >= 0:
             ending = prompt.text[start:] + prompt.joint
-            key = ending, _line(text, start + 1), label
+            key = ending, _ids_from(text, start + ignored), label
             if key not in self._known:
-                self._known[key] = self._after_line(prompt.text[start:], key)
+                self._known[key] = self._after_piece(prompt.text[start:], key, ignored)
             found = self._known[key]
         if found is None:
             found = self._after_text(prompt, label, text, where)
@@ -209,11 +216,13 @@ class _Labels:
             raise LabelIsUnknown(where, prompt.labelled, label, token)
         return found
 
-    def _after_line(self, line: str, key: tuple[str, tuple[int, ...], str]) -> int | None:
+    def _after_piece(
+        self, piece: str, key: tuple[str, tuple[int, ...], str], ignored: int
+    ) -> int | None:
         ending, ids, label = key
-        alone = self._tokenizer.encode(line, add_special_tokens=False)
+        alone = self._tokenizer.encode(piece, add_special_tokens=False)
         longer = self._tokenizer.encode(ending + label, add_special_tokens=False)
-        same = ids and _line(alone, 1) == ids and label and longer.ids[:-1] == alone.ids
+        same = ids and _ids_from(alone, ignored) == ids and label and longer.ids[:-1] == alone.ids
         return longer.ids[-1] if same else None
 
     def _after_text(self, prompt: Prompt, label: str, text: Encoding, where: str) -> int:
@@ -225,18 +234,31 @@ class _Labels:
         return longer.ids[-1]
 
 
-def _line(tokens: Encoding, start: int) -> tuple[int, ...]:
-    """The ids of the line from character `start` on; empty if a token spans its start."""
+def _last_piece(text: str) -> tuple[int, int]:
+    """Where the last line starts, or the last word of a long line; negative if nowhere.
+
+    Then how many of its characters are not compared: the newline, but not the space, which is part
+    of the word's token.
+    """
+    line = text.rfind("\n")
+    if line >= 0 and len(text) - line <= LONG_LINE:
+        return line, 1
+    return text.rfind(" ", line + 1), 0
+
+
+def _ids_from(tokens: Encoding, start: int) -> tuple[int, ...]:
+    """The ids of the text from character `start` on; empty if a token spans its start."""
     first = next((n for n, (_, stop) in enumerate(tokens.offsets) if stop > start), None)
     if first is None or tokens.offsets[first][0] < start:
         return ()
     return tuple(tokens.ids[first:])
 
 
-def splits_digits(tokenizer: Tokenizer) -> bool:
-    """Whether each digit of a number is a token of its own."""
-    tokens = tokenizer.encode("1732", add_special_tokens=False)
-    return all(stop - start <= 1 for start, stop in tokens.offsets)
+def splits_years_after_the_century(tokenizer: Tokenizer) -> bool:
+    """Whether the last two digits of a year are one token, and the century is read without them."""
+    year, century = (tokenizer.encode(text, add_special_tokens=False) for text in ("1732", "17"))
+    same: bool = year.ids[:-1] == century.ids
+    return same
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:

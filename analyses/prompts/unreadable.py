@@ -87,8 +87,11 @@ class Problems:
         try:
             yield
         except Unreadable as problem:
-            self._first = self._first or problem
-            self._found.append((problem.where, problem.reason))
+            self.add(problem)
+
+    def add(self, problem: Unreadable) -> None:
+        self._first = self._first or problem
+        self._found.append((problem.where, problem.reason))
 
     def add_same(self, where: str, reason: str) -> None:
         """Add two labels or options whose tokens are equal, in words."""

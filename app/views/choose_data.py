@@ -17,9 +17,6 @@ def ask_for_it() -> DistributionSpec:
     """Ask for the data; the page stops until they are named."""
     items = {recipe.name: recipe.items for recipe in data.recipes()}
     offered = [*items, OWN] if data.data_roots() else list(items)
-    named = st.query_params.get("distribution")
-    if named in tasks.TASKS:  # a short name in a link
-        st.query_params["distribution"] = DistributionSpec.parse(named).name
     distribution = st.selectbox(
         "Prompt distribution",
         offered,
@@ -32,7 +29,7 @@ def ask_for_it() -> DistributionSpec:
     if distribution == OWN:
         return _own()
     chosen = DistributionSpec.parse(distribution)
-    st.caption(_about(chosen, items[distribution]))
+    st.caption(in_markdown(_about(chosen, items[distribution])))
     return chosen
 
 
@@ -60,7 +57,7 @@ def _about(chosen: DistributionSpec, items: int) -> str:
         )
     task = tasks.task(chosen.data)
     changed = task.meanings[chosen.counterfactual]
-    return in_markdown(
+    return (
         f"{counted(items, 'completion')}. {task.about} ({task.reference}.) Counterfactual: "
         f"{changed}."
     )

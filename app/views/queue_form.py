@@ -41,8 +41,8 @@ with right:
 
 fields = data.request_fields()
 recipe_fields = data.recipe_fields(analyses[name], chosen)
-# The defaults of completions differ, so they have widgets of their own.
-of_kind = "" if chosen.kind == "questions" else f".{chosen.kind}"
+# Defaults differ by data of completions, so each has widgets of its own.
+of_data = "" if chosen.kind == "questions" else f".{chosen.data}"
 split = {"split": recipe_fields.pop("split")}
 choices: dict[str, Any] = {"analysis": name}
 with st.form(f"queue.{name}"):
@@ -58,7 +58,7 @@ with st.form(f"queue.{name}"):
         choices |= ask([fields["seed"]], key="request")
     with second:
         choices["parameters"] = ask(
-            data.param_fields(analyses[name], chosen), key=f"{name}{of_kind}"
+            data.param_fields(analyses[name], chosen), key=f"{name}{of_data}"
         )
         choices |= ask([fields["priority"], fields["study"]], key="request")
     if (usual := analyses[name].params.usual_split) != "all":

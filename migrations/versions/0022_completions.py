@@ -73,6 +73,8 @@ GROUPS = {
 
 
 def upgrade() -> None:
+    # Both tables are rewritten, which takes as long as they are large.
+    op.execute("SET LOCAL statement_timeout = 0")
     for table in PROMPTS:
         op.execute(
             f"ALTER TABLE headbook.{table} ALTER correct TYPE integer[] USING ARRAY[correct]"

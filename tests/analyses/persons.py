@@ -41,3 +41,13 @@ def read(lm: LanguageModel, numbers: Sequence[int]) -> list[Example]:
     prompts = [completed(number) for number in numbers]
     paired = {number: completed(number, swapped=True) for number in numbers}
     return examples(lm.tokenizer, prompts, {SourceKind.PAIRED: paired})
+
+
+def where_of_io(prompt: Example) -> int:
+    """The token of the indirect object, which is named once and is the second candidate."""
+    return prompt.input_ids.index(prompt.label_ids[1])
+
+
+def where_of_s1(prompt: Example) -> int:
+    """The token at which the subject, the first candidate, is named first."""
+    return prompt.input_ids.index(prompt.label_ids[0])

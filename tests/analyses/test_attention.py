@@ -193,7 +193,7 @@ def test_every_score_is_one_finite_float_per_prompt_and_rows_may_be_left_out(gro
     assert {vector.dtype for vector in found.scores.values()} == {np.dtype(np.float32)}
     assert all(np.isfinite(v).all() and v.shape == (5,) for v in found.scores.values())
     of_model = {key.quantity.metric for key in found.scores if key.component == MODEL}
-    assert of_model == {"logit_diff", "accuracy", "label_loss", "label_mass", "loss"}
+    assert of_model == {"logit_diff", "accuracy", "label_loss", "label_mass", "loss", "prob_diff"}
     of_head = [key for key in found.scores if key.component == head(0, 0)]
     assert len(of_head) == 1 + 2 * (len(PARTING) + 3 + 4)
 

@@ -29,6 +29,7 @@ GOLDEN = {
     ("MODEL", "logit_diff"): [5.542434, -5.74446],
     ("MODEL", "logit_diff_pre_cap"): [5.562689, -5.765268],
     ("MODEL", "loss"): [2.626773, 9.596751],
+    ("MODEL", "prob_diff"): [0.0720282, -0.0211631],
 }
 LENGTHS = [9, 5, 7, 12, 4, 8, 6, 10, 5, 11]
 
@@ -117,6 +118,7 @@ def test_every_score_is_one_finite_float_per_prompt(shared, prompts, measure) ->
     assert all(np.isfinite(v).all() and v.shape == (10,) for v in measured.scores.values())
     metrics = {key.quantity.metric for key in measured.scores if key.component == MODEL}
     expected = {"logit_diff", "logit_diff_pre_cap", "accuracy", "label_loss", "label_mass", "loss"}
+    expected |= {"prob_diff"}
     assert metrics == expected
 
 

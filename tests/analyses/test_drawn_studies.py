@@ -12,7 +12,7 @@ from analyses.pictures.plots import loaded
 from analyses.results import Kind
 
 OWN = [each.name for each in registry.all_analyses() if each.function.startswith("analyses.")]
-UNASKED = [("patching", "reads")]  # of sites that are patched only if somebody asks
+UNASKED = [("patching", "reads"), ("patching", "positions")]  # of what runs only if somebody asks
 pytestmark = pytest.mark.xdist_group("golden")
 
 

@@ -1,13 +1,12 @@
 """Indirect object identification in SmolLM2: it does the task, and plain hooks give the numbers."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from studied import result, run
+from studied import run
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -20,7 +19,7 @@ from analyses.prompts import distributions
 from analyses.prompts.distributions import CompletionDistribution, DistributionSpec
 from analyses.prompts.examples import Example, examples
 from analyses.prompts.pairing import pairs
-from analyses.prompts.prompt import Prompt
+from analyses.prompts.prompt import CompletionPrompt
 from analyses.prompts.sources import SourceKind
 from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, ScoreKey
@@ -34,8 +33,18 @@ def lm(smollm2: Path) -> LanguageModel:
     return LanguageModel.load(smollm2)
 
 
-def prompts(lm: LanguageModel, size: int) -> list[Example]:
-    built = distributions.build(DistributionSpec.parse("ioi/swap", size=size))
+@pytest.fixture(scope="module")
+def model(smollm2: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(smollm2: Path) -> Any:
+    return AutoTokenizer.from_pretrained(smollm2)
+
+
+def prompts(lm: LanguageModel, size: int, data: str = "ioi/swap") -> list[Example]:
+    built = distributions.build(DistributionSpec.parse(data, size=size))
     paired = {pair.base.number: pair.source for pair in pairs(built, SourceKind.PAIRED)}
     return examples(lm.tokenizer, built.prompts, {SourceKind.PAIRED: paired})
 
@@ -63,55 +72,62 @@ def test_the_strongest_heads_are_sure_of_their_sign(lm: LanguageModel) -> None:
         assert each.ci_low > 0 or each.ci_high < 0
 
 
-def test_plain_hooks_give_the_same_effects(lm: LanguageModel, smollm2: Path) -> None:
-    params = PatchingParams(source="paired", sites=("z",))
-    found = result(run(patching, lm, prompts(lm, 4), params))
+@pytest.mark.parametrize(
+    ("data", "positions", "size"),
+    [("ioi/swap", "final", 4), ("ioi/swap", "s2", 2), ("greater_than_digits", "final", 2)],
+)
+def test_plain_hooks_give_the_same_effects(
+    lm: LanguageModel, model: Any, tokenizer: Any, data: str, positions: str, size: int
+) -> None:
+    params = PatchingParams(source="paired", sites=("z",), positions=positions)
     total = {
-        key.component: mean
-        for key, mean in found.means.items()
+        key.component: values
+        for key, values in run(patching, lm, prompts(lm, size, data), params).scores.items()
         if key.quantity == Quantity("total_effect", "z", OF_LOGIT_DIFF)
     }
-    strongest = sorted(total, key=lambda head: -abs(total[head]))[:3]
-    expected = plain_effects(smollm2, strongest, size=4)
-    np.testing.assert_allclose([total[head] for head in strongest], expected, atol=1e-4)
-
-
-def plain_effects(folder: Path, heads: Sequence[Component], size: int) -> list[float]:
-    """Mean effects of heads' outputs in the exchanged prompt, without any of our engine."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    built = distributions.build(DistributionSpec.parse("ioi/swap", size=size))
+    strongest = sorted(total, key=lambda head: -abs(total[head].mean()))[:3]
+    built = distributions.build(DistributionSpec.parse(data, size=size))
     assert isinstance(built, CompletionDistribution)
-    effects = [
-        [plain_effect(model, tokenizer, prompt, swapped, head) for head in heads]
-        for prompt, swapped in zip(built.prompts, built.counterfactuals, strict=True)
-    ]
-    return [float(mean) for mean in np.mean(effects, axis=0)]
+    for number, (prompt, source) in enumerate(
+        zip(built.prompts, built.counterfactuals, strict=True)
+    ):
+        assert source is not None
+        expected = [plain_effect(model, tokenizer, prompt, source, h, positions) for h in strongest]
+        np.testing.assert_allclose([total[head][number] for head in strongest], expected, atol=1e-4)
 
 
 @torch.no_grad()
 def plain_effect(
-    model: Any, tokenizer: Any, prompt: Prompt, swapped: Prompt | None, head: Component
+    model: Any,
+    tokenizer: Any,
+    prompt: CompletionPrompt,
+    source: CompletionPrompt,
+    head: Component,
+    site: str,
 ) -> float:
-    assert swapped is not None
-    (right,) = prompt.correct_labels
-    (wrong,) = set(prompt.labels) - {right}
-    io, s = (tokenizer.encode(f" {name}")[0] for name in (right, wrong))
+    """The effect of a head's output in the source, without any of our engine."""
+    ids = [tokenizer.encode(prompt.joint + label)[0] for label in prompt.labels]
+    right = torch.tensor([index in prompt.correct for index in range(len(ids))])
     output = model.model.layers[head.layer].self_attn.o_proj
     own = slice(64 * head.index, 64 * (head.index + 1))
     seen: list[Tensor] = []
 
+    def place(of: CompletionPrompt) -> int:
+        offsets = tokenizer(of.text, return_offsets_mapping=True)["offset_mapping"]
+        stop = len(of.text) if site == "final" else of.spans[site].stop
+        return max(number for number, (start, _) in enumerate(offsets) if start < stop)
+
     def difference(text: str) -> float:
-        logits = model(**tokenizer(text, return_tensors="pt")).logits[0, -1]
-        return float(logits[io] - logits[s])
+        logits = model(**tokenizer(text, return_tensors="pt")).logits[0, -1, ids]
+        return float(logits[right].mean() - logits[~right].mean())
 
     def replaced(_module: object, args: tuple[Tensor]) -> tuple[Tensor]:
         changed = args[0].clone()
-        changed[:, -1, own] = seen[0][:, -1, own]
+        changed[:, place(prompt), own] = seen[0][:, place(source), own]
         return (changed,)
 
     with output.register_forward_pre_hook(lambda _module, args: seen.append(args[0])):
-        difference(swapped.text)
+        difference(source.text)
     before = difference(prompt.text)
     with output.register_forward_pre_hook(replaced):
         return difference(prompt.text) - before

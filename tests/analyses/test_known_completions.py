@@ -27,3 +27,15 @@ def test_known_means_answered_correctly(load, family: str) -> None:
     found = knowledge.measured(behaviour, lm, made, params, lambda done: None).scores
     kept = found[ScoreKey(MODEL, Quantity("loss"))]
     np.testing.assert_array_equal(np.isnan(kept), ~right)
+
+
+def test_each_prompt_is_read_once_and_known_is_the_accuracy_that_the_run_reports(load) -> None:
+    lm = model_of(load, "llama")
+    made = read_completions(lm)
+    rows: list[int] = []
+    embedding = lm.model.get_input_embeddings()
+    with embedding.register_forward_pre_hook(lambda _, args: rows.append(len(args[0]))):
+        known = knowledge.content_accuracy(lm, made, batch_size=2)
+    assert sum(rows) == len(made)
+    reported = behaviour(lm, made, BehaviourParams(batch_size=2), lambda done: None).scores
+    np.testing.assert_array_equal(known, reported[ScoreKey(MODEL, Quantity("accuracy"))])

@@ -1,5 +1,6 @@
 """Behaviour, attention and attribution of completions, against counting and plain passes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,18 +20,21 @@ from analyses.prompts.examples import Example
 from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, ScoreKey
 
+Load = Callable[..., LanguageModel]
+
 
 def plain_logits(lm: LanguageModel, prompt: Example) -> torch.Tensor:
     """What the model itself says after the prompt."""
     with torch.no_grad():
-        return lm.model(torch.tensor([prompt.input_ids])).logits[0, -1].double()
+        logits: torch.Tensor = lm.model(torch.tensor([prompt.input_ids])).logits
+    return logits[0, -1].double()
 
 
 def head(layer: int, index: int) -> Component:
     return Component(kind=Kind.HEAD, layer=layer, index=index)
 
 
-def test_answers_are_broken_down_by_the_groups_of_the_items(load) -> None:
+def test_answers_are_broken_down_by_the_groups_of_the_items(load: Load) -> None:
     lm = load("llama", **LONG)
     prompts = read(lm, range(6))
     found = run(behaviour, lm, prompts, BehaviourParams(batch_size=3))
@@ -51,7 +55,7 @@ def test_answers_are_broken_down_by_the_groups_of_the_items(load) -> None:
     assert not any(unknown in said for said in OF_BEHAVIOUR)
 
 
-def test_an_answer_is_known_where_it_is_given(load) -> None:
+def test_an_answer_is_known_where_it_is_given(load: Load) -> None:
     lm = load("llama", **LONG)
     prompts = read(lm, range(8))
     right = of(run(behaviour, lm, prompts, BehaviourParams()), component=MODEL, metric="accuracy")
@@ -64,7 +68,7 @@ def test_an_answer_is_known_where_it_is_given(load) -> None:
 
 
 @pytest.mark.parametrize("family", ["gemma2", "gpt2", "llama"])
-def test_spans_last_and_rest_add_up_to_the_whole_row(load, family: str) -> None:
+def test_spans_last_and_rest_add_up_to_the_whole_row(load: Load, family: str) -> None:
     lm = load(family, **LONG)
     found = run(attention, lm, read(lm, range(4)), AttentionParams())
     for index in range(4):
@@ -76,7 +80,7 @@ def test_spans_last_and_rest_add_up_to_the_whole_row(load, family: str) -> None:
     assert [key for key in found.scores if not any(key in said for said in STORES)] == []
 
 
-def test_a_head_that_looks_evenly_is_counted_by_hand(load) -> None:
+def test_a_head_that_looks_evenly_is_counted_by_hand(load: Load) -> None:
     """Without queries every token of the text gets the same weight."""
     lm = load("qwen2", **LONG)
     query = lm.model.model.layers[1].self_attn.q_proj
@@ -98,7 +102,7 @@ def test_a_head_that_looks_evenly_is_counted_by_hand(load) -> None:
         assert all(name not in PERSONS for name in tail[:2])
 
 
-def test_attention_needs_the_same_spans_in_every_prompt(load) -> None:
+def test_attention_needs_the_same_spans_in_every_prompt(load: Load) -> None:
     lm = load("llama", **LONG)
     one, other = (each.places for each in read(lm, range(2)))
     AttentionParams().check_prompts(lm.shape, [one, other])
@@ -109,7 +113,9 @@ def test_attention_needs_the_same_spans_in_every_prompt(load) -> None:
 
 
 @pytest.mark.parametrize("family", ["gemma2", "llama"])
-def test_attribution_closes_to_the_logits_of_several_correct_candidates(load, family) -> None:
+def test_attribution_closes_to_the_logits_of_several_correct_candidates(
+    load: Load, family: str
+) -> None:
     lm = load(family, **LONG)
     prompts = read(lm, range(3))
     found = run(attribution, lm, prompts, AttributionParams())

@@ -37,7 +37,7 @@ lm = LanguageModel.load(Path(sys.argv[1]))
 lengths = (512, 400, 512, 300, 512, 450)
 prompts = [
     TokenizedPrompt(
-        number=n, item="", input_ids=tuple(range(3, 3 + length)), label_ids=(5, 6), correct=0
+        number=n, item="", input_ids=tuple(range(3, 3 + length)), label_ids=(5, 6), correct=(0,)
     )
     for n, length in enumerate(lengths)
 ]

@@ -12,6 +12,7 @@ from analyses.errors import Refused
 from analyses.prompts.bad_rows import BadRows
 from analyses.prompts.completions import Completion
 from analyses.prompts.distributions import DistributionSpec, build
+from analyses.prompts.spec import BadGroupColumn
 from analyses.prompts.written import Span
 
 IOI: dict[str, Any] = {
@@ -211,14 +212,27 @@ def test_rows_that_only_repeat_another_are_left_out_and_counted(tmp_path):
     assert "Rows left out, since they only repeat another: 1." in built.remarks
 
 
-def test_rows_that_share_a_text_are_in_one_unit(tmp_path):
+def test_a_prompt_that_is_anothers_counterfactual_is_of_its_unit(tmp_path):
     def row(prompt: str, counterfactual: str) -> dict[str, str]:
         texts = {"prompt": prompt, "counterfactual": counterfactual}
         return texts | {"correct": "y", "others": "n"}
 
     pairs = [("d", "c"), ("x", "y"), ("b", "c"), ("a", " b "), ("z", "v")]
     found = items(jsonl(tmp_path / "x.jsonl", *(row(*pair) for pair in pairs)))
-    assert [each.unit for each in found] == ["a", "x", "a", "a", "v"]
+    # Two prompts with one counterfactual, c, may be in different splits.
+    assert [each.unit for each in found] == ["d", "x", "a", "a", "z"]
+
+
+def test_a_row_that_repeats_another_with_other_spans_is_refused(tmp_path):
+    row = {"prompt": "a b", "correct": "y", "others": "n"}
+    with pytest.raises(BadRows, match=r"line 2: it repeats x.jsonl line 1 with other spans"):
+        items(jsonl(tmp_path / "x.jsonl", row | {"spans": {"p": "a"}}, row | {"spans": {"p": "b"}}))
+
+
+@pytest.mark.parametrize("column", ["Template", "prompt type", "2", "of", "keys"])
+def test_a_column_of_groups_must_be_a_name_for_scores(column):
+    with pytest.raises(BadGroupColumn, match=f"{column!r} cannot be a group.*'template'"):
+        DistributionSpec(data="file:/x.jsonl", layout="pairs", group_columns=(column,))
 
 
 def test_spans_are_in_the_order_of_the_first_row(tmp_path):

@@ -265,3 +265,11 @@ def test_there_is_no_ratio_over_what_may_be_zero() -> None:
     draws = bootstrap.draw(["a", "b", "c", "d"], seed=0)
     found = bootstrap.ratio_statistics({"r": ("x", "y")}, ["x", "y"], values, draws)["r"]
     assert (found.n, found.mean, found.ci_low) == (4, None, None)
+
+
+def test_both_means_of_a_ratio_are_over_the_prompts_that_have_both_scores() -> None:
+    values = np.array([[1, 2, np.nan, np.nan], [2, 4, 80, 90]], dtype=np.float32)
+    draws = bootstrap.draw(list("abcd"), seed=0)
+    found = bootstrap.ratio_statistics({"r": ("x", "y")}, ["x", "y"], values, draws)["r"]
+    assert (found.mean, found.n, found.skipped) == (0.5, 2, 2)
+    assert (found.ci_low, found.ci_high) == (0.5, 0.5)

@@ -14,13 +14,18 @@ from analyses.effects import At
 from analyses.engine.interventions import FromSource, Intervention, Patch, Site
 from analyses.heads import NoSuchHead
 from analyses.language_model import LanguageModel
+from analyses.methods.bases import BasesParams
+from analyses.methods.label_randomisation import LabelRandomisationParams
+from analyses.methods.patching import PatchingParams
 from analyses.methods.paths import NothingBelow, PathsParams, paths
+from analyses.methods.subspace import SubspaceParams
 from analyses.prompts.distributions import DistributionSpec, build
 from analyses.prompts.examples import Example, examples
 from analyses.prompts.key_sites import NoKeySite
-from analyses.prompts.places import NoSuchSite
+from analyses.prompts.places import UnknownSite
 from analyses.prompts.sources import SourceKind
 from analyses.quantities import Varied
+from analyses.registry import Params
 from analyses.results import Component, Kind, Measured, Result
 from analyses.stored import LABEL_METRICS
 
@@ -205,9 +210,30 @@ def test_a_prompt_without_the_token_that_is_read_is_refused(load, tmp_path) -> N
         PathsParams(receivers=("1.0",), **choices).check_places(prompt.places)  # not read
 
 
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [
+        (BasesParams(key_site="labels"), "key_site"),
+        (SubspaceParams(key_site="labels"), "key_site"),
+        (LabelRandomisationParams(key_site="labels"), "key_site"),
+        (PatchingParams(sites=("k",), key_site="labels"), "key_site"),
+        (PathsParams(reads=("k",), key_site="labels"), "key_site"),
+        (PathsParams(positions="labels"), "positions"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_unknown_site_of_questions_is_refused_by_its_parameter(
+    load, params: Params, named: str
+) -> None:
+    (prompt,) = examples(load("llama", **LONG).tokenizer, build(DistributionSpec(size=1)).prompts)
+    said = rf"Invalid {named} 'labels'.* Did you mean 'label'\? Choose from label, bracket"
+    with pytest.raises(UnknownSite, match=said):
+        params.check_places(prompt.places)
+
+
 def test_keys_without_a_place_in_the_text_are_refused(load) -> None:
     (completion, *_) = read_completions(load("llama", **LONG))
     PathsParams(receivers=("1.0",)).check_places(completion.places)  # queries at the final position
-    with pytest.raises(NoSuchSite, match=r"no place named 'label'.* Its places: who, what"):
+    with pytest.raises(UnknownSite, match=r"Invalid key_site 'label'.* Choose from who, what"):
         PathsParams(receivers=("1.0",), reads=("k",)).check_places(completion.places)
     PathsParams(receivers=("1.0",), reads=("k",), key_site="what").check_places(completion.places)

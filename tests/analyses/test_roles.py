@@ -1,6 +1,7 @@
 """Movers, suppressors, gatherers and amplifiers of completions, on paper."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def means_of(
     }
 
 
-CASES: Mapping[str, tuple[dict[str, float], Role]] = {
+CASES: Mapping[str, tuple[dict[str, Any], Role]] = {
     "writes what it reads": ({"io": 0.5, "s": 0.1}, Role.MOVER),
     "writes it down": ({"io": 0.5, "s": 0.1, "direct": 0.8, "total": 0.5}, Role.SUPPRESSOR),
     "writes nothing itself": ({"io": 0.5, "direct": -0.2}, Role.GATHERER),
@@ -53,7 +54,7 @@ CASES: Mapping[str, tuple[dict[str, float], Role]] = {
 
 
 @pytest.mark.parametrize(("given", "expected"), CASES.values(), ids=list(CASES))
-def test_a_head_gets_the_first_role_that_fits(given, expected: Role) -> None:
+def test_a_head_gets_the_first_role_that_fits(given: dict[str, Any], expected: Role) -> None:
     deepest = {key: 1e-6 * mean for key, mean in means_of().items()}
     deepest = {
         ScoreKey(Component(kind=Kind.HEAD, layer=3, index=1), key.quantity): mean

@@ -91,7 +91,7 @@ def test_effects_above_and_below_are_those_of_plain_passes_in_any_order(lm, prom
 def proof_prompt(prompts) -> list[Any]:
     (made,) = prompts([len(IDS)])
     return [
-        type(made)(number=0, item="", input_ids=tuple(IDS), label_ids=made.label_ids, correct=0)
+        type(made)(number=0, item="", input_ids=tuple(IDS), label_ids=made.label_ids, correct=(0,))
     ]
 
 

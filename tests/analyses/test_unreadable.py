@@ -1,9 +1,10 @@
 """All candidates and labels that a tokenizer cannot read are named at once, with their rows."""
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from analyses.prompts.prompt import CompletionPrompt, Prompt
+from analyses.prompts.shared_tokens import SpanHoldsMore, SpansShareAToken
 from analyses.prompts.tokenization import tokenize_all
 from analyses.prompts.unreadable import (
     LabelIsNotOneToken,
@@ -103,3 +104,42 @@ def test_a_long_list_is_cut(words: Tokenizer) -> None:
     assert lines[1] == "All problems (60):"
     assert lines[2].startswith("  prompt 0, prompt 1, prompt 2, prompt 3, prompt 4 and 15 more: ")
     assert lines[-1] == "  and 10 more"
+
+
+def pieces(*split: str) -> Tokenizer:
+    """Reads these pieces as tokens, and all other characters one by one."""
+    known = {piece: n for n, piece in enumerate([*split, " a", " b", *map(chr, range(32, 127))])}
+    made = Tokenizer(models.WordLevel(known, unk_token=" "))
+    pattern = "|".join([*split, " a$", " b$", "."])
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    return made
+
+
+def test_spans_within_one_token_are_refused_with_the_rows_of_all() -> None:
+    john = [completion(n, "a", "b", text="to John", one=Span(3, 5), two=Span(5, 7)) for n in (0, 1)]
+    with pytest.raises(SeveralUnreadable) as refused:
+        tokenize_all(pieces(" John"), john, where)
+    first, _, *lines = str(refused.value).splitlines()
+    assert first == (
+        "The span 'one' has no tokens of its own in p.csv line 2: a token of 'Jo' is 'John' of the "
+        "text. Choose other spans, or another model."
+    )
+    assert [line.split(":")[0] for line in lines] == ["  p.csv line 2, p.csv line 3"] * 2
+
+
+def test_a_span_of_a_space_that_is_part_of_the_next_word_is_refused() -> None:
+    with pytest.raises(SpanHoldsMore, match=r"'gap' has no tokens of its own .* 'John'"):
+        tokenize_all(pieces(" John"), [completion(0, "a", "b", text="to John", gap=Span(2, 3))])
+
+
+def test_parts_of_a_number_are_refused_if_they_end_in_one_token() -> None:
+    (year,) = [completion(0, "a", text="in 1732", century=Span(3, 5), year=Span(5, 7))]
+    for read in (pieces("17", "32"), pieces("173"), pieces()):
+        assert tokenize_all(read, [year])
+    with pytest.raises(SpansShareAToken, match=r"'century' and 'year' share a token .* '1732'"):
+        tokenize_all(pieces("1732"), [year])
+
+
+def test_spans_within_each_other_may_share_tokens() -> None:
+    nested = completion(0, "a", text="to John", all=Span(0, 7), name=Span(3, 7))
+    assert tokenize_all(pieces(" John"), [nested])

@@ -54,7 +54,7 @@ def test_a_shipped_task_is_queued_with_the_counterfactual_that_was_chosen(
     assert run.params["source"] == "paired"
     # The model's tokenizer reads bytes.
     assert run.recipe["data"] == "greater_than_digits"
-    assert "since the tokenizer of real splits numbers into digits" in words(at.caption)
+    assert "since the tokenizer of real does not split years after the century" in words(at.caption)
     spec = DistributionSpec(data="greater_than_digits", counterfactual="01", size=4)
     assert run.recipe == spec.model_dump(mode="json")
 
@@ -70,6 +70,13 @@ def test_a_file_of_pairs_of_each_layout_is_queued(visit, real_model, sessions, r
     command = next(each.value for each in at.code if each.language == "bash")
     assert f"--distribution file:{path} --layout {layout}" in " ".join(shlex.split(command))
     assert detail(sessions, run.id).line.n_prompts == 4
+
+
+def test_a_parameter_takes_its_default_from_the_task_that_was_chosen_last(visit, real_model):
+    at = visit("queue_form", analysis="patching", distribution="ioi/swap")
+    assert at.text_input(key="patching.ioi.key_site").value == "io"
+    at.selectbox(key="distribution").set_value("capitals/other").run()
+    assert at.text_input(key="patching.capitals.key_site").value == "subject"
 
 
 def test_files_outside_the_data_roots_are_not_read(visit, real_model, sessions, roots, tmp_path):

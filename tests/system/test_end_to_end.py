@@ -142,7 +142,7 @@ def test_a_run_is_queued_by_the_form_seen_as_a_map_and_compared_in_mlflow(
     stack: Stack, submitted: dict[str, Any], page: Page, pictures: Path
 ) -> None:
     page.goto(stack.json("status")["secret_links"]["app"])
-    page.goto(f"{stack.state.app_url}/queue?analysis=attribution&distribution=ioi")
+    page.goto(f"{stack.state.app_url}/queue?analysis=attribution&distribution=ioi/swap")
     page.get_by_role("spinbutton", name="Number of prompts").fill("32")
     page.get_by_role("textbox", name="Study").fill("end to end")
     page.get_by_role("button", name="Queue", exact=True).click()

@@ -108,8 +108,8 @@ def test_several_candidates_may_be_correct_and_digits_are_asked_of_a_tokenizer_t
         analysis="behaviour", distribution=DistributionSpec(data="greater_than", size=6)
     )
     assert submitted.remarks[0] == (
-        "The prompts are those of 'greater_than_digits', since the tokenizer of tiny splits "
-        "numbers into digits."
+        "The prompts are those of 'greater_than_digits', since the tokenizer of tiny does "
+        "not split years after the century."
     )
     built = distributions.build(DistributionSpec(data="greater_than_digits", size=6))
     assert {len(prompt.correct) for prompt in built.prompts} > {1}

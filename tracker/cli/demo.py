@@ -1,10 +1,11 @@
 """`headbook demo`: start the stack, queue a small study, and show the heads that it finds."""
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -44,7 +45,7 @@ STUDY = "demo"
 COLOURS = DistributionSpec.parse("colours", split="test")
 IOI = DistributionSpec.parse("ioi/swap", size=32)
 # By name; the last one reads the results of others.
-ON_IOI = {
+ON_IOI: Mapping[str, Mapping[str, Any]] = {
     "attribution": {},
     "patching": {"direction": "denoise"},
     "attention": {},
@@ -52,9 +53,9 @@ ON_IOI = {
 }
 MOVER = Quantity("category", varied={"of": "mover"})
 OF_MOVERS = (
-    Quantity("direct_effect", "z", OF_LOGIT_DIFF),
-    Quantity("total_effect", "z", OF_LOGIT_DIFF),
     Quantity("weight", varied={"keys": "correct_label"}),
+    Quantity("direct_effect", "z", OF_LOGIT_DIFF),
+    Quantity("moved", "z", OF_LOGIT_DIFF),
 )
 
 
@@ -87,7 +88,7 @@ def demo(
     with open_sessions(Settings()) as sessions, transaction(sessions) as session:
         _print_strongest(session, runs[0].id)
         if model is DemoModel.SMOLLM2:
-            _print_movers(session, runs[-1].id)
+            _print_movers(session, [run.id for run in runs])
         warnings = [results.run_detail(session, run.id).notes.warnings for run in runs]
     for warning in dict.fromkeys(chain(*warnings)):
         typer.echo(f"Note: {warning}")
@@ -112,18 +113,25 @@ def _print_strongest(session: Session, run_id: UUID) -> None:
     print_scores(results.strongest(heads, TOP), empty="none")
 
 
-def _print_movers(session: Session, run_id: UUID) -> None:
-    """The heads of the category, with what they write and where they look."""
-    lines = results.scores(session, run_id, kind=Kind.HEAD)
-    movers = {line.component for line in lines if line.quantity == MOVER and line.mean == 1}
+def _print_movers(session: Session, runs: Sequence[UUID]) -> None:
+    """The heads of the category: where they look, what they write, what they recover alone."""
+    of_heads = [results.scores(session, run, kind=Kind.HEAD) for run in runs]
+    by_analysis = dict(zip(ON_IOI, of_heads, strict=True))
+    categorised, patched = by_analysis["categorise"], by_analysis["patching"]
+    movers = {line.component for line in categorised if line.quantity == MOVER and line.mean == 1}
     typer.echo(
-        "\nMovers: heads that attend to the name that is the answer and write it. Replacing what "
-        "they write by that of a prompt with the names exchanged changes the logit difference:"
+        "\nMovers: heads that attend to the name that is the answer, and whose output, exchanged "
+        "for that of the prompt with the names swapped, lowers the logit difference directly; "
+        "moved is the share of it that the head alone recovers in the swapped prompt:"
     )
-    print_scores(
-        [line for line in lines if line.component in movers and line.quantity in OF_MOVERS],
-        empty="none",
+    shown = [
+        *(line for line in categorised if line.quantity in OF_MOVERS[:2]),
+        *(line for line in patched if line.quantity == OF_MOVERS[2]),
+    ]
+    of_movers = sorted(
+        (line for line in shown if line.component in movers), key=lambda line: line.component
     )
+    print_scores(of_movers, empty="none")
 
 
 def gguf_file() -> Path:

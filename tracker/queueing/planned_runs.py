@@ -25,7 +25,7 @@ from analyses.prompts.sources import Companion, Pair
 from analyses.prompts.spec import Split
 from analyses.prompts.tokenization import (
     TokenizedPrompt,
-    splits_digits,
+    splits_years_after_the_century,
     tokenize_all,
     tokenizer_of,
 )
@@ -39,9 +39,12 @@ DEEPEST = 8  # levels of runs that need other runs
 
 
 class RefusedNeed(Refused):
-    def __init__(self, need: Need, error: Refused) -> None:
+    def __init__(self, need: Need, error: Refused, *, size: int) -> None:
+        own = need.distribution.size
+        hint = f" A parameter of this run, such as train_prompts, asks for {own} prompts there."
         super().__init__(
             f"It needs a run of {need.analysis!r} ({need.name!r}), which cannot be queued: {error}"
+            + (hint if own != size else "")
         )
 
 
@@ -96,8 +99,8 @@ class Planner:
     def asked(self, request: RunRequest, *, model: Model) -> PlannedRun:
         """The run of a request; without a split, on the usual split of the analysis.
 
-        For a tokenizer that splits numbers into digits, a task may have a variant. Raises
-        `Refused`.
+        For a tokenizer that does not split years after the century, a task may have a variant.
+        Raises `Refused`.
         """
         recipe = request.recipe
         remarks: list[str] = []
@@ -111,7 +114,7 @@ class Planner:
         if (variant := self._variant(recipe, model)) is not None:
             remarks.append(
                 f"The prompts are those of {variant!r}, since the tokenizer of {model.name} "
-                f"splits numbers into digits."
+                f"does not split years after the century."
             )
             recipe = recipe.model_copy(update={"data": variant})
         planned = self.plan(
@@ -128,7 +131,8 @@ class Planner:
         task = tasks.TASKS.get(recipe.data)
         if task is None or task.for_split_digits is None:
             return None
-        return task.for_split_digits if splits_digits(self._tokenizer(model)) else None
+        fits = splits_years_after_the_century(self._tokenizer(model))
+        return None if fits else task.for_split_digits
 
     def _tokenizer(self, model: Model) -> Tokenizer:
         file = refs.tokenizer(
@@ -165,7 +169,8 @@ class Planner:
         registered.ask(lambda: checked.check_prompts(model, read))
         needs = registered.ask(lambda: tuple(islice(checked.needs(distribution), MOST_NEEDS)))
         inputs = {
-            need.name: self._needed(need, model=model, seed=seed, depth=depth + 1) for need in needs
+            need.name: self._needed(need, distribution, model=model, seed=seed, depth=depth + 1)
+            for need in needs
         }
         return PlannedRun(
             analysis=registered,
@@ -188,7 +193,9 @@ class Planner:
             remarks=(*built.remarks, *_left_out(refused)),
         )
 
-    def _needed(self, need: Need, *, model: Model, seed: int, depth: int) -> PlannedRun:
+    def _needed(
+        self, need: Need, of: DistributionSpec, *, model: Model, seed: int, depth: int
+    ) -> PlannedRun:
         try:
             return self.plan(
                 need.analysis,
@@ -201,7 +208,7 @@ class Planner:
         except TooDeep:
             raise
         except Refused as error:
-            raise RefusedNeed(need, error) from error
+            raise RefusedNeed(need, error, size=of.size) from error
 
     def _distribution(self, spec: DistributionSpec) -> Distribution:
         if spec not in self._built:
@@ -241,6 +248,7 @@ class Planner:
             return item.where or f"prompt {prompt.number} ({item.id})"
 
         tokenizer = self._tokenizer(model)
+        _limits(model).check_texts(tokenizer, prompts)
         tokens = tokenize_all(tokenizer, prompts, where)
         _check_limits(model, tokenizer, prompts, tokens)
         return _Prompts(

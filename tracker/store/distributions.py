@@ -86,7 +86,7 @@ def spec(session: Session, distribution_id: int) -> DistributionSpec:
 def asked(session: Session, distribution_id: int) -> list[str]:
     """A key of each prompt's question, in the order of the prompts; equal questions share one."""
     query = (
-        select(ItemRow.question, ItemRow.answer)
+        select(ItemRow.question, ItemRow.answer, PromptRow.options)
         .join(
             PromptRow,
             tuple_(PromptRow.distribution_id, PromptRow.item_key)
@@ -95,7 +95,10 @@ def asked(session: Session, distribution_id: int) -> list[str]:
         .where(PromptRow.distribution_id == distribution_id)
         .order_by(PromptRow.number)
     )
-    return [items.asked(question, answer) for question, answer in session.execute(query)]
+    return [
+        items.asked(question, answer if options else "")  # a completion asks one thing only
+        for question, answer, options in session.execute(query)
+    ]
 
 
 def to_prompt(row: PromptRow | PromptPairRow, *, number: int) -> Prompt:

@@ -9,6 +9,7 @@ import pytest
 from stored_runs import detail
 
 from analyses import registry
+from analyses.knowledge import KNOWN
 from analyses.prompts.distributions import DistributionSpec
 from tracker import results
 from tracker.database.db import Sessions, transaction
@@ -28,7 +29,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "behaviour": {},
     "categorise": {"importance": 0},
     "patching": {"source": "mean"},
-    "subspace": {**CONFINED, "placebo_ranks": [1]},
+    "subspace": {**CONFINED, "placebo_ranks": []},
 }
 
 
@@ -71,7 +72,7 @@ def test_analyses_store_what_they_say_of_completions(
             analysis=name,
             params={"batch_size": 4, **params},
             distribution=given,
-            prompts_per_part=1 if name == "behaviour" else 4,
+            prompts_per_part=2 if name == "behaviour" else 8,
         ).run
         for name, params in CHOICES.items()
     }
@@ -83,8 +84,8 @@ def test_analyses_store_what_they_say_of_completions(
             scores = results.scores(session, run.id)
             arrays = tensors.tensors(session, run.id)
         said = registry.find(name)
-        unsaid = [each.key for each in scores if not any(each.key in one for one in said.stores)]
-        assert unsaid == [], name
+        unsaid = {each.key for each in scores if not any(each.key in one for one in said.stores)}
+        assert unsaid == ({KNOWN} if CHOICES[name].get("prompts") == "known" else set()), name
         described = {(each.name, each.axes) for each in said.arrays}
         assert {(each.name, each.axes) for each in arrays} <= described
         if name == "behaviour":
@@ -102,8 +103,13 @@ def test_analyses_store_what_they_say_of_completions(
     [
         ("label_randomisation", {"key_site": "io"}, "has completions, which have no labels"),
         ("categorise", {"one_label": 0.5}, "letter categories"),
-        ("subspace", {}, "no place named 'label'.* Its places: io, s1"),
-        ("bases", {"key_site": "s2"}, "Did you mean 's1'"),
+        ("subspace", {}, "Invalid key_site 'label'.* Choose from io, s1"),
+        ("bases", {"key_site": "s2"}, "Invalid key_site 's2'.* Choose from io, s1"),
+        (
+            "subspace",
+            {"key_site": "io", "train_prompts": 4000},
+            "is not possible.*such as train_prompts, asks for 4000 prompts",
+        ),
     ],
 )
 def test_what_is_of_questions_is_refused_at_the_door(
