@@ -64,8 +64,11 @@ _SUMS = (
         where=((Kind.HEAD, ""),),
     ),
 )
+_OF_QUESTIONS = tuple(
+    replace(each, meaning=f"{each.meaning}; of questions on all of these groups") for each in _SUMS
+)
 STORES = (
-    *under(_SUMS, *({"keys": group} for group in GROUPS)),
+    *under(_OF_QUESTIONS, *({"keys": group} for group in GROUPS)),
     *(
         replace(
             each,

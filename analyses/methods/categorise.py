@@ -58,7 +58,8 @@ CONVENTIONS = {
 STORES = (
     ScoreDescription(
         metric="category",
-        meaning="1 for the head's category, 0 for the others; the interval gives its uncertainty",
+        meaning="of questions, 1 for the head's category, 0 for the others; the interval gives its "
+        "uncertainty",
         where=((Kind.HEAD, ""),),
         varied=tuple({"of": each.value} for each in Category),
     ),
@@ -71,8 +72,8 @@ STORES = (
     ),
     ScoreDescription(
         metric="importance",
-        meaning="the share of the total absolute effect of each category, of components without "
-        "one, and outside the named ones",
+        meaning="of questions, the share of the total absolute effect of each category, of "
+        "components without one, and outside the named ones",
         unit="share",
         varied=tuple({"of": name} for name in (*Category, MINOR, MLPS, OUTSIDE)),
     ),
@@ -85,7 +86,8 @@ STORES = (
     ),
     ScoreDescription(
         metric="weight",
-        meaning="attention weight from the final position on a group of keys, as attention stored",
+        meaning="of questions, attention weight from the final position on a group of keys, as "
+        "attention stored",
         unit="share",
         where=((Kind.HEAD, ""),),
         varied=tuple({"keys": group} for group in (*WEIGHTS, "label_{i}")),

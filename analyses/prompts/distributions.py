@@ -1,5 +1,6 @@
 """Prompt distributions: builds the prompts of a spec, of questions or of completions."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,7 +49,7 @@ _HASHED_OF_COMPLETIONS = {"split", "seed", "size"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distribution:
+class Distribution(ABC):
     """The prompts of a spec; `hash` covers everything that determines them.
 
     `left_out` counts items with no set of options in the split, `repeated` duplicate rows, and
@@ -64,9 +65,9 @@ class Distribution:
     remarks: tuple[str, ...] = ()
 
     @property
+    @abstractmethod
     def items(self) -> tuple[Item, ...]:
         """The item of each prompt; the same item may occur several times."""
-        raise NotImplementedError
 
     @property
     def asked(self) -> list[str]:
