@@ -194,6 +194,8 @@ def _completions(
 ) -> CompletionDistribution:
     data = completing.load(spec, roots=roots, bounds=bounds)
     drawn = completing.draw(data.items, spec)
+    for number, item in enumerate(drawn):
+        bounds.check("prompt", completing.longest(item), f"Prompt {number} ({item.id})")
     bounds.check("text", sum(map(completing.length, drawn)), f"The distribution {spec.name!r}")
     made = [completing.prompts_of(number, item) for number, item in enumerate(drawn)]
     return CompletionDistribution(
