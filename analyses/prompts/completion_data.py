@@ -104,6 +104,11 @@ def length(item: CompletionItem) -> int:
     return len(item.asked.text) + (len(item.counterfactual.text) if item.counterfactual else 0)
 
 
+def longest(item: CompletionItem) -> int:
+    """The characters of its longest text."""
+    return max(len(each.text) for each in (item.asked, item.counterfactual) if each)
+
+
 def as_item(item: CompletionItem) -> Item:
     """The question, answer and distractors that stand for it in tables of items."""
     right = sorted(item.asked.candidates[index] for index in item.asked.correct)

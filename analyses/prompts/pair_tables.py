@@ -111,16 +111,16 @@ class _Table:
         self._keep(item, pair)
 
     def _keep(self, item: CompletionItem, pair: CompletedPair) -> None:
+        key = _content(item)
+        first = self._seen.setdefault(key, item)
+        if _named(first) != _named(item):
+            raise Unusable(f"it repeats {first.where} with other spans or groups")
         self.good += 1
         self._whys[pair.why] += 1
-        key = _content(item)
-        if first := self._seen.get(key):
-            if (first.asked.spans, first.groups) != (item.asked.spans, item.groups):
-                raise Unusable(f"it repeats {first.where} with other spans or groups")
+        if first is item:
+            self.items.append(item)
+        else:
             self.repeated += 1
-            return
-        self._seen[key] = item
-        self.items.append(item)
 
     def _group(self, cells: Cells, column: str) -> str:
         known = self._groups[column]
@@ -203,6 +203,12 @@ def _correct(completion: Completion) -> list[str]:
 
 def _texts(item: CompletionItem) -> tuple[str, str]:
     return item.asked.text, (item.counterfactual or item.asked).text
+
+
+def _named(item: CompletionItem) -> list[object]:
+    """What rows that repeat each other must have in common."""
+    spans = [each.spans for each in (item.asked, item.counterfactual) if each]
+    return [spans, item.groups]
 
 
 def _content(item: CompletionItem) -> tuple[str, ...]:

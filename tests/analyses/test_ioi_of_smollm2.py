@@ -1,5 +1,6 @@
 """Indirect object identification in SmolLM2: it does the task, and plain hooks give the numbers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from analyses.quantities import Quantity
 from analyses.results import MODEL, Component, Kind, ScoreKey
 from analyses.stored import OF_LOGIT_DIFF
 
+ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ioi of smollm2")]
 
 
@@ -43,8 +45,8 @@ def tokenizer(smollm2: Path) -> Any:
     return AutoTokenizer.from_pretrained(smollm2)
 
 
-def prompts(lm: LanguageModel, size: int, data: str = "ioi/swap") -> list[Example]:
-    built = distributions.build(DistributionSpec.parse(data, size=size))
+def prompts(lm: LanguageModel, size: int, data: str = "ioi/swap", **fields: str) -> list[Example]:
+    built = distributions.build(DistributionSpec.parse(data, size=size, **fields))
     paired = {pair.base.number: pair.source for pair in pairs(built, SourceKind.PAIRED)}
     return examples(lm.tokenizer, built.prompts, {SourceKind.PAIRED: paired})
 
@@ -60,11 +62,23 @@ def test_it_names_the_right_person_in_all_templates(lm: LanguageModel) -> None:
     assert len(templates) >= 8
 
 
-def test_the_strongest_heads_are_sure_of_their_sign(lm: LanguageModel) -> None:
-    examples_ = prompts(lm, 64)
+def test_the_strongest_heads_are_sure_of_their_sign_and_those_of_the_page(
+    lm: LanguageModel,
+) -> None:
+    page = json.loads((ROOT / "docs" / "findings-ioi.json").read_text())
+    examples_ = prompts(lm, 64, split="train")
     found = run(attribution, lm, examples_, AttributionParams(batch_size=64))
     heads = {key: values for key, values in found.scores.items() if key.component.kind is Kind.HEAD}
     strongest = sorted(heads, key=lambda key: -abs(heads[key].mean()))[:3]
+    for name, of in page["looks"].items():
+        layer, index = map(int, name.split("."))
+        key = ScoreKey(
+            Component(kind=Kind.HEAD, layer=layer, index=index), Quantity("logit_attribution")
+        )
+        assert heads[key].mean() == pytest.approx(of["logit_attribution"]["mean"], abs=1e-3)
+    assert {f"{key.component.layer}.{key.component.index}" for key in strongest} < set(
+        page["looks"]
+    )
     draws = bootstrap.draw([each.item for each in examples_], seed=0)
     for each in bootstrap.statistics(np.stack([heads[key] for key in strongest]), draws):
         assert each.ci_low is not None

@@ -225,8 +225,12 @@ def test_a_prompt_that_is_anothers_counterfactual_is_of_its_unit(tmp_path):
 
 def test_a_row_that_repeats_another_with_other_spans_is_refused(tmp_path):
     row = {"prompt": "a b", "correct": "y", "others": "n"}
-    with pytest.raises(BadRows, match=r"line 2: it repeats x.jsonl line 1 with other spans"):
+    with pytest.raises(BadRows, match=r"^1 of the 2 rows.*\n.*: it repeats x.jsonl line 1 with"):
         items(jsonl(tmp_path / "x.jsonl", row | {"spans": {"p": "a"}}, row | {"spans": {"p": "b"}}))
+    pair = row | {"counterfactual": "b b a", "spans": {"p": "a"}}
+    others = ({"counterfactual_spans": {"p": [at, at + 1]}} for at in (0, 4))
+    with pytest.raises(BadRows, match=r"^1 of the 2 rows.*\n.*: it repeats y.jsonl line 1 with"):
+        items(jsonl(tmp_path / "y.jsonl", *(pair | other for other in others)))
 
 
 @pytest.mark.parametrize("column", ["Template", "prompt type", "2", "of", "keys"])
