@@ -75,7 +75,7 @@ def test_an_analysis_is_shown_with_what_its_numbers_mean(cli: Stack) -> None:
     moved = next(each for each in found["scores"] if each["metric"] == "moved")
     assert moved["where"][0] == ["head", "z"]
     assert moved["unit"] == "share"
-    assert found["plots"] == ["direct_total", "reads"]
+    assert found["plots"] == ["direct_total", "reads", "positions"]
     said = cli.headbook("analyses", "show", "patching")
     assert said.startswith("## patching")
     assert moved["meaning"] in said

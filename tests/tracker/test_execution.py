@@ -82,7 +82,7 @@ def test_patching_is_queued_with_its_sources_and_ends_with_effects_and_shares(
     if source == "zero":
         assert not shares
     else:
-        assert len(shares) == 5 * 8
+        assert len(shares) == 6 * 8
         said = " ".join(detail(sessions, run.id).notes.warnings)
         assert ("has no value in" in said) == bool(undefined)
     mirrored = bench.artifacts.mlflow.get_run(mlflow_ids(sessions, run.id).run_id)
