@@ -25,10 +25,11 @@ class NoSuchSite(Refused):
 
 class UnknownSite(Refused):
     def __init__(self, parameter: str, site: str, known: Collection[str]) -> None:
+        names = list(map(str, known))  # as text, where they are members of an enum
         super().__init__(
             f"Invalid {parameter} {shown(site)}: the prompts have no such position."
-            f"{did_you_mean(site, known)} "
-            + (f"Choose from {', '.join(known)}." if known else "They have no spans.")
+            f"{did_you_mean(site, names)} "
+            + (f"Choose from {', '.join(names)}." if names else "They have no spans.")
         )
 
 
