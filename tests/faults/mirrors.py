@@ -45,9 +45,10 @@ def doubled(sessions: Sessions, mlflow: MlflowClient) -> Iterator[tuple[UUID, st
 
 def wrong_ends(sessions: Sessions, mlflow: MlflowClient) -> Iterator[tuple[UUID, str]]:
     """Published runs that MLflow shows otherwise than they ended."""
-    status = {each.info.run_id: each.info.status for each in _all(mlflow)}
     with transaction(sessions) as session:
         rows = session.execute(text(_MIRRORS)).all()
+    # After the rows: a run that is published in between is not among the published ones.
+    status = {each.info.run_id: each.info.status for each in _all(mlflow)}
     for row in rows:
         shown = status.get(row.mlflow_run_id, "missing")
         if row.published and shown != _STATUS.get(row.state):
