@@ -13,7 +13,7 @@ from analyses.errors import Refused
 from analyses.heads import EFFECTS, HeadName
 from analyses.prompts import key_sites
 from analyses.prompts.key_sites import KeySite, SiteName
-from analyses.prompts.places import Places, check_site
+from analyses.prompts.places import FINAL, Places, check_site
 from analyses.prompts.sources import Companion, SourceKind, usual_source
 from analyses.prompts.spec import DistributionSpec
 from analyses.quantities import Quantity
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 ALL = "all"  # stands for all receivers together
 Read = Literal["q", "k", "v"]
-FINAL = "final"
 CONVENTIONS = {
     "path": "from what the sender writes to the one read of the receiver: the residual that enters "
     "the receiver's layer is the recorded one plus the change of this write; every other head and "

@@ -99,14 +99,9 @@ def prompts_of(
     return asked, completion_prompt(number, item.id, item.counterfactual, item.groups)
 
 
-def length(item: CompletionItem) -> int:
-    """The characters of its texts."""
-    return len(item.asked.text) + (len(item.counterfactual.text) if item.counterfactual else 0)
-
-
-def longest(item: CompletionItem) -> int:
-    """The characters of its longest text."""
-    return max(len(each.text) for each in (item.asked, item.counterfactual) if each)
+def lengths(item: CompletionItem) -> list[int]:
+    """The characters of its text, and of its counterfactual if it has one."""
+    return [len(each.text) for each in (item.asked, item.counterfactual) if each]
 
 
 def as_item(item: CompletionItem) -> Item:

@@ -204,8 +204,9 @@ def _completions(
     data = completion_data.load(spec, roots=roots, bounds=bounds)
     drawn = completion_data.draw(data.items, spec)
     for number, item in enumerate(drawn):
-        bounds.check("prompt", completion_data.longest(item), f"Prompt {number} ({item.id})")
-    bounds.check("text", sum(map(completion_data.length, drawn)), f"The distribution {spec.name!r}")
+        bounds.check("prompt", max(completion_data.lengths(item)), f"Prompt {number} ({item.id})")
+    characters = sum(sum(completion_data.lengths(item)) for item in drawn)
+    bounds.check("text", characters, f"The distribution {spec.name!r}")
     made = [completion_data.prompts_of(number, item) for number, item in enumerate(drawn)]
     return CompletionDistribution(
         spec=spec,
